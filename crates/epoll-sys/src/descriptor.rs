@@ -1,0 +1,38 @@
+//! The flags of an open file description.
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use std::io;
+use std::os::fd::AsFd;
+
+/// `fcntl(F_GETFL)`: whether reads and writes return at once instead of waiting.
+///
+/// # Errors
+///
+/// None that is known for an open descriptor.
+#[doc(alias = "O_NONBLOCK")]
+pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
+    Ok(fcntl_getfl(fd)?.contains(OFlags::NONBLOCK))
+}
+
+/// `fcntl(F_SETFL, O_NONBLOCK)`: makes reads and writes return at once, for everyone who shares
+/// the open file description.
+///
+/// # Errors
+///
+/// None that is known for an open descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+///
+/// let (socket, _peer) = UnixStream::pair()?;
+/// assert!(!epoll_sys::is_nonblocking(&socket)?);
+/// epoll_sys::set_nonblocking(&socket)?;
+/// assert!(epoll_sys::is_nonblocking(&socket)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
+    let flags = fcntl_getfl(&fd)?;
+    Ok(fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?)
+}

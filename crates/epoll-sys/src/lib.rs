@@ -1,0 +1,65 @@
+//! Linux readiness I/O, one to one with the man pages and safe: `epoll`, `eventfd`, `timerfd`,
+//! `signalfd`, the thread's signal mask, and the socket calls that a server needs.
+//!
+//! Every descriptor made here is close-on-exec and non-blocking. Descriptors are owned by the types
+//! ([`OwnedFd`](std::os::fd::OwnedFd)) and borrowed by the calls ([`AsFd`](std::os::fd::AsFd)).
+//! Errors are [`std::io::Error`] with the errno kept; each call says which it returns, by
+//! [`ErrorKind`](std::io::ErrorKind) where the standard library has a stable one and by errno
+//! where it has not. `EINTR` is the caller's.
+//!
+//! Not here: an event loop (see `epoll-reactor`), buffering, other operating systems.
+//!
+//! # Examples
+//!
+//! Waiting for a socket:
+//!
+//! ```
+//! use epoll_sys::{Epoll, Events, Interest, Readiness, Watch, socket};
+//!
+//! let (ours, theirs) = socket::pair()?;
+//! let epoll = Epoll::new()?;
+//! epoll.add(&ours, 1, Watch::edge(Interest::IN | Interest::RDHUP))?;
+//!
+//! socket::send(&theirs, b"hello")?;
+//! drop(theirs);
+//!
+//! let mut events = Events::with_capacity(64);
+//! epoll.wait(&mut events, None)?;
+//! let event = events.get(0).unwrap();
+//! assert_eq!(event.data, 1);
+//! assert!(event.readiness.contains(Readiness::IN | Readiness::RDHUP));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("epoll-sys wraps system calls of Linux and builds for no other system");
+
+mod epoll;
+mod events;
+mod flags;
+mod interest_list;
+mod timeout;
+
+mod busy_poll;
+mod descriptor;
+mod eventfd;
+mod signal;
+mod signalfd;
+mod timerfd;
+
+pub mod socket;
+
+pub use busy_poll::BusyPoll;
+pub use descriptor::{is_nonblocking, set_nonblocking};
+pub use epoll::Epoll;
+pub use eventfd::EventFd;
+pub use events::{Event, Events};
+pub use flags::{ExclusiveInterest, ExclusiveWatch, Interest, Readiness, Trigger, Watch};
+pub use interest_list::InterestEntry;
+pub use signal::{MaskGuard, Signal, SignalSet};
+pub use signalfd::{SignalFd, SignalInfo};
+pub use timerfd::{Clock, Expiry, TimerFd};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,206 @@
+//! `timerfd` and the clocks it runs on. A time on a clock is the [`Duration`] since its epoch.
+//!
+//! Kernel facts: (a) a timer with an absolute time in the past expires at once; (b) a zero time
+//! would disarm, so it is raised to a nanosecond here; (c) with an edge-triggered registration each
+//! expiry is a new edge, so the descriptor never has to be read; (d) setting a timer clears the
+//! expirations that were not read.
+
+use crate::eventfd::read_u64;
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_gettime, timerfd_settime,
+};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// A clock of the kernel,
+/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// `CLOCK_MONOTONIC`: never set; stands still while the system is suspended.
+    #[default]
+    Monotonic,
+    /// `CLOCK_BOOTTIME`: never set; runs on while the system is suspended.
+    Boottime,
+    /// `CLOCK_REALTIME`: the time since 1970; jumps when it is set.
+    Realtime,
+}
+
+impl Clock {
+    /// `clock_gettime`: the time since this clock's epoch. No system call where the kernel maps
+    /// its vDSO.
+    ///
+    /// A real-time clock that is set to a time before 1970 gives zero.
+    ///
+    /// ```
+    /// use epoll_sys::Clock;
+    ///
+    /// let start = Clock::Monotonic.now();
+    /// assert!(Clock::Monotonic.now() >= start);
+    /// ```
+    #[doc(alias = "clock_gettime")]
+    #[inline]
+    #[must_use]
+    pub fn now(self) -> Duration {
+        to_duration(clock_gettime(match self {
+            Self::Monotonic => ClockId::Monotonic,
+            Self::Boottime => ClockId::Boottime,
+            Self::Realtime => ClockId::Realtime,
+        }))
+    }
+}
+
+/// When a timer expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// After this time has passed.
+    After(Duration),
+    /// When the clock shows this time or a later one.
+    At(Duration),
+    /// `TFD_TIMER_CANCEL_ON_SET`: when the real-time clock shows this time or a later one, or when
+    /// it is set, which the next read reports as `ECANCELED`.
+    AtUnlessClockSet(Duration),
+}
+
+/// A timer in the kernel,
+/// [timerfd_create(2)](https://man7.org/linux/man-pages/man2/timerfd_create.2.html).
+///
+/// ```
+/// use epoll_sys::{Clock, Epoll, Events, Expiry, Interest, TimerFd, Watch};
+/// use std::time::Duration;
+///
+/// let timer = TimerFd::new(Clock::Monotonic)?;
+/// let epoll = Epoll::new()?;
+/// epoll.add(&timer, 0, Watch::edge(Interest::IN))?;
+///
+/// timer.set(Expiry::After(Duration::from_millis(2)))?;
+/// assert_eq!(epoll.wait(&mut Events::with_capacity(1), None)?, 1);
+/// assert_eq!(timer.read()?, 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TimerFd {
+    fd: OwnedFd,
+}
+
+impl TimerFd {
+    /// `timerfd_create(TFD_CLOEXEC | TFD_NONBLOCK)`: a timer that is not set.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    #[doc(alias = "timerfd_create")]
+    pub fn new(clock: Clock) -> io::Result<Self> {
+        let clock = match clock {
+            Clock::Monotonic => TimerfdClockId::Monotonic,
+            Clock::Boottime => TimerfdClockId::Boottime,
+            Clock::Realtime => TimerfdClockId::Realtime,
+        };
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self { fd: timerfd_create(clock, flags)? })
+    }
+
+    /// `timerfd_settime`: expires once. What was set before, and expirations that were not read,
+    /// are gone.
+    ///
+    /// Huge times clamp to the largest one that the kernel takes.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): [`Expiry::AtUnlessClockSet`] on another clock
+    /// than [`Clock::Realtime`]. `ECANCELED`: on a timer set that way, the clock was set since.
+    #[doc(alias = "timerfd_settime")]
+    #[inline]
+    pub fn set(&self, expiry: Expiry) -> io::Result<()> {
+        self.set_repeating(expiry, Duration::ZERO)
+    }
+
+    /// `timerfd_settime`: expires at `first`, then every `interval`; zero means once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`set`](Self::set).
+    #[inline]
+    pub fn set_repeating(&self, first: Expiry, interval: Duration) -> io::Result<()> {
+        let absolute = TimerfdTimerFlags::ABSTIME;
+        let (flags, value) = match first {
+            Expiry::After(time) => (TimerfdTimerFlags::empty(), time),
+            Expiry::At(time) => (absolute, time),
+            Expiry::AtUnlessClockSet(time) => (absolute | TimerfdTimerFlags::CANCEL_ON_SET, time),
+        };
+        let value = value.max(Duration::from_nanos(1));
+        self.settime(flags, value, interval)
+    }
+
+    /// `timerfd_settime` with zero: expires no more, until it is set again.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn disarm(&self) -> io::Result<()> {
+        self.settime(TimerfdTimerFlags::empty(), Duration::ZERO, Duration::ZERO)
+    }
+
+    #[inline]
+    fn settime(
+        &self,
+        flags: TimerfdTimerFlags,
+        value: Duration,
+        interval: Duration,
+    ) -> io::Result<()> {
+        let spec = Itimerspec { it_interval: to_timespec(interval), it_value: to_timespec(value) };
+        timerfd_settime(&self.fd, flags, &spec)?;
+        Ok(())
+    }
+
+    /// `timerfd_gettime`: the time until the next expiry; `None` when the timer is not set.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    #[doc(alias = "timerfd_gettime")]
+    pub fn remaining(&self) -> io::Result<Option<Duration>> {
+        let left = to_duration(timerfd_gettime(&self.fd)?.it_value);
+        Ok((!left.is_zero()).then_some(left))
+    }
+
+    /// `read`: how often the timer has expired since it was set or last read.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock): not once. `ECANCELED`: the clock of an
+    /// [`Expiry::AtUnlessClockSet`] was set.
+    #[inline]
+    pub fn read(&self) -> io::Result<u64> {
+        read_u64(self.fd.as_fd())
+    }
+}
+
+/// The kernel clamps the sum of now and a huge time by itself; a negative number it would refuse.
+#[inline]
+fn to_timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+#[inline]
+fn to_duration(time: Timespec) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+impl AsFd for TimerFd {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<TimerFd> for OwnedFd {
+    fn from(timer: TimerFd) -> Self {
+        timer.fd
+    }
+}
