@@ -1,6 +1,6 @@
-//! The flags of an open file description.
+//! The flags and the lock of an open file description.
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -35,4 +35,16 @@ pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = fcntl_getfl(&fd)?;
     Ok(fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?)
+}
+
+/// `flock(LOCK_EX | LOCK_NB)`: locks the file or directory against others who do the same, until
+/// the descriptor is closed,
+/// [flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html).
+///
+/// # Errors
+///
+/// [`WouldBlock`](io::ErrorKind::WouldBlock): someone has it locked.
+#[doc(alias = "flock")]
+pub fn try_lock(file: impl AsFd) -> io::Result<()> {
+    Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
 }

@@ -47,10 +47,11 @@ mod signal;
 mod signalfd;
 mod timerfd;
 
+pub mod errno;
 pub mod socket;
 
 pub use busy_poll::BusyPoll;
-pub use descriptor::{is_nonblocking, set_nonblocking};
+pub use descriptor::{is_nonblocking, set_nonblocking, try_lock};
 pub use epoll::Epoll;
 pub use eventfd::EventFd;
 pub use events::{Event, Events};

@@ -8,6 +8,7 @@
 //! Where the standard library has a call it is not repeated: an [`OwnedFd`] from here converts into
 //! `TcpStream`, `TcpListener`, `UnixStream` and back.
 
+use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -96,16 +97,18 @@ pub fn bind_unix(socket: impl AsFd, path: &Path) -> io::Result<()> {
     Ok(net::bind(socket, &net::SocketAddrUnix::new(path)?)?)
 }
 
-/// `connect`: begins to connect to an internet address.
+/// `connect`: begins to connect to an internet address. `EINPROGRESS`, the usual answer, is a
+/// success here; when the socket becomes writable, [`take_error`] tells how it went.
 ///
 /// # Errors
 ///
-/// - `EINPROGRESS`: the usual answer; when the socket becomes writable, [`take_error`] tells how it
-///   went.
 /// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): nobody listens there.
 /// - [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable): there is no way there.
 pub fn connect(socket: impl AsFd, address: &SocketAddr) -> io::Result<()> {
-    Ok(net::connect(socket, address)?)
+    match net::connect(socket, address) {
+        Err(Errno::INPROGRESS) => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// `connect`: connects to the UNIX socket at `path`, at once or not at all.

@@ -1,0 +1,14 @@
+//! What the crate promises, put to the kernel it runs on: every documented error, the readiness
+//! scenarios with known answers, the flags of every descriptor, and signals.
+
+mod errnos;
+mod fds;
+mod scenarios;
+mod signals;
+mod socket_errnos;
+mod sources;
+mod threads;
+mod timers;
+
+mod scene;
+mod support;

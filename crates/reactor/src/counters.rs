@@ -1,0 +1,25 @@
+//! What a reactor has done so far. Counting is part of the loop, so that tests and metrics see the
+//! same numbers.
+
+/// Counts since the reactor was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Calls of `epoll_wait`, those that a signal interrupted included.
+    pub waits: u64,
+    /// Events that the kernel reported.
+    pub events: u64,
+    /// Events among them whose registration had ended; nobody saw them.
+    pub stale: u64,
+    /// Calls of `epoll_ctl(EPOLL_CTL_ADD)` that succeeded.
+    pub adds: u64,
+    /// Calls of `epoll_ctl(EPOLL_CTL_MOD)` that succeeded.
+    pub mods: u64,
+    /// Calls of `epoll_ctl(EPOLL_CTL_DEL)`.
+    pub dels: u64,
+    /// Sources that were handed out again because they had asked to be revisited.
+    pub revisits: u64,
+    /// Times that a [`Waker`](crate::Waker) was seen.
+    pub wakes: u64,
+    /// The most events that one wait reported.
+    pub batch_max: u64,
+}

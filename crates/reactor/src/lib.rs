@@ -1,0 +1,102 @@
+//! An event loop on Linux `epoll`, for one thread: a [`Reactor`] owns connections, watches whatever
+//! lives elsewhere, and hands out what is ready, one report at a time.
+//!
+//! - **A trigger per registration**: level, edge, one-shot, edge and one-shot; exclusive; see
+//!   [`Watch`] and [`ExclusiveWatch`].
+//! - **No stale events**: a report never reaches a source that took the place of another one, in the
+//!   same batch or later; see [`Token`].
+//! - **One system call a turn**: a wake from another thread is not read, a signal's interruption is
+//!   retried within, nothing is allocated per turn or per event.
+//! - **Fairness**: a source that is not dry can give way and be revisited; see
+//!   [`Reactor::revisit`].
+//! - **Counters** of all that: [`Reactor::counters`].
+//!
+//! In [`net`] are the listeners and streams that a server needs: accepting in small batches,
+//! surviving the lack of descriptors, replacing the socket of a dead server.
+//!
+//! Not here: futures, buffering, timers (`epoll-timers` has a descriptor to watch), signals
+//! (`epoll-shutdown` likewise), other operating systems.
+//!
+//! # Examples
+//!
+//! An echo server that serves one client and ends:
+//!
+//! ```
+//! use epoll_reactor::net::{Address, Listener, ListenOptions, Stream};
+//! use epoll_reactor::{Interest, Reactor, Ready, Watch};
+//! use std::io::{Read, Write};
+//!
+//! #[derive(Clone, Copy)]
+//! enum Service {
+//!     Accept,
+//! }
+//!
+//! let address: Address = "127.0.0.1:0".parse()?;
+//! let mut listener = Listener::bind(&address, &ListenOptions::default())?;
+//! # let Address::Inet(address) = listener.address().clone() else { unreachable!() };
+//! # let client = std::thread::spawn(move || -> std::io::Result<()> {
+//! #     let mut stream = std::net::TcpStream::connect(address)?;
+//! #     stream.write_all(b"hello")?;
+//! #     let mut echo = [0; 5];
+//! #     stream.read_exact(&mut echo)?;
+//! #     assert_eq!(&echo, b"hello");
+//! #     Ok(())
+//! # });
+//!
+//! let mut reactor: Reactor<Stream, Service> = Reactor::new()?;
+//! reactor.watch(&listener, Service::Accept, Watch::level(Interest::IN))?;
+//! let mut buffer = [0; 4096];
+//! let mut over = false;
+//! while !over {
+//!     reactor.wait(None)?;
+//!     while let Some(ready) = reactor.next_ready() {
+//!         match ready {
+//!             Ready::Watched { tag: Service::Accept, .. } => {
+//!                 for accepted in listener.accept_batch() {
+//!                     reactor.insert(accepted.stream, Watch::level(Interest::IN))?;
+//!                 }
+//!             }
+//!             Ready::Owned { token, source, .. } => match source.read(&mut buffer)? {
+//!                 0 => {
+//!                     reactor.close(token);
+//!                     over = true;
+//!                 }
+//!                 // A server that is meant to last keeps what the socket does not take.
+//!                 len => source.write_all(&buffer[..len])?,
+//!             },
+//!             Ready::Woken => {}
+//!         }
+//!     }
+//! }
+//! # client.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod log;
+
+mod token;
+
+mod slots;
+
+mod counters;
+mod error;
+mod reactor;
+mod source;
+mod waker;
+
+pub mod net;
+
+pub use counters::Counters;
+pub use error::InsertError;
+pub use reactor::{BATCH_MAX, Reactor, Ready};
+pub use source::Source;
+pub use token::Token;
+pub use waker::Waker;
+
+pub use epoll_sys::{ExclusiveInterest, ExclusiveWatch, Interest, Readiness, Trigger, Watch};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,334 @@
+//! Accepting connections: in small batches, past the errors of single connections, and without
+//! spinning when the process is out of descriptors.
+//!
+//! Kernel facts: (a) accepted sockets inherit `TCP_NODELAY`, keepalive and buffer sizes, so these
+//! are set on the listener, once; (b) `accept` hands over network errors of connections that died in
+//! the queue; (c) on `EMFILE` and its like the connection stays in the queue, so a level-triggered
+//! listener is reported at once again: it must be left alone for a while.
+
+use crate::log::{trace, warning};
+use crate::net::{Address, Peer, Stream, unix_path};
+use epoll_sys::{EventFd, errno, socket};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// The first pause after the process has run out of descriptors; each that follows is twice as long.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How many connections are accepted and closed before a pause, with the spare descriptor.
+const SHED_MAX: u32 = 1;
+
+/// How a [`Listener`] listens.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    /// How many connections may wait to be accepted; the kernel clamps it to
+    /// `net.core.somaxconn`.
+    pub backlog: u32,
+    /// The most connections that one [`Listener::accept_batch`] gives; zero counts as one.
+    pub accept_batch_max: u32,
+    /// `TCP_NODELAY` for every connection.
+    pub nodelay: bool,
+    /// After how much silence the peer of a TCP connection is probed.
+    pub keepalive: Option<Duration>,
+    /// `SO_REUSEPORT`: several listeners of one user share the address, each with its own queue.
+    pub reuse_port: bool,
+    /// `SO_RCVBUF` of every connection, in bytes; the kernel doubles it. Its own choice otherwise.
+    pub receive_buffer: Option<usize>,
+    /// `SO_SNDBUF` of every connection, in bytes; the kernel doubles it. Its own choice otherwise.
+    pub send_buffer: Option<usize>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 1024,
+            accept_batch_max: 16,
+            nodelay: true,
+            keepalive: None,
+            reuse_port: false,
+            receive_buffer: None,
+            send_buffer: None,
+        }
+    }
+}
+
+/// What a [`Listener`] has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcceptCounters {
+    /// Connections that were handed out.
+    pub accepted: u64,
+    /// Connections that had died in the queue.
+    pub aborted: u64,
+    /// Connections that were accepted and closed at once for want of descriptors.
+    pub shed: u64,
+    /// Pauses for want of descriptors or memory.
+    pub pauses: u64,
+}
+
+/// A connection that a [`Listener`] accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// Who is at its other end.
+    pub peer: Peer,
+}
+
+/// A socket that accepts connections.
+///
+/// Watch it level-triggered: a batch that leaves connections in the queue is then reported again.
+///
+/// # Out of descriptors
+///
+/// When `accept` fails for want of descriptors or memory, the batch ends and
+/// [`pause`](Self::pause) gives a time for which the listener is to be left alone: unwatch it, and
+/// watch it again when that time is over. The pauses grow from 5 milliseconds to a second and
+/// begin anew once a connection was accepted. Before each pause one connection is accepted with a
+/// spare descriptor and closed, so that clients learn that the server is full; the others wait in
+/// the queue.
+///
+/// # Examples
+///
+/// ```
+/// use epoll_reactor::net::{Address, Listener, ListenOptions, Stream};
+///
+/// let mut listener = Listener::bind(&"127.0.0.1:0".parse()?, &ListenOptions::default())?;
+/// let client = Stream::connect(listener.address())?;
+/// # let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+/// # let mut listener = listener;
+/// let accepted = loop {
+///     if let Some(accepted) = listener.accept_batch().next() {
+///         break accepted;
+///     }
+/// #   assert!(std::time::Instant::now() < deadline);
+/// };
+/// println!("a connection from {}", accepted.peer);
+/// # drop(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    fd: OwnedFd,
+    address: Address,
+    accept_batch_max: u32,
+    spare: Option<EventFd>,
+    /// The last pause, from which the next one grows; zero once a connection was accepted.
+    last_pause: Duration,
+    /// The pause that the last batch asked for.
+    pause: Option<Duration>,
+    counters: AcceptCounters,
+    /// Removes the path of a UNIX socket when the listener is dropped.
+    _path: Option<unix_path::UnixPath>,
+}
+
+impl Listener {
+    /// A socket that listens at `address`.
+    ///
+    /// Port 0 takes a free one, which [`address`](Self::address) tells. At the path of a UNIX socket
+    /// whose server is dead the socket is replaced; a path where a server listens, or where
+    /// something else is, is left alone. The path is removed with the listener.
+    ///
+    /// # Errors
+    ///
+    /// - [`AddrInUse`](io::ErrorKind::AddrInUse): someone listens there, or the path is taken.
+    /// - [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable): no address of this machine.
+    /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): a privileged port, or a directory
+    ///   that is not writable.
+    /// - [`NotFound`](io::ErrorKind::NotFound): the directory does not exist.
+    /// - `ENAMETOOLONG`: the path has more than 107 bytes.
+    pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
+        let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
+        let (fd, path) = match address {
+            Address::Inet(inet) => {
+                let fd = socket::stream(socket::Family::of(inet))?;
+                socket::set_reuse_address(&fd, true)?;
+                socket::set_reuse_port(&fd, options.reuse_port)?;
+                socket::set_nodelay(&fd, options.nodelay)?;
+                socket::set_keepalive(&fd, options.keepalive)?;
+                set_buffers(&fd, options)?;
+                socket::bind(&fd, inet)?;
+                socket::listen(&fd, backlog)?;
+                (fd, None)
+            }
+            Address::Unix(path) => {
+                let fd = socket::stream(socket::Family::Unix)?;
+                set_buffers(&fd, options)?;
+                let path = unix_path::listen(&fd, path, backlog)?;
+                (fd, Some(path))
+            }
+        };
+        let address = socket::local_address(&fd)?.map_or_else(|| address.clone(), Address::Inet);
+        Ok(Self {
+            fd,
+            address,
+            accept_batch_max: options.accept_batch_max.max(1),
+            spare: EventFd::new(0).ok(),
+            last_pause: Duration::ZERO,
+            pause: None,
+            counters: AcceptCounters::default(),
+            _path: path,
+        })
+    }
+
+    /// Where it listens, with the port that the kernel chose.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counters(&self) -> AcceptCounters {
+        self.counters
+    }
+
+    /// Accepts connections from the queue, one at a time, until the queue is empty, the batch is
+    /// full, or [a pause](Self::pause) is due.
+    ///
+    /// Connections that died in the queue are passed over and counted. Call it when the listener is
+    /// reported.
+    pub fn accept_batch(&mut self) -> AcceptBatch<'_> {
+        self.pause = None;
+        let left = self.accept_batch_max;
+        AcceptBatch { listener: self, left }
+    }
+
+    /// How long to leave the listener alone from now on, when the last batch ended for want of
+    /// descriptors or memory.
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
+        self.pause
+    }
+
+    fn accept(&mut self) -> Attempt {
+        match socket::accept(&self.fd) {
+            Ok((fd, peer)) => {
+                self.counters.accepted += 1;
+                self.last_pause = Duration::ZERO;
+                let peer = peer.map_or(Peer::Unix, Peer::Inet);
+                Attempt::Accepted(Accepted { stream: Stream::new(fd), peer })
+            }
+            Err(error) => match Verdict::of(&error) {
+                Verdict::Empty => Attempt::Ended,
+                Verdict::Skip => {
+                    self.counters.aborted += 1;
+                    trace!("connection died in the queue", error);
+                    Attempt::Skipped
+                }
+                Verdict::Pause => {
+                    self.shed();
+                    self.lengthen_pause();
+                    let pause = self.last_pause;
+                    warning!("accepting pauses", error, pause);
+                    Attempt::Ended
+                }
+            },
+        }
+    }
+
+    /// Gives up the spare descriptor for a moment to accept and close what waits.
+    fn shed(&mut self) {
+        for _ in 0..SHED_MAX {
+            if self.spare.take().is_none() {
+                break;
+            }
+            if socket::accept(&self.fd).is_ok() {
+                self.counters.shed += 1;
+            }
+            // Another thread may have taken the descriptor; then there is no spare until the next
+            // pause finds room for one.
+            self.spare = EventFd::new(0).ok();
+        }
+    }
+
+    fn lengthen_pause(&mut self) {
+        if self.spare.is_none() {
+            self.spare = EventFd::new(0).ok();
+        }
+        self.last_pause = (self.last_pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        self.pause = Some(self.last_pause);
+        self.counters.pauses += 1;
+    }
+}
+
+fn set_buffers(fd: &OwnedFd, options: &ListenOptions) -> io::Result<()> {
+    if let Some(bytes) = options.receive_buffer {
+        socket::set_receive_buffer(fd, bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket::set_send_buffer(fd, bytes)?;
+    }
+    Ok(())
+}
+
+enum Attempt {
+    Accepted(Accepted),
+    Skipped,
+    Ended,
+}
+
+/// What an error of `accept` says about the queue.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is empty.
+    Empty,
+    /// One connection is gone, the next may be well.
+    Skip,
+    /// Nothing can be accepted now. Errors that nobody foresaw count here, so that they cannot make
+    /// the loop spin.
+    Pause,
+}
+
+impl Verdict {
+    fn of(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::WouldBlock => Self::Empty,
+            Kind::Interrupted
+            | Kind::ConnectionAborted
+            | Kind::NetworkDown
+            | Kind::NetworkUnreachable
+            | Kind::HostUnreachable
+            | Kind::TimedOut
+            | Kind::Unsupported
+            | Kind::PermissionDenied => Self::Skip,
+            _ if SKIPPED.contains(&error.raw_os_error().unwrap_or(0)) => Self::Skip,
+            _ => Self::Pause,
+        }
+    }
+}
+
+/// Network errors of the new connection for which the standard library has no kind, `accept(2)`.
+const SKIPPED: [i32; 5] =
+    [errno::EPROTO, errno::ENOPROTOOPT, errno::EHOSTDOWN, errno::ENONET, errno::EOPNOTSUPP];
+
+/// The connections of one [`Listener::accept_batch`].
+#[derive(Debug)]
+pub struct AcceptBatch<'a> {
+    listener: &'a mut Listener,
+    left: u32,
+}
+
+impl Iterator for AcceptBatch<'_> {
+    type Item = Accepted;
+
+    fn next(&mut self) -> Option<Accepted> {
+        while self.left > 0 {
+            self.left -= 1;
+            match self.listener.accept() {
+                Attempt::Accepted(accepted) => return Some(accepted),
+                Attempt::Skipped => {}
+                Attempt::Ended => self.left = 0,
+            }
+        }
+        None
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

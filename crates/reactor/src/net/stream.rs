@@ -1,0 +1,154 @@
+//! A connection. Always non-blocking, and a write never raises `SIGPIPE`.
+
+use crate::Source;
+use crate::net::Address;
+use epoll_sys::socket;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A connected stream socket, TCP or UNIX.
+///
+/// Reads and writes return at once; [`WouldBlock`](io::ErrorKind::WouldBlock) says that there is
+/// nothing to read, or no room.
+///
+/// Only [`Listener`](super::Listener), [`connect`](Self::connect) and [`pair`](Self::pair) make one,
+/// so nothing else has its descriptor and closing it ends its registration
+/// ([`Source::UNSHARED`]). Whoever clones the descriptor through [`AsFd`] breaks that promise: take
+/// such a stream out with [`Reactor::remove`](crate::Reactor::remove).
+#[derive(Debug)]
+pub struct Stream {
+    fd: OwnedFd,
+}
+
+impl Stream {
+    pub(super) fn new(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    /// Begins to connect to `address`. An internet connection is made when the stream is reported
+    /// writable and [`take_error`](Self::take_error) gives none; a UNIX one is made at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`socket::stream`], [`socket::connect`] and [`socket::connect_unix`].
+    pub fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Inet(inet) => {
+                let fd = socket::stream(socket::Family::of(inet))?;
+                socket::connect(&fd, inet)?;
+                Ok(Self { fd })
+            }
+            Address::Unix(path) => {
+                let fd = socket::stream(socket::Family::Unix)?;
+                socket::connect_unix(&fd, path)?;
+                Ok(Self { fd })
+            }
+        }
+    }
+
+    /// Two UNIX streams, connected to one another.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`socket::pair`].
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = socket::pair()?;
+        Ok((Self { fd: one }, Self { fd: other }))
+    }
+
+    /// Shuts down one direction or both.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`socket::shutdown`].
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        socket::shutdown(&self.fd, how)
+    }
+
+    /// The error that is pending on the socket, which also tells how a connect went.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        socket::take_error(&self.fd)
+    }
+
+    /// Makes the close that follows a reset: what was not sent is discarded, and the peer's next
+    /// read fails. TCP only; elsewhere it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn reset_on_close(&self) -> io::Result<()> {
+        socket::set_linger(&self.fd, Some(std::time::Duration::ZERO))
+    }
+}
+
+impl Read for &Stream {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::recv(&self.fd, buffer)
+    }
+}
+
+impl Write for &Stream {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        socket::send(&self.fd, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for Stream {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Source for Stream {
+    const NONBLOCKING: bool = true;
+    const UNSHARED: bool = true;
+}
+
+/// Who is at the other end of an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// TCP, from this address.
+    Inet(SocketAddr),
+    /// A UNIX socket; its clients have no address as a rule.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The path of a UNIX listener: replaced when its server is dead, left alone when it is alive or
+//! something else, removed with the listener.
+//!
+//! Kernel facts: (a) closing a UNIX listener leaves its path, and `bind` refuses a path that exists;
+//! (b) connecting to a path whose listener is closed is refused, and so is connecting to one that is
+//! bound but does not listen yet: a lock on the directory keeps two servers from taking one another
+//! for dead.
+
+use epoll_sys::socket;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// How often, and how long apart, the directory's lock is tried: half a second in all.
+const LOCK_TRIES_MAX: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The path of a socket that this process has bound. Dropping it removes the path, unless another
+/// server has replaced it meanwhile.
+#[derive(Debug)]
+pub(super) struct UnixPath {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// Binds `socket` to `path` and listens.
+pub(super) fn listen(socket: &OwnedFd, path: &Path, backlog: i32) -> io::Result<UnixPath> {
+    let _lock = lock_directory(path);
+    match socket::bind_unix(socket, path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_stale(path)?;
+            socket::bind_unix(socket, path)?;
+        }
+        bound => bound?,
+    }
+    let metadata = fs::symlink_metadata(path)?;
+    let bound = UnixPath { path: path.into(), device: metadata.dev(), inode: metadata.ino() };
+    socket::listen(socket, backlog)?;
+    Ok(bound)
+}
+
+/// Held while a server looks at what is at its path and takes the path. A guard against two
+/// servers that start at once, no more: where it is not to be had, the server starts without.
+fn lock_directory(path: &Path) -> Option<File> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // Opening something else, a FIFO for example, might block; bind(2) will say what it is.
+    if !directory.is_dir() {
+        return None;
+    }
+    let file = File::open(directory).ok()?;
+    for _ in 0..LOCK_TRIES_MAX {
+        match epoll_sys::try_lock(&file) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_PAUSE),
+            locked => return locked.ok().map(|()| file),
+        }
+    }
+    None
+}
+
+/// Removes the socket at `path` if no server listens there.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.file_type().is_socket() {
+        return Err(in_use("something that is not a socket is at this path"));
+    }
+    let probe = socket::stream(socket::Family::Unix)?;
+    match socket::connect_unix(&probe, path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        // Also when its queue is full, or when it is not ours to ask: it is not known to be dead.
+        _ => Err(in_use("another server listens at this path")),
+    }
+}
+
+fn in_use(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, why)
+}
+
+impl UnixPath {
+    fn is(&self, metadata: &Metadata) -> bool {
+        metadata.dev() == self.device && metadata.ino() == self.inode
+    }
+}
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // Nothing can be done about a path that cannot be removed; the next server replaces it.
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| self.is(&metadata)) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

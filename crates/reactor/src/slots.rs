@@ -1,0 +1,159 @@
+//! The table of registrations: slots with generations. A slot's generation moves on when its value
+//! is taken out, so no two registrations ever share a token; a slot that runs out of generations
+//! is not used again.
+
+/// A table of values that are named by slot and generation.
+pub(crate) struct Slots<V> {
+    slots: Vec<Slot<V>>,
+    /// The slot that was vacated last, the head of a list through the vacant slots.
+    vacant: Option<u32>,
+    len: usize,
+}
+
+struct Slot<V> {
+    generation: u32,
+    content: Content<V>,
+}
+
+enum Content<V> {
+    Occupied(V),
+    Vacant { next: Option<u32> },
+}
+
+/// The generation that no registration ever has.
+const WORN_OUT: u32 = u32::MAX;
+
+impl<V> Slots<V> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), vacant: None, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The slot and generation that the next [`insert`](Self::insert) will use; `None` when there
+    /// are no more.
+    pub(crate) fn next(&self) -> Option<(u32, u32)> {
+        match self.vacant {
+            Some(index) => Some((index, self.slots[index as usize].generation)),
+            None => Some((u32::try_from(self.slots.len()).ok()?, 0)),
+        }
+    }
+
+    /// Puts `value` where [`next`](Self::next) said.
+    pub(crate) fn insert(&mut self, value: V) {
+        let content = Content::Occupied(value);
+        match self.vacant {
+            Some(index) => {
+                let slot = &mut self.slots[index as usize];
+                let Content::Vacant { next } = std::mem::replace(&mut slot.content, content) else {
+                    unreachable!("the list of vacant slots holds vacant slots only");
+                };
+                self.vacant = next;
+            }
+            None => self.slots.push(Slot { generation: 0, content }),
+        }
+        self.len += 1;
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u32, generation: u32) -> Option<&V> {
+        match self.slots.get(index as usize) {
+            Some(Slot { generation: present, content: Content::Occupied(value) })
+                if *present == generation =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, index: u32, generation: u32) -> Option<&mut V> {
+        match self.slots.get_mut(index as usize) {
+            Some(Slot { generation: present, content: Content::Occupied(value) })
+                if *present == generation =>
+            {
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<V> {
+        self.get(index, generation)?;
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.generation += 1;
+        let worn_out = slot.generation == WORN_OUT;
+        let next = if worn_out { None } else { self.vacant };
+        let content = std::mem::replace(&mut slot.content, Content::Vacant { next });
+        if !worn_out {
+            self.vacant = Some(index);
+        }
+        self.len -= 1;
+        match content {
+            Content::Occupied(value) => Some(value),
+            Content::Vacant { .. } => None,
+        }
+    }
+
+    /// The occupied slots as index, generation and value.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, u32, &mut V)> {
+        (0..).zip(&mut self.slots).filter_map(|(index, slot)| match &mut slot.content {
+            Content::Occupied(value) => Some((index, slot.generation, value)),
+            Content::Vacant { .. } => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn put(slots: &mut Slots<u32>, value: u32) -> (u32, u32) {
+        let name = slots.next().unwrap();
+        slots.insert(value);
+        name
+    }
+
+    proptest! {
+        /// Against a map that never forgets a name: what was removed stays gone, whoever has its
+        /// slot now.
+        #[test]
+        fn behave_like_a_map_whose_names_are_never_given_twice(
+            choices in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200),
+        ) {
+            let (mut slots, mut model, mut names) = (Slots::new(), HashMap::new(), Vec::new());
+            for (value, (inserts, choice)) in (0..).zip(choices) {
+                if inserts || names.is_empty() {
+                    let name = put(&mut slots, value);
+                    prop_assert!(!names.contains(&name));
+                    names.push(name);
+                    model.insert(name, value);
+                } else {
+                    let name = *choice.get(&names);
+                    prop_assert_eq!(slots.remove(name.0, name.1), model.remove(&name));
+                }
+                for name in &names {
+                    prop_assert_eq!(slots.get(name.0, name.1), model.get(name));
+                }
+                prop_assert_eq!(slots.len(), model.len());
+                prop_assert_eq!(slots.iter_mut().count(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_without_generations_left_is_not_used_again() {
+        let mut slots = Slots::new();
+        let (index, _) = put(&mut slots, 1);
+        slots.slots[index as usize].generation = WORN_OUT - 1;
+        assert_eq!(slots.remove(index, WORN_OUT - 1), Some(1));
+        assert_eq!(slots.get(index, WORN_OUT), None);
+        let (other, _) = put(&mut slots, 2);
+        assert_ne!(other, index);
+    }
+}
