@@ -4,6 +4,8 @@
 //!
 //! The reactor answers each message in capitals until every connection is closed, then ends.
 
+#![forbid(unsafe_code)]
+
 use epoll_reactor::{Interest, Reactor, Ready, Waker, Watch};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,0 +1,70 @@
+//! Every script of a few acts over a tiny buffer, each act between turns and within one.
+
+use crate::wire::{Act, Talk};
+use epoll_echo::{Mode, Reason, Rules};
+use std::io::ErrorKind;
+
+/// An act and whether it happens within a turn, before the next read or write.
+type Scripted = (Act, bool);
+
+fn alphabet() -> Vec<Act> {
+    vec![
+        Act::Arrive(b"a".to_vec()),
+        Act::Arrive(b"bcd".to_vec()),
+        Act::Room(1),
+        Act::Room(3),
+        Act::Fin,
+        Act::Reset,
+        Act::Interrupt,
+    ]
+}
+
+/// Calls `check` with every script of `len` acts.
+fn each_script(len: usize, script: &mut Vec<Scripted>, check: &mut impl FnMut(&[Scripted])) {
+    if len == 0 {
+        return check(script);
+    }
+    for act in alphabet() {
+        for within in [false, true] {
+            script.push((act.clone(), within));
+            each_script(len - 1, script, check);
+            script.pop();
+        }
+    }
+}
+
+fn run(mode: Mode, script: &[Scripted], step_bytes_max: usize) -> Talk {
+    let mut talk = Talk::new(mode, Rules { step_bytes_max, ..Rules::default() }, 2);
+    for (act, within) in script {
+        if *within {
+            talk.wire.lend().during.push_back(act.clone());
+        } else {
+            talk.happen(act.clone());
+        }
+    }
+    talk.end_well();
+    talk
+}
+
+#[test]
+fn every_short_script_ends_with_every_byte_back_or_with_the_reset() {
+    let mut scripts = 0;
+    each_script(4, &mut Vec::new(), &mut |script| {
+        for mode in [Mode::Level, Mode::Edge] {
+            for step_bytes_max in [1, 1 << 20] {
+                scripts += 1;
+                let talk = run(mode, script, step_bytes_max);
+                let wire = talk.wire.lend();
+                match talk.over {
+                    Some(Reason::PeerClosed) => assert_eq!(wire.outbox, wire.arrived, "{script:?}"),
+                    Some(Reason::Failed(ErrorKind::ConnectionReset)) => {
+                        assert!(script.iter().any(|(act, _)| matches!(act, Act::Reset)));
+                        assert!(wire.arrived.starts_with(&wire.outbox), "{script:?}");
+                    }
+                    other => panic!("{mode:?} {script:?}: {other:?}"),
+                }
+            }
+        }
+    });
+    assert!(scripts > 10_000, "{scripts} scripts were run");
+}

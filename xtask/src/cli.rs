@@ -1,0 +1,148 @@
+//! The command line. The exit status is 0, 1 when a step failed, or 2 when the command line is
+//! wrong.
+
+use crate::workspace::Workspace;
+use crate::{build, lint, test};
+use lexopt::Arg;
+use std::ffi::OsString;
+use std::fmt;
+use std::process::ExitCode;
+use std::time::Instant;
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+Commands:
+  build           build the programs in the release profile
+  test [NAME...]  test every package alone, then check all of them with all features;
+                  with names, test only these packages
+  lint            rustfmt, the rules of this repository, clippy, rustdoc
+  help            print this text
+
+`test` ends by naming the tests that left themselves out because a program is missing.
+With CI in the environment, a test that was left out is a failure.
+";
+
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Help,
+    Build,
+    Test { names: Vec<String> },
+    Lint,
+}
+
+/// What is wrong with the command line, in one line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Does what the command line says.
+pub(crate) fn run() -> ExitCode {
+    let done = parse(std::env::args_os().skip(1)).map_err(Into::into).and_then(|c| execute(&c));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn execute(command: &Command) -> anyhow::Result<()> {
+    if *command == Command::Help {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let start = Instant::now();
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Help => {}
+        Command::Build => build::run(&workspace)?,
+        Command::Test { names } => test::run(&workspace, names)?,
+        Command::Lint => lint::run(&workspace)?,
+    }
+    println!("xtask: done in {} s", start.elapsed().as_secs());
+    Ok(())
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut names = Vec::new();
+    let mut parser = lexopt::Parser::from_args(args);
+    while let Some(arg) = parser.next().map_err(|error| usage(error.to_string()))? {
+        match arg {
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            Arg::Value(name) => names.push(name.to_string_lossy().into_owned()),
+            flag => return Err(usage(flag.unexpected().to_string())),
+        }
+    }
+    if names.is_empty() {
+        return Err(usage("no command".to_owned()));
+    }
+    let command = names.remove(0);
+    match (command.as_str(), names.first()) {
+        ("test", _) => Ok(Command::Test { names }),
+        ("build", None) => Ok(Command::Build),
+        ("lint", None) => Ok(Command::Lint),
+        ("help", None) => Ok(Command::Help),
+        ("build" | "lint" | "help", Some(extra)) => {
+            Err(usage(format!("unexpected argument {extra:?} after `{command}`")))
+        }
+        _ => Err(usage(format!("unknown command {command:?}"))),
+    }
+}
+
+fn usage(what: String) -> UsageError {
+    UsageError(what + "; see `cargo xtask help`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Command, UsageError> {
+        parse(args.iter().map(OsString::from))
+    }
+
+    #[track_caller]
+    fn refuses(args: &[&str], what: &str) {
+        let message = parsed(args).unwrap_err().to_string();
+        assert!(message.contains(what), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+
+    #[test]
+    fn commands_are_words() {
+        assert_eq!(parsed(&["build"]), Ok(Command::Build));
+        assert_eq!(parsed(&["lint"]), Ok(Command::Lint));
+        assert_eq!(parsed(&["test"]), Ok(Command::Test { names: vec![] }));
+    }
+
+    #[test]
+    fn test_takes_names_of_packages() {
+        let names = vec!["epoll-sys".to_owned(), "xtask".to_owned()];
+        assert_eq!(parsed(&["test", "epoll-sys", "xtask"]), Ok(Command::Test { names }));
+    }
+
+    #[test]
+    fn help_can_be_asked_for_anywhere() {
+        for args in [&["help"][..], &["--help"], &["-h"], &["test", "--help"]] {
+            assert_eq!(parsed(args), Ok(Command::Help));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        refuses(&[], "no command");
+        refuses(&["bild"], "unknown command \"bild\"");
+        refuses(&["build", "twice"], "unexpected argument \"twice\" after `build`");
+        refuses(&["test", "--fast"], "--fast");
+        refuses(&["lint", "-x"], "-x");
+    }
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask lint`: rustfmt, the rules of this repository, clippy, rustdoc; what is quick comes
+//! first.
+//!
+//! Each rule is a pure function from data to complaints, in a module of its own.
+
+mod files;
+mod forbid_unsafe;
+mod layers;
+mod lints_table;
+mod publication;
+mod rust_code;
+mod sources;
+
+use crate::step::Step;
+use crate::workspace::Workspace;
+use anyhow::bail;
+use sources::SourceFile;
+
+pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
+    let root = &workspace.root;
+    Step::cargo(&["fmt", "--all", "--", "--check"]).run(root)?;
+    check_rules(workspace)?;
+    let all = ["--workspace", "--all-targets", "--all-features"];
+    Step::cargo(&[&["clippy"], &all[..], &["--", "-D", "warnings"]].concat()).run(root)?;
+    Step::cargo(&["doc", "--workspace", "--no-deps", "--all-features"])
+        .with("RUSTDOCFLAGS", "-D warnings")
+        .run(root)
+}
+
+fn check_rules(workspace: &Workspace) -> anyhow::Result<()> {
+    println!("$ rules of this repository: layers, unsafe, lints, publication, files");
+    let sources = sources::read(&workspace.root)?;
+    for note in notes(&sources) {
+        println!("note: {note}");
+    }
+    let errors = errors(workspace, &sources);
+    for error in &errors {
+        eprintln!("error: {error}");
+    }
+    if !errors.is_empty() {
+        bail!("step `rules of this repository` failed: {} errors", errors.len());
+    }
+    Ok(())
+}
+
+fn errors(workspace: &Workspace, sources: &[SourceFile]) -> Vec<String> {
+    let packages = &workspace.packages;
+    let exceptions = forbid_unsafe::EXCEPTIONS;
+    [
+        layers::errors(packages),
+        forbid_unsafe::errors(packages, sources, exceptions),
+        lints_table::errors(packages, sources),
+        publication::errors(packages),
+        files::home_errors(sources),
+        files::length_errors(sources),
+    ]
+    .concat()
+}
+
+fn notes(sources: &[SourceFile]) -> Vec<String> {
+    [forbid_unsafe::notes(forbid_unsafe::EXCEPTIONS), files::length_notes(sources)].concat()
+}
