@@ -102,7 +102,7 @@ impl Epoll {
     ///
     /// - [`NotFound`](io::ErrorKind::NotFound): this descriptor is not watched.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): it is watched exclusively; delete it and
-    ///   add it again.
+    ///   add it again. Or it is this instance itself.
     /// - `EBADF`, [`PermissionDenied`](io::ErrorKind::PermissionDenied): as for
     ///   [`add`](Self::add).
     #[doc(alias = "epoll_ctl")]
@@ -119,8 +119,9 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound): this descriptor is not watched. `EBADF`: as for
-    /// [`add`](Self::add).
+    /// [`NotFound`](io::ErrorKind::NotFound): this descriptor is not watched. `EBADF`,
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) and
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): as for [`add`](Self::add).
     #[doc(alias = "epoll_ctl")]
     #[inline]
     pub fn delete(&self, source: impl AsFd) -> io::Result<()> {
@@ -177,8 +178,7 @@ impl Epoll {
     ///
     /// # Errors
     ///
-    /// `ENOTTY` before Linux 6.9, [`InvalidInput`](io::ErrorKind::InvalidInput) where the kernel is
-    /// built without busy polling.
+    /// `ENOTTY` before Linux 6.9, `EOPNOTSUPP` where the kernel is built without busy polling.
     #[doc(alias = "EPIOCGPARAMS")]
     pub fn busy_poll(&self) -> io::Result<BusyPoll> {
         busy_poll::get(self.fd.as_fd())

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A counter in the kernel, [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html).
 ///
+/// Watched with an edge trigger it is reported once for each write and need not be read.
+///
 /// ```
 /// use epoll_sys::EventFd;
 ///

@@ -1,7 +1,8 @@
 //! Linux readiness I/O, one to one with the man pages and safe: `epoll`, `eventfd`, `timerfd`,
 //! `signalfd`, the thread's signal mask, and the socket calls that a server needs.
 //!
-//! Every descriptor made here is close-on-exec and non-blocking. Descriptors are owned by the types
+//! Every descriptor made here is close-on-exec, and non-blocking but for [`Epoll`], whose waits have
+//! a timeout. Descriptors are owned by the types
 //! ([`OwnedFd`](std::os::fd::OwnedFd)) and borrowed by the calls ([`AsFd`](std::os::fd::AsFd)).
 //! Errors are [`std::io::Error`] with the errno kept; each call says which it returns, by
 //! [`ErrorKind`](std::io::ErrorKind) where the standard library has a stable one and by errno

@@ -90,7 +90,7 @@ pub fn bind(socket: impl AsFd, address: &SocketAddr) -> io::Result<()> {
 /// - [`AddrInUse`](io::ErrorKind::AddrInUse): something has that path.
 /// - [`NotFound`](io::ErrorKind::NotFound): its directory does not exist.
 /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): the directory is not writable.
-/// - `ENAMETOOLONG`: the path is longer than 107 bytes.
+/// - `ENAMETOOLONG`: the path is longer than 108 bytes.
 /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the path holds a NUL byte, or the socket has an
 ///   address already.
 pub fn bind_unix(socket: impl AsFd, path: &Path) -> io::Result<()> {
@@ -102,8 +102,9 @@ pub fn bind_unix(socket: impl AsFd, path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): nobody listens there.
 /// - [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable): there is no way there.
+/// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): an earlier attempt was refused. The
+///   present one tells through [`take_error`].
 pub fn connect(socket: impl AsFd, address: &SocketAddr) -> io::Result<()> {
     match net::connect(socket, address) {
         Err(Errno::INPROGRESS) => Ok(()),

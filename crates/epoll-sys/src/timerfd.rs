@@ -59,12 +59,16 @@ pub enum Expiry {
     /// When the clock shows this time or a later one.
     At(Duration),
     /// `TFD_TIMER_CANCEL_ON_SET`: when the real-time clock shows this time or a later one, or when
-    /// it is set, which the next read reports as `ECANCELED`.
+    /// it is set, which the next read reports as `ECANCELED`. On another clock it is
+    /// [`At`](Self::At), for no other clock is ever set.
     AtUnlessClockSet(Duration),
 }
 
 /// A timer in the kernel,
 /// [timerfd_create(2)](https://man7.org/linux/man-pages/man2/timerfd_create.2.html).
+///
+/// Watched with an edge trigger it is reported once for each expiry and need not be read; with a
+/// level trigger it is reported until it is read or set anew.
 ///
 /// ```
 /// use epoll_sys::{Clock, Epoll, Events, Expiry, Interest, TimerFd, Watch};
@@ -108,8 +112,8 @@ impl TimerFd {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput): [`Expiry::AtUnlessClockSet`] on another clock
-    /// than [`Clock::Realtime`]. `ECANCELED`: on a timer set that way, the clock was set since.
+    /// `ECANCELED`: on a timer that was set with [`Expiry::AtUnlessClockSet`], the clock was set
+    /// since.
     #[doc(alias = "timerfd_settime")]
     #[inline]
     pub fn set(&self, expiry: Expiry) -> io::Result<()> {

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Ready, Waker, Watch};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,7 +16,7 @@ use std::thread;
 const CONNECTIONS: usize = 3;
 
 fn main() -> io::Result<()> {
-    let mut reactor: Reactor<UnixStream> = Reactor::new()?;
+    let mut reactor: Reactor<Stream> = Reactor::new()?;
     let (sender, arrivals) = mpsc::channel();
     let waker = reactor.waker();
     let outside = thread::spawn(move || hand_over(&sender, &waker));
@@ -46,10 +47,10 @@ fn main() -> io::Result<()> {
     outside.join().expect("the other thread does not panic")
 }
 
-fn hand_over(arrivals: &mpsc::Sender<UnixStream>, waker: &Waker) -> io::Result<()> {
+fn hand_over(arrivals: &mpsc::Sender<Stream>, waker: &Waker) -> io::Result<()> {
     for number in 0..CONNECTIONS {
         let (mut ours, theirs) = UnixStream::pair()?;
-        arrivals.send(theirs).map_err(io::Error::other)?;
+        arrivals.send(theirs.try_into()?).map_err(io::Error::other)?;
         waker.wake()?;
         write!(ours, "message {number}")?;
         let mut answer = [0; 9];

@@ -27,7 +27,7 @@ impl<T> fmt::Display for InsertError<T> {
 
 impl<T> std::error::Error for InsertError<T> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
+        self.error.source()
     }
 }
 

@@ -22,68 +22,79 @@
 //! An echo server that serves one client and ends:
 //!
 //! ```
-//! use epoll_reactor::net::{Address, Listener, ListenOptions, Stream};
+//! use epoll_reactor::net::{Accepted, Address, ListenOptions, Listener, Stream};
 //! use epoll_reactor::{Interest, Reactor, Ready, Watch};
-//! use std::io::{Read, Write};
+//! use std::io::{self, Read, Write};
 //!
 //! #[derive(Clone, Copy)]
 //! enum Service {
 //!     Accept,
 //! }
 //!
-//! let address: Address = "127.0.0.1:0".parse()?;
-//! let mut listener = Listener::bind(&address, &ListenOptions::default())?;
-//! # let Address::Inet(address) = listener.address().clone() else { unreachable!() };
-//! # let client = std::thread::spawn(move || -> std::io::Result<()> {
-//! #     let mut stream = std::net::TcpStream::connect(address)?;
-//! #     stream.write_all(b"hello")?;
-//! #     let mut echo = [0; 5];
-//! #     stream.read_exact(&mut echo)?;
-//! #     assert_eq!(&echo, b"hello");
-//! #     Ok(())
-//! # });
+//! fn main() -> io::Result<()> {
+//!     let address: Address = "127.0.0.1:0".parse()?;
+//!     let mut listener = Listener::bind(&address, &ListenOptions::default())?;
+//! #   let address = listener.address().inet().unwrap();
+//! #   let client = std::thread::spawn(move || -> io::Result<()> {
+//! #       let mut stream = std::net::TcpStream::connect(address)?;
+//! #       stream.write_all(b"hello")?;
+//! #       let mut echo = [0; 5];
+//! #       stream.read_exact(&mut echo)?;
+//! #       assert_eq!(&echo, b"hello");
+//! #       Ok(())
+//! #   });
 //!
-//! let mut reactor: Reactor<Stream, Service> = Reactor::new()?;
-//! reactor.watch(&listener, Service::Accept, Watch::level(Interest::IN))?;
-//! let mut buffer = [0; 4096];
-//! let mut over = false;
-//! while !over {
-//!     reactor.wait(None)?;
-//!     while let Some(ready) = reactor.next_ready() {
-//!         match ready {
-//!             Ready::Watched { tag: Service::Accept, .. } => {
-//!                 for accepted in listener.accept_batch() {
-//!                     reactor.insert(accepted.stream, Watch::level(Interest::IN))?;
+//!     let mut reactor: Reactor<Stream, Service> = Reactor::new()?;
+//!     reactor.watch(&listener, Service::Accept, Watch::level(Interest::IN))?;
+//!     let mut buffer = [0; 4096];
+//!     let mut served = 0;
+//!     while served < 1 {
+//!         reactor.wait(None)?;
+//!         while let Some(ready) = reactor.next_ready() {
+//!             match ready {
+//!                 Ready::Watched { tag: Service::Accept, .. } => {
+//!                     for Accepted { stream, .. } in listener.accept_batch() {
+//!                         // A connection that cannot be watched is dropped; the server goes on.
+//!                         let _ = reactor.insert(stream, Watch::level(Interest::IN));
+//!                     }
 //!                 }
+//!                 Ready::Owned { token, source, .. } => {
+//!                     // An error is the connection's own affair, never the loop's. A server that
+//!                     // is meant to last also keeps what a write does not take.
+//!                     let echoed = match source.read(&mut buffer) {
+//!                         Ok(len) => source.write(&buffer[..len]),
+//!                         Err(error) => Err(error),
+//!                     };
+//!                     match echoed {
+//!                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+//!                         Ok(0) | Err(_) => {
+//!                             reactor.close(token);
+//!                             served += 1;
+//!                         }
+//!                         Ok(_) => {}
+//!                     }
+//!                 }
+//!                 Ready::Woken => {}
 //!             }
-//!             Ready::Owned { token, source, .. } => match source.read(&mut buffer)? {
-//!                 0 => {
-//!                     reactor.close(token);
-//!                     over = true;
-//!                 }
-//!                 // A server that is meant to last keeps what the socket does not take.
-//!                 len => source.write_all(&buffer[..len])?,
-//!             },
-//!             Ready::Woken => {}
 //!         }
 //!     }
+//! #   client.join().unwrap()?;
+//!     Ok(())
 //! }
-//! # client.join().unwrap()?;
-//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod log;
 
-mod token;
-
-mod slots;
+mod reactor;
+mod registry;
 
 mod counters;
 mod error;
-mod reactor;
+mod slots;
 mod source;
+mod token;
 mod waker;
 
 pub mod net;
@@ -95,6 +106,7 @@ pub use source::Source;
 pub use token::Token;
 pub use waker::Waker;
 
+pub use epoll_sys;
 pub use epoll_sys::{ExclusiveInterest, ExclusiveWatch, Interest, Readiness, Trigger, Watch};
 
 #[cfg(doctest)]

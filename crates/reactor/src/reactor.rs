@@ -4,15 +4,15 @@
 //! earlier event removed, and its descriptor may be another source by then: the generation in the
 //! event's data decides; (b) an edge-triggered source that was not read to the end is not reported
 //! again: it can ask to be revisited; (c) a wait ends with `EINTR` when a signal handler ran: it is
-//! repeated against the deadline; (d) an exclusive registration cannot be modified.
+//! repeated against the deadline.
 
 use crate::slots::Slots;
 use crate::token::ReactorId;
-use crate::{Counters, InsertError, Source, Token, Waker};
-use epoll_sys::{Epoll, Events, ExclusiveWatch, Interest, Readiness, Watch, is_nonblocking};
+use crate::{Counters, Source, Token, Waker};
+use epoll_sys::{Epoll, Events, ExclusiveWatch, Interest, Readiness, Watch};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
-use std::ops::{Index, IndexMut};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -56,10 +56,24 @@ pub const BATCH_MAX: usize = 256;
 /// is removed is not reported any more, what is inserted is reported from the next turn on. An
 /// error of one source is its own; the rest of the batch stays. A batch that is left early is
 /// continued by the next wait.
+///
+/// A handler that needs other sources than the reported one lets go of it first and goes by token:
+/// [`get_mut`](Self::get_mut), or [`get_disjoint_mut`](Self::get_disjoint_mut) for two at once.
+///
+/// # When reading has to wait for something else
+///
+/// An edge is reported once. A handler that stops before its source is dry, because its budget is
+/// spent, asks for [`revisit`](Self::revisit). One that stops because it has nowhere to put the
+/// bytes must not, for it would be revisited turn after turn: whoever makes room, the peer's handler
+/// or a finished connect, calls `revisit(token, Readiness::IN)` for it at that moment. With a level
+/// trigger, [`set_interest`](Self::set_interest) without `IN` and later with it does the same.
+///
+/// With a level trigger a source that is at its end is readable for ever: when a read gives 0, close
+/// it or take `IN` out of its interest.
 pub struct Reactor<T, S = ()> {
-    epoll: Epoll,
-    id: ReactorId,
-    slots: Slots<Registration<T, S>>,
+    pub(crate) epoll: Epoll,
+    pub(crate) id: ReactorId,
+    pub(crate) slots: Slots<Registration<T, S>>,
     events: Events,
     /// How many of `events` have been handed out.
     handed_out: usize,
@@ -68,17 +82,17 @@ pub struct Reactor<T, S = ()> {
     /// How many of `revisits` belong to this turn.
     revisits_due: usize,
     waker: Waker,
-    counters: Counters,
+    pub(crate) counters: Counters,
 }
 
-struct Registration<T, S> {
-    subject: Subject<T, S>,
-    /// What it will be told when it is revisited; empty when it has not asked.
-    revisit: Readiness,
-    armed: Armed,
+pub(crate) struct Registration<T, S> {
+    pub(crate) subject: Subject<T, S>,
+    /// What it will be told when it is revisited; empty when it is not going to be.
+    pub(crate) revisit: Readiness,
+    pub(crate) armed: Armed,
 }
 
-enum Subject<T, S> {
+pub(crate) enum Subject<T, S> {
     Owned(T),
     Watched(S),
     Waker,
@@ -86,7 +100,7 @@ enum Subject<T, S> {
 
 /// What the kernel was asked for last.
 #[derive(Clone, Copy)]
-enum Armed {
+pub(crate) enum Armed {
     Shared(Watch),
     Exclusive(ExclusiveWatch),
 }
@@ -116,7 +130,7 @@ pub enum Ready<'a, T, S = ()> {
     Woken,
 }
 
-impl<T: Source, S: Copy> Reactor<T, S> {
+impl<T: Source, S> Reactor<T, S> {
     /// A reactor without sources.
     ///
     /// # Errors
@@ -150,295 +164,73 @@ impl<T: Source, S: Copy> Reactor<T, S> {
         reactor.occupy(Subject::Waker, armed);
         Ok(reactor)
     }
+}
 
-    /// Takes ownership of `source` and watches it.
-    ///
-    /// A source that is ready already is reported by the next wait, whatever the trigger.
-    ///
-    /// # Errors
-    ///
-    /// Each gives the source back.
-    ///
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): an edge trigger on a descriptor that blocks.
-    /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): this descriptor is registered already.
-    /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): it is a regular file or a directory.
-    /// - [`StorageFull`](io::ErrorKind::StorageFull) and
-    ///   [`OutOfMemory`](io::ErrorKind::OutOfMemory): the kernel takes no more, or no more than 2^32
-    ///   registrations exist.
-    ///
-    /// The others of [`Epoll::add`].
-    #[inline]
-    pub fn insert(&mut self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
-        self.insert_armed(source, Armed::Shared(watch))
-    }
-
-    /// Like [`insert`](Self::insert) with `EPOLLEXCLUSIVE`: of all epoll instances that watch this
-    /// source exclusively at least one is woken, not all.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`insert`](Self::insert), and [`InvalidInput`](io::ErrorKind::InvalidInput) for an
-    /// epoll instance.
-    pub fn insert_exclusive(
-        &mut self,
-        source: T,
-        watch: ExclusiveWatch,
-    ) -> Result<Token, InsertError<T>> {
-        self.insert_armed(source, Armed::Exclusive(watch))
-    }
-
-    fn insert_armed(&mut self, source: T, armed: Armed) -> Result<Token, InsertError<T>> {
-        if !T::NONBLOCKING {
-            if let Err(error) = refuse_blocking_edge(source.as_fd(), armed) {
-                return Err(InsertError { source, error });
-            }
-        }
-        match self.prepare(source.as_fd(), armed) {
-            Ok(token) => {
-                self.occupy(Subject::Owned(source), armed);
-                Ok(token)
-            }
-            Err(error) => Err(InsertError { source, error }),
-        }
-    }
-
-    /// Watches a descriptor that lives elsewhere; its reports carry `tag`.
-    ///
-    /// It is borrowed for the call alone. End it with [`unwatch`](Self::unwatch) before it is
-    /// closed; a descriptor that was closed first leaves a registration that is never reported.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`insert`](Self::insert).
-    pub fn watch(&mut self, source: impl AsFd, tag: S, watch: Watch) -> io::Result<Token> {
-        self.watch_armed(source.as_fd(), tag, Armed::Shared(watch))
-    }
-
-    /// Like [`watch`](Self::watch) with `EPOLLEXCLUSIVE`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`insert_exclusive`](Self::insert_exclusive).
-    pub fn watch_exclusive(
-        &mut self,
-        source: impl AsFd,
-        tag: S,
-        watch: ExclusiveWatch,
-    ) -> io::Result<Token> {
-        self.watch_armed(source.as_fd(), tag, Armed::Exclusive(watch))
-    }
-
-    fn watch_armed(&mut self, fd: BorrowedFd<'_>, tag: S, armed: Armed) -> io::Result<Token> {
-        refuse_blocking_edge(fd, armed)?;
-        let token = self.prepare(fd, armed)?;
-        self.occupy(Subject::Watched(tag), armed);
-        Ok(token)
-    }
-
-    /// Issues the `EPOLL_CTL_ADD` for the slot that the next [`occupy`](Self::occupy) will fill.
-    #[inline]
-    fn prepare(&mut self, fd: BorrowedFd<'_>, armed: Armed) -> io::Result<Token> {
-        let (index, generation) = self.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
-        let token = Token { index, generation, reactor: self.id };
-        match armed {
-            Armed::Shared(watch) => self.epoll.add(fd, token.data(), watch)?,
-            Armed::Exclusive(watch) => self.epoll.add_exclusive(fd, token.data(), watch)?,
-        }
-        self.counters.adds += 1;
-        Ok(token)
-    }
-
-    #[inline]
-    fn occupy(&mut self, subject: Subject<T, S>, armed: Armed) {
-        self.slots.insert(Registration { subject, revisit: Readiness::empty(), armed });
-    }
-
-    /// Watches an owned source another way from now on: `EPOLL_CTL_MOD`.
-    ///
-    /// The kernel looks at the source again, so one that is ready is reported anew by the next wait,
-    /// whatever its trigger. A report of it that is in the present batch stays there.
-    ///
-    /// # Errors
-    ///
-    /// - [`NotFound`](io::ErrorKind::NotFound): the token names no owned source.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the source is registered exclusively (remove
-    ///   it and insert it again), or an edge trigger on a descriptor that blocks.
-    ///
-    /// The others of [`Epoll::modify`].
-    pub fn modify(&mut self, token: Token, watch: Watch) -> io::Result<()> {
-        self.id.check(token);
-        let Some(Registration { subject: Subject::Owned(source), armed, .. }) =
-            self.slots.get_mut(token.index, token.generation)
-        else {
-            return Err(no_such_source());
-        };
-        if !T::NONBLOCKING {
-            refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
-        }
-        modify(&self.epoll, source.as_fd(), token, armed, watch)?;
-        self.counters.mods += 1;
-        Ok(())
-    }
-
-    /// Watches an owned source for `interest` from now on, with the trigger it has.
-    ///
-    /// Costs a system call only where it has an effect: when the interest differs from the one in
-    /// force, or when the source is one-shot, which its report has disarmed.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`modify`](Self::modify).
-    #[inline]
-    pub fn set_interest(&mut self, token: Token, interest: Interest) -> io::Result<()> {
-        self.id.check(token);
-        match self.slots.get(token.index, token.generation) {
-            Some(Registration { armed: Armed::Shared(watch), .. }) => {
-                let wanted = watch.with_interest(interest);
-                if wanted == *watch && !wanted.is_oneshot() {
-                    return Ok(());
-                }
-                self.modify(token, wanted)
-            }
-            Some(Registration { armed: Armed::Exclusive(_), .. }) => Err(exclusive()),
-            None => Err(no_such_source()),
-        }
-    }
-
-    /// Watches a descriptor that lives elsewhere another way from now on.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`modify`](Self::modify); [`NotFound`](io::ErrorKind::NotFound) also when `source`
-    /// is another descriptor than the one that was registered.
-    pub fn modify_watched(
-        &mut self,
-        token: Token,
-        source: impl AsFd,
-        watch: Watch,
-    ) -> io::Result<()> {
-        self.id.check(token);
-        let Some(Registration { subject: Subject::Watched(_), armed, .. }) =
-            self.slots.get_mut(token.index, token.generation)
-        else {
-            return Err(no_such_source());
-        };
-        refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
-        modify(&self.epoll, source.as_fd(), token, armed, watch)?;
-        self.counters.mods += 1;
-        Ok(())
-    }
-
-    /// Takes an owned source out and gives it back: `EPOLL_CTL_DEL`.
-    ///
-    /// It is not reported any more, not even if the present batch holds a report of it. `None`: the
-    /// token names no owned source.
-    pub fn remove(&mut self, token: Token) -> Option<T> {
-        let source = self.take_owned(token)?;
-        // It fails when the value has another descriptor by now, and then there is no entry to
-        // delete for it.
-        let _ = self.epoll.delete(source.as_fd());
-        self.counters.dels += 1;
-        Some(source)
-    }
-
-    /// Takes an owned source out and drops it, which closes its descriptor.
-    ///
-    /// Where the type promises that its descriptor is [unshared](Source::UNSHARED), closing alone
-    /// ends the registration, and a system call is saved. `false`: the token names no owned source.
-    #[inline]
-    pub fn close(&mut self, token: Token) -> bool {
-        if T::UNSHARED { self.take_owned(token).is_some() } else { self.remove(token).is_some() }
-    }
-
-    fn take_owned(&mut self, token: Token) -> Option<T> {
-        self.get(token)?;
-        match self.slots.remove(token.index, token.generation)?.subject {
-            Subject::Owned(source) => Some(source),
-            Subject::Watched(_) | Subject::Waker => None,
-        }
-    }
-
-    /// Ends the registration of a descriptor that lives elsewhere: `EPOLL_CTL_DEL`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
-    /// another one. In the second case the registration has ended nevertheless: its reports are
-    /// dropped as stale.
-    pub fn unwatch(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
-        self.id.check(token);
-        match self.slots.get(token.index, token.generation) {
-            Some(Registration { subject: Subject::Watched(_), .. }) => {
-                self.slots.remove(token.index, token.generation);
-                self.counters.dels += 1;
-                self.epoll.delete(source)
-            }
-            _ => Err(no_such_source()),
-        }
-    }
-
-    /// Reports an owned source again in the next turn, whose wait then does not sleep.
+impl<T, S> Reactor<T, S> {
+    /// Reports a source again in the next turn, whose wait then does not sleep.
     ///
     /// For a source that stopped before its descriptor was dry, so that one busy peer cannot keep
-    /// the others waiting: nothing is lost, not even with an edge trigger, because what has happened
-    /// to the source in the meantime is added to `readiness`. Each source is reported once a turn.
-    /// A token that names no owned source changes nothing.
+    /// the others waiting. The source is reported once in that turn and not before, with
+    /// `readiness`, whatever it is watched for, and with what the kernel has to say of it by then:
+    /// nothing is lost, not even with an edge trigger. Asking twice is asking once.
+    ///
+    /// `false`: the token names no source, or `readiness` is empty; nothing will come of it.
     #[inline]
-    pub fn revisit(&mut self, token: Token, readiness: Readiness) {
+    pub fn revisit(&mut self, token: Token, readiness: Readiness) -> bool {
         self.id.check(token);
-        let Some(registration) = self.slots.get_mut(token.index, token.generation) else { return };
-        if !matches!(registration.subject, Subject::Owned(_)) || readiness.is_empty() {
-            return;
+        match self.slots.get_mut(token.index, token.generation) {
+            Some(registration) if !readiness.is_empty() => {
+                if registration.revisit.is_empty() {
+                    self.revisits.push_back(token);
+                }
+                registration.revisit |= readiness;
+                true
+            }
+            _ => false,
         }
-        if registration.revisit.is_empty() {
-            self.revisits.push_back(token);
-        }
-        registration.revisit |= readiness;
     }
 
     /// Fetches the next batch: waits until a source is ready, a [`Waker`] is used or `timeout` is
     /// over. `None` waits without end; zero only looks.
     ///
-    /// Returns how many reports there are at the most; zero after the timeout. It does not wait at
-    /// all while reports of the last batch have not been handed out, and does not sleep while a
-    /// source is to be revisited. A signal handler that runs meanwhile neither ends the wait nor
-    /// moves its end. The timeout has the precision that [`Epoll::wait`] describes and is never cut
-    /// short.
+    /// It does not wait at all while reports of the last batch have not been handed out, and does
+    /// not sleep while a source is to be revisited. A signal handler that runs meanwhile neither
+    /// ends the wait nor moves its end. The timeout has the precision that [`Epoll::wait`] describes
+    /// and is never cut short.
     ///
     /// # Errors
     ///
     /// None that is known.
     #[inline]
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match timeout {
-            None => self.turn(None),
-            Some(Duration::ZERO) => self.turn(Some(Duration::ZERO)),
+            Some(Duration::ZERO) => self.turn(timeout).map(drop),
             // A deadline beyond the clock's end is none.
-            Some(timeout) => match Instant::now().checked_add(timeout) {
-                Some(deadline) => self.wait_until(deadline),
-                None => self.turn(None),
-            },
+            _ => self.wait_until(timeout.and_then(|timeout| Instant::now().checked_add(timeout))),
         }
     }
 
-    /// Like [`wait`](Self::wait), until `deadline` at the latest. A deadline that has passed only
-    /// looks.
+    /// Like [`wait`](Self::wait), until `deadline` at the latest; `None` waits without end. A
+    /// deadline that has passed only looks.
     ///
     /// # Errors
     ///
     /// None that is known.
-    pub fn wait_until(&mut self, deadline: Instant) -> io::Result<usize> {
+    #[inline]
+    pub fn wait_until(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let Some(deadline) = deadline else { return self.turn(None).map(drop) };
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let reports = self.turn(Some(left))?;
-            // An older kernel counts milliseconds in an int: a long wait ends before its deadline.
-            if reports > 0 || left.is_zero() || Instant::now() >= deadline {
-                return Ok(reports);
+            // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in
+            // an int.
+            if self.turn(Some(left))? > 0 || left.is_zero() {
+                return Ok(());
             }
         }
     }
 
-    /// One wait that a signal may interrupt only when `timeout` is to be computed anew.
+    /// Fetches a batch and tells its size; zero also when a signal's handler ran and `timeout` has
+    /// to be computed anew.
     #[inline]
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let left = self.events.len() - self.handed_out + self.revisits_due;
@@ -468,7 +260,10 @@ impl<T: Source, S: Copy> Reactor<T, S> {
     ///
     /// First the batch in the kernel's order, then the sources that asked to be revisited.
     #[inline]
-    pub fn next_ready(&mut self) -> Option<Ready<'_, T, S>> {
+    pub fn next_ready(&mut self) -> Option<Ready<'_, T, S>>
+    where
+        S: Copy,
+    {
         let (token, readiness) = loop {
             let Some(event) = self.events.get(self.handed_out) else {
                 break self.next_revisit()?;
@@ -515,37 +310,6 @@ impl<T: Source, S: Copy> Reactor<T, S> {
         None
     }
 
-    /// The source that the reactor owns under this name.
-    #[inline]
-    pub fn get(&self, token: Token) -> Option<&T> {
-        self.id.check(token);
-        match self.slots.get(token.index, token.generation) {
-            Some(Registration { subject: Subject::Owned(source), .. }) => Some(source),
-            _ => None,
-        }
-    }
-
-    /// The source that the reactor owns under this name, to change it.
-    #[inline]
-    pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
-        self.id.check(token);
-        match self.slots.get_mut(token.index, token.generation) {
-            Some(Registration { subject: Subject::Owned(source), .. }) => Some(source),
-            _ => None,
-        }
-    }
-
-    /// The sources that the reactor owns, in no order that means anything. Visits every slot.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut T)> {
-        let reactor = self.id;
-        self.slots.iter_mut().filter_map(move |(index, generation, registration)| {
-            match &mut registration.subject {
-                Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
-                Subject::Watched(_) | Subject::Waker => None,
-            }
-        })
-    }
-
     /// How many registrations there are, owned and watched.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -578,66 +342,13 @@ impl<T: Source, S: Copy> Reactor<T, S> {
     }
 }
 
-fn modify(
-    epoll: &Epoll,
-    fd: BorrowedFd<'_>,
-    token: Token,
-    armed: &mut Armed,
-    watch: Watch,
-) -> io::Result<()> {
-    if matches!(armed, Armed::Exclusive(_)) {
-        return Err(exclusive());
-    }
-    epoll.modify(fd, token.data(), watch)?;
-    *armed = Armed::Shared(watch);
-    Ok(())
-}
-
-/// An edge is reported once, so its handler reads until nothing is left: a descriptor that blocks
-/// would hang the loop there.
-fn refuse_blocking_edge(fd: BorrowedFd<'_>, armed: Armed) -> io::Result<()> {
-    let edge = match armed {
-        Armed::Shared(watch) => watch.is_edge(),
-        Armed::Exclusive(watch) => watch.is_edge(),
-    };
-    if edge && !is_nonblocking(fd)? {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "an edge-triggered source must be non-blocking, and this one blocks",
-        ));
-    }
-    Ok(())
-}
-
-fn exclusive() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "an exclusive registration cannot be modified; remove it and insert it again",
-    )
-}
-
-fn no_such_source() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "no such source in this reactor")
-}
-
-impl<T: Source, S: Copy> Index<Token> for Reactor<T, S> {
-    type Output = T;
-
-    /// The source under this name.
-    ///
-    /// # Panics
-    ///
-    /// When the token names no owned source; see [`Reactor::get`].
-    #[inline]
-    fn index(&self, token: Token) -> &T {
-        self.get(token).expect("the token names no source of this reactor")
-    }
-}
-
-impl<T: Source, S: Copy> IndexMut<Token> for Reactor<T, S> {
-    #[inline]
-    fn index_mut(&mut self, token: Token) -> &mut T {
-        self.get_mut(token).expect("the token names no source of this reactor")
+impl<T, S> fmt::Debug for Reactor<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("epoll", &self.epoll)
+            .field("registrations", &self.len())
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,6 +15,16 @@ struct Slot<V> {
     content: Content<V>,
 }
 
+impl<V> Slot<V> {
+    #[inline]
+    fn value_mut(&mut self, generation: u32) -> Option<&mut V> {
+        match &mut self.content {
+            Content::Occupied(value) if self.generation == generation => Some(value),
+            _ => None,
+        }
+    }
+}
+
 enum Content<V> {
     Occupied(V),
     Vacant { next: Option<u32> },
@@ -71,14 +81,25 @@ impl<V> Slots<V> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, generation: u32) -> Option<&mut V> {
-        match self.slots.get_mut(index as usize) {
-            Some(Slot { generation: present, content: Content::Occupied(value) })
-                if *present == generation =>
-            {
-                Some(value)
-            }
-            _ => None,
+        self.slots.get_mut(index as usize)?.value_mut(generation)
+    }
+
+    /// Two values at once; `None` when one is missing or both names are the same.
+    pub(crate) fn get_disjoint_mut(
+        &mut self,
+        one: (u32, u32),
+        other: (u32, u32),
+    ) -> Option<(&mut V, &mut V)> {
+        if one.0 > other.0 {
+            let (other, one) = self.get_disjoint_mut(other, one)?;
+            return Some((one, other));
         }
+        // The first slot of the upper part is the other one; equal names leave the lower part short.
+        let (lower, upper) = self.slots.split_at_mut_checked(other.0 as usize)?;
+        Some((
+            lower.get_mut(one.0 as usize)?.value_mut(one.1)?,
+            upper.first_mut()?.value_mut(other.1)?,
+        ))
     }
 
     pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<V> {
@@ -96,6 +117,14 @@ impl<V> Slots<V> {
             Content::Occupied(value) => Some(value),
             Content::Vacant { .. } => None,
         }
+    }
+
+    /// The occupied slots as index, generation and value.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32, &V)> {
+        (0..).zip(&self.slots).filter_map(|(index, slot)| match &slot.content {
+            Content::Occupied(value) => Some((index, slot.generation, value)),
+            Content::Vacant { .. } => None,
+        })
     }
 
     /// The occupied slots as index, generation and value.
@@ -144,6 +173,18 @@ mod tests {
                 prop_assert_eq!(slots.iter_mut().count(), model.len());
             }
         }
+    }
+
+    #[test]
+    fn two_values_are_lent_at_once_in_either_order() {
+        let mut slots = Slots::new();
+        let (one, other) = (put(&mut slots, 1), put(&mut slots, 2));
+        assert_eq!(slots.get_disjoint_mut(one, other), Some((&mut 1, &mut 2)));
+        assert_eq!(slots.get_disjoint_mut(other, one), Some((&mut 2, &mut 1)));
+        assert_eq!(slots.get_disjoint_mut(one, one), None);
+        assert_eq!(slots.get_disjoint_mut(one, (7, 0)), None);
+        slots.remove(other.0, other.1);
+        assert_eq!(slots.get_disjoint_mut(one, other), None);
     }
 
     #[test]

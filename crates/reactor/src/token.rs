@@ -9,8 +9,9 @@ use std::fmt;
 /// source. A token outlives its registration harmlessly: every call that is given such a token
 /// answers that there is nothing by that name.
 ///
-/// In debug builds a token also knows its reactor, and using it with another one panics.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// A token belongs to the reactor that gave it; another reactor would take it for one of its own. In
+/// debug builds a token knows its reactor, and using it with another one panics.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     pub(crate) index: u32,
     pub(crate) generation: u32,
@@ -43,7 +44,7 @@ impl fmt::Debug for Token {
 }
 
 /// Tells reactors apart in debug builds, and is nothing in release builds.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ReactorId {
     #[cfg(debug_assertions)]
     id: u32,

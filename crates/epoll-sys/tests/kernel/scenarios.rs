@@ -2,7 +2,7 @@
 //! falls silent. The numbers are those of the kernel's own epoll tests.
 
 use crate::scene::Scene;
-use crate::support::{look, wait};
+use crate::support::{close, look, wait};
 use epoll_sys::Trigger::{Edge, EdgeOneshot, Level, Oneshot};
 use epoll_sys::{Epoll, EventFd, Events, Interest, Readiness, Trigger, Watch, socket};
 use std::os::fd::OwnedFd;
@@ -24,12 +24,9 @@ fn read(socket: &OwnedFd, len: usize) {
 
 #[test]
 fn two_looks_at_flat_sources_1_to_4() {
-    for (number, trigger, sources_len, expected) in [
-        (1, Level, 1, [1, 1]),
-        (2, Edge, 1, [1, 0]),
-        (3, Level, 2, [2, 2]),
-        (4, Edge, 2, [2, 0]),
-    ] {
+    for (number, trigger, sources_len, expected) in
+        [(1, Level, 1, [1, 1]), (2, Edge, 1, [1, 0]), (3, Level, 2, [2, 2]), (4, Edge, 2, [2, 0])]
+    {
         let scene = Scene::flat(trigger, sources_len).written();
         assert_eq!(scene.two_looks(), expected, "scenario {number}");
     }
@@ -48,12 +45,8 @@ fn two_looks_after_poll_at_flat_sources_5_to_8() {
     }
 }
 
-const NESTED: [(Trigger, Trigger, [usize; 2]); 4] = [
-    (Level, Level, [1, 1]),
-    (Level, Edge, [1, 1]),
-    (Edge, Level, [1, 0]),
-    (Edge, Edge, [1, 0]),
-];
+const NESTED: [(Trigger, Trigger, [usize; 2]); 4] =
+    [(Level, Level, [1, 1]), (Level, Edge, [1, 1]), (Edge, Level, [1, 0]), (Edge, Edge, [1, 0])];
 
 #[test]
 fn two_looks_at_a_nested_instance_17_to_20() {
@@ -216,7 +209,7 @@ fn all_64_bits_of_the_data_come_back() {
 fn several_readinesses_come_in_one_event() {
     let (epoll, _ours, theirs) = watched(Watch::edge(Interest::all()));
     socket::send(&theirs, b"a").unwrap();
-    drop(theirs);
+    close(theirs);
     let events = wait(&epoll);
     assert_eq!(events.len(), 1);
     let expected = Readiness::IN | Readiness::OUT | Readiness::RDHUP | Readiness::HUP;

@@ -223,8 +223,7 @@ fn ten_threads_and_ten_edges_are_one_each_three_hundred_times_60() {
             eventually("the thread sleeps", || sleeps_in_a_wait(process::id(), tid));
         }
         counters.iter().for_each(|counter| counter.write(1).unwrap());
-        let mut seen: Vec<_> =
-            (0..THREADS).map(|_| data.recv_timeout(DEADLINE).unwrap()).collect();
+        let mut seen: Vec<_> = (0..THREADS).map(|_| data.recv_timeout(DEADLINE).unwrap()).collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..THREADS).collect::<Vec<_>>(), "round {round}");
         next_round.wait();

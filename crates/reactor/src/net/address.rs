@@ -1,6 +1,7 @@
 //! Where a server listens: an internet address with a port, or the path of a UNIX socket.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -28,6 +29,17 @@ pub enum Address {
 /// A text is no [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressParseError(());
+
+impl Address {
+    /// The internet address; `None` for a path.
+    #[must_use]
+    pub fn inet(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Inet(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
 
 impl FromStr for Address {
     type Err = AddressParseError;
@@ -65,3 +77,9 @@ impl fmt::Display for AddressParseError {
 }
 
 impl std::error::Error for AddressParseError {}
+
+impl From<AddressParseError> for io::Error {
+    fn from(error: AddressParseError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}

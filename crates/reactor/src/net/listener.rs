@@ -78,13 +78,16 @@ pub struct Accepted {
 
 /// A socket that accepts connections.
 ///
-/// Watch it level-triggered: a batch that leaves connections in the queue is then reported again.
+/// Watch it level-triggered: a batch that leaves connections in the queue is then reported again. A
+/// batch may be left early, as `accept_batch().take(n)` does; what was not accepted stays in the
+/// queue.
 ///
 /// # Out of descriptors
 ///
 /// When `accept` fails for want of descriptors or memory, the batch ends and
-/// [`pause`](Self::pause) gives a time for which the listener is to be left alone: unwatch it, and
-/// watch it again when that time is over. The pauses grow from 5 milliseconds to a second and
+/// [`pause`](Self::pause) gives a time for which the listener is to be left alone:
+/// [unwatch](crate::Reactor::unwatch) it, wait no longer than that, and watch it again. The pauses
+/// grow from 5 milliseconds to a second and
 /// begin anew once a connection was accepted. Before each pause one connection is accepted with a
 /// spare descriptor and closed, so that clients learn that the server is full; the others wait in
 /// the queue.
@@ -137,7 +140,8 @@ impl Listener {
     /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): a privileged port, or a directory
     ///   that is not writable.
     /// - [`NotFound`](io::ErrorKind::NotFound): the directory does not exist.
-    /// - `ENAMETOOLONG`: the path has more than 107 bytes.
+    /// - `ENAMETOOLONG`: the path has more than 108 bytes.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a keepalive of more than 32 767 seconds.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
         let (fd, path) = match address {

@@ -5,18 +5,19 @@ use crate::net::Address;
 use epoll_sys::socket;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 /// A connected stream socket, TCP or UNIX.
 ///
 /// Reads and writes return at once; [`WouldBlock`](io::ErrorKind::WouldBlock) says that there is
 /// nothing to read, or no room.
 ///
-/// Only [`Listener`](super::Listener), [`connect`](Self::connect) and [`pair`](Self::pair) make one,
-/// so nothing else has its descriptor and closing it ends its registration
-/// ([`Source::UNSHARED`]). Whoever clones the descriptor through [`AsFd`] breaks that promise: take
-/// such a stream out with [`Reactor::remove`](crate::Reactor::remove).
+/// Nothing else has its descriptor, so closing it ends its registration ([`Source::UNSHARED`]).
+/// Whoever clones the descriptor through [`AsFd`], or makes a stream of a socket that was cloned,
+/// breaks that promise: take such a stream out with [`Reactor::remove`](crate::Reactor::remove)
+/// before it is closed.
 #[derive(Debug)]
 pub struct Stream {
     fd: OwnedFd,
@@ -28,7 +29,8 @@ impl Stream {
     }
 
     /// Begins to connect to `address`. An internet connection is made when the stream is reported
-    /// writable and [`take_error`](Self::take_error) gives none; a UNIX one is made at once.
+    /// writable and [`take_error`](Self::take_error) gives none; until then reads and writes would
+    /// block. A UNIX connection is made at once.
     ///
     /// # Errors
     ///
@@ -67,7 +69,7 @@ impl Stream {
         socket::shutdown(&self.fd, how)
     }
 
-    /// The error that is pending on the socket, which also tells how a connect went.
+    /// Takes the error that is pending on the socket, which also tells how a connect went.
     ///
     /// # Errors
     ///
@@ -133,6 +135,43 @@ impl AsFd for Stream {
 impl Source for Stream {
     const NONBLOCKING: bool = true;
     const UNSHARED: bool = true;
+}
+
+/// Makes the socket non-blocking.
+impl TryFrom<OwnedFd> for Stream {
+    type Error = io::Error;
+
+    /// # Errors
+    ///
+    /// None that is known; that the descriptor is a stream socket is not checked.
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        epoll_sys::set_nonblocking(&fd)?;
+        Ok(Self { fd })
+    }
+}
+
+/// Makes the socket non-blocking.
+impl TryFrom<TcpStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(stream: TcpStream) -> io::Result<Self> {
+        OwnedFd::from(stream).try_into()
+    }
+}
+
+/// Makes the socket non-blocking.
+impl TryFrom<UnixStream> for Stream {
+    type Error = io::Error;
+
+    fn try_from(stream: UnixStream) -> io::Result<Self> {
+        OwnedFd::from(stream).try_into()
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        stream.fd
+    }
 }
 
 /// Who is at the other end of an accepted connection.

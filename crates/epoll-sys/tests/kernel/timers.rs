@@ -1,0 +1,187 @@
+//! Timers and clocks: what sets one, what clears it, how it counts, and that it is never early.
+
+use crate::support::{look, wait};
+use epoll_sys::Clock::{Boottime, Monotonic, Realtime};
+use epoll_sys::{Clock, Epoll, Expiry, Interest, TimerFd, Watch};
+use std::io::ErrorKind;
+use std::time::Duration;
+
+const CLOCKS: [Clock; 3] = [Monotonic, Boottime, Realtime];
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn timer(clock: Clock) -> TimerFd {
+    TimerFd::new(clock).unwrap()
+}
+
+/// Returns when the timer has expired since it was set or last read.
+#[track_caller]
+fn await_expiry(timer: &TimerFd) {
+    let epoll = Epoll::new().unwrap();
+    epoll.add(timer, 0, Watch::level(Interest::IN)).unwrap();
+    wait(&epoll);
+}
+
+#[track_caller]
+fn assert_not_expired(timer: &TimerFd) {
+    assert_eq!(timer.read().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_time_in_the_past_and_a_zero_time_expire_at_once() {
+    for clock in CLOCKS {
+        for expiry in [
+            Expiry::At(clock.now().saturating_sub(Duration::from_millis(1))),
+            Expiry::At(Duration::from_secs(1)),
+            Expiry::At(Duration::ZERO),
+            Expiry::After(Duration::ZERO),
+            Expiry::After(Duration::from_nanos(1)),
+        ] {
+            let timer = timer(clock);
+            timer.set(expiry).unwrap();
+            await_expiry(&timer);
+            assert_eq!(timer.read().unwrap(), 1, "{clock:?}, {expiry:?}");
+            assert_not_expired(&timer);
+        }
+    }
+}
+
+#[test]
+fn a_timer_is_never_early() {
+    // The real-time clock may be set meanwhile.
+    for clock in [Monotonic, Boottime] {
+        let timer = timer(clock);
+        for micros in [1, 50, 999, 1_000, 1_001, 2_500] {
+            let time = Duration::from_micros(micros);
+            let start = clock.now();
+            timer.set(Expiry::After(time)).unwrap();
+            await_expiry(&timer);
+            assert!(clock.now() >= start + time, "{clock:?} after {time:?}");
+
+            let at = clock.now() + time;
+            timer.set(Expiry::At(at)).unwrap();
+            await_expiry(&timer);
+            assert!(clock.now() >= at, "{clock:?} at {time:?} from then");
+        }
+    }
+}
+
+#[test]
+fn a_timer_tells_what_remains() {
+    for clock in CLOCKS {
+        let timer = timer(clock);
+        assert_eq!(timer.remaining().unwrap(), None);
+        timer.set(Expiry::After(HOUR)).unwrap();
+        let remaining = timer.remaining().unwrap().unwrap();
+        assert!(remaining <= HOUR && !remaining.is_zero(), "{clock:?}: {remaining:?}");
+        timer.disarm().unwrap();
+        assert_eq!(timer.remaining().unwrap(), None);
+    }
+}
+
+#[test]
+fn an_expired_timer_has_nothing_remaining() {
+    let timer = timer(Monotonic);
+    timer.set(Expiry::After(Duration::ZERO)).unwrap();
+    await_expiry(&timer);
+    assert_eq!(timer.remaining().unwrap(), None);
+}
+
+#[test]
+fn a_disarmed_timer_does_not_expire() {
+    let (early, late) = (timer(Monotonic), timer(Monotonic));
+    let at = Monotonic.now() + Duration::from_millis(2);
+    early.set(Expiry::At(at)).unwrap();
+    early.disarm().unwrap();
+    late.set(Expiry::At(at)).unwrap();
+    await_expiry(&late);
+    assert_not_expired(&early);
+}
+
+#[test]
+fn setting_and_disarming_clear_expirations_that_were_not_read() {
+    let timer = timer(Monotonic);
+    let epoll = Epoll::new().unwrap();
+    epoll.add(&timer, 0, Watch::level(Interest::IN)).unwrap();
+    let clear: [fn(&TimerFd); 2] =
+        [|timer| timer.set(Expiry::After(HOUR)).unwrap(), |timer| timer.disarm().unwrap()];
+    for clear in clear {
+        timer.set(Expiry::After(Duration::ZERO)).unwrap();
+        wait(&epoll);
+        clear(&timer);
+        assert!(look(&epoll).is_empty());
+        assert_not_expired(&timer);
+    }
+}
+
+#[test]
+fn setting_replaces_what_was_set() {
+    let timer = timer(Monotonic);
+    timer.set_repeating(Expiry::After(HOUR), HOUR).unwrap();
+    timer.set(Expiry::After(Duration::ZERO)).unwrap();
+    await_expiry(&timer);
+    assert_eq!(timer.read().unwrap(), 1);
+    // The interval is gone, too.
+    assert_eq!(timer.remaining().unwrap(), None);
+}
+
+#[test]
+fn a_repeating_timer_counts_the_expirations_that_nobody_read() {
+    let interval = Duration::from_millis(1);
+    let (repeating, sixth) = (timer(Monotonic), timer(Monotonic));
+    let first = Monotonic.now() + interval;
+    repeating.set_repeating(Expiry::At(first), interval).unwrap();
+    sixth.set(Expiry::At(first + 5 * interval)).unwrap();
+    await_expiry(&sixth);
+    await_expiry(&repeating);
+
+    let mut count = repeating.read().unwrap();
+    let due = || 1 + (Monotonic.now() - first).as_nanos() / interval.as_nanos();
+    assert!(count >= 6 && u128::from(count) <= due(), "{count}");
+    // It goes on, and is never ahead of the clock.
+    for _ in 0..5 {
+        await_expiry(&repeating);
+        count += repeating.read().unwrap();
+        assert!(u128::from(count) <= due(), "{count}");
+    }
+}
+
+#[test]
+fn huge_times_clamp() {
+    for clock in CLOCKS {
+        let timer = timer(clock);
+        for expiry in [Expiry::After(Duration::MAX), Expiry::At(Duration::MAX)] {
+            timer.set_repeating(expiry, Duration::MAX).unwrap();
+            assert!(timer.remaining().unwrap().unwrap() > 1_000_000 * HOUR, "{clock:?}");
+            assert_not_expired(&timer);
+        }
+    }
+}
+
+#[test]
+fn a_timer_that_heeds_the_setting_of_the_clock_expires_like_any_other() {
+    let timer = timer(Realtime);
+    timer.set(Expiry::AtUnlessClockSet(Realtime.now() + HOUR)).unwrap();
+    assert!(timer.remaining().unwrap().is_some());
+    timer.set(Expiry::AtUnlessClockSet(Duration::from_secs(1))).unwrap();
+    await_expiry(&timer);
+    assert_eq!(timer.read().unwrap(), 1);
+}
+
+#[test]
+fn a_clock_that_is_never_set_never_goes_back() {
+    for clock in [Monotonic, Boottime] {
+        let mut before = clock.now();
+        for _ in 0..10_000 {
+            let now = clock.now();
+            assert!(now >= before, "{clock:?}");
+            before = now;
+        }
+    }
+}
+
+#[test]
+fn boot_time_is_not_behind_monotonic_time_and_real_time_is_of_this_century() {
+    let monotonic = Monotonic.now();
+    assert!(Boottime.now() >= monotonic);
+    assert!(Realtime.now() > 30 * 365 * 24 * HOUR);
+}

@@ -1,0 +1,156 @@
+//! The command line: flags, each of which can come from the environment too, and what is said when
+//! one of them is wrong.
+
+use crate::{Config, LogFormat, Server, log};
+use clap::{Parser, ValueEnum};
+use epoll_echo::{Mode, QuitWord};
+use epoll_reactor::net::Address;
+use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+
+/// An echo server (RFC 862) on Linux epoll.
+#[derive(Debug, Parser)]
+#[command(name = "epoll-server", version)]
+struct Args {
+    /// Where to listen: IP:PORT, or unix:PATH; port 0 takes a free one. May repeat; in the
+    /// environment, commas separate.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "EPOLL_SERVER_LISTEN",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:8080"
+    )]
+    listen: Vec<Address>,
+
+    /// How connections are watched.
+    #[arg(long, env = "EPOLL_SERVER_MODE", default_value = "level")]
+    mode: ModeArg,
+
+    /// The most connections at once; one more is closed at once [default: what the limit of
+    /// descriptors allows].
+    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTIONS")]
+    max_connections: Option<NonZeroU32>,
+
+    /// A line that equals this word ends the conversation.
+    #[arg(long, value_name = "WORD", env = "EPOLL_SERVER_QUIT_WORD")]
+    quit_word: Option<QuitWord>,
+
+    /// How many connections may wait to be accepted.
+    #[arg(long, value_name = "N", env = "EPOLL_SERVER_BACKLOG", default_value = "1024")]
+    backlog: NonZeroU32,
+
+    /// What to log on stderr: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", env = "EPOLL_SERVER_LOG", default_value = "info")]
+    log: LevelFilter,
+
+    /// How to log it.
+    #[arg(long, env = "EPOLL_SERVER_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+
+    /// Where to write statistics at exit.
+    #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
+    stats_json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArg {
+    /// Level-triggered: watched for what the connection waits for.
+    Level,
+    /// Edge-triggered: watched for everything, once and for all.
+    Edge,
+}
+
+/// Runs the program with the process's arguments and environment.
+///
+/// The exit status is 0 for help, 1 when the server cannot start or fails, and 2 when the command
+/// line cannot be understood.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.exit_code() == 0 => {
+            // Help or the version, on stdout; a reader that went away is no error.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("epoll-server: {}", one_line(&error.to_string()));
+            return ExitCode::from(2);
+        }
+    };
+    log::start(args.log, args.log_format);
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("epoll-server: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The message of the command-line parser without its usage hints.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+fn serve(args: Args) -> anyhow::Result<()> {
+    let server = Server::bind(args.into())?;
+    let mut stdout = io::stdout().lock();
+    for address in server.addresses() {
+        // Nobody may be reading; the server does not depend on it.
+        let _ = writeln!(stdout, "listening on {address}");
+    }
+    let _ = stdout.flush();
+    drop(stdout);
+    server.run()
+}
+
+impl From<Args> for Config {
+    fn from(args: Args) -> Self {
+        Self {
+            listen: args.listen,
+            mode: match args.mode {
+                ModeArg::Level => Mode::Level,
+                ModeArg::Edge => Mode::Edge,
+            },
+            connections_max: args.max_connections,
+            quit_word: args.quit_word,
+            backlog: args.backlog,
+            stats_json: args.stats_json,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_value_is_one_line_that_names_the_flag_and_the_value() {
+        for (flag, value) in [
+            ("--listen", "localhost"),
+            ("--mode", "both"),
+            ("--max-connections", "0"),
+            ("--backlog", "many"),
+            ("--quit-word", ""),
+            ("--log", "loud"),
+            ("--log-format", "xml"),
+        ] {
+            let error = Args::try_parse_from(["epoll-server", flag, value]).unwrap_err();
+            let line = one_line(&error.to_string());
+            assert!(line.contains(flag) && line.contains(&format!("'{value}'")), "{line}");
+            assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
+    }
+}

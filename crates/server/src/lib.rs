@@ -1,0 +1,36 @@
+//! `epoll-server`: an echo server (RFC 862) composed of the crates `epoll-reactor` and `epoll-echo`.
+//! This crate is wiring: flags, listeners, limits, logs and statistics.
+//!
+//! # Examples
+//!
+//! A server on a free port, as the program runs it:
+//!
+//! ```
+//! use epoll_server::{Config, Server};
+//!
+//! let config = Config { listen: vec!["127.0.0.1:0".parse()?], ..Config::default() };
+//! let server = Server::bind(config)?;
+//! assert_ne!(server.addresses().next().unwrap().inet().unwrap().port(), 0);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+
+mod client;
+mod config;
+mod limits;
+mod listening;
+mod log;
+mod server;
+mod stats;
+mod worker;
+
+pub use config::Config;
+pub use log::LogFormat;
+pub use server::Server;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

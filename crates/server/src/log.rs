@@ -1,0 +1,28 @@
+//! Logs on stderr.
+
+use clap::ValueEnum;
+use std::io::{self, IsTerminal};
+use tracing::level_filters::LevelFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line of text.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Sends what is logged from now on to stderr.
+pub(crate) fn start(level: LevelFilter, format: LogFormat) {
+    let logs = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    // Only a second call fails, and then logs go where the first one sent them.
+    let _ = match format {
+        LogFormat::Text => logs.try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+    };
+}

@@ -1,0 +1,66 @@
+//! A server from its configuration to its end.
+
+use crate::worker::Worker;
+use crate::{Config, limits, stats};
+use anyhow::Context;
+use epoll_echo::Rules;
+use epoll_reactor::net::{Address, ListenOptions, Listener};
+use std::fs::File;
+
+/// An echo server that listens already.
+pub struct Server {
+    worker: Worker,
+    stats_json: Option<File>,
+}
+
+impl Server {
+    /// Raises the limit of descriptors and listens at every address.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened at, or a statistics file that cannot be created; the
+    /// message names the flag and the value. Nothing is left behind then.
+    pub fn bind(config: Config) -> anyhow::Result<Self> {
+        let descriptors = limits::raise_descriptors()?;
+        let options = ListenOptions { backlog: config.backlog.get(), ..ListenOptions::default() };
+        let mut listeners = Vec::new();
+        for address in &config.listen {
+            let listener = Listener::bind(address, &options)
+                .with_context(|| format!("failed to listen at --listen {address}"))?;
+            listeners.push(listener);
+        }
+        let stats_json = match &config.stats_json {
+            Some(path) => Some(File::create(path).with_context(|| {
+                format!("failed to create the file of --stats-json {}", path.display())
+            })?),
+            None => None,
+        };
+        let connections_max =
+            limits::connections_max(config.connections_max, descriptors, listeners.len());
+        let rules = Rules { quit_word: config.quit_word, ..Rules::default() };
+        let worker = Worker::new(listeners, config.mode, rules, connections_max)
+            .context("failed to set up the event loop")?;
+        tracing::info!(mode = ?config.mode, connections_max, "started");
+        Ok(Self { worker, stats_json })
+    }
+
+    /// Where it listens, with the ports that the kernel chose.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.worker.listeners().map(Listener::address)
+    }
+
+    /// Serves until it fails, then writes the statistics.
+    ///
+    /// # Errors
+    ///
+    /// What the event loop or the writing of the statistics failed with.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        let served = self.worker.run().context("the event loop failed");
+        tracing::info!("stopped");
+        if let Some(file) = &mut self.stats_json {
+            let worker = &self.worker;
+            stats::write_json(file, &worker.stats, &worker.counters(), &worker.accept_counters())?;
+        }
+        served
+    }
+}

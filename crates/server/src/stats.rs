@@ -1,0 +1,93 @@
+//! What a server counts, and the file it writes at exit.
+
+use anyhow::Context;
+use epoll_echo::Reason;
+use epoll_reactor::Counters;
+use epoll_reactor::net::AcceptCounters;
+use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+
+/// What has become of the connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) opened: u64,
+    /// Closed at once because the limit was reached.
+    pub(crate) refused: u64,
+    /// Closed at once because the kernel would not watch them.
+    pub(crate) unwatched: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) closed_by_reason: BTreeMap<&'static str, u64>,
+}
+
+impl Stats {
+    pub(crate) fn closed(&mut self, reason: Reason, received: u64, sent: u64) {
+        *self.closed_by_reason.entry(reason_name(reason)).or_default() += 1;
+        self.received += received;
+        self.sent += sent;
+    }
+}
+
+/// A reason as logs and statistics name it.
+pub(crate) fn reason_name(reason: Reason) -> &'static str {
+    use std::io::ErrorKind as Kind;
+    match reason {
+        Reason::PeerClosed => "peer-closed",
+        Reason::Quit => "quit",
+        Reason::Failed(Kind::ConnectionReset | Kind::BrokenPipe) => "reset",
+        Reason::Failed(_) => "failed",
+    }
+}
+
+/// Writes everything to `file`, which was opened when the server started.
+pub(crate) fn write_json(
+    file: &mut File,
+    stats: &Stats,
+    reactor: &Counters,
+    accept: &AcceptCounters,
+) -> anyhow::Result<()> {
+    let text = format!("{:#}\n", as_json(stats, reactor, accept)?);
+    file.write_all(text.as_bytes()).context("failed to write the statistics")
+}
+
+fn as_json(stats: &Stats, reactor: &Counters, accept: &AcceptCounters) -> anyhow::Result<Value> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("failed to read the CPU time")?;
+    Ok(json!({
+        "connections": {
+            "opened": stats.opened,
+            "refused": stats.refused,
+            "unwatched": stats.unwatched,
+            "bytes_received": stats.received,
+            "bytes_sent": stats.sent,
+            "closed": stats.closed_by_reason,
+        },
+        "accept": {
+            "accepted": accept.accepted,
+            "aborted": accept.aborted,
+            "shed": accept.shed,
+            "pauses": accept.pauses,
+        },
+        "reactor": {
+            "waits": reactor.waits,
+            "events": reactor.events,
+            "stale": reactor.stale,
+            "adds": reactor.adds,
+            "mods": reactor.mods,
+            "dels": reactor.dels,
+            "revisits": reactor.revisits,
+            "wakes": reactor.wakes,
+            "batch_max": reactor.batch_max,
+        },
+        "cpu": {
+            "user_us": microseconds(usage.user_time()),
+            "system_us": microseconds(usage.system_time()),
+        },
+    }))
+}
+
+fn microseconds(time: nix::sys::time::TimeVal) -> i64 {
+    time.tv_sec() * 1_000_000 + time.tv_usec()
+}
