@@ -31,9 +31,11 @@ impl Default for Rules {
 /// What a connection answers to [`Connection::step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Call again when the transport is ready for this.
-    Wait(Interest),
-    /// Call again after the others, with the same readiness: the transport is not dry.
+    /// Call again when the transport is ready for what it is watched for already.
+    Wait,
+    /// Watch the transport for this from now on, and call again when it is ready.
+    Watch(Interest),
+    /// Call again after the others, with the same readiness and `IN`: the transport is not dry.
     Yield,
     /// The conversation is over; drop the connection.
     Done(Reason),
@@ -52,8 +54,10 @@ pub enum Reason {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Echoing.
+    /// Echoing whatever comes.
     Open,
+    /// Echoing, and on the look-out for the quit word.
+    Attentive,
     /// The quit word was read; what was read before it is still to be written.
     Ending,
     /// Our half is closed; what the peer still sends is discarded until it closes its own.
@@ -73,30 +77,32 @@ pub struct Connection<T> {
     rest_at: u32,
     phase: Phase,
     quit: Progress,
+    /// Whether the last [`Step::Watch`] was for room to write. A rest waits only then.
+    blocked: bool,
     /// When a byte last moved, or when the connection began to linger, in nanoseconds.
     since: u64,
     received: u64,
-    sent: u64,
 }
 
 /// The limit on memory per idle connection counts on this.
-const _: () = assert!(size_of::<Connection<epoll_reactor::net::Stream>>() <= 56);
+const _: () = assert!(size_of::<Connection<epoll_reactor::net::Stream>>() <= 48);
 
 impl<T: Transport> Connection<T> {
     /// What to watch a new connection for.
     pub const FIRST_INTEREST: Interest = READING;
 
-    /// A conversation over `transport` that begins at `now`, a time on the caller's clock.
-    pub fn new(transport: T, now: Duration) -> Self {
+    /// A conversation over `transport` that begins at `now`, a time on the caller's clock. Every step
+    /// is to be given the same `rules`.
+    pub fn new(transport: T, rules: &Rules, now: Duration) -> Self {
         Self {
             transport,
             rest: Box::default(),
             rest_at: 0,
-            phase: Phase::Open,
+            phase: if rules.quit_word.is_none() { Phase::Open } else { Phase::Attentive },
             quit: Progress::default(),
+            blocked: false,
             since: nanoseconds(now),
             received: 0,
-            sent: 0,
         }
     }
 
@@ -104,10 +110,6 @@ impl<T: Transport> Connection<T> {
     ///
     /// `buffer` is what reads go to; its length bounds what the connection keeps. It must not be
     /// empty, nor longer than `u32::MAX`, and may be shared by all connections of a thread.
-    ///
-    /// # Panics
-    ///
-    /// If `buffer` is empty.
     #[inline]
     pub fn step(
         &mut self,
@@ -116,107 +118,170 @@ impl<T: Transport> Connection<T> {
         buffer: &mut [u8],
         now: Duration,
     ) -> Step {
-        assert!(!buffer.is_empty(), "the buffer to read into is empty");
-        let before = (self.received, self.sent);
-        let step = self.advance(readiness, rules, buffer, now);
-        if before != (self.received, self.sent) {
-            self.since = nanoseconds(now);
+        debug_assert!(!buffer.is_empty(), "nothing can be read into an empty buffer");
+        if self.phase != Phase::Open || self.blocked {
+            return self.step_beside(readiness, rules, buffer, now);
         }
-        step.unwrap_or_else(|error| Step::Done(Reason::Failed(error.kind())))
+        if !readiness.may_read() {
+            return Step::Wait;
+        }
+        match self.read(buffer).and_then(|bytes| self.echo(bytes, now).map(|()| bytes.len())) {
+            Ok(len) if is_drained(readiness, len, buffer) => Step::Wait,
+            Ok(len) => {
+                let step = self.exchange(readiness, rules, buffer, now, len);
+                self.go_on(step)
+            }
+            Err(step) => self.go_on(step),
+        }
     }
 
-    #[inline]
-    fn advance(
+    /// A step off the usual way: something waits to be written, or the quit word matters.
+    #[cold]
+    fn step_beside(
         &mut self,
         readiness: Readiness,
         rules: &Rules,
         buffer: &mut [u8],
         now: Duration,
-    ) -> io::Result<Step> {
+    ) -> Step {
         if !self.rest.is_empty() {
-            if !readiness.may_write() || !self.flush()? {
-                return Ok(Step::Wait(WRITING));
+            if let Err(step) = self.write_rest(readiness, now) {
+                return step;
             }
-            // What arrived while the rest waited may not be reported again: look.
         } else if !readiness.may_read() {
-            return Ok(Step::Wait(READING));
+            return self.go_on(Step::Wait);
         }
-        let mut budget = rules.step_bytes_max.max(1);
-        loop {
-            if self.phase == Phase::Ending {
-                self.transport.shutdown_write()?;
-                self.phase = Phase::Lingering;
-                self.since = nanoseconds(now);
+        // What arrived while a rest waited may not be reported again: look.
+        let step = self.exchange(readiness, rules, buffer, now, 0);
+        self.go_on(step)
+    }
+
+    /// Puts the answer of an exchange in terms of what is watched for now.
+    #[cold]
+    fn go_on(&mut self, step: Step) -> Step {
+        let waits_for_room = !self.rest.is_empty();
+        match step {
+            Step::Wait if self.blocked != waits_for_room => {
+                self.blocked = waits_for_room;
+                Step::Watch(if waits_for_room { WRITING } else { READING })
             }
-            if budget == 0 {
-                return Ok(Step::Yield);
-            }
-            let len = match self.transport.read(buffer) {
-                Ok(0) => return Ok(Step::Done(self.reason())),
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Step::Wait(READING));
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    budget -= 1;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            budget = budget.saturating_sub(len);
-            if self.phase == Phase::Open && !self.echo(&buffer[..len], rules)? {
-                return Ok(Step::Wait(WRITING));
-            }
-            let drained = len < buffer.len() && !readiness.is_closing();
-            if drained && self.phase != Phase::Ending {
-                return Ok(Step::Wait(READING));
-            }
+            step => step,
         }
     }
 
-    /// Writes what was read, up to the quit word; `false` when a rest is left.
-    #[inline]
-    fn echo(&mut self, bytes: &[u8], rules: &Rules) -> io::Result<bool> {
+    /// Reads and echoes until the transport is dry or takes no more, which is a [`Step::Wait`], or
+    /// the step, which has moved `moved` bytes already, has moved enough.
+    #[cold]
+    fn exchange(
+        &mut self,
+        readiness: Readiness,
+        rules: &Rules,
+        buffer: &mut [u8],
+        now: Duration,
+        mut moved: usize,
+    ) -> Step {
+        while moved < rules.step_bytes_max.max(1) {
+            let read = self.read(buffer).and_then(|bytes| match self.phase {
+                Phase::Open => self.echo(bytes, now).map(|()| bytes.len()),
+                Phase::Attentive => self.echo_to_quit(rules, bytes, now).map(|()| bytes.len()),
+                // The peer's last words after its quit word are for nobody.
+                Phase::Ending | Phase::Lingering => Ok(bytes.len()),
+            });
+            match read {
+                Ok(len) if is_drained(readiness, len, buffer) => return Step::Wait,
+                Ok(len) => moved += len,
+                Err(step) => return step,
+            }
+        }
+        Step::Yield
+    }
+
+    #[inline(always)]
+    fn read<'a>(&mut self, buffer: &'a mut [u8]) -> Result<&'a [u8], Step> {
+        match self.transport.read(buffer) {
+            Ok(len) if len > 0 => Ok(&buffer[..len]),
+            other => Err(self.nothing_read(other)),
+        }
+    }
+
+    /// A read brought no bytes: the end, nothing for now, or an error.
+    #[cold]
+    fn nothing_read(&mut self, read: io::Result<usize>) -> Step {
+        match read {
+            Ok(_) => Step::Done(self.reason()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Wait,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Step::Yield,
+            Err(error) => failed(error),
+        }
+    }
+
+    #[inline(always)]
+    fn echo(&mut self, bytes: &[u8], now: Duration) -> Result<(), Step> {
         self.received += bytes.len() as u64;
-        let mut bytes = bytes;
-        if let Some(word) = &rules.quit_word {
-            if let Some(end) = word.find_end(&mut self.quit, bytes) {
-                bytes = &bytes[..end];
-                self.phase = Phase::Ending;
-            }
+        self.since = nanoseconds(now);
+        match self.transport.write(bytes) {
+            Ok(written) if written == bytes.len() => Ok(()),
+            other => self.echo_in_part(other, bytes),
         }
-        let written = write(&mut self.transport, bytes)?;
-        self.sent += written as u64;
-        if written == bytes.len() {
-            return Ok(true);
-        }
-        self.keep(&bytes[written..]);
-        Ok(false)
     }
 
+    /// A write did not take all of `bytes`: what is left is kept.
     #[cold]
-    fn keep(&mut self, bytes: &[u8]) {
-        self.rest = bytes.into();
+    fn echo_in_part(&mut self, write: io::Result<usize>, bytes: &[u8]) -> Result<(), Step> {
+        let written = taken(&mut self.transport, write, bytes);
+        let left = &bytes[*written.as_ref().unwrap_or(&0)..];
+        self.rest = left.into();
         self.rest_at = 0;
+        match written.map_err(failed)? {
+            written if written == bytes.len() => Ok(()),
+            _ => Err(Step::Wait),
+        }
     }
 
-    /// Writes the rest; `false` when some is left.
-    #[cold]
-    fn flush(&mut self) -> io::Result<bool> {
-        let waiting = &self.rest[self.rest_at as usize..];
-        let written = write(&mut self.transport, waiting)?;
-        self.sent += written as u64;
-        if written == waiting.len() {
-            self.rest = Box::default();
-            self.rest_at = 0;
-            return Ok(true);
+    /// Echoes up to the end of the quit line, if it ends in these bytes.
+    fn echo_to_quit(&mut self, rules: &Rules, bytes: &[u8], now: Duration) -> Result<(), Step> {
+        let word = rules.quit_word.as_ref();
+        let Some(end) = word.and_then(|word| word.find_end(&mut self.quit, bytes)) else {
+            return self.echo(bytes, now);
+        };
+        self.phase = Phase::Ending;
+        self.echo(&bytes[..end], now)?;
+        self.begin_to_linger(now)
+    }
+
+    /// Writes what is left from an earlier step.
+    fn write_rest(&mut self, readiness: Readiness, now: Duration) -> Result<(), Step> {
+        if !readiness.may_write() {
+            return Err(Step::Wait);
         }
-        self.rest_at += u32::try_from(written).unwrap_or(u32::MAX);
-        Ok(false)
+        let waiting = &self.rest[self.rest_at as usize..];
+        let write = self.transport.write(waiting);
+        let written = taken(&mut self.transport, write, waiting).map_err(failed)?;
+        if written > 0 {
+            self.since = nanoseconds(now);
+        }
+        if written < waiting.len() {
+            self.rest_at += u32::try_from(written).unwrap_or(u32::MAX);
+            return Err(Step::Wait);
+        }
+        self.rest = Box::default();
+        self.rest_at = 0;
+        if self.phase == Phase::Ending { self.begin_to_linger(now) } else { Ok(()) }
+    }
+
+    /// Closes our half once everything is written.
+    fn begin_to_linger(&mut self, now: Duration) -> Result<(), Step> {
+        self.transport.shutdown_write().map_err(failed)?;
+        self.phase = Phase::Lingering;
+        self.since = nanoseconds(now);
+        Ok(())
     }
 
     fn reason(&self) -> Reason {
-        if self.phase == Phase::Open { Reason::PeerClosed } else { Reason::Quit }
+        match self.phase {
+            Phase::Open | Phase::Attentive => Reason::PeerClosed,
+            Phase::Ending | Phase::Lingering => Reason::Quit,
+        }
     }
 }
 
@@ -233,7 +298,7 @@ impl<T> Connection<T> {
 
     /// How many bytes were written to the peer.
     pub fn sent(&self) -> u64 {
-        self.sent
+        self.received - self.buffered() as u64
     }
 
     /// How many bytes wait to be written.
@@ -247,17 +312,33 @@ impl<T> Connection<T> {
     }
 }
 
-/// As much of `bytes` as the transport takes at once.
-#[inline]
-fn write(transport: &mut impl Transport, bytes: &[u8]) -> io::Result<usize> {
+/// How many of `bytes` a write took; tried again where a signal interrupted it.
+fn taken(
+    transport: &mut impl Transport,
+    mut write: io::Result<usize>,
+    bytes: &[u8],
+) -> io::Result<usize> {
     loop {
-        match transport.write(bytes) {
-            Ok(0) if !bytes.is_empty() => return Err(io::ErrorKind::WriteZero.into()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+        match write {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             done => return done,
         }
+        write = transport.write(bytes);
     }
+}
+
+/// Whether a read of `len` bytes has emptied the transport for now.
+#[inline]
+fn is_drained(readiness: Readiness, len: usize, buffer: &[u8]) -> bool {
+    len < buffer.len() && !readiness.is_closing()
+}
+
+#[cold]
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn failed(error: io::Error) -> Step {
+    Step::Done(Reason::Failed(error.kind()))
 }
 
 const READING: Interest = Interest::IN.union(Interest::RDHUP);

@@ -20,28 +20,30 @@
 //! ```
 //! use epoll_echo::{Connection, Mode, Reason, Rules, Step};
 //! use epoll_reactor::net::Stream;
-//! use epoll_reactor::{Reactor, Ready};
+//! use epoll_reactor::{Reactor, Readiness, Ready};
 //! use std::io::{Read, Write};
 //! use std::net::Shutdown;
 //! use std::time::Duration;
 //!
 //! let (ours, mut theirs) = Stream::pair()?;
 //! let mode = Mode::Edge;
-//! let connection = Connection::new(ours, Duration::ZERO);
+//! let rules = Rules::default();
+//! let connection = Connection::new(ours, &rules, Duration::ZERO);
 //! let mut reactor: Reactor<Connection<Stream>> = Reactor::new()?;
 //! reactor.insert(connection, mode.watch(Connection::<Stream>::FIRST_INTEREST))?;
 //!
 //! theirs.write_all(b"hello")?;
 //! theirs.shutdown(Shutdown::Write)?;
 //!
-//! let (rules, mut buffer) = (Rules::default(), vec![0; 64 * 1024]);
+//! let mut buffer = vec![0; 64 * 1024];
 //! while !reactor.is_empty() {
 //!     reactor.wait(None)?;
 //!     while let Some(ready) = reactor.next_ready() {
 //!         let Ready::Owned { token, source, readiness } = ready else { continue };
 //!         match source.step(readiness, &rules, &mut buffer, Duration::ZERO) {
-//!             Step::Wait(interest) => reactor.set_interest(token, mode.interest(interest))?,
-//!             Step::Yield => reactor.revisit(token, readiness),
+//!             Step::Wait => {}
+//!             Step::Watch(interest) => reactor.set_interest(token, mode.interest(interest))?,
+//!             Step::Yield => drop(reactor.revisit(token, readiness | Readiness::IN)),
 //!             Step::Done(reason) => {
 //!                 assert_eq!(reason, Reason::PeerClosed);
 //!                 reactor.close(token);

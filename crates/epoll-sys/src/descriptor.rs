@@ -1,5 +1,6 @@
-//! The flags and the lock of an open file description.
+//! What any descriptor can do: be read, be made non-blocking, be locked.
 
+use crate::errno;
 use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
 use std::io;
 use std::os::fd::AsFd;
@@ -35,6 +36,18 @@ pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = fcntl_getfl(&fd)?;
     Ok(fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?)
+}
+
+/// `read`: takes what is there, at most as much as `buffer` holds; zero is the end of the stream.
+///
+/// # Errors
+///
+/// [`WouldBlock`](io::ErrorKind::WouldBlock): there is nothing now.
+/// [`ConnectionReset`](io::ErrorKind::ConnectionReset): the peer of a socket has reset the
+/// connection.
+#[inline]
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    rustix::io::read(fd, buffer).map_err(errno::error)
 }
 
 /// `flock(LOCK_EX | LOCK_NB)`: locks the file or directory against others who do the same, until

@@ -5,11 +5,16 @@
 //! any interest besides `EPOLLIN` and `EPOLLOUT`.
 
 use bitflags::bitflags;
+use std::num::NonZeroU32;
 
 const ONESHOT: u32 = 1 << 30;
 const EDGE: u32 = 1 << 31;
 const WAKEUP: u32 = 1 << 29;
 const EXCLUSIVE: u32 = 1 << 28;
+
+/// `EPOLLERR | EPOLLHUP`, which the kernel adds to every interest. With them a [`Watch`] is never
+/// zero, and an `Option` of one takes no more room.
+const ALWAYS: NonZeroU32 = NonZeroU32::new(0x018).unwrap();
 
 bitflags! {
     /// What a source is watched for.
@@ -114,7 +119,7 @@ pub enum Trigger {
 /// assert_eq!(watch.interest(), Interest::IN | Interest::RDHUP);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Watch(u32);
+pub struct Watch(NonZeroU32);
 
 impl Watch {
     /// Reported at every wait for as long as the source is ready.
@@ -122,28 +127,28 @@ impl Watch {
     #[must_use]
     pub const fn level(interest: Interest) -> Self {
         // An `Interest` made by `from_bits_retain` may hold any bit; only the named ones pass.
-        Self(interest.bits() & Interest::all().bits())
+        Self(ALWAYS).with(interest.bits() & Interest::all().bits())
     }
 
     /// `EPOLLET`: reported once for each time the source becomes ready.
     #[inline]
     #[must_use]
     pub const fn edge(interest: Interest) -> Self {
-        Self(Self::level(interest).0 | EDGE)
+        Self::level(interest).with(EDGE)
     }
 
     /// `EPOLLONESHOT`: reported once, then not again until it is modified.
     #[inline]
     #[must_use]
     pub const fn oneshot(interest: Interest) -> Self {
-        Self(Self::level(interest).0 | ONESHOT)
+        Self::level(interest).with(ONESHOT)
     }
 
     /// `EPOLLET | EPOLLONESHOT`: reported once, then not again until it is modified.
     #[inline]
     #[must_use]
     pub const fn edge_oneshot(interest: Interest) -> Self {
-        Self(Self::level(interest).0 | EDGE | ONESHOT)
+        Self::level(interest).with(EDGE | ONESHOT)
     }
 
     /// `EPOLLWAKEUP`: keeps the system from suspending while an event of this source is handled.
@@ -152,28 +157,32 @@ impl Watch {
     #[inline]
     #[must_use]
     pub const fn with_wakeup(self) -> Self {
-        Self(self.0 | WAKEUP)
+        self.with(WAKEUP)
     }
 
     /// The same trigger with another interest.
     #[inline]
     #[must_use]
     pub const fn with_interest(self, interest: Interest) -> Self {
-        Self((self.0 & !Interest::all().bits()) | Self::level(interest).0)
+        Self::level(interest).with(self.bits() & !Interest::all().bits())
+    }
+
+    const fn with(self, bits: u32) -> Self {
+        Self(NonZeroU32::new(self.bits() | bits).expect("a union with a value that is not zero"))
     }
 
     /// What is watched for.
     #[inline]
     #[must_use]
     pub const fn interest(self) -> Interest {
-        Interest::from_bits_truncate(self.0)
+        Interest::from_bits_truncate(self.bits())
     }
 
     /// When it is reported.
     #[inline]
     #[must_use]
     pub const fn trigger(self) -> Trigger {
-        match (self.0 & EDGE != 0, self.0 & ONESHOT != 0) {
+        match (self.is_edge(), self.is_oneshot()) {
             (false, false) => Trigger::Level,
             (true, false) => Trigger::Edge,
             (false, true) => Trigger::Oneshot,
@@ -185,21 +194,21 @@ impl Watch {
     #[inline]
     #[must_use]
     pub const fn is_oneshot(self) -> bool {
-        self.0 & ONESHOT != 0
+        self.bits() & ONESHOT != 0
     }
 
     /// Whether the source is reported on its edges: [`Trigger::Edge`] or [`Trigger::EdgeOneshot`].
     #[inline]
     #[must_use]
     pub const fn is_edge(self) -> bool {
-        self.0 & EDGE != 0
+        self.bits() & EDGE != 0
     }
 
-    /// The bits as the kernel takes them.
+    /// The bits as the kernel holds them, `EPOLLERR` and `EPOLLHUP` included.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }
 
@@ -208,7 +217,7 @@ impl std::fmt::Debug for Watch {
         f.debug_struct("Watch")
             .field("trigger", &self.trigger())
             .field("interest", &self.interest())
-            .field("wakeup", &(self.0 & WAKEUP != 0))
+            .field("wakeup", &(self.bits() & WAKEUP != 0))
             .finish()
     }
 }

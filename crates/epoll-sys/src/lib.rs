@@ -52,7 +52,7 @@ pub mod errno;
 pub mod socket;
 
 pub use busy_poll::BusyPoll;
-pub use descriptor::{is_nonblocking, set_nonblocking, try_lock};
+pub use descriptor::{is_nonblocking, read, set_nonblocking, try_lock};
 pub use epoll::Epoll;
 pub use eventfd::EventFd;
 pub use events::{Event, Events};

@@ -8,6 +8,7 @@
 //! Where the standard library has a call it is not repeated: an [`OwnedFd`] from here converts into
 //! `TcpStream`, `TcpListener`, `UnixStream` and back.
 
+use crate::errno;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use std::io;
@@ -175,7 +176,7 @@ pub fn recv(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
 /// - [`ConnectionReset`](io::ErrorKind::ConnectionReset): the peer has reset the connection.
 #[inline]
 pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    Ok(net::send(socket, bytes, SendFlags::NOSIGNAL)?)
+    net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(errno::error)
 }
 
 /// `shutdown`: closes the reading half, the writing half (the peer reads to the end of the stream),

@@ -5,7 +5,7 @@
 //! valgrind, answer `ENOSYS`, some seccomp filters `EPERM`; (b) `epoll_wait` counts milliseconds in
 //! an `int`, about 24.8 days.
 
-use crate::Events;
+use crate::{Events, errno};
 use rustix::event::{Timespec, epoll};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -88,7 +88,8 @@ pub(crate) fn wait_timespec(
     timeout: Option<&Timespec>,
 ) -> io::Result<usize> {
     events.list.clear();
-    Ok(epoll::wait(epoll.as_fd(), rustix::buffer::spare_capacity(&mut events.list), timeout)?)
+    let room = rustix::buffer::spare_capacity(&mut events.list);
+    epoll::wait(epoll.as_fd(), room, timeout).map_err(errno::error)
 }
 
 fn nanoseconds(timeout: Duration) -> KernelTimespec {

@@ -7,8 +7,8 @@
 
 use crate::eventfd::read_u64;
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    timerfd_create, timerfd_gettime, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_gettime, timerfd_settime,
 };
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,11 +43,17 @@ impl Clock {
     #[inline]
     #[must_use]
     pub fn now(self) -> Duration {
-        to_duration(clock_gettime(match self {
-            Self::Monotonic => ClockId::Monotonic,
-            Self::Boottime => ClockId::Boottime,
-            Self::Realtime => ClockId::Realtime,
-        }))
+        let clock = match self {
+            Self::Monotonic => libc::CLOCK_MONOTONIC,
+            Self::Boottime => libc::CLOCK_BOOTTIME,
+            Self::Realtime => libc::CLOCK_REALTIME,
+        };
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // By libc rather than by rustix, whose own search for the vDSO crashes under valgrind.
+        // SAFETY: `time` is a valid place for a timespec. The call fails only for a clock that the
+        // kernel lacks, and none that has epoll lacks one of these; `time` would stay zero then.
+        unsafe { libc::clock_gettime(clock, &raw mut time) };
+        duration(time.tv_sec, time.tv_nsec)
     }
 }
 
@@ -165,7 +171,8 @@ impl TimerFd {
     /// None that is known.
     #[doc(alias = "timerfd_gettime")]
     pub fn remaining(&self) -> io::Result<Option<Duration>> {
-        let left = to_duration(timerfd_gettime(&self.fd)?.it_value);
+        let left = timerfd_gettime(&self.fd)?.it_value;
+        let left = duration(left.tv_sec, left.tv_nsec);
         Ok((!left.is_zero()).then_some(left))
     }
 
@@ -190,10 +197,12 @@ fn to_timespec(time: Duration) -> Timespec {
     }
 }
 
+/// The kernel's nanoseconds are less than a second. A negative time, which only a real-time clock
+/// before 1970 shows, counts as zero.
 #[inline]
-fn to_duration(time: Timespec) -> Duration {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+fn duration(seconds: i64, nanoseconds: i64) -> Duration {
+    let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
+    u64::try_from(seconds).map_or(Duration::ZERO, |seconds| Duration::new(seconds, nanoseconds))
 }
 
 impl AsFd for TimerFd {

@@ -110,7 +110,11 @@ impl<T: Source, S> Reactor<T, S> {
 
     #[inline]
     pub(crate) fn occupy(&mut self, subject: Subject<T, S>, armed: Armed) {
-        self.slots.insert(Registration { subject, revisit: Readiness::empty(), armed });
+        let watch = match armed {
+            Armed::Shared(watch) => Some(watch),
+            Armed::Exclusive(_) => None,
+        };
+        self.slots.insert(Registration { subject, revisit: Readiness::empty(), watch });
     }
 
     /// Watches an owned source another way from now on: `EPOLL_CTL_MOD`.
@@ -127,7 +131,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// The others of [`Epoll::modify`].
     pub fn modify(&mut self, token: Token, watch: Watch) -> io::Result<()> {
         self.id.check(token);
-        let Some(Registration { subject: Subject::Owned(source), armed, .. }) =
+        let Some(Registration { subject: Subject::Owned(source), watch: present, .. }) =
             self.slots.get_mut(token.index, token.generation)
         else {
             return Err(no_such_source());
@@ -135,7 +139,7 @@ impl<T: Source, S> Reactor<T, S> {
         if !T::NONBLOCKING {
             refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
         }
-        modify(&self.epoll, source.as_fd(), token, armed, watch)?;
+        modify(&self.epoll, source.as_fd(), token, present, watch)?;
         self.counters.mods += 1;
         Ok(())
     }
@@ -153,14 +157,14 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn set_interest(&mut self, token: Token, interest: Interest) -> io::Result<()> {
         self.id.check(token);
         match self.slots.get(token.index, token.generation) {
-            Some(Registration { armed: Armed::Shared(watch), .. }) => {
+            Some(Registration { watch: Some(watch), .. }) => {
                 let wanted = watch.with_interest(interest);
                 if wanted == *watch && !wanted.is_oneshot() {
                     return Ok(());
                 }
                 self.modify(token, wanted)
             }
-            Some(Registration { armed: Armed::Exclusive(_), .. }) => Err(exclusive()),
+            Some(Registration { watch: None, .. }) => Err(exclusive()),
             None => Err(no_such_source()),
         }
     }
@@ -178,13 +182,13 @@ impl<T: Source, S> Reactor<T, S> {
         watch: Watch,
     ) -> io::Result<()> {
         self.id.check(token);
-        let Some(Registration { subject: Subject::Watched(_), armed, .. }) =
+        let Some(Registration { subject: Subject::Watched(_), watch: present, .. }) =
             self.slots.get_mut(token.index, token.generation)
         else {
             return Err(no_such_source());
         };
         refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
-        modify(&self.epoll, source.as_fd(), token, armed, watch)?;
+        modify(&self.epoll, source.as_fd(), token, present, watch)?;
         self.counters.mods += 1;
         Ok(())
     }
@@ -321,14 +325,14 @@ fn modify(
     epoll: &Epoll,
     fd: BorrowedFd<'_>,
     token: Token,
-    armed: &mut Armed,
+    present: &mut Option<Watch>,
     watch: Watch,
 ) -> io::Result<()> {
-    if matches!(armed, Armed::Exclusive(_)) {
+    if present.is_none() {
         return Err(exclusive());
     }
     epoll.modify(fd, token.data(), watch)?;
-    *armed = Armed::Shared(watch);
+    *present = Some(watch);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use epoll_reactor::epoll_sys::Clock;
 use epoll_reactor::net::{AcceptCounters, Accepted, Listener, Stream};
 use epoll_reactor::{Counters, Reactor, Readiness, Ready, Token};
 use std::io;
+use std::time::Instant;
 
 /// What reads go to, in bytes. Reads of 16 KiB cost twice as much for each byte of a long stream.
 const BUFFER_LEN: usize = 64 * 1024;
@@ -27,6 +28,8 @@ pub(crate) struct Worker {
     buffer: Box<[u8]>,
     connections: u64,
     connections_max: u64,
+    /// When the first pause of a listener ends, if one pauses.
+    resumes_at: Option<Instant>,
     pub(crate) stats: Stats,
 }
 
@@ -53,6 +56,7 @@ impl Worker {
             buffer: vec![0; BUFFER_LEN].into(),
             connections: 0,
             connections_max,
+            resumes_at: None,
             stats: Stats::default(),
         })
     }
@@ -80,15 +84,23 @@ impl Worker {
     /// Serves until the kernel refuses to.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         loop {
-            let resumes_at = self.listening.iter().filter_map(Listening::resumes_at).min();
-            self.reactor.wait_until(resumes_at)?;
-            if resumes_at.is_some() {
-                for listening in &mut self.listening {
-                    listening.resume_if_due(&mut self.reactor)?;
-                }
+            match self.resumes_at {
+                None => self.reactor.wait(None)?,
+                Some(end) => self.wait_and_resume(end)?,
             }
             self.turn()?;
         }
+    }
+
+    /// Waits while a listener pauses.
+    #[cold]
+    fn wait_and_resume(&mut self, end: Instant) -> io::Result<()> {
+        self.reactor.wait_until(Some(end))?;
+        for listening in &mut self.listening {
+            listening.resume_if_due(&mut self.reactor)?;
+        }
+        self.resumes_at = self.listening.iter().filter_map(Listening::resumes_at).min();
+        Ok(())
     }
 
     fn turn(&mut self) -> io::Result<()> {
@@ -97,7 +109,8 @@ impl Worker {
             match ready {
                 Ready::Owned { token, source, readiness } => {
                     match source.connection.step(readiness, &self.rules, &mut self.buffer, now) {
-                        Step::Wait(interest) => {
+                        Step::Wait => {}
+                        Step::Watch(interest) => {
                             let interest = self.mode.interest(interest);
                             if let Err(error) = self.reactor.set_interest(token, interest) {
                                 self.close(token, Reason::Failed(error.kind()));
@@ -115,6 +128,7 @@ impl Worker {
         Ok(())
     }
 
+    #[cold]
     fn accept(&mut self, index: usize) -> io::Result<()> {
         let now = Clock::Monotonic.now();
         let listening = &mut self.listening[index];
@@ -124,7 +138,7 @@ impl Worker {
                 tracing::debug!(%peer, "connection refused: the limit is reached");
                 continue;
             }
-            let client = Client { connection: Connection::new(stream, now), peer };
+            let client = Client { connection: Connection::new(stream, &self.rules, now), peer };
             let watch = self.mode.watch(Connection::<Stream>::FIRST_INTEREST);
             match self.reactor.insert(client, watch) {
                 Ok(_) => {
@@ -138,7 +152,10 @@ impl Worker {
                 }
             }
         }
-        listening.pause_if_due(&mut self.reactor)
+        if listening.pause_if_due(&mut self.reactor)? {
+            self.resumes_at = self.listening.iter().filter_map(Listening::resumes_at).min();
+        }
+        Ok(())
     }
 
     #[cold]

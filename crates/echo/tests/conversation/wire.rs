@@ -197,7 +197,7 @@ impl Talk {
     pub(crate) fn new(mode: Mode, rules: Rules, buffer_len: usize) -> Self {
         let wire = Shared::default();
         Self {
-            connection: Connection::new(wire.clone(), Duration::ZERO),
+            connection: Connection::new(wire.clone(), &rules, Duration::ZERO),
             wire,
             mode,
             rules,
@@ -231,8 +231,9 @@ impl Talk {
 
     fn turn(&mut self, readiness: Readiness) {
         match self.connection.step(readiness, &self.rules, &mut self.buffer, Duration::ZERO) {
-            Step::Wait(interest) => self.interest = self.mode.interest(interest),
-            Step::Yield => self.revisit = readiness,
+            Step::Wait => {}
+            Step::Watch(interest) => self.interest = self.mode.interest(interest),
+            Step::Yield => self.revisit = readiness | Readiness::IN,
             Step::Done(reason) => self.over = Some(reason),
         }
         let buffered = self.connection.buffered();
