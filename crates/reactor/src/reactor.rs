@@ -219,24 +219,31 @@ impl<T, S> Reactor<T, S> {
     /// None that is known.
     #[inline]
     pub fn wait_until(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        if self.handed_out < self.events.len() || !self.revisits.is_empty() {
-            return self.wait_no_time();
+        if self.handed_out < self.events.len() {
+            return Ok(());
+        }
+        if !self.revisits.is_empty() {
+            return self.look_beside_revisits();
         }
         match deadline {
-            None => while !self.fetch(None)? {},
-            Some(deadline) => return self.wait_for(deadline),
+            None if self.fetch(None)? => Ok(()),
+            None => self.wait_after_interruption(),
+            Some(deadline) => self.wait_for(deadline),
+        }
+    }
+
+    #[cold]
+    fn look_beside_revisits(&mut self) -> io::Result<()> {
+        if self.revisits_due == 0 {
+            self.revisits_due = self.revisits.len();
+            while !self.fetch(Some(Duration::ZERO))? {}
         }
         Ok(())
     }
 
-    /// Waits while reports are left, or sources are to be revisited.
     #[cold]
-    fn wait_no_time(&mut self) -> io::Result<()> {
-        if self.handed_out < self.events.len() || self.revisits_due > 0 {
-            return Ok(());
-        }
-        self.revisits_due = self.revisits.len();
-        while !self.fetch(Some(Duration::ZERO))? {}
+    fn wait_after_interruption(&mut self) -> io::Result<()> {
+        while !self.fetch(None)? {}
         Ok(())
     }
 
