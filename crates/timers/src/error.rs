@@ -1,0 +1,22 @@
+//! What can be wrong with a wheel's parameters.
+
+use std::fmt;
+use std::io;
+
+/// A tick of zero: time would never move on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TickError(pub(crate) ());
+
+impl fmt::Display for TickError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the tick of a timer wheel is zero")
+    }
+}
+
+impl std::error::Error for TickError {}
+
+impl From<TickError> for io::Error {
+    fn from(error: TickError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}

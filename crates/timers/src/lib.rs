@@ -1,0 +1,33 @@
+//! Many timeouts behind one `timerfd`: a hierarchical timer wheel in which inserting, cancelling and
+//! re-scheduling are O(1), and a descriptor that any event loop can watch.
+//!
+//! - [`Wheel`] is pure: the time comes in as an argument, timers come out. It never fires early, and
+//!   less than a tick late.
+//! - [`Timers`] puts it behind a timerfd, which is set only when the earliest deadline becomes
+//!   earlier, or after it fired: no system call for each turn of a loop, and none for a timeout that
+//!   is put off.
+//! - [`Key`]s never name another timer than theirs, of this wheel or of another one.
+//!
+//! Not here: an event loop, callbacks per timer, threads, clocks that a test can turn (a [`Wheel`]
+//! needs none: it is given the time).
+
+#![forbid(unsafe_code)]
+
+mod timers;
+mod wheel;
+
+mod error;
+mod key;
+mod nodes;
+mod ticks;
+
+pub use error::TickError;
+pub use key::Key;
+pub use timers::{TICK, Timers};
+pub use wheel::{Pass, Wheel};
+
+pub use epoll_sys::Clock;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

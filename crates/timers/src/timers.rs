@@ -1,0 +1,198 @@
+//! A wheel behind a timerfd: a descriptor to watch, and timers that fire when it is reported.
+//!
+//! Kernel facts: (a) the timer is absolute, so neither a late call nor a stopped process moves it;
+//! (b) setting it clears what it has reported, so it is never read; (c) setting it costs a system
+//! call, which is spent only when the earliest deadline becomes earlier, or after it fired.
+
+use crate::{Key, Pass, Wheel};
+use epoll_sys::{Clock, Expiry, TimerFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+/// The tick of [`Timers::new`].
+pub const TICK: Duration = Duration::from_millis(1);
+
+/// Many timers behind one descriptor, for any event loop.
+///
+/// Watch the descriptor for reading, with an edge trigger or a level trigger, and call
+/// [`expire`](Self::expire) when it is reported. It is never to be read.
+///
+/// # Examples
+///
+/// ```
+/// use epoll_sys::{Epoll, Events, Interest, Watch};
+/// use epoll_timers::Timers;
+/// use std::time::Duration;
+///
+/// let mut timers = Timers::new()?;
+/// let epoll = Epoll::new()?;
+/// epoll.add(&timers, 0, Watch::edge(Interest::IN))?;
+///
+/// timers.insert(timers.now() + Duration::from_millis(5), "done")?;
+/// let mut done = false;
+/// while !done {
+///     epoll.wait(&mut Events::with_capacity(1), None)?;
+///     timers.expire(timers.now(), 1000, |timers, key| {
+///         done = timers.get(key) == Some(&"done");
+///         None
+///     })?;
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Timers<V> {
+    wheel: Wheel<V>,
+    clock: Clock,
+    timerfd: TimerFd,
+    /// What the timerfd is set to.
+    armed: Option<Duration>,
+}
+
+impl<V> Timers<V> {
+    /// No timers yet, on `CLOCK_MONOTONIC` with a tick of a millisecond at most.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    pub fn new() -> io::Result<Self> {
+        Self::with(Clock::Monotonic, TICK)
+    }
+
+    /// Like [`new`](Self::new), on another clock and with another tick.
+    ///
+    /// `CLOCK_BOOTTIME` runs on while the system is suspended. `CLOCK_REALTIME` jumps when it is
+    /// set; timers whose deadline is jumped over fire then.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new), and [`InvalidInput`](io::ErrorKind::InvalidInput) for a tick of
+    /// zero.
+    pub fn with(clock: Clock, tick: Duration) -> io::Result<Self> {
+        let wheel = Wheel::new(tick)?;
+        Ok(Self { wheel, clock, timerfd: TimerFd::new(clock)?, armed: None })
+    }
+
+    /// The time of the clock that the timers run on.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// A timer that fires when the clock shows `deadline`; see [`Wheel::insert`].
+    ///
+    /// # Errors
+    ///
+    /// None that is known. There is no timer then.
+    ///
+    /// # Panics
+    ///
+    /// When 2^32 - 1 timers exist.
+    #[inline]
+    pub fn insert(&mut self, deadline: Duration, value: V) -> io::Result<Key> {
+        let key = self.wheel.insert(deadline, value);
+        match self.arm_for(deadline) {
+            Ok(()) => Ok(key),
+            Err(error) => {
+                self.wheel.cancel(key);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends a timer and gives its value; see [`Wheel::cancel`].
+    #[inline]
+    pub fn cancel(&mut self, key: Key) -> Option<V> {
+        self.wheel.cancel(key)
+    }
+
+    /// Gives a timer another deadline; see [`Wheel::reschedule`].
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    #[inline]
+    pub fn reschedule(&mut self, key: Key, deadline: Duration) -> io::Result<bool> {
+        let is_known = self.wheel.reschedule(key, deadline);
+        if is_known {
+            self.arm_for(deadline)?;
+        }
+        Ok(is_known)
+    }
+
+    /// The value of a timer; `None`: there is no such timer.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&V> {
+        self.wheel.get(key)
+    }
+
+    /// How many timers there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.wheel.len()
+    }
+
+    /// Whether there is no timer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.wheel.is_empty()
+    }
+
+    /// Lets timers fire that are due at `now`, and sets the timerfd for the next; see
+    /// [`Wheel::expire`].
+    ///
+    /// A pass that is not complete leaves the descriptor readable, so that the loop comes back to
+    /// it after other work.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn expire(
+        &mut self,
+        now: Duration,
+        steps_max: usize,
+        fire: impl FnMut(&mut Wheel<V>, Key) -> Option<Duration>,
+    ) -> io::Result<Pass> {
+        let pass = self.wheel.expire(now, steps_max, fire);
+        let has_fired = self.armed.is_some_and(|armed| armed <= now);
+        match self.wheel.next_expiry() {
+            Some(next) if has_fired || self.armed.is_none_or(|armed| next < armed) => {
+                self.set(next)?;
+            }
+            None if has_fired => {
+                // A level trigger would report the last expiry for ever.
+                self.timerfd.disarm()?;
+                self.armed = None;
+            }
+            _ => {}
+        }
+        Ok(pass)
+    }
+
+    #[inline]
+    fn arm_for(&mut self, deadline: Duration) -> io::Result<()> {
+        if self.armed.is_some_and(|armed| armed <= deadline) { Ok(()) } else { self.arm() }
+    }
+
+    #[cold]
+    fn arm(&mut self) -> io::Result<()> {
+        match self.wheel.next_expiry() {
+            Some(next) if self.armed.is_none_or(|armed| next < armed) => self.set(next),
+            _ => Ok(()),
+        }
+    }
+
+    fn set(&mut self, time: Duration) -> io::Result<()> {
+        self.timerfd.set(Expiry::At(time))?;
+        self.armed = Some(time);
+        Ok(())
+    }
+}
+
+/// The timerfd.
+impl<V> AsFd for Timers<V> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timerfd.as_fd()
+    }
+}
