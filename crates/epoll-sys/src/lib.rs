@@ -46,6 +46,7 @@ mod descriptor;
 mod eventfd;
 mod signal;
 mod signalfd;
+mod thread_masks;
 mod timerfd;
 
 pub mod errno;
@@ -60,6 +61,7 @@ pub use flags::{ExclusiveInterest, ExclusiveWatch, Interest, Readiness, Trigger,
 pub use interest_list::InterestEntry;
 pub use signal::{MaskGuard, Signal, SignalSet};
 pub use signalfd::{SignalFd, SignalInfo};
+pub use thread_masks::{ThreadMask, set_child_mask, thread_masks};
 pub use timerfd::{Clock, Expiry, TimerFd};
 
 #[cfg(doctest)]

@@ -182,12 +182,8 @@ impl SignalSet {
     #[doc(alias = "sigpending")]
     pub fn pending() -> io::Result<Self> {
         let status = fs::read_to_string("/proc/thread-self/status")?;
-        let mask = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            u64::from_str_radix(line.trim(), 16).ok()
-        };
-        match (mask("SigPnd:"), mask("ShdPnd:")) {
-            (Some(thread), Some(process)) => Ok(Self::from_bits(thread | process)),
+        match (mask_in(&status, "SigPnd:"), mask_in(&status, "ShdPnd:")) {
+            (Some(thread), Some(process)) => Ok(thread.iter().chain(process.iter()).collect()),
             _ => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "no pending signals in /proc/thread-self/status",
@@ -232,10 +228,21 @@ impl SignalSet {
         Ok(MaskGuard { added, this_thread: PhantomData })
     }
 
+    /// `pthread_sigmask(SIG_SETMASK)`: blocks just these signals in the calling thread.
+    pub(crate) fn set(&self) -> io::Result<()> {
+        Ok(self.0.thread_set_mask()?)
+    }
+
     /// The set in nix's terms, for the calls of this crate.
     pub(crate) fn as_nix(&self) -> &SigSet {
         &self.0
     }
+}
+
+/// The mask on the line `name` of a status file of `/proc`.
+pub(crate) fn mask_in(status: &str, name: &str) -> Option<SignalSet> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    u64::from_str_radix(line.trim(), 16).ok().map(SignalSet::from_bits)
 }
 
 impl FromIterator<Signal> for SignalSet {

@@ -14,6 +14,7 @@ use crate::nodes::{NO_LIST, NONE, Nodes};
 use crate::ticks::Ticks;
 use crate::{Key, TickError};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Lists of a level, and bits of its bitmap.
@@ -75,7 +76,7 @@ const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
 /// # Ok::<(), epoll_timers::TickError>(())
 /// ```
 pub struct Wheel<V> {
-    id: u32,
+    id: NonZeroU32,
     ticks: Ticks,
     /// The present: no timer in a list is due before it.
     present: u64,

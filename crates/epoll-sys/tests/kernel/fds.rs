@@ -101,7 +101,7 @@ fn the_interest_list_shows_a_reported_oneshot_source_without_interest() {
         let (epoll, source) = (Epoll::new().unwrap(), EventFd::new(1).unwrap());
         epoll.add(&source, 7, watch).unwrap();
         assert_eq!(look(&epoll).len(), 1);
-        let trigger_alone = watch.with_interest(Interest::empty()).bits();
+        let trigger_alone = watch.with_interest(Interest::empty()).bits() & !ALWAYS;
         assert_eq!(only_entry(&epoll).events, trigger_alone, "{watch:?}");
         assert_eq!(only_entry(&epoll).data, 7);
 

@@ -211,8 +211,8 @@ impl Listener {
             Ok((fd, peer)) => {
                 self.counters.accepted += 1;
                 self.last_pause = Duration::ZERO;
-                let peer = peer.map_or(Peer::Unix, Peer::Inet);
-                Attempt::Accepted(Accepted { stream: Stream::new(fd), peer })
+                let accepted = Accepted { stream: Stream::new(fd), peer: Peer::from(peer) };
+                Attempt::Accepted(accepted)
             }
             Err(error) => match Verdict::of(&error) {
                 Verdict::Empty => Attempt::Ended,

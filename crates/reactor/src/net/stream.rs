@@ -5,7 +5,7 @@ use crate::net::Address;
 use epoll_sys::socket;
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -178,16 +178,34 @@ impl From<Stream> for OwnedFd {
 /// Who is at the other end of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
-    /// TCP, from this address.
-    Inet(SocketAddr),
+    /// TCP. Apart from one another, address and port take less room than a [`SocketAddr`], which
+    /// counts where every connection keeps one.
+    Inet {
+        /// The peer's address.
+        ip: IpAddr,
+        /// The peer's port.
+        port: u16,
+    },
     /// A UNIX socket; its clients have no address as a rule.
     Unix,
+}
+
+const _: () = assert!(size_of::<Peer>() <= 20);
+
+impl From<Option<SocketAddr>> for Peer {
+    /// As [`epoll_sys::socket::accept`] gives it.
+    fn from(address: Option<SocketAddr>) -> Self {
+        match address {
+            Some(address) => Self::Inet { ip: address.ip(), port: address.port() },
+            None => Self::Unix,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inet(address) => address.fmt(f),
+            Self::Inet { ip, port } => SocketAddr::new(*ip, *port).fmt(f),
             Self::Unix => f.write_str("unix"),
         }
     }
