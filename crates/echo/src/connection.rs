@@ -37,6 +37,10 @@ pub enum Step {
     Watch(Interest),
     /// Call again after the others, with the same readiness and `IN`: the transport is not dry.
     Yield,
+    /// Our half is closed, and the peer's may take its time. Watch the transport for
+    /// [`FIRST_INTEREST`](Connection::FIRST_INTEREST) from now on, and call again after the others,
+    /// as for [`Yield`](Self::Yield).
+    Linger,
     /// The conversation is over; drop the connection.
     Done(Reason),
 }
@@ -48,17 +52,40 @@ pub enum Reason {
     PeerClosed,
     /// The peer said the quit word, got everything up to it, and closed its half too.
     Quit,
+    /// The owner had it [finished](Connection::finish) or [ended](Connection::end); the peer got
+    /// everything that was read, and closed its half too.
+    Ended,
     /// A read or a write failed this way, for example because the peer reset the connection.
     Failed(io::ErrorKind),
+}
+
+/// What a connection waits for, and so which of an owner's timeouts applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// That the peer sends something.
+    Data,
+    /// That the peer takes what was sent to it.
+    Room,
+    /// That the peer closes its half, as we have closed ours.
+    Close,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    /// To close our half as soon as the transport is dry.
+    Finish,
+    /// To close our half as soon as what was read is written.
+    End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Echoing whatever comes.
     Open,
-    /// Echoing, and on the look-out for the quit word.
+    /// Echoing, and on the look-out for the quit word or a dry transport.
     Attentive,
-    /// The quit word was read; what was read before it is still to be written.
+    /// Nothing more is read; what was read is still to be written.
     Ending,
     /// Our half is closed; what the peer still sends is discarded until it closes its own.
     Lingering,
@@ -79,6 +106,8 @@ pub struct Connection<T> {
     quit: Progress,
     /// Whether the last [`Step::Watch`] was for room to write. A rest waits only then.
     blocked: bool,
+    /// What the owner has asked for.
+    asked: Asked,
     /// When a byte last moved, or when the connection began to linger, in nanoseconds.
     since: u64,
     received: u64,
@@ -101,6 +130,7 @@ impl<T: Transport> Connection<T> {
             phase: if rules.quit_word.is_none() { Phase::Open } else { Phase::Attentive },
             quit: Progress::default(),
             blocked: false,
+            asked: Asked::Nothing,
             since: nanoseconds(now),
             received: 0,
         }
@@ -110,7 +140,8 @@ impl<T: Transport> Connection<T> {
     ///
     /// `buffer` is what reads go to; its length bounds what the connection keeps. It must not be
     /// empty, nor longer than `u32::MAX`, and may be shared by all connections of a thread.
-    #[inline]
+    // The usual way alone is in here; a call would cost a fifth of it.
+    #[inline(always)]
     pub fn step(
         &mut self,
         readiness: Readiness,
@@ -129,9 +160,9 @@ impl<T: Transport> Connection<T> {
             Ok(len) if is_drained(readiness, len, buffer) => Step::Wait,
             Ok(len) => {
                 let step = self.exchange(readiness, rules, buffer, now, len);
-                self.go_on(step)
+                self.go_on(step, now)
             }
-            Err(step) => self.go_on(step),
+            Err(step) => self.go_on(step, now),
         }
     }
 
@@ -146,21 +177,61 @@ impl<T: Transport> Connection<T> {
     ) -> Step {
         if !self.rest.is_empty() {
             if let Err(step) = self.write_rest(readiness, now) {
-                return step;
+                return self.go_on(step, now);
             }
         } else if !readiness.may_read() {
-            return self.go_on(Step::Wait);
+            return self.go_on(Step::Wait, now);
         }
         // What arrived while a rest waited may not be reported again: look.
         let step = self.exchange(readiness, rules, buffer, now, 0);
-        self.go_on(step)
+        self.go_on(step, now)
+    }
+
+    /// Ends the conversation as soon as the transport is dry: everything that has arrived is echoed,
+    /// then our half is closed. The answer is that of a [`step`](Self::step).
+    pub fn finish(&mut self, rules: &Rules, buffer: &mut [u8], now: Duration) -> Step {
+        if self.awaits() == Awaits::Close || self.phase == Phase::Ending {
+            return Step::Wait;
+        }
+        self.asked = Asked::Finish;
+        self.phase = Phase::Attentive;
+        if self.rest.is_empty() {
+            self.step_beside(Readiness::IN, rules, buffer, now)
+        } else {
+            Step::Wait
+        }
+    }
+
+    /// Ends the conversation as soon as what was read is written: nothing more is read but to be
+    /// discarded. The answer is that of a [`step`](Self::step).
+    pub fn end(&mut self, now: Duration) -> Step {
+        if self.awaits() == Awaits::Close || self.phase == Phase::Ending {
+            return Step::Wait;
+        }
+        self.asked = Asked::End;
+        self.phase = Phase::Ending;
+        if self.rest.is_empty() {
+            let step = self.begin_to_linger(now);
+            self.go_on(step, now)
+        } else {
+            Step::Wait
+        }
     }
 
     /// Puts the answer of an exchange in terms of what is watched for now.
     #[cold]
-    fn go_on(&mut self, step: Step) -> Step {
+    fn go_on(&mut self, step: Step, now: Duration) -> Step {
         let waits_for_room = !self.rest.is_empty();
+        let is_dry = step == Step::Wait && !waits_for_room;
+        let step = match self.phase {
+            Phase::Attentive if is_dry && self.asked == Asked::Finish => self.begin_to_linger(now),
+            _ => step,
+        };
         match step {
+            Step::Linger => {
+                self.blocked = false;
+                step
+            }
             Step::Wait if self.blocked != waits_for_room => {
                 self.blocked = waits_for_room;
                 Step::Watch(if waits_for_room { WRITING } else { READING })
@@ -246,7 +317,7 @@ impl<T: Transport> Connection<T> {
         };
         self.phase = Phase::Ending;
         self.echo(&bytes[..end], now)?;
-        self.begin_to_linger(now)
+        Err(self.begin_to_linger(now))
     }
 
     /// Writes what is left from an earlier step.
@@ -266,21 +337,24 @@ impl<T: Transport> Connection<T> {
         }
         self.rest = Box::default();
         self.rest_at = 0;
-        if self.phase == Phase::Ending { self.begin_to_linger(now) } else { Ok(()) }
+        if self.phase == Phase::Ending { Err(self.begin_to_linger(now)) } else { Ok(()) }
     }
 
     /// Closes our half once everything is written.
-    fn begin_to_linger(&mut self, now: Duration) -> Result<(), Step> {
-        self.transport.shutdown_write().map_err(failed)?;
+    fn begin_to_linger(&mut self, now: Duration) -> Step {
+        if let Err(error) = self.transport.shutdown_write() {
+            return failed(error);
+        }
         self.phase = Phase::Lingering;
         self.since = nanoseconds(now);
-        Ok(())
+        Step::Linger
     }
 
     fn reason(&self) -> Reason {
         match self.phase {
             Phase::Open | Phase::Attentive => Reason::PeerClosed,
-            Phase::Ending | Phase::Lingering => Reason::Quit,
+            Phase::Ending | Phase::Lingering if self.asked == Asked::Nothing => Reason::Quit,
+            Phase::Ending | Phase::Lingering => Reason::Ended,
         }
     }
 }
@@ -304,6 +378,20 @@ impl<T> Connection<T> {
     /// How many bytes wait to be written.
     pub fn buffered(&self) -> usize {
         self.rest.len() - self.rest_at as usize
+    }
+
+    /// What it waits for.
+    pub fn awaits(&self) -> Awaits {
+        match self.phase {
+            Phase::Lingering => Awaits::Close,
+            _ if self.rest.is_empty() => Awaits::Data,
+            _ => Awaits::Room,
+        }
+    }
+
+    /// Whether nothing more will be echoed than what was read already.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending | Phase::Lingering)
     }
 
     /// When a byte last moved, or when the connection began to linger.

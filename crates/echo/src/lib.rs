@@ -43,7 +43,7 @@
 //!         match source.step(readiness, &rules, &mut buffer, Duration::ZERO) {
 //!             Step::Wait => {}
 //!             Step::Watch(interest) => reactor.set_interest(token, mode.interest(interest))?,
-//!             Step::Yield => drop(reactor.revisit(token, readiness | Readiness::IN)),
+//!             Step::Yield | Step::Linger => drop(reactor.revisit(token, readiness | Readiness::IN)),
 //!             Step::Done(reason) => {
 //!                 assert_eq!(reason, Reason::PeerClosed);
 //!                 reactor.close(token);
@@ -65,7 +65,7 @@ mod mode;
 mod quit;
 mod transport;
 
-pub use connection::{Connection, Reason, Rules, Step};
+pub use connection::{Awaits, Connection, Reason, Rules, Step};
 pub use mode::Mode;
 pub use quit::{QuitWord, QuitWordError};
 pub use transport::Transport;

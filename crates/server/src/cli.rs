@@ -1,14 +1,18 @@
 //! The command line: flags, each of which can come from the environment too, and what is said when
 //! one of them is wrong.
 
-use crate::{Config, LogFormat, Server, log};
+use crate::{Config, Ended, LogFormat, Server, Timeouts, log};
+use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use epoll_echo::{Mode, QuitWord};
 use epoll_reactor::net::Address;
+use epoll_shutdown::{End, Signal, Signals};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 /// An echo server (RFC 862) on Linux epoll.
@@ -51,9 +55,66 @@ struct Args {
     #[arg(long, env = "EPOLL_SERVER_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
 
+    /// Close a connection on which no byte has moved for this long; 0 is never.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_IDLE_TIMEOUT",
+        default_value = "5m"
+    )]
+    idle_timeout: Timeout,
+
+    /// Reset a connection whose peer takes nothing for this long while output waits; 0 is never.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_WRITE_TIMEOUT",
+        default_value = "30s"
+    )]
+    write_timeout: Timeout,
+
+    /// After SIGTERM or SIGINT, cut what has not finished for this long; 0 is never.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_DRAIN_TIMEOUT",
+        default_value = "10s"
+    )]
+    drain_timeout: Timeout,
+
+    /// Wait this long for the peer to close its half after ours; 0 is for ever.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_LINGER_TIMEOUT",
+        default_value = "2s"
+    )]
+    linger_timeout: Timeout,
+
     /// Where to write statistics at exit.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
     stats_json: Option<PathBuf>,
+}
+
+/// A time such as `30s`, `1m30s` or `250ms`; `0` is none.
+#[derive(Clone, Copy, Debug)]
+struct Timeout(Option<Duration>);
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = match text {
+            "0" => Duration::ZERO,
+            text => humantime::parse_duration(text)
+                .map_err(|error| format!("{error} (a time is written like 30s, 1m30s or 250ms)"))?,
+        };
+        Ok(Self((!time.is_zero()).then_some(time)))
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -66,8 +127,9 @@ enum ModeArg {
 
 /// Runs the program with the process's arguments and environment.
 ///
-/// The exit status is 0 for help, 1 when the server cannot start or fails, and 2 when the command
-/// line cannot be understood.
+/// The exit status is 0 for help and when every connection finished after a signal to end, 1 when the
+/// server cannot start or fails, 2 when the command line cannot be understood, 3 when the drain's
+/// deadline cut connections, and 128 and the signal's number when a second signal forced the end.
 #[must_use]
 pub fn run() -> ExitCode {
     let args = match Args::try_parse() {
@@ -84,11 +146,21 @@ pub fn run() -> ExitCode {
     };
     log::start(args.log, args.log_format);
     match serve(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ended) => exit_code(ended),
         Err(error) => {
             eprintln!("epoll-server: error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn exit_code(ended: Ended) -> ExitCode {
+    match ended {
+        Ended { end: End::Forced(signal), .. } => {
+            ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX))
+        }
+        Ended { cut: 0, .. } => ExitCode::SUCCESS,
+        Ended { .. } => ExitCode::from(3),
     }
 }
 
@@ -98,8 +170,11 @@ fn one_line(message: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-fn serve(args: Args) -> anyhow::Result<()> {
-    let server = Server::bind(args.into())?;
+fn serve(args: Args) -> anyhow::Result<Ended> {
+    // Before anything that might start a thread.
+    let signals = Signals::block([Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1])
+        .context("failed to block signals")?;
+    let server = Server::bind(&args.into())?;
     let mut stdout = io::stdout().lock();
     for address in server.addresses() {
         // Nobody may be reading; the server does not depend on it.
@@ -107,7 +182,7 @@ fn serve(args: Args) -> anyhow::Result<()> {
     }
     let _ = stdout.flush();
     drop(stdout);
-    server.run()
+    server.run(&signals)
 }
 
 impl From<Args> for Config {
@@ -121,6 +196,12 @@ impl From<Args> for Config {
             connections_max: args.max_connections,
             quit_word: args.quit_word,
             backlog: args.backlog,
+            timeouts: Timeouts {
+                idle: args.idle_timeout.0,
+                write: args.write_timeout.0,
+                drain: args.drain_timeout.0,
+                linger: args.linger_timeout.0,
+            },
             stats_json: args.stats_json,
         }
     }
@@ -146,6 +227,10 @@ mod tests {
             ("--quit-word", ""),
             ("--log", "loud"),
             ("--log-format", "xml"),
+            ("--idle-timeout", "soon"),
+            ("--write-timeout", "-3s"),
+            ("--drain-timeout", "30"),
+            ("--linger-timeout", "99999999999999999999s"),
         ] {
             let error = Args::try_parse_from(["epoll-server", flag, value]).unwrap_err();
             let line = one_line(&error.to_string());

@@ -1,5 +1,5 @@
-//! `epoll-server`: an echo server (RFC 862) composed of the crates `epoll-reactor` and `epoll-echo`.
-//! This crate is wiring: flags, listeners, limits, logs and statistics.
+//! `epoll-server`: an echo server (RFC 862) composed of `epoll-reactor`, `epoll-echo`, `epoll-timers`
+//! and `epoll-shutdown`. This crate is wiring: flags, listeners, limits, logs and statistics.
 //!
 //! # Examples
 //!
@@ -9,7 +9,7 @@
 //! use epoll_server::{Config, Server};
 //!
 //! let config = Config { listen: vec!["127.0.0.1:0".parse()?], ..Config::default() };
-//! let server = Server::bind(config)?;
+//! let server = Server::bind(&config)?;
 //! assert_ne!(server.addresses().next().unwrap().inet().unwrap().port(), 0);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
@@ -19,6 +19,7 @@
 pub mod cli;
 
 mod client;
+mod clients;
 mod config;
 mod limits;
 mod listening;
@@ -27,9 +28,10 @@ mod server;
 mod stats;
 mod worker;
 
-pub use config::Config;
+pub use config::{Config, Timeouts};
 pub use log::LogFormat;
 pub use server::Server;
+pub use worker::Ended;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

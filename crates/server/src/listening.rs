@@ -29,17 +29,16 @@ impl Listening {
         Ok(Self { listener, tag, state: State::Watched(token) })
     }
 
-    /// Leaves the listener alone if its last batch asked for that; tells whether it did.
+    /// Leaves the listener alone if its last batch asked for that.
     pub(crate) fn pause_if_due<T: Source>(
         &mut self,
         reactor: &mut Reactor<T, Service>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         if let (Some(pause), &State::Watched(token)) = (self.listener.pause(), &self.state) {
             reactor.unwatch(token, &self.listener)?;
             self.state = State::PausedUntil(Instant::now() + pause);
-            return Ok(true);
         }
-        Ok(false)
+        Ok(())
     }
 
     /// When a pause ends, if there is one.

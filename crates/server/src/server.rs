@@ -1,10 +1,10 @@
 //! A server from its configuration to its end.
 
-use crate::worker::Worker;
+use crate::worker::{Ended, Worker};
 use crate::{Config, limits, stats};
 use anyhow::Context;
-use epoll_echo::Rules;
 use epoll_reactor::net::{Address, ListenOptions, Listener};
+use epoll_shutdown::Signals;
 use std::fs::File;
 
 /// An echo server that listens already.
@@ -20,7 +20,7 @@ impl Server {
     ///
     /// An address that cannot be listened at, or a statistics file that cannot be created; the
     /// message names the flag and the value. Nothing is left behind then.
-    pub fn bind(config: Config) -> anyhow::Result<Self> {
+    pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let descriptors = limits::raise_descriptors()?;
         let options = ListenOptions { backlog: config.backlog.get(), ..ListenOptions::default() };
         let mut listeners = Vec::new();
@@ -37,8 +37,7 @@ impl Server {
         };
         let connections_max =
             limits::connections_max(config.connections_max, descriptors, listeners.len());
-        let rules = Rules { quit_word: config.quit_word, ..Rules::default() };
-        let worker = Worker::new(listeners, config.mode, rules, connections_max)
+        let worker = Worker::new(config, listeners, connections_max)
             .context("failed to set up the event loop")?;
         tracing::info!(mode = ?config.mode, connections_max, "started");
         Ok(Self { worker, stats_json })
@@ -49,18 +48,23 @@ impl Server {
         self.worker.listeners().map(Listener::address)
     }
 
-    /// Serves until it fails, then writes the statistics.
+    /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over, then writes the
+    /// statistics. `signals` are to hold these two; of others that it holds, the counters are logged.
     ///
     /// # Errors
     ///
     /// What the event loop or the writing of the statistics failed with.
-    pub fn run(mut self) -> anyhow::Result<()> {
-        let served = self.worker.run().context("the event loop failed");
-        tracing::info!("stopped");
+    pub fn run(mut self, signals: &Signals) -> anyhow::Result<Ended> {
+        let ended = self.worker.run(signals).context("the event loop failed");
+        let worker = &self.worker;
+        let stats = &worker.clients.stats;
         if let Some(file) = &mut self.stats_json {
-            let worker = &self.worker;
-            stats::write_json(file, &worker.stats, &worker.counters(), &worker.accept_counters())?;
+            stats::write_json(file, stats, &worker.counters(), &worker.accept_counters())?;
         }
-        served
+        if let Ok(Ended { cut: cut @ 1.., .. }) = ended {
+            tracing::warn!(connections = cut, "cut before they had finished");
+        }
+        stats.log("stopped");
+        ended
     }
 }

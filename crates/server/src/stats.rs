@@ -8,7 +8,44 @@ use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The conversation came to its end.
+    Over(Reason),
+    /// No byte has moved for too long.
+    Idle,
+    /// The peer has taken nothing for too long.
+    Stalled,
+    /// The peer did not close its half in time.
+    LingeredOut,
+    /// It had not finished when the drain was over.
+    Cut,
+    /// The kernel would not watch it any more.
+    Unwatched,
+}
+
+impl Closed {
+    /// As logs and statistics name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Over(Reason::PeerClosed) => "peer-closed",
+            Self::Over(Reason::Quit) => "quit",
+            Self::Over(Reason::Ended) => "drained",
+            Self::Over(Reason::Failed(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)) => {
+                "reset"
+            }
+            Self::Over(Reason::Failed(_)) => "failed",
+            Self::Idle => "idle",
+            Self::Stalled => "stalled",
+            Self::LingeredOut => "lingered-out",
+            Self::Cut => "cut",
+            Self::Unwatched => "unwatched",
+        }
+    }
+}
 
 /// What has become of the connections.
 #[derive(Clone, Debug, Default)]
@@ -20,25 +57,30 @@ pub(crate) struct Stats {
     pub(crate) unwatched: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
+    /// The longest that a connection has lived, in seconds.
+    pub(crate) longest_s: u64,
     pub(crate) closed_by_reason: BTreeMap<&'static str, u64>,
 }
 
 impl Stats {
-    pub(crate) fn closed(&mut self, reason: Reason, received: u64, sent: u64) {
-        *self.closed_by_reason.entry(reason_name(reason)).or_default() += 1;
+    pub(crate) fn closed(&mut self, closed: Closed, received: u64, sent: u64, lived_s: u64) {
+        *self.closed_by_reason.entry(closed.name()).or_default() += 1;
         self.received += received;
         self.sent += sent;
+        self.longest_s = self.longest_s.max(lived_s);
     }
-}
 
-/// A reason as logs and statistics name it.
-pub(crate) fn reason_name(reason: Reason) -> &'static str {
-    use std::io::ErrorKind as Kind;
-    match reason {
-        Reason::PeerClosed => "peer-closed",
-        Reason::Quit => "quit",
-        Reason::Failed(Kind::ConnectionReset | Kind::BrokenPipe) => "reset",
-        Reason::Failed(_) => "failed",
+    /// Logs everything on one line.
+    pub(crate) fn log(&self, what: &'static str) {
+        tracing::info!(
+            connections = self.opened,
+            refused = self.refused,
+            received = self.received,
+            sent = self.sent,
+            longest_s = self.longest_s,
+            reasons = ?self.closed_by_reason,
+            "{what}",
+        );
     }
 }
 
@@ -62,6 +104,7 @@ fn as_json(stats: &Stats, reactor: &Counters, accept: &AcceptCounters) -> anyhow
             "unwatched": stats.unwatched,
             "bytes_received": stats.received,
             "bytes_sent": stats.sent,
+            "longest_s": stats.longest_s,
             "closed": stats.closed_by_reason,
         },
         "accept": {

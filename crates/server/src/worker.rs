@@ -1,63 +1,61 @@
-//! The loop: one reactor, its connections and one read buffer.
+//! The loop: connections, listeners, timers and signals, joined by one reactor.
 
-use crate::client::Client;
+use crate::Config;
+use crate::client::Draining;
+use crate::clients::Clients;
 use crate::listening::Listening;
-use crate::stats::{Stats, reason_name};
-use epoll_echo::{Connection, Mode, Reason, Rules, Step};
-use epoll_reactor::epoll_sys::Clock;
-use epoll_reactor::net::{AcceptCounters, Accepted, Listener, Stream};
-use epoll_reactor::{Counters, Reactor, Readiness, Ready, Token};
+use epoll_reactor::net::{AcceptCounters, Listener};
+use epoll_reactor::{Counters, Interest, Watch};
+use epoll_shutdown::{Clock, Drain, End, Phase, Signal, Signals};
 use std::io;
-use std::time::{Duration, Instant};
-
-/// What reads go to, in bytes. Reads of 16 KiB cost twice as much for each byte of a long stream.
-const BUFFER_LEN: usize = 64 * 1024;
+use std::time::Instant;
 
 /// What the loop watches besides connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Service {
     /// The listener with this index.
     Accept(usize),
+    Timers,
+    Signals,
+}
+
+/// How a server came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What ended the drain.
+    pub end: End,
+    /// How many connections had not finished.
+    pub cut: u64,
 }
 
 pub(crate) struct Worker {
-    reactor: Reactor<Client, Service>,
+    pub(crate) clients: Clients,
     listening: Vec<Listening>,
-    mode: Mode,
-    rules: Rules,
-    buffer: Box<[u8]>,
-    connections: u64,
-    connections_max: u64,
-    /// When the first pause of a listener ends, if one pauses.
-    resumes_at: Option<Instant>,
-    pub(crate) stats: Stats,
+    /// The counters of listeners that are closed.
+    accepted_before: AcceptCounters,
+    drain: Drain,
+    backlog: u32,
 }
 
 impl Worker {
     pub(crate) fn new(
+        config: &Config,
         listeners: Vec<Listener>,
-        mode: Mode,
-        rules: Rules,
         connections_max: u64,
     ) -> io::Result<Self> {
-        let mut reactor = Reactor::new()?;
+        let mut clients = Clients::new(config, connections_max)?;
+        let reactor = &mut clients.reactor;
         let listening = listeners
             .into_iter()
             .enumerate()
-            .map(|(index, listener)| {
-                Listening::start(listener, Service::Accept(index), &mut reactor)
-            })
+            .map(|(index, listener)| Listening::start(listener, Service::Accept(index), reactor))
             .collect::<io::Result<_>>()?;
         Ok(Self {
-            reactor,
+            clients,
             listening,
-            mode,
-            rules,
-            buffer: vec![0; BUFFER_LEN].into(),
-            connections: 0,
-            connections_max,
-            resumes_at: None,
-            stats: Stats::default(),
+            accepted_before: AcceptCounters::default(),
+            drain: Drain::new(config.timeouts.drain),
+            backlog: config.backlog.get(),
         })
     }
 
@@ -66,12 +64,12 @@ impl Worker {
     }
 
     pub(crate) fn counters(&self) -> Counters {
-        self.reactor.counters()
+        self.clients.reactor.counters()
     }
 
     /// The counters of all listeners together.
     pub(crate) fn accept_counters(&self) -> AcceptCounters {
-        self.listeners().map(Listener::counters).fold(AcceptCounters::default(), |sum, one| {
+        self.listeners().map(Listener::counters).fold(self.accepted_before, |sum, one| {
             AcceptCounters {
                 accepted: sum.accepted + one.accepted,
                 aborted: sum.aborted + one.aborted,
@@ -81,91 +79,111 @@ impl Worker {
         })
     }
 
-    /// Serves until the kernel refuses to.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
+    /// Serves until a signal has asked for the end and the drain is over.
+    pub(crate) fn run(&mut self, signals: &Signals) -> io::Result<Ended> {
+        let level = Watch::level(Interest::IN);
+        self.clients.reactor.watch(signals, Service::Signals, level)?;
         loop {
-            match self.resumes_at {
-                None => self.reactor.wait(None)?,
-                Some(end) => self.wait_and_resume(end)?,
+            if self.is_calm() {
+                let service = self.clients.serve_until_service()?;
+                self.attend(service, signals)?;
+            } else if let Some(end) = self.wait_watchfully()? {
+                return Ok(Ended { end, cut: self.clients.cut() });
+            } else {
+                while let Some(service) = self.clients.serve_turn() {
+                    self.attend(service, signals)?;
+                }
             }
-            self.turn()?;
         }
     }
 
-    /// Waits while a listener pauses.
+    /// Whether there is nothing to look after but what the reactor reports.
+    fn is_calm(&self) -> bool {
+        self.drain.phase() == Phase::Running
+            && self.listening.iter().all(|listening| listening.resumes_at().is_none())
+    }
+
+    /// A wait while a listener pauses or the server drains; the end when the drain is over.
     #[cold]
-    fn wait_and_resume(&mut self, end: Instant) -> io::Result<()> {
-        self.reactor.wait_until(Some(end))?;
+    fn wait_watchfully(&mut self) -> io::Result<Option<End>> {
+        if self.clients.is_empty() {
+            self.drain.finish();
+        }
+        self.drain.pass(Clock::Monotonic.now());
+        if let Phase::Stopped { end } = self.drain.phase() {
+            return Ok(Some(end));
+        }
+        self.clients.reactor.wait_until(self.wakes_at())?;
         for listening in &mut self.listening {
-            listening.resume_if_due(&mut self.reactor)?;
+            listening.resume_if_due(&mut self.clients.reactor)?;
         }
-        self.resumes_at = self.listening.iter().filter_map(Listening::resumes_at).min();
-        Ok(())
+        Ok(None)
     }
 
-    fn turn(&mut self) -> io::Result<()> {
-        let now = Duration::ZERO;
-        while let Some(ready) = self.reactor.next_ready() {
-            match ready {
-                Ready::Owned { token, source, readiness } => {
-                    match source.connection.step(readiness, &self.rules, &mut self.buffer, now) {
-                        Step::Wait => {}
-                        Step::Watch(interest) => {
-                            let interest = self.mode.interest(interest);
-                            if let Err(error) = self.reactor.set_interest(token, interest) {
-                                self.close(token, Reason::Failed(error.kind()));
-                            }
-                        }
-                        // What it may read next may not be what it was reported for.
-                        Step::Yield => drop(self.reactor.revisit(token, readiness | Readiness::IN)),
-                        Step::Done(reason) => self.close(token, reason),
-                    }
-                }
-                Ready::Watched { tag: Service::Accept(index), .. } => self.accept(index)?,
-                Ready::Woken => {}
-            }
-        }
-        Ok(())
+    /// When a pause or the drain ends, whichever is first.
+    fn wakes_at(&self) -> Option<Instant> {
+        let left = self.drain.deadline().map(|end| end.saturating_sub(Clock::Monotonic.now()));
+        let cut = left.and_then(|left| Instant::now().checked_add(left));
+        self.listening.iter().filter_map(Listening::resumes_at).chain(cut).min()
     }
 
     #[cold]
-    fn accept(&mut self, index: usize) -> io::Result<()> {
-        let now = Clock::Monotonic.now();
-        let listening = &mut self.listening[index];
-        for Accepted { stream, peer } in listening.listener.accept_batch() {
-            if self.connections == self.connections_max {
-                self.stats.refused += 1;
-                tracing::debug!(%peer, "connection refused: the limit is reached");
-                continue;
+    fn attend(&mut self, service: Service, signals: &Signals) -> io::Result<()> {
+        match service {
+            Service::Accept(index) => {
+                // A report may be left of a listener that is closed.
+                let Some(listening) = self.listening.get_mut(index) else { return Ok(()) };
+                for accepted in listening.listener.accept_batch() {
+                    self.clients.accept(accepted);
+                }
+                listening.pause_if_due(&mut self.clients.reactor)
             }
-            let client = Client { connection: Connection::new(stream, &self.rules, now), peer };
-            let watch = self.mode.watch(Connection::<Stream>::FIRST_INTEREST);
-            match self.reactor.insert(client, watch) {
-                Ok(_) => {
-                    self.connections += 1;
-                    self.stats.opened += 1;
-                    tracing::debug!(%peer, "connection opened");
+            Service::Timers => self.clients.expire(),
+            Service::Signals => {
+                while let Some(info) = signals.read()? {
+                    self.heed(info.signal)?;
                 }
-                Err(failed) => {
-                    self.stats.unwatched += 1;
-                    tracing::warn!(%peer, error = %failed.error, "connection not watched");
-                }
+                Ok(())
             }
         }
-        if listening.pause_if_due(&mut self.reactor)? {
-            self.resumes_at = self.listening.iter().filter_map(Listening::resumes_at).min();
+    }
+
+    fn heed(&mut self, signal: Signal) -> io::Result<()> {
+        if !matches!(signal, Signal::TERM | Signal::INT) {
+            tracing::info!(%signal, reactor = ?self.counters(), accept = ?self.accept_counters(),
+                "counters");
+            self.clients.stats.log("connections so far");
+            return Ok(());
+        }
+        match self.drain.signal(signal, Clock::Monotonic.now()) {
+            Some(Phase::Draining { since, deadline, .. }) => {
+                tracing::info!(%signal, "draining");
+                self.close_listeners();
+                let half_time = deadline.map(|deadline| since + (deadline - since) / 2);
+                self.clients.drain(Draining { since, half_time });
+            }
+            _ => tracing::info!(%signal, "stopping at once"),
         }
         Ok(())
     }
 
-    #[cold]
-    fn close(&mut self, token: Token, reason: Reason) {
-        let Some(client) = self.reactor.get(token) else { return };
-        let (received, sent) = (client.connection.received(), client.connection.sent());
-        let reason_name = reason_name(reason);
-        tracing::debug!(peer = %client.peer, received, sent, reason = reason_name, "connection closed");
-        self.stats.closed(reason, received, sent);
-        self.reactor.close(token);
-        self.connections -= 1;
+    /// Takes what waits to be accepted, so that nothing is reset, and closes the listeners; the
+    /// path of a UNIX socket is removed.
+    fn close_listeners(&mut self) {
+        for listening in &mut self.listening {
+            // New connections may go on coming; those that waited are among the first `backlog`.
+            for _ in 0..=self.backlog {
+                let mut is_empty = true;
+                for accepted in listening.listener.accept_batch() {
+                    is_empty = false;
+                    self.clients.accept(accepted);
+                }
+                if is_empty {
+                    break;
+                }
+            }
+        }
+        self.accepted_before = self.accept_counters();
+        self.listening.clear();
     }
 }

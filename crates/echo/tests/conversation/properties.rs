@@ -76,6 +76,33 @@ proptest! {
     }
 
     #[test]
+    fn what_has_arrived_is_echoed_before_a_finish_and_what_was_read_before_an_end(
+        mode in mode(),
+        before in prop::collection::vec(act(), 0..20),
+        during in prop::collection::vec(act(), 0..20),
+        after in prop::collection::vec(act(), 0..20),
+        finish in any::<bool>(),
+        buffer_len in 1_usize..50,
+        step_bytes_max in 0_usize..60,
+    ) {
+        let mut talk = Talk::new(mode, Rules { step_bytes_max, ..Rules::default() }, buffer_len);
+        before.into_iter().for_each(|act| talk.happen(act));
+        let arrived = talk.wire.lend().arrived.len();
+        let read = usize::try_from(talk.connection.received()).unwrap();
+        talk.wire.lend().during.extend(during);
+        if finish { talk.finish() } else { talk.end() }
+        after.into_iter().for_each(|act| talk.happen(act));
+        talk.happen(Act::Room(1 << 20));
+        prop_assert!(talk.wire.lend().fin_sent, "our half is closed before the peer's");
+        talk.end_well();
+        prop_assert_eq!(talk.over, Some(Reason::Ended));
+        let wire = talk.wire.lend();
+        prop_assert!(wire.arrived.starts_with(&wire.outbox));
+        let promised = if finish { arrived } else { read };
+        prop_assert!(wire.outbox.len() >= promised);
+    }
+
+    #[test]
     fn the_quit_word_ends_it_after_its_line_however_it_is_split(
         mode in mode(),
         before in "([a-pr-z]{0,9}\r?\n){0,5}",

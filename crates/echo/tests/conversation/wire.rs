@@ -230,10 +230,35 @@ impl Talk {
     }
 
     fn turn(&mut self, readiness: Readiness) {
-        match self.connection.step(readiness, &self.rules, &mut self.buffer, Duration::ZERO) {
+        let step = self.connection.step(readiness, &self.rules, &mut self.buffer, Duration::ZERO);
+        self.obey(step, readiness);
+    }
+
+    /// The owner wants an end once the transport is dry.
+    #[track_caller]
+    pub(crate) fn finish(&mut self) {
+        let step = self.connection.finish(&self.rules, &mut self.buffer, Duration::ZERO);
+        self.obey(step, Readiness::IN);
+        self.settle();
+    }
+
+    /// The owner wants an end at once.
+    #[track_caller]
+    pub(crate) fn end(&mut self) {
+        let step = self.connection.end(Duration::ZERO);
+        self.obey(step, Readiness::IN);
+        self.settle();
+    }
+
+    fn obey(&mut self, step: Step, readiness: Readiness) {
+        match step {
             Step::Wait => {}
             Step::Watch(interest) => self.interest = self.mode.interest(interest),
             Step::Yield => self.revisit = readiness | Readiness::IN,
+            Step::Linger => {
+                self.interest = self.mode.interest(Connection::<Shared>::FIRST_INTEREST);
+                self.revisit = readiness | Readiness::IN;
+            }
             Step::Done(reason) => self.over = Some(reason),
         }
         let buffered = self.connection.buffered();

@@ -1,0 +1,252 @@
+//! All connections of a worker: the reactor that owns them, their timers, and what happens to one
+//! when it is ready or its time has come.
+
+use crate::client::{Client, Draining, Due};
+use crate::stats::{Closed, Stats};
+use crate::worker::Service;
+use crate::{Config, Timeouts};
+use epoll_echo::{Connection, Mode, Rules, Step};
+use epoll_reactor::net::{Accepted, Stream};
+use epoll_reactor::{Reactor, Readiness, Ready, Token};
+use epoll_timers::{Clock, Timers};
+use std::io;
+use std::time::Duration;
+
+/// What reads go to, in bytes. Reads of 16 KiB cost twice as much for each byte of a long stream.
+const BUFFER_LEN: usize = 64 * 1024;
+/// How many timers a pass may touch before the loop looks after its connections again.
+const TIMER_STEPS_MAX: usize = 1024;
+
+pub(crate) struct Clients {
+    pub(crate) reactor: Reactor<Client, Service>,
+    timers: Timers<Token>,
+    mode: Mode,
+    rules: Rules,
+    timeouts: Timeouts,
+    draining: Option<Draining>,
+    /// Whether activity has to be dated.
+    is_timed: bool,
+    buffer: Box<[u8]>,
+    count: u64,
+    count_max: u64,
+    /// What a pass over the timers has found due.
+    due: Vec<(Token, Due)>,
+    pub(crate) stats: Stats,
+}
+
+impl Clients {
+    pub(crate) fn new(config: &Config, count_max: u64) -> io::Result<Self> {
+        let Timeouts { idle, write, linger, drain: _ } = config.timeouts;
+        let mut reactor = Reactor::new()?;
+        let timers = Timers::new()?;
+        let watch = epoll_reactor::Watch::edge(epoll_reactor::Interest::IN);
+        reactor.watch(&timers, Service::Timers, watch)?;
+        Ok(Self {
+            reactor,
+            timers,
+            mode: config.mode,
+            rules: Rules { quit_word: config.quit_word.clone(), ..Rules::default() },
+            timeouts: config.timeouts,
+            draining: None,
+            is_timed: idle.or(write).or(linger).is_some(),
+            buffer: vec![0; BUFFER_LEN].into(),
+            count: 0,
+            count_max,
+            due: Vec::with_capacity(TIMER_STEPS_MAX),
+            stats: Stats::default(),
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The time to date activity with, if anybody will ask.
+    #[inline]
+    fn now(&self) -> Duration {
+        if self.is_timed { Clock::Monotonic.now() } else { Duration::ZERO }
+    }
+
+    /// Turn after turn, until there is a report that is not about a connection. The usual way of
+    /// the whole server is in here, on its own, where the compiler sees nothing else.
+    #[inline(never)]
+    pub(crate) fn serve_until_service(&mut self) -> io::Result<Service> {
+        loop {
+            let now = self.now();
+            if let Some(service) = self.serve(now) {
+                return Ok(service);
+            }
+            self.reactor.wait(None)?;
+        }
+    }
+
+    /// The rest of a turn, up to the first report that is not about a connection.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn serve_turn(&mut self) -> Option<Service> {
+        let now = self.now();
+        self.serve(now)
+    }
+
+    /// The reports of a turn, up to the first that is not about a connection.
+    #[inline(always)]
+    fn serve(&mut self, now: Duration) -> Option<Service> {
+        while let Some(ready) = self.reactor.next_ready() {
+            match ready {
+                Ready::Owned { token, source, readiness } => {
+                    match source.connection.step(readiness, &self.rules, &mut self.buffer, now) {
+                        Step::Wait => {}
+                        step => self.obey(token, step, readiness),
+                    }
+                }
+                Ready::Watched { tag, .. } => return Some(tag),
+                Ready::Woken => {}
+            }
+        }
+        None
+    }
+
+    /// Does what a connection has asked for.
+    #[cold]
+    fn obey(&mut self, token: Token, step: Step, readiness: Readiness) {
+        match step {
+            Step::Wait => {}
+            Step::Watch(interest) => self.watch(token, interest),
+            Step::Yield => self.come_back(token, readiness),
+            Step::Linger => {
+                self.watch(token, Connection::<Stream>::FIRST_INTEREST);
+                self.come_back(token, readiness);
+            }
+            Step::Done(reason) => self.close(token, Closed::Over(reason)),
+        }
+    }
+
+    fn come_back(&mut self, token: Token, readiness: Readiness) {
+        // What it reads next may not be what it was reported for.
+        self.reactor.revisit(token, readiness | Readiness::IN);
+    }
+
+    /// Changes what a connection is watched for, and the timeout that goes with it.
+    fn watch(&mut self, token: Token, wanted: epoll_reactor::Interest) {
+        match self.reactor.set_interest(token, self.mode.interest(wanted)) {
+            Ok(()) => self.set_timer(token),
+            Err(error) => {
+                tracing::warn!(%error, "connection not watched any more");
+                self.close(token, Closed::Unwatched);
+            }
+        }
+    }
+
+    /// Sets a connection's timer for what will be due next.
+    fn set_timer(&mut self, token: Token) {
+        let Some(client) = self.reactor.get_mut(token) else { return };
+        let Some((deadline, _)) = client.due(&self.timeouts, self.draining) else { return };
+        let set = match client.timer {
+            Some(key) => self.timers.reschedule(key, deadline).map(drop),
+            None => self.timers.insert(deadline, token).map(|key| client.timer = Some(key)),
+        };
+        if let Err(error) = set {
+            tracing::error!(%error, "timer not set");
+        }
+    }
+
+    pub(crate) fn accept(&mut self, accepted: Accepted) {
+        let Accepted { stream, peer } = accepted;
+        if self.count == self.count_max {
+            self.stats.refused += 1;
+            tracing::debug!(%peer, "connection refused: the limit is reached");
+            return;
+        }
+        let now = Clock::Monotonic.now();
+        let opened_s = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let connection = Connection::new(stream, &self.rules, now);
+        let client = Client { connection, peer, timer: None, opened_s };
+        let watch = self.mode.watch(Connection::<Stream>::FIRST_INTEREST);
+        match self.reactor.insert(client, watch) {
+            Ok(token) => {
+                self.count += 1;
+                self.stats.opened += 1;
+                tracing::debug!(%peer, "connection opened");
+                self.set_timer(token);
+            }
+            Err(failed) => {
+                self.stats.unwatched += 1;
+                tracing::warn!(%peer, error = %failed.error, "connection not watched");
+            }
+        }
+    }
+
+    /// The timers' descriptor was reported.
+    pub(crate) fn expire(&mut self) -> io::Result<()> {
+        let now = Clock::Monotonic.now();
+        let Self { timers, reactor, timeouts, draining, due, .. } = self;
+        // A pass that is not complete leaves the descriptor readable: the next turn goes on.
+        let _ = timers.expire(now, TIMER_STEPS_MAX, |timers, key| {
+            let token = *timers.get(key)?;
+            let client = reactor.get_mut(token)?;
+            let next = client.due(timeouts, *draining);
+            match next {
+                Some((deadline, _)) if deadline > now => return Some(deadline),
+                Some((_, what)) => due.push((token, what)),
+                None => {}
+            }
+            client.timer = None;
+            None
+        })?;
+        while let Some((token, what)) = self.due.pop() {
+            self.act(token, what, now);
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, token: Token, what: Due, now: Duration) {
+        let Some(client) = self.reactor.get_mut(token) else { return };
+        let connection = &mut client.connection;
+        let step = match what {
+            Due::Close(closed) => return self.close(token, closed),
+            Due::Finish => connection.finish(&self.rules, &mut self.buffer, now),
+            Due::End => connection.end(now),
+        };
+        self.obey(token, step, Readiness::IN);
+        self.set_timer(token);
+    }
+
+    /// From now on connections that are quiet are finished, and all are ended at half time.
+    pub(crate) fn drain(&mut self, draining: Draining) {
+        self.draining = Some(draining);
+        self.is_timed = true;
+        let tokens: Vec<_> = self.reactor.iter().map(|(token, _)| token).collect();
+        tokens.into_iter().for_each(|token| self.set_timer(token));
+    }
+
+    /// Closes every connection that is left; their number.
+    pub(crate) fn cut(&mut self) -> u64 {
+        let tokens: Vec<_> = self.reactor.iter().map(|(token, _)| token).collect();
+        for &token in &tokens {
+            self.close(token, Closed::Cut);
+        }
+        tokens.len() as u64
+    }
+
+    #[cold]
+    fn close(&mut self, token: Token, closed: Closed) {
+        let Some(client) = self.reactor.get_mut(token) else { return };
+        let connection = &client.connection;
+        let (received, sent) = (connection.received(), connection.sent());
+        let lived_s = Clock::Monotonic.now().as_secs().saturating_sub(client.opened_s.into());
+        let reason = closed.name();
+        tracing::debug!(peer = %client.peer, received, sent, lived_s, reason, "connection closed");
+        if closed == Closed::Stalled {
+            // What waits in the socket would keep the kernel busy for minutes; it is discarded.
+            if let Err(error) = connection.transport().reset_on_close() {
+                tracing::debug!(%error, "connection not reset");
+            }
+        }
+        if let Some(key) = client.timer {
+            self.timers.cancel(key);
+        }
+        self.stats.closed(closed, received, sent, lived_s);
+        self.reactor.close(token);
+        self.count -= 1;
+    }
+}
