@@ -81,9 +81,10 @@ enum Asked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Echoing whatever comes.
+    /// Echoing whatever comes; nothing waits to be written.
     Open,
-    /// Echoing, and on the look-out for the quit word or a dry transport.
+    /// Echoing, and something besides: a rest waits, the owner has asked for the end, or there is a
+    /// quit word to look out for.
     Attentive,
     /// Nothing more is read; what was read is still to be written.
     Ending,
@@ -150,7 +151,7 @@ impl<T: Transport> Connection<T> {
         now: Duration,
     ) -> Step {
         debug_assert!(!buffer.is_empty(), "nothing can be read into an empty buffer");
-        if self.phase != Phase::Open || self.blocked {
+        if self.phase != Phase::Open {
             return self.step_beside(readiness, rules, buffer, now);
         }
         if !readiness.may_read() {
@@ -184,7 +185,12 @@ impl<T: Transport> Connection<T> {
         }
         // What arrived while a rest waited may not be reported again: look.
         let step = self.exchange(readiness, rules, buffer, now, 0);
-        self.go_on(step, now)
+        let step = self.go_on(step, now);
+        let is_usual = rules.quit_word.is_none() && self.asked == Asked::Nothing && !self.blocked;
+        if is_usual && self.phase == Phase::Attentive {
+            self.phase = Phase::Open;
+        }
+        step
     }
 
     /// Ends the conversation as soon as the transport is dry: everything that has arrived is echoed,
@@ -234,6 +240,9 @@ impl<T: Transport> Connection<T> {
             }
             Step::Wait if self.blocked != waits_for_room => {
                 self.blocked = waits_for_room;
+                if self.phase == Phase::Open {
+                    self.phase = Phase::Attentive;
+                }
                 Step::Watch(if waits_for_room { WRITING } else { READING })
             }
             step => step,

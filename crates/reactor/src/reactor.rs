@@ -13,7 +13,7 @@ use epoll_sys::{Epoll, Events, ExclusiveWatch, Interest, Readiness, Watch};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// The most events that one wait takes, unless [`Reactor::with_batch_max`] says otherwise.
@@ -98,7 +98,11 @@ pub(crate) struct Registration<T, S> {
 #[repr(u8)]
 pub(crate) enum Subject<T, S> {
     Owned(T),
-    Watched(S),
+    Watched {
+        tag: S,
+        /// The number of the descriptor, to tell it from others.
+        fd: RawFd,
+    },
     Waker,
 }
 
@@ -174,9 +178,10 @@ impl<T, S> Reactor<T, S> {
     /// Reports a source again in the next turn, whose wait then does not sleep.
     ///
     /// For a source that stopped before its descriptor was dry, so that one busy peer cannot keep
-    /// the others waiting. The source is reported once in that turn and not before, with
-    /// `readiness`, whatever it is watched for, and with what the kernel has to say of it by then:
-    /// nothing is lost, not even with an edge trigger. Asking twice is asking once.
+    /// the others waiting. The source is reported once in that turn and not before (in this turn if
+    /// it has yet to be revisited in it), with `readiness`, whatever it is watched for, and with what
+    /// the kernel has to say of it by then: nothing is lost, not even with an edge trigger. Asking
+    /// twice is asking once.
     ///
     /// `false`: the token names no source, or `readiness` is empty; nothing will come of it.
     #[inline]
@@ -200,7 +205,7 @@ impl<T, S> Reactor<T, S> {
     /// It does not wait at all while reports of the last batch have not been handed out, and does
     /// not sleep while a source is to be revisited. A signal handler that runs meanwhile neither
     /// ends the wait nor moves its end. The timeout has the precision that [`Epoll::wait`] describes
-    /// and is never cut short.
+    /// and is never cut short, but by an event that turns out to be stale.
     ///
     /// # Errors
     ///
@@ -222,7 +227,7 @@ impl<T, S> Reactor<T, S> {
         if self.handed_out < self.events.len() {
             return Ok(());
         }
-        if !self.revisits.is_empty() {
+        if !self.revisits.is_empty() && self.has_revisits() {
             return self.look_beside_revisits();
         }
         match deadline {
@@ -230,6 +235,19 @@ impl<T, S> Reactor<T, S> {
             None => self.wait_after_interruption(),
             Some(deadline) => self.wait_for(deadline),
         }
+    }
+
+    /// Whether a source is to be revisited that was not removed since.
+    #[cold]
+    fn has_revisits(&mut self) -> bool {
+        while let Some(&token) = self.revisits.front() {
+            if self.slots.get(token.index, token.generation).is_some() {
+                return true;
+            }
+            self.revisits.pop_front();
+            self.revisits_due = self.revisits_due.saturating_sub(1);
+        }
+        false
     }
 
     #[cold]
@@ -251,10 +269,10 @@ impl<T, S> Reactor<T, S> {
     fn wait_for(&mut self, deadline: Instant) -> io::Result<()> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
+            let fetched = self.fetch(Some(left))?;
             // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in
             // an int.
-            let fetched = self.fetch(Some(left))?;
-            if !self.events.is_empty() || (fetched && left.is_zero()) {
+            if !self.events.is_empty() || (fetched && Instant::now() >= deadline) {
                 return Ok(());
             }
         }
@@ -307,7 +325,7 @@ impl<T, S> Reactor<T, S> {
     fn pass_over(&mut self, token: Token, readiness: Readiness) {
         self.handed_out += 1;
         match self.slots.get_mut(token.index, token.generation) {
-            // Reported later in this turn, and told both then.
+            // Told both when it is revisited.
             Some(registration) => registration.revisit |= readiness,
             None => {
                 self.counters.stale += 1;
@@ -323,7 +341,7 @@ impl<T, S> Reactor<T, S> {
     {
         match &mut self.slots.get_mut(token.index, token.generation)?.subject {
             Subject::Owned(source) => Some(Ready::Owned { token, source, readiness }),
-            Subject::Watched(tag) => Some(Ready::Watched { token, tag: *tag, readiness }),
+            Subject::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
             Subject::Waker => {
                 self.waker.take();
                 self.counters.wakes += 1;

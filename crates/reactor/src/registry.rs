@@ -8,7 +8,7 @@ use crate::{InsertError, Source, Token};
 use epoll_sys::{Epoll, ExclusiveWatch, Interest, Readiness, Watch, is_nonblocking};
 use std::io;
 use std::ops::{Index, IndexMut};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 impl<T: Source, S> Reactor<T, S> {
     /// Takes ownership of `source` and watches it.
@@ -92,7 +92,7 @@ impl<T: Source, S> Reactor<T, S> {
     fn watch_armed(&mut self, fd: BorrowedFd<'_>, tag: S, armed: Armed) -> io::Result<Token> {
         refuse_blocking_edge(fd, armed)?;
         let token = self.prepare(fd, armed)?;
-        self.occupy(Subject::Watched(tag), armed);
+        self.occupy(Subject::Watched { tag, fd: fd.as_raw_fd() }, armed);
         Ok(token)
     }
 
@@ -157,15 +157,15 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn set_interest(&mut self, token: Token, interest: Interest) -> io::Result<()> {
         self.id.check(token);
         match self.slots.get(token.index, token.generation) {
-            Some(Registration { watch: Some(watch), .. }) => {
+            Some(Registration { subject: Subject::Owned(_), watch: Some(watch), .. }) => {
                 let wanted = watch.with_interest(interest);
                 if wanted == *watch && !wanted.is_oneshot() {
                     return Ok(());
                 }
                 self.modify(token, wanted)
             }
-            Some(Registration { watch: None, .. }) => Err(exclusive()),
-            None => Err(no_such_source()),
+            Some(Registration { subject: Subject::Owned(_), watch: None, .. }) => Err(exclusive()),
+            _ => Err(no_such_source()),
         }
     }
 
@@ -181,8 +181,10 @@ impl<T: Source, S> Reactor<T, S> {
         source: impl AsFd,
         watch: Watch,
     ) -> io::Result<()> {
-        self.id.check(token);
-        let Some(Registration { subject: Subject::Watched(_), watch: present, .. }) =
+        if !self.is_watched(token, Some(source.as_fd())) {
+            return Err(no_such_source());
+        }
+        let Some(Registration { watch: present, .. }) =
             self.slots.get_mut(token.index, token.generation)
         else {
             return Err(no_such_source());
@@ -219,7 +221,7 @@ impl<T: Source, S> Reactor<T, S> {
         self.get(token)?;
         match self.slots.remove(token.index, token.generation)?.subject {
             Subject::Owned(source) => Some(source),
-            Subject::Watched(_) | Subject::Waker => None,
+            Subject::Watched { .. } | Subject::Waker => None,
         }
     }
 
@@ -230,7 +232,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
     /// another one; then the registration stays.
     pub fn unwatch(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
-        if !self.is_watched(token) {
+        if !self.is_watched(token, Some(source.as_fd())) {
             return Err(no_such_source());
         }
         self.epoll.delete(source)?;
@@ -244,13 +246,18 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// Closing has removed the kernel's entry, unless the descriptor had been cloned.
     pub fn forget(&mut self, token: Token) -> bool {
-        self.is_watched(token) && self.slots.remove(token.index, token.generation).is_some()
+        self.is_watched(token, None) && self.slots.remove(token.index, token.generation).is_some()
     }
 
-    fn is_watched(&self, token: Token) -> bool {
+    /// Whether the token names a watched descriptor, and `source`, if given, is that one.
+    fn is_watched(&self, token: Token, source: Option<BorrowedFd<'_>>) -> bool {
         self.id.check(token);
-        let registration = self.slots.get(token.index, token.generation);
-        matches!(registration, Some(Registration { subject: Subject::Watched(_), .. }))
+        match self.slots.get(token.index, token.generation) {
+            Some(Registration { subject: Subject::Watched { fd, .. }, .. }) => {
+                source.is_none_or(|source| source.as_raw_fd() == *fd)
+            }
+            _ => false,
+        }
     }
 
     /// The token that the next registration will have, for a source that wants to know its own, or
@@ -304,7 +311,7 @@ impl<T: Source, S> Reactor<T, S> {
         self.slots.iter().filter_map(move |(index, generation, registration)| {
             match &registration.subject {
                 Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
-                Subject::Watched(_) | Subject::Waker => None,
+                Subject::Watched { .. } | Subject::Waker => None,
             }
         })
     }
@@ -315,7 +322,7 @@ impl<T: Source, S> Reactor<T, S> {
         self.slots.iter_mut().filter_map(move |(index, generation, registration)| {
             match &mut registration.subject {
                 Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
-                Subject::Watched(_) | Subject::Waker => None,
+                Subject::Watched { .. } | Subject::Waker => None,
             }
         })
     }

@@ -8,7 +8,7 @@ use epoll_sys::{Epoll, Event, Events, Interest, Watch, socket};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::fmt::Debug;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
@@ -174,14 +174,18 @@ pub(crate) fn close<T>(last: T) {
 #[track_caller]
 pub(crate) fn spawn_own_process(name: &str) -> Child {
     let _starting = while_no_process_starts();
-    Command::new(env::current_exe().unwrap())
+    let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(CHILD, name)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap()
+        .unwrap();
+    // `exec` closes the copies after it has let the parent go on. The blank line with which a test
+    // run begins shows that it has done so.
+    let _ = child.stdout.as_mut().unwrap().read(&mut [0]).unwrap();
+    child
 }
 
 /// Waits for a test's own process, which has to have run one test and passed.

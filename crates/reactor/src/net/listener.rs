@@ -113,6 +113,9 @@ pub struct Accepted {
 /// ```
 #[derive(Debug)]
 pub struct Listener {
+    /// Removes the path of a UNIX socket when the listener is dropped. Before it is closed: while it
+    /// listens no other server takes the path.
+    _path: Option<unix_path::UnixPath>,
     fd: OwnedFd,
     address: Address,
     accept_batch_max: u32,
@@ -122,8 +125,6 @@ pub struct Listener {
     /// The pause that the last batch asked for.
     pause: Option<Duration>,
     counters: AcceptCounters,
-    /// Removes the path of a UNIX socket when the listener is dropped.
-    _path: Option<unix_path::UnixPath>,
 }
 
 impl Listener {
@@ -141,7 +142,8 @@ impl Listener {
     ///   that is not writable.
     /// - [`NotFound`](io::ErrorKind::NotFound): the directory does not exist.
     /// - `ENAMETOOLONG`: the path has more than 108 bytes.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a keepalive of more than 32 767 seconds.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a path with a NUL byte, or a keepalive of
+    ///   more than 32 767 seconds.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
         let (fd, path) = match address {
@@ -165,6 +167,7 @@ impl Listener {
         };
         let address = socket::local_address(&fd)?.map_or_else(|| address.clone(), Address::Inet);
         Ok(Self {
+            _path: path,
             fd,
             address,
             accept_batch_max: options.accept_batch_max.max(1),
@@ -172,7 +175,6 @@ impl Listener {
             last_pause: Duration::ZERO,
             pause: None,
             counters: AcceptCounters::default(),
-            _path: path,
         })
     }
 
@@ -221,8 +223,9 @@ impl Listener {
                     trace!("connection died in the queue", error);
                     Attempt::Skipped
                 }
+                Verdict::Again => Attempt::Skipped,
+                Verdict::Pause if self.is_empty_after_shedding() => Attempt::Ended,
                 Verdict::Pause => {
-                    self.shed();
                     self.lengthen_pause();
                     let pause = self.last_pause;
                     warning!("accepting pauses", error, pause);
@@ -232,19 +235,25 @@ impl Listener {
         }
     }
 
-    /// Gives up the spare descriptor for a moment to accept and close what waits.
-    fn shed(&mut self) {
+    /// Gives up the spare descriptor for a moment to accept and close what waits. Tells whether
+    /// nothing does: `accept` reports the want of descriptors before it looks at the queue.
+    fn is_empty_after_shedding(&mut self) -> bool {
         for _ in 0..SHED_MAX {
             if self.spare.take().is_none() {
                 break;
             }
-            if socket::accept(&self.fd).is_ok() {
-                self.counters.shed += 1;
-            }
+            let accepted = socket::accept(&self.fd);
+            let is_empty = matches!(&accepted, Err(error) if Verdict::of(error) == Verdict::Empty);
+            self.counters.shed += u64::from(accepted.is_ok());
+            drop(accepted);
             // Another thread may have taken the descriptor; then there is no spare until the next
             // pause finds room for one.
             self.spare = EventFd::new(0).ok();
+            if is_empty {
+                return true;
+            }
         }
+        false
     }
 
     fn lengthen_pause(&mut self) {
@@ -280,6 +289,8 @@ enum Verdict {
     Empty,
     /// One connection is gone, the next may be well.
     Skip,
+    /// A signal's handler ran.
+    Again,
     /// Nothing can be accepted now. Errors that nobody foresaw count here, so that they cannot make
     /// the loop spin.
     Pause,
@@ -290,8 +301,8 @@ impl Verdict {
         use io::ErrorKind as Kind;
         match error.kind() {
             Kind::WouldBlock => Self::Empty,
-            Kind::Interrupted
-            | Kind::ConnectionAborted
+            Kind::Interrupted => Self::Again,
+            Kind::ConnectionAborted
             | Kind::NetworkDown
             | Kind::NetworkUnreachable
             | Kind::HostUnreachable

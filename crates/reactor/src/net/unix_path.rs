@@ -65,15 +65,24 @@ fn lock_directory(path: &Path) -> Option<File> {
     None
 }
 
-/// Removes the socket at `path` if no server listens there.
+/// Removes the socket at `path` if no server listens there. Its server may remove it meanwhile.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let metadata = fs::symlink_metadata(path)?;
-    if !metadata.file_type().is_socket() {
-        return Err(in_use("something that is not a socket is at this path"));
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        Ok(_) => return Err(in_use("something that is not a socket is at this path")),
+        Err(error) if is_gone(&error) => return Ok(()),
+        Err(error) => return Err(error),
     }
     let probe = socket::stream(socket::Family::Unix)?;
     match socket::connect_unix(&probe, path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            match fs::remove_file(path) {
+                Err(error) if is_gone(&error) => Ok(()),
+                removed => removed,
+            }
+        }
         // Also when its queue is full, or when it is not ours to ask: it is not known to be dead.
         _ => Err(in_use("another server listens at this path")),
     }

@@ -1,0 +1,16 @@
+//! What the crate promises, put to the kernel it runs on: no stale events, triggers, fairness,
+//! waking, what a turn costs, registrations, and the listeners and streams on top.
+
+#![forbid(unsafe_code)]
+
+mod fairness;
+mod net;
+mod refusals;
+mod registering;
+mod stale;
+mod triggers;
+mod turns;
+mod waking;
+
+mod processes;
+mod support;

@@ -1,0 +1,214 @@
+//! Listening and accepting: addresses, what connections inherit, batches, and connections that died
+//! in the queue.
+
+use super::{accept, assert_receives, assert_serves, await_readiness, connected, tcp_listener};
+use crate::processes::close;
+use crate::support::{assert_kind, assert_sleeps, eventually, wait};
+use epoll_reactor::net::{AcceptCounters, Address, ListenOptions, Listener, Peer, Stream};
+use epoll_reactor::{Interest, Reactor, Watch};
+use epoll_sys::is_nonblocking;
+use rustix::io::{Errno, FdFlags, fcntl_getfd};
+use rustix::net::sockopt;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+const READABLE: Watch = Watch::level(Interest::IN);
+
+/// So many connections in the queue of the listener, all of which it has.
+#[track_caller]
+fn queued(listener: &Listener, count: usize) -> Vec<TcpStream> {
+    // A connect that waits returns when the connection is in the queue.
+    let address = listener.address().inet().unwrap();
+    (0..count).map(|_| TcpStream::connect(address).unwrap()).collect()
+}
+
+#[test]
+fn port_zero_takes_a_free_port_and_tells_it() {
+    let mut listener = tcp_listener(&ListenOptions::default());
+    let address = listener.address().clone();
+    assert_ne!(address.inet().unwrap().port(), 0);
+    assert_serves(&mut listener, &address);
+    let again = Listener::bind(&address, &ListenOptions::default());
+    assert_kind(again, ErrorKind::AddrInUse);
+    assert_serves(&mut listener, &address);
+}
+
+#[test]
+fn a_peer_is_told_by_its_address() {
+    let mut listener = tcp_listener(&ListenOptions::default());
+    let client = &queued(&listener, 1)[0];
+    let accepted = accept(&mut listener);
+    assert_eq!(accepted.peer, Peer::from(client.local_addr().ok()));
+
+    let directory = tempfile::tempdir().unwrap();
+    let address = Address::Unix(directory.path().join("socket"));
+    let mut listener = Listener::bind(&address, &ListenOptions::default()).unwrap();
+    assert_eq!(listener.address(), &address);
+    let _client = Stream::connect(&address).unwrap();
+    assert_eq!(accept(&mut listener).peer, Peer::Unix);
+}
+
+#[test]
+fn a_listener_serves_ipv6() {
+    let mut listener = match Listener::bind(&"[::1]:0".parse().unwrap(), &ListenOptions::default())
+    {
+        // A machine without IPv6, or without this address.
+        Err(error)
+            if error.kind() == ErrorKind::AddrNotAvailable
+                || Errno::from_io_error(&error) == Some(Errno::AFNOSUPPORT) =>
+        {
+            return;
+        }
+        bound => bound.unwrap(),
+    };
+    let address = listener.address().clone();
+    assert!(matches!(address, Address::Inet(SocketAddr::V6(v6)) if v6.port() != 0));
+    assert_serves(&mut listener, &address);
+}
+
+#[test]
+fn an_address_of_another_machine_is_not_available() {
+    // Set aside for documents, so no machine has it; some take any address as theirs.
+    let takes_any = fs::read_to_string("/proc/sys/net/ipv4/ip_nonlocal_bind").unwrap();
+    let bound = Listener::bind(&"192.0.2.1:0".parse().unwrap(), &ListenOptions::default());
+    if takes_any.trim() == "0" {
+        assert_kind(bound, ErrorKind::AddrNotAvailable);
+    } else {
+        bound.unwrap();
+    }
+}
+
+#[test]
+fn a_keepalive_of_a_day_is_refused() {
+    let keepalive = |secs| ListenOptions {
+        keepalive: Some(Duration::from_secs(secs)),
+        ..ListenOptions::default()
+    };
+    let bind = |options| Listener::bind(&"127.0.0.1:0".parse().unwrap(), &options);
+    assert_kind(bind(keepalive(32_768)), ErrorKind::InvalidInput);
+    bind(keepalive(32_767)).unwrap();
+}
+
+#[test]
+fn connections_inherit_what_the_listener_was_given() {
+    let options = ListenOptions {
+        keepalive: Some(Duration::from_millis(41_500)),
+        receive_buffer: Some(32 << 10),
+        send_buffer: Some(16 << 10),
+        ..ListenOptions::default()
+    };
+    let (_client, server) = connected(&mut tcp_listener(&options));
+    assert!(is_nonblocking(&server).unwrap());
+    assert!(fcntl_getfd(&server).unwrap().contains(FdFlags::CLOEXEC));
+    assert!(sockopt::socket_keepalive(&server).unwrap());
+    // In whole seconds, rounded up.
+    assert_eq!(sockopt::tcp_keepidle(&server).unwrap(), Duration::from_secs(42));
+    assert_eq!(sockopt::socket_recv_buffer_size(&server).unwrap(), 64 << 10);
+    assert_eq!(sockopt::socket_send_buffer_size(&server).unwrap(), 32 << 10);
+    assert!(TcpStream::from(OwnedFd::from(server)).nodelay().unwrap());
+
+    let options = ListenOptions { nodelay: false, ..ListenOptions::default() };
+    let (_client, server) = connected(&mut tcp_listener(&options));
+    assert!(!sockopt::socket_keepalive(&server).unwrap());
+    assert!(!TcpStream::from(OwnedFd::from(server)).nodelay().unwrap());
+}
+
+#[test]
+fn a_port_is_shared_by_those_who_ask_for_it_and_by_no_others() {
+    let sharing = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let one = tcp_listener(&sharing);
+    let other = Listener::bind(one.address(), &sharing).unwrap();
+    assert_eq!(other.address(), one.address());
+    let third = Listener::bind(one.address(), &ListenOptions::default());
+    assert_kind(third, ErrorKind::AddrInUse);
+}
+
+#[test]
+fn the_backlog_bounds_the_queue() {
+    let options = ListenOptions { backlog: 3, ..ListenOptions::default() };
+    let directory = tempfile::tempdir().unwrap();
+    let address = Address::Unix(directory.path().join("socket"));
+    let _listener = Listener::bind(&address, &options).unwrap();
+    let clients: Vec<Stream> = (0..20).map_while(|_| Stream::connect(&address).ok()).collect();
+    // The kernel lets one more in.
+    assert_eq!(clients.len(), 4);
+}
+
+#[test]
+fn a_batch_ends_when_it_is_full_and_the_rest_is_reported_again() {
+    let options = ListenOptions { accept_batch_max: 3, ..ListenOptions::default() };
+    let mut listener = tcp_listener(&options);
+    let _clients = queued(&listener, 7);
+    let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+    let token = reactor.watch(&listener, 'l', READABLE).unwrap();
+    for expected in [3, 3, 1] {
+        assert_eq!(wait(&mut reactor)[0].0, token);
+        assert_eq!(listener.accept_batch().count(), expected);
+        assert_eq!(listener.pause(), None);
+    }
+    assert_sleeps(&mut reactor);
+    assert_eq!(listener.accept_batch().count(), 0);
+    assert_eq!(listener.counters(), AcceptCounters { accepted: 7, ..Default::default() });
+}
+
+#[test]
+fn a_batch_of_none_counts_as_one() {
+    let options = ListenOptions { accept_batch_max: 0, ..ListenOptions::default() };
+    let mut listener = tcp_listener(&options);
+    let _clients = queued(&listener, 2);
+    await_readiness(&listener, Interest::IN);
+    assert_eq!(listener.accept_batch().count(), 1);
+    assert_eq!(listener.accept_batch().count(), 1);
+}
+
+#[test]
+fn a_batch_that_is_left_early_leaves_the_rest_in_the_queue() {
+    let mut listener = tcp_listener(&ListenOptions::default());
+    let clients = queued(&listener, 5);
+    let peers: Vec<Peer> =
+        clients.iter().map(|client| Peer::from(client.local_addr().ok())).collect();
+    let first: Vec<Peer> = listener.accept_batch().take(2).map(|one| one.peer).collect();
+    assert_eq!(listener.counters().accepted, 2);
+    let _untouched = listener.accept_batch();
+    let rest: Vec<Peer> = listener.accept_batch().map(|one| one.peer).collect();
+    assert_eq!((&first[..], &rest[..]), peers.split_at(2));
+}
+
+#[test]
+fn connections_that_were_reset_in_the_queue_do_not_kill_the_listener() {
+    let mut listener = tcp_listener(&ListenOptions::default());
+    for client in queued(&listener, 3) {
+        let client = Stream::try_from(client).unwrap();
+        client.reset_on_close().unwrap();
+        close(client);
+    }
+    // Linux hands them out, and reading tells; a kernel that does not is covered as well.
+    for accepted in listener.accept_batch() {
+        eventually("the reset is told", || match (&accepted.stream).read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            read => read.unwrap_err().kind() == ErrorKind::ConnectionReset,
+        });
+    }
+    let counters = listener.counters();
+    assert_eq!((counters.accepted + counters.aborted, counters.pauses), (3, 0));
+    assert_eq!(listener.pause(), None);
+    let address = listener.address().clone();
+    assert_serves(&mut listener, &address);
+}
+
+#[test]
+fn what_a_client_wrote_before_it_was_accepted_arrives() {
+    use std::io::Write;
+    let mut listener = tcp_listener(&ListenOptions::default());
+    let mut clients = queued(&listener, 2);
+    for client in &mut clients {
+        client.write_all(b"early").unwrap();
+    }
+    drop(clients);
+    let streams: Vec<Stream> = listener.accept_batch().map(|one| one.stream).collect();
+    assert_eq!(streams.len(), 2);
+    streams.iter().for_each(|stream| assert_receives(stream, b"early"));
+}
