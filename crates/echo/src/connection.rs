@@ -8,10 +8,10 @@
 
 use crate::quit::Progress;
 use crate::{QuitWord, Transport};
+use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::{Interest, Readiness, Source};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 /// What all connections of a service have in common.
 #[derive(Clone, Debug)]
@@ -109,8 +109,8 @@ pub struct Connection<T> {
     blocked: bool,
     /// What the owner has asked for.
     asked: Asked,
-    /// When a byte last moved, or when the connection began to linger, in nanoseconds.
-    since: u64,
+    /// When a byte last moved, or when the connection began to linger.
+    since: Timestamp,
     received: u64,
 }
 
@@ -123,7 +123,7 @@ impl<T: Transport> Connection<T> {
 
     /// A conversation over `transport` that begins at `now`, a time on the caller's clock. Every step
     /// is to be given the same `rules`.
-    pub fn new(transport: T, rules: &Rules, now: Duration) -> Self {
+    pub fn new(transport: T, rules: &Rules, now: Timestamp) -> Self {
         Self {
             transport,
             rest: Box::default(),
@@ -132,7 +132,7 @@ impl<T: Transport> Connection<T> {
             quit: Progress::default(),
             blocked: false,
             asked: Asked::Nothing,
-            since: nanoseconds(now),
+            since: now,
             received: 0,
         }
     }
@@ -148,7 +148,7 @@ impl<T: Transport> Connection<T> {
         readiness: Readiness,
         rules: &Rules,
         buffer: &mut [u8],
-        now: Duration,
+        now: Timestamp,
     ) -> Step {
         debug_assert!(!buffer.is_empty(), "nothing can be read into an empty buffer");
         if self.phase != Phase::Open {
@@ -174,7 +174,7 @@ impl<T: Transport> Connection<T> {
         readiness: Readiness,
         rules: &Rules,
         buffer: &mut [u8],
-        now: Duration,
+        now: Timestamp,
     ) -> Step {
         if !self.rest.is_empty() {
             if let Err(step) = self.write_rest(readiness, now) {
@@ -195,7 +195,7 @@ impl<T: Transport> Connection<T> {
 
     /// Ends the conversation as soon as the transport is dry: everything that has arrived is echoed,
     /// then our half is closed. The answer is that of a [`step`](Self::step).
-    pub fn finish(&mut self, rules: &Rules, buffer: &mut [u8], now: Duration) -> Step {
+    pub fn finish(&mut self, rules: &Rules, buffer: &mut [u8], now: Timestamp) -> Step {
         if self.awaits() == Awaits::Close || self.phase == Phase::Ending {
             return Step::Wait;
         }
@@ -210,7 +210,7 @@ impl<T: Transport> Connection<T> {
 
     /// Ends the conversation as soon as what was read is written: nothing more is read but to be
     /// discarded. The answer is that of a [`step`](Self::step).
-    pub fn end(&mut self, now: Duration) -> Step {
+    pub fn end(&mut self, now: Timestamp) -> Step {
         if self.awaits() == Awaits::Close || self.phase == Phase::Ending {
             return Step::Wait;
         }
@@ -226,7 +226,7 @@ impl<T: Transport> Connection<T> {
 
     /// Puts the answer of an exchange in terms of what is watched for now.
     #[cold]
-    fn go_on(&mut self, step: Step, now: Duration) -> Step {
+    fn go_on(&mut self, step: Step, now: Timestamp) -> Step {
         let waits_for_room = !self.rest.is_empty();
         let is_dry = step == Step::Wait && !waits_for_room;
         let step = match self.phase {
@@ -257,7 +257,7 @@ impl<T: Transport> Connection<T> {
         readiness: Readiness,
         rules: &Rules,
         buffer: &mut [u8],
-        now: Duration,
+        now: Timestamp,
         mut moved: usize,
     ) -> Step {
         while moved < rules.step_bytes_max.max(1) {
@@ -296,9 +296,9 @@ impl<T: Transport> Connection<T> {
     }
 
     #[inline(always)]
-    fn echo(&mut self, bytes: &[u8], now: Duration) -> Result<(), Step> {
+    fn echo(&mut self, bytes: &[u8], now: Timestamp) -> Result<(), Step> {
         self.received += bytes.len() as u64;
-        self.since = nanoseconds(now);
+        self.since = now;
         match self.transport.write(bytes) {
             Ok(written) if written == bytes.len() => Ok(()),
             other => self.echo_in_part(other, bytes),
@@ -319,7 +319,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Echoes up to the end of the quit line, if it ends in these bytes.
-    fn echo_to_quit(&mut self, rules: &Rules, bytes: &[u8], now: Duration) -> Result<(), Step> {
+    fn echo_to_quit(&mut self, rules: &Rules, bytes: &[u8], now: Timestamp) -> Result<(), Step> {
         let word = rules.quit_word.as_ref();
         let Some(end) = word.and_then(|word| word.find_end(&mut self.quit, bytes)) else {
             return self.echo(bytes, now);
@@ -330,7 +330,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Writes what is left from an earlier step.
-    fn write_rest(&mut self, readiness: Readiness, now: Duration) -> Result<(), Step> {
+    fn write_rest(&mut self, readiness: Readiness, now: Timestamp) -> Result<(), Step> {
         if !readiness.may_write() {
             return Err(Step::Wait);
         }
@@ -338,7 +338,7 @@ impl<T: Transport> Connection<T> {
         let write = self.transport.write(waiting);
         let written = taken(&mut self.transport, write, waiting).map_err(failed)?;
         if written > 0 {
-            self.since = nanoseconds(now);
+            self.since = now;
         }
         if written < waiting.len() {
             self.rest_at += u32::try_from(written).unwrap_or(u32::MAX);
@@ -350,12 +350,12 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Closes our half once everything is written.
-    fn begin_to_linger(&mut self, now: Duration) -> Step {
+    fn begin_to_linger(&mut self, now: Timestamp) -> Step {
         if let Err(error) = self.transport.shutdown_write() {
             return failed(error);
         }
         self.phase = Phase::Lingering;
-        self.since = nanoseconds(now);
+        self.since = now;
         Step::Linger
     }
 
@@ -404,8 +404,8 @@ impl<T> Connection<T> {
     }
 
     /// When a byte last moved, or when the connection began to linger.
-    pub fn since(&self) -> Duration {
-        Duration::from_nanos(self.since)
+    pub fn since(&self) -> Timestamp {
+        self.since
     }
 }
 
@@ -441,12 +441,6 @@ fn failed(error: io::Error) -> Step {
 const READING: Interest = Interest::IN.union(Interest::RDHUP);
 /// Without `RDHUP`: a level-triggered wait for room would spin on a peer that is half-closed.
 const WRITING: Interest = Interest::OUT;
-
-/// 584 years of nanoseconds fit.
-#[inline]
-fn nanoseconds(time: Duration) -> u64 {
-    time.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(time.subsec_nanos()))
-}
 
 impl<T: AsFd> AsFd for Connection<T> {
     #[inline]

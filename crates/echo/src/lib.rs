@@ -23,12 +23,12 @@
 //! use epoll_reactor::{Reactor, Readiness, Ready};
 //! use std::io::{Read, Write};
 //! use std::net::Shutdown;
-//! use std::time::Duration;
+//! use epoll_reactor::epoll_sys::Timestamp;
 //!
 //! let (ours, mut theirs) = Stream::pair()?;
 //! let mode = Mode::Edge;
 //! let rules = Rules::default();
-//! let connection = Connection::new(ours, &rules, Duration::ZERO);
+//! let connection = Connection::new(ours, &rules, Timestamp::EPOCH);
 //! let mut reactor: Reactor<Connection<Stream>> = Reactor::new()?;
 //! reactor.insert(connection, mode.watch(Connection::<Stream>::FIRST_INTEREST))?;
 //!
@@ -40,7 +40,7 @@
 //!     reactor.wait(None)?;
 //!     while let Some(ready) = reactor.next_ready() {
 //!         let Ready::Owned { token, source, readiness } = ready else { continue };
-//!         match source.step(readiness, &rules, &mut buffer, Duration::ZERO) {
+//!         match source.step(readiness, &rules, &mut buffer, Timestamp::EPOCH) {
 //!             Step::Wait => {}
 //!             Step::Watch(interest) => reactor.set_interest(token, mode.interest(interest))?,
 //!             Step::Yield | Step::Linger => drop(reactor.revisit(token, readiness | Readiness::IN)),

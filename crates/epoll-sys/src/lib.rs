@@ -42,6 +42,7 @@ mod interest_list;
 mod timeout;
 
 mod busy_poll;
+mod clock;
 mod descriptor;
 mod eventfd;
 mod signal;
@@ -53,6 +54,7 @@ pub mod errno;
 pub mod socket;
 
 pub use busy_poll::BusyPoll;
+pub use clock::{Clock, Timestamp};
 pub use descriptor::{is_nonblocking, read, set_nonblocking, try_lock};
 pub use epoll::Epoll;
 pub use eventfd::EventFd;
@@ -62,7 +64,7 @@ pub use interest_list::InterestEntry;
 pub use signal::{MaskGuard, Signal, SignalSet};
 pub use signalfd::{SignalFd, SignalInfo};
 pub use thread_masks::{ThreadMask, set_child_mask, thread_masks};
-pub use timerfd::{Clock, Expiry, TimerFd};
+pub use timerfd::{Expiry, TimerFd};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

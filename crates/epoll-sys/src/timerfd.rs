@@ -1,4 +1,4 @@
-//! `timerfd` and the clocks it runs on. A time on a clock is the [`Duration`] since its epoch.
+//! `timerfd`: a timer in the kernel that can be waited for.
 //!
 //! Kernel facts: (a) a timer with an absolute time in the past expires at once; (b) a zero time
 //! would disarm, so it is raised to a nanosecond here; (c) with an edge-triggered registration each
@@ -6,6 +6,7 @@
 //! expirations that were not read.
 
 use crate::eventfd::read_u64;
+use crate::{Clock, Timestamp};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_gettime, timerfd_settime,
@@ -14,60 +15,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// A clock of the kernel,
-/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Clock {
-    /// `CLOCK_MONOTONIC`: never set; stands still while the system is suspended.
-    #[default]
-    Monotonic,
-    /// `CLOCK_BOOTTIME`: never set; runs on while the system is suspended.
-    Boottime,
-    /// `CLOCK_REALTIME`: the time since 1970; jumps when it is set.
-    Realtime,
-}
-
-impl Clock {
-    /// `clock_gettime`: the time since this clock's epoch. No system call where the kernel maps
-    /// its vDSO.
-    ///
-    /// A real-time clock that is set to a time before 1970 gives zero.
-    ///
-    /// ```
-    /// use epoll_sys::Clock;
-    ///
-    /// let start = Clock::Monotonic.now();
-    /// assert!(Clock::Monotonic.now() >= start);
-    /// ```
-    #[doc(alias = "clock_gettime")]
-    #[inline]
-    #[must_use]
-    pub fn now(self) -> Duration {
-        let clock = match self {
-            Self::Monotonic => libc::CLOCK_MONOTONIC,
-            Self::Boottime => libc::CLOCK_BOOTTIME,
-            Self::Realtime => libc::CLOCK_REALTIME,
-        };
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // By libc rather than by rustix, whose own search for the vDSO crashes under valgrind.
-        // SAFETY: `time` is a valid place for a timespec. The call fails only for a clock that the
-        // kernel lacks, and none that has epoll lacks one of these; `time` would stay zero then.
-        unsafe { libc::clock_gettime(clock, &raw mut time) };
-        duration(time.tv_sec, time.tv_nsec)
-    }
-}
-
 /// When a timer expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// After this time has passed.
     After(Duration),
     /// When the clock shows this time or a later one.
-    At(Duration),
+    At(Timestamp),
     /// `TFD_TIMER_CANCEL_ON_SET`: when the real-time clock shows this time or a later one, or when
     /// it is set, which the next read reports as `ECANCELED`. On another clock it is
     /// [`At`](Self::At), for no other clock is ever set.
-    AtUnlessClockSet(Duration),
+    AtUnlessClockSet(Timestamp),
 }
 
 /// A timer in the kernel,
@@ -136,8 +94,10 @@ impl TimerFd {
         let absolute = TimerfdTimerFlags::ABSTIME;
         let (flags, value) = match first {
             Expiry::After(time) => (TimerfdTimerFlags::empty(), time),
-            Expiry::At(time) => (absolute, time),
-            Expiry::AtUnlessClockSet(time) => (absolute | TimerfdTimerFlags::CANCEL_ON_SET, time),
+            Expiry::At(time) => (absolute, time.since_epoch()),
+            Expiry::AtUnlessClockSet(time) => {
+                (absolute | TimerfdTimerFlags::CANCEL_ON_SET, time.since_epoch())
+            }
         };
         let value = value.max(Duration::from_nanos(1));
         self.settime(flags, value, interval)
@@ -172,7 +132,7 @@ impl TimerFd {
     #[doc(alias = "timerfd_gettime")]
     pub fn remaining(&self) -> io::Result<Option<Duration>> {
         let left = timerfd_gettime(&self.fd)?.it_value;
-        let left = duration(left.tv_sec, left.tv_nsec);
+        let left = Timestamp::from_timespec(left.tv_sec, left.tv_nsec).since_epoch();
         Ok((!left.is_zero()).then_some(left))
     }
 
@@ -195,14 +155,6 @@ fn to_timespec(time: Duration) -> Timespec {
         tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos().into(),
     }
-}
-
-/// The kernel's nanoseconds are less than a second. A negative time, which only a real-time clock
-/// before 1970 shows, counts as zero.
-#[inline]
-fn duration(seconds: i64, nanoseconds: i64) -> Duration {
-    let nanoseconds = u32::try_from(nanoseconds).unwrap_or(0);
-    u64::try_from(seconds).map_or(Duration::ZERO, |seconds| Duration::new(seconds, nanoseconds))
 }
 
 impl AsFd for TimerFd {

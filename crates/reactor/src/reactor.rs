@@ -210,7 +210,7 @@ impl<T, S> Reactor<T, S> {
     /// # Errors
     ///
     /// None that is known.
-    #[inline]
+    #[inline(always)]
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // A deadline beyond the clock's end is none.
         self.wait_until(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
@@ -222,7 +222,7 @@ impl<T, S> Reactor<T, S> {
     /// # Errors
     ///
     /// None that is known.
-    #[inline]
+    #[inline(always)]
     pub fn wait_until(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         if self.handed_out < self.events.len() {
             return Ok(());
@@ -279,7 +279,7 @@ impl<T, S> Reactor<T, S> {
     }
 
     /// One `epoll_wait`; `false` when a signal's handler interrupted it.
-    #[inline]
+    #[inline(always)]
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.handed_out = 0;
         self.counters.waits += 1;

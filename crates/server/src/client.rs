@@ -5,7 +5,7 @@ use crate::stats::Closed;
 use epoll_echo::{Awaits, Connection};
 use epoll_reactor::Source;
 use epoll_reactor::net::{Peer, Stream};
-use epoll_timers::Key;
+use epoll_timers::{Key, Timestamp};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub(crate) struct Client {
 /// How the server drains, as far as a single connection is concerned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draining {
-    pub(crate) since: Duration,
+    pub(crate) since: Timestamp,
     /// When connections that are still busy are ended.
-    pub(crate) half_time: Option<Duration>,
+    pub(crate) half_time: Option<Timestamp>,
 }
 
 /// What the time has come for.
@@ -49,7 +49,7 @@ impl Client {
         &self,
         timeouts: &Timeouts,
         draining: Option<Draining>,
-    ) -> Option<(Duration, Due)> {
+    ) -> Option<(Timestamp, Due)> {
         let since = self.connection.since();
         let awaits = self.connection.awaits();
         let (limit, closed) = match awaits {

@@ -8,9 +8,8 @@ use crate::{Config, Timeouts};
 use epoll_echo::{Connection, Mode, Rules, Step};
 use epoll_reactor::net::{Accepted, Stream};
 use epoll_reactor::{Reactor, Readiness, Ready, Token};
-use epoll_timers::{Clock, Timers};
+use epoll_timers::{Clock, Timers, Timestamp};
 use std::io;
-use std::time::Duration;
 
 /// What reads go to, in bytes. Reads of 16 KiB cost twice as much for each byte of a long stream.
 const BUFFER_LEN: usize = 64 * 1024;
@@ -26,7 +25,7 @@ pub(crate) struct Clients {
     draining: Option<Draining>,
     /// Whether activity has to be dated.
     is_timed: bool,
-    buffer: Box<[u8]>,
+    buffer: Box<[u8; BUFFER_LEN]>,
     count: u64,
     count_max: u64,
     /// What a pass over the timers has found due.
@@ -49,7 +48,7 @@ impl Clients {
             timeouts: config.timeouts,
             draining: None,
             is_timed: idle.or(write).or(linger).is_some(),
-            buffer: vec![0; BUFFER_LEN].into(),
+            buffer: Box::new([0; BUFFER_LEN]),
             count: 0,
             count_max,
             due: Vec::with_capacity(TIMER_STEPS_MAX),
@@ -63,8 +62,8 @@ impl Clients {
 
     /// The time to date activity with, if anybody will ask.
     #[inline]
-    fn now(&self) -> Duration {
-        if self.is_timed { Clock::Monotonic.now() } else { Duration::ZERO }
+    fn now(&self) -> Timestamp {
+        if self.is_timed { Clock::Monotonic.now() } else { Timestamp::EPOCH }
     }
 
     /// Turn after turn, until there is a report that is not about a connection. The usual way of
@@ -90,11 +89,12 @@ impl Clients {
 
     /// The reports of a turn, up to the first that is not about a connection.
     #[inline(always)]
-    fn serve(&mut self, now: Duration) -> Option<Service> {
+    fn serve(&mut self, now: Timestamp) -> Option<Service> {
         while let Some(ready) = self.reactor.next_ready() {
             match ready {
                 Ready::Owned { token, source, readiness } => {
-                    match source.connection.step(readiness, &self.rules, &mut self.buffer, now) {
+                    match source.connection.step(readiness, &self.rules, &mut self.buffer[..], now)
+                    {
                         Step::Wait => {}
                         step => self.obey(token, step, readiness),
                     }
@@ -158,7 +158,7 @@ impl Clients {
             return;
         }
         let now = Clock::Monotonic.now();
-        let opened_s = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let opened_s = u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX);
         let connection = Connection::new(stream, &self.rules, now);
         let client = Client { connection, peer, timer: None, opened_s };
         let watch = self.mode.watch(Connection::<Stream>::FIRST_INTEREST);
@@ -199,12 +199,12 @@ impl Clients {
         Ok(())
     }
 
-    fn act(&mut self, token: Token, what: Due, now: Duration) {
+    fn act(&mut self, token: Token, what: Due, now: Timestamp) {
         let Some(client) = self.reactor.get_mut(token) else { return };
         let connection = &mut client.connection;
         let step = match what {
             Due::Close(closed) => return self.close(token, closed),
-            Due::Finish => connection.finish(&self.rules, &mut self.buffer, now),
+            Due::Finish => connection.finish(&self.rules, &mut self.buffer[..], now),
             Due::End => connection.end(now),
         };
         self.obey(token, step, Readiness::IN);
@@ -233,7 +233,8 @@ impl Clients {
         let Some(client) = self.reactor.get_mut(token) else { return };
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
-        let lived_s = Clock::Monotonic.now().as_secs().saturating_sub(client.opened_s.into());
+        let lived_s =
+            Clock::Monotonic.now().since_epoch().as_secs().saturating_sub(client.opened_s.into());
         let reason = closed.name();
         tracing::debug!(peer = %client.peer, received, sent, lived_s, reason, "connection closed");
         if closed == Closed::Stalled {

@@ -122,7 +122,7 @@ impl Worker {
 
     /// When a pause or the drain ends, whichever is first.
     fn wakes_at(&self) -> Option<Instant> {
-        let left = self.drain.deadline().map(|end| end.saturating_sub(Clock::Monotonic.now()));
+        let left = self.drain.deadline().map(|end| end - Clock::Monotonic.now());
         let cut = left.and_then(|left| Instant::now().checked_add(left));
         self.listening.iter().filter_map(Listening::resumes_at).chain(cut).min()
     }

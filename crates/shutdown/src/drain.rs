@@ -3,7 +3,7 @@
 //! Running, until the first signal; draining, until everything has finished, the deadline has come,
 //! or a second signal; stopped, for good.
 
-use epoll_sys::Signal;
+use epoll_sys::{Signal, Timestamp};
 use std::time::Duration;
 
 /// Where a program is between running and stopped.
@@ -16,9 +16,9 @@ pub enum Phase {
         /// The signal that began it.
         signal: Signal,
         /// When it began.
-        since: Duration,
+        since: Timestamp,
         /// When what has not finished is cut; `None`: it may take for ever.
-        deadline: Option<Duration>,
+        deadline: Option<Timestamp>,
     },
     /// It is over.
     Stopped {
@@ -43,11 +43,11 @@ pub enum End {
 /// Times are those of whatever clock its owner reads.
 ///
 /// ```
-/// use epoll_shutdown::{Drain, End, Phase, Signal};
+/// use epoll_shutdown::{Drain, End, Phase, Signal, Timestamp};
 /// use std::time::Duration;
 ///
-/// let at = Duration::from_secs;
-/// let mut drain = Drain::new(Some(at(10)));
+/// let at = |seconds| Timestamp::after_epoch(Duration::from_secs(seconds));
+/// let mut drain = Drain::new(Some(Duration::from_secs(10)));
 /// drain.signal(Signal::TERM, at(100));
 /// assert_eq!(drain.deadline(), Some(at(110)));
 ///
@@ -78,7 +78,7 @@ impl Drain {
     /// When what has not finished is cut, while it drains. A deadline beyond the end of time is
     /// none.
     #[must_use]
-    pub fn deadline(&self) -> Option<Duration> {
+    pub fn deadline(&self) -> Option<Timestamp> {
         match self.phase {
             Phase::Draining { deadline, .. } => deadline,
             Phase::Running | Phase::Stopped { .. } => None,
@@ -87,7 +87,7 @@ impl Drain {
 
     /// A signal has come that asks for the end: the first begins the drain, the second stops it.
     /// The answer is the phase that it led to, if it led to another one.
-    pub fn signal(&mut self, signal: Signal, now: Duration) -> Option<Phase> {
+    pub fn signal(&mut self, signal: Signal, now: Timestamp) -> Option<Phase> {
         match self.phase {
             Phase::Running => {
                 let deadline = self.timeout.and_then(|timeout| now.checked_add(timeout));
@@ -99,7 +99,7 @@ impl Drain {
     }
 
     /// Time has passed: stops the drain if its deadline has come.
-    pub fn pass(&mut self, now: Duration) -> Option<Phase> {
+    pub fn pass(&mut self, now: Timestamp) -> Option<Phase> {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.stop(End::DeadlinePassed)
         } else {
@@ -138,10 +138,14 @@ mod tests {
 
     const INPUTS: [Input; 4] = [Input::Signal, Input::Pass(5), Input::Pass(500), Input::Finish];
 
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::after_epoch(Duration::from_secs(seconds))
+    }
+
     fn feed(drain: &mut Drain, input: Input, now: u64) -> Option<Phase> {
         match input {
-            Input::Signal => drain.signal(Signal::TERM, Duration::from_secs(now)),
-            Input::Pass(time) => drain.pass(Duration::from_secs(now + time)),
+            Input::Signal => drain.signal(Signal::TERM, at(now)),
+            Input::Pass(time) => drain.pass(at(now + time)),
             Input::Finish => drain.finish(),
         }
     }
@@ -181,17 +185,17 @@ mod tests {
     #[test]
     fn the_second_signal_is_the_one_that_is_told() {
         let mut drain = Drain::new(None);
-        drain.signal(Signal::TERM, Duration::ZERO);
+        drain.signal(Signal::TERM, at(0));
         let end = End::Forced(Signal::INT);
-        assert_eq!(drain.signal(Signal::INT, Duration::ZERO), Some(Phase::Stopped { end }));
-        assert_eq!(drain.signal(Signal::TERM, Duration::ZERO), None);
+        assert_eq!(drain.signal(Signal::INT, at(0)), Some(Phase::Stopped { end }));
+        assert_eq!(drain.signal(Signal::TERM, at(0)), None);
     }
 
     #[test]
     fn a_deadline_beyond_the_end_of_time_is_none() {
         let mut drain = Drain::new(Some(Duration::MAX));
-        drain.signal(Signal::TERM, Duration::from_secs(1));
+        drain.signal(Signal::TERM, at(1));
         assert_eq!(drain.deadline(), None);
-        assert_eq!(drain.pass(Duration::MAX), None);
+        assert_eq!(drain.pass(Timestamp::MAX), None);
     }
 }

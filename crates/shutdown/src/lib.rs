@@ -49,7 +49,7 @@ pub use drain::{Drain, End, Phase};
 pub use notice::{Notice, State};
 pub use signals::{BlockError, Signals};
 
-pub use epoll_sys::{Clock, Signal, SignalInfo};
+pub use epoll_sys::{Clock, Signal, SignalInfo, Timestamp};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -23,9 +23,8 @@ pub enum State {
 /// [`state`](Self::state), which is one atomic load, and have themselves [woken](Self::wake_with).
 ///
 /// ```
-/// use epoll_shutdown::{Drain, Notice, Signal, State};
+/// use epoll_shutdown::{Drain, Notice, Signal, State, Timestamp};
 /// use std::sync::mpsc;
-/// use std::time::Duration;
 ///
 /// let notice = Notice::new();
 /// let (wake, woken) = mpsc::channel();
@@ -37,7 +36,7 @@ pub enum State {
 /// });
 ///
 /// let mut drain = Drain::new(None);
-/// drain.signal(Signal::TERM, Duration::ZERO);
+/// drain.signal(Signal::TERM, Timestamp::EPOCH);
 /// notice.publish(&drain);
 /// assert_eq!(thread.join().unwrap(), State::Draining);
 /// ```
@@ -110,9 +109,8 @@ impl fmt::Debug for Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use epoll_sys::Signal;
+    use epoll_sys::{Signal, Timestamp};
     use std::sync::atomic::AtomicUsize;
-    use std::time::Duration;
 
     #[test]
     fn each_change_wakes_once() {
@@ -125,7 +123,7 @@ mod tests {
         notice.publish(&drain);
         assert_eq!(wakes.load(Ordering::Relaxed), 0);
         for (expected, state) in [(1, State::Draining), (2, State::Stopped)] {
-            drain.signal(Signal::TERM, Duration::ZERO);
+            drain.signal(Signal::TERM, Timestamp::EPOCH);
             notice.publish(&drain);
             notice.publish(&drain);
             assert_eq!((wakes.load(Ordering::Relaxed), notice.state()), (expected, state));
@@ -137,7 +135,7 @@ mod tests {
         let notice = Notice::new();
         let mut drain = Drain::new(None);
         let running = drain;
-        drain.signal(Signal::TERM, Duration::ZERO);
+        drain.signal(Signal::TERM, Timestamp::EPOCH);
         notice.publish(&drain);
         notice.publish(&running);
         assert_eq!(notice.state(), State::Draining);

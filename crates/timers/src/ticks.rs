@@ -1,6 +1,7 @@
 //! Times as ticks. A tick is a power of two of nanoseconds, so that the way from one to the other is
 //! a shift. A deadline is rounded up and the present is rounded down: never early.
 
+use epoll_sys::Timestamp;
 use std::time::Duration;
 
 /// How long a tick is.
@@ -12,7 +13,7 @@ pub(crate) struct Ticks {
 impl Ticks {
     /// The longest tick that is not longer than `tick`; `None` for zero.
     pub(crate) fn at_most(tick: Duration) -> Option<Self> {
-        nanoseconds(tick).checked_ilog2().map(|shift| Self { shift })
+        Timestamp::after_epoch(tick).as_nanos().checked_ilog2().map(|shift| Self { shift })
     }
 
     pub(crate) fn length(self) -> Duration {
@@ -21,30 +22,22 @@ impl Ticks {
 
     /// The first tick that is not before `time`.
     #[inline]
-    pub(crate) fn not_before(self, time: Duration) -> u64 {
+    pub(crate) fn not_before(self, time: Timestamp) -> u64 {
         // A tick less than a nanosecond off the end of time would overflow; it is the end of time.
-        nanoseconds(time).saturating_add((1 << self.shift) - 1) >> self.shift
+        time.as_nanos().saturating_add((1 << self.shift) - 1) >> self.shift
     }
 
     /// The last tick that is not after `time`.
     #[inline]
-    pub(crate) fn not_after(self, time: Duration) -> u64 {
-        nanoseconds(time) >> self.shift
+    pub(crate) fn not_after(self, time: Timestamp) -> u64 {
+        time.as_nanos() >> self.shift
     }
 
     /// When `tick` begins.
     #[inline]
-    pub(crate) fn time(self, tick: u64) -> Duration {
-        Duration::from_nanos(tick << self.shift)
+    pub(crate) fn time(self, tick: u64) -> Timestamp {
+        Timestamp::from_nanos(tick << self.shift)
     }
-}
-
-/// 584 years fit; later times clamp.
-#[inline]
-fn nanoseconds(time: Duration) -> u64 {
-    let seconds = time.as_secs().checked_mul(1_000_000_000);
-    let sum = seconds.and_then(|seconds| seconds.checked_add(u64::from(time.subsec_nanos())));
-    sum.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -65,7 +58,7 @@ mod tests {
     fn deadlines_round_up_and_the_present_rounds_down() {
         let ticks = Ticks::at_most(Duration::from_nanos(8)).unwrap();
         for (time, before, after) in [(0, 0, 0), (1, 1, 0), (7, 1, 0), (8, 1, 1), (9, 2, 1)] {
-            let time = Duration::from_nanos(time);
+            let time = Timestamp::from_nanos(time);
             assert_eq!((ticks.not_before(time), ticks.not_after(time)), (before, after));
         }
     }
@@ -73,8 +66,8 @@ mod tests {
     #[test]
     fn the_end_of_time_does_not_overflow() {
         let ticks = Ticks::at_most(Duration::from_millis(1)).unwrap();
-        let last = ticks.not_before(Duration::MAX);
+        let last = ticks.not_before(Timestamp::MAX);
         assert_eq!(last, u64::MAX >> 19);
-        assert!(ticks.time(last) <= Duration::from_nanos(u64::MAX));
+        assert!(ticks.time(last) <= Timestamp::MAX);
     }
 }

@@ -5,7 +5,7 @@
 //! call, which is spent only when the earliest deadline becomes earlier, or after it fired.
 
 use crate::{Key, Pass, Wheel};
-use epoll_sys::{Clock, Expiry, TimerFd};
+use epoll_sys::{Clock, Expiry, TimerFd, Timestamp};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub struct Timers<V> {
     clock: Clock,
     timerfd: TimerFd,
     /// What the timerfd is set to.
-    armed: Option<Duration>,
+    armed: Option<Timestamp>,
 }
 
 impl<V> Timers<V> {
@@ -76,7 +76,7 @@ impl<V> Timers<V> {
     /// The time of the clock that the timers run on.
     #[inline]
     #[must_use]
-    pub fn now(&self) -> Duration {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
@@ -90,7 +90,7 @@ impl<V> Timers<V> {
     ///
     /// When 2^32 - 1 timers exist.
     #[inline]
-    pub fn insert(&mut self, deadline: Duration, value: V) -> io::Result<Key> {
+    pub fn insert(&mut self, deadline: Timestamp, value: V) -> io::Result<Key> {
         let key = self.wheel.insert(deadline, value);
         match self.arm_for(deadline) {
             Ok(()) => Ok(key),
@@ -113,7 +113,7 @@ impl<V> Timers<V> {
     ///
     /// None that is known.
     #[inline]
-    pub fn reschedule(&mut self, key: Key, deadline: Duration) -> io::Result<bool> {
+    pub fn reschedule(&mut self, key: Key, deadline: Timestamp) -> io::Result<bool> {
         let is_known = self.wheel.reschedule(key, deadline);
         if is_known {
             self.arm_for(deadline)?;
@@ -150,9 +150,9 @@ impl<V> Timers<V> {
     /// None that is known.
     pub fn expire(
         &mut self,
-        now: Duration,
+        now: Timestamp,
         steps_max: usize,
-        fire: impl FnMut(&mut Wheel<V>, Key) -> Option<Duration>,
+        fire: impl FnMut(&mut Wheel<V>, Key) -> Option<Timestamp>,
     ) -> io::Result<Pass> {
         let pass = self.wheel.expire(now, steps_max, fire);
         let has_fired = self.armed.is_some_and(|armed| armed <= now);
@@ -171,7 +171,7 @@ impl<V> Timers<V> {
     }
 
     #[inline]
-    fn arm_for(&mut self, deadline: Duration) -> io::Result<()> {
+    fn arm_for(&mut self, deadline: Timestamp) -> io::Result<()> {
         if self.armed.is_some_and(|armed| armed <= deadline) { Ok(()) } else { self.arm() }
     }
 
@@ -183,7 +183,7 @@ impl<V> Timers<V> {
         }
     }
 
-    fn set(&mut self, time: Duration) -> io::Result<()> {
+    fn set(&mut self, time: Timestamp) -> io::Result<()> {
         self.timerfd.set(Expiry::At(time))?;
         self.armed = Some(time);
         Ok(())

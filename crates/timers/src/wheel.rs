@@ -13,6 +13,7 @@ use crate::key::next_wheel;
 use crate::nodes::{NO_LIST, NONE, Nodes};
 use crate::ticks::Ticks;
 use crate::{Key, TickError};
+use epoll_sys::Timestamp;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -24,17 +25,17 @@ const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
 
 /// Many timers, and which of them are due. Pure: it reads no clock and makes no system call.
 ///
-/// Times are [`Duration`]s since the epoch of whatever clock its owner reads. A timer fires at the
+/// Times are those of whatever clock its owner reads. A timer fires at the
 /// first tick that is not before its deadline: never early, and less than a tick late.
 ///
 /// # Examples
 ///
 /// ```
-/// use epoll_timers::Wheel;
+/// use epoll_timers::{Timestamp, Wheel};
 /// use std::time::Duration;
 ///
-/// let at = Duration::from_millis;
-/// let mut wheel = Wheel::new(at(1))?;
+/// let at = |ms| Timestamp::after_epoch(Duration::from_millis(ms));
+/// let mut wheel = Wheel::new(Duration::from_millis(1))?;
 /// wheel.insert(at(30), "later");
 /// let cancelled = wheel.insert(at(20), "never");
 /// wheel.insert(at(10), "soon");
@@ -54,11 +55,11 @@ const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
 /// the timer fires, it answers with the deadline that holds by then, and the timer goes on:
 ///
 /// ```
-/// use epoll_timers::Wheel;
+/// use epoll_timers::{Timestamp, Wheel};
 /// use std::time::Duration;
 ///
-/// let at = Duration::from_secs;
-/// let idle_max = at(60);
+/// let at = |seconds| Timestamp::after_epoch(Duration::from_secs(seconds));
+/// let idle_max = Duration::from_secs(60);
 /// let mut wheel = Wheel::new(Duration::from_millis(1))?;
 /// let mut last_activity = at(0);
 /// wheel.insert(last_activity + idle_max, ());
@@ -156,7 +157,7 @@ impl<V> Wheel<V> {
     ///
     /// When 2^32 - 1 timers exist.
     #[inline]
-    pub fn insert(&mut self, deadline: Duration, value: V) -> Key {
+    pub fn insert(&mut self, deadline: Timestamp, value: V) -> Key {
         let due = self.due(deadline);
         let (index, generation) = self.nodes.insert(due, value);
         self.file(index, due);
@@ -178,7 +179,7 @@ impl<V> Wheel<V> {
     ///
     /// A timer that is put off fires after those that were inserted for its new tick.
     #[inline]
-    pub fn reschedule(&mut self, key: Key, deadline: Duration) -> bool {
+    pub fn reschedule(&mut self, key: Key, deadline: Timestamp) -> bool {
         let due = self.due(deadline);
         let Some(node) = self.node_of(key) else { return false };
         let is_later = due >= node.due;
@@ -206,7 +207,7 @@ impl<V> Wheel<V> {
     /// re-scheduled to a later deadline.
     #[inline]
     #[must_use]
-    pub fn next_expiry(&self) -> Option<Duration> {
+    pub fn next_expiry(&self) -> Option<Timestamp> {
         let tick = match self.unfinished {
             Some(_) => self.present,
             None => self.next_list()?.1,
@@ -226,9 +227,9 @@ impl<V> Wheel<V> {
     /// of an earlier pass does nothing.
     pub fn expire(
         &mut self,
-        now: Duration,
+        now: Timestamp,
         steps_max: usize,
-        mut fire: impl FnMut(&mut Self, Key) -> Option<Duration>,
+        mut fire: impl FnMut(&mut Self, Key) -> Option<Timestamp>,
     ) -> Pass {
         self.target = self.target.max(self.ticks.not_after(now));
         let mut fired = 0;
@@ -242,7 +243,7 @@ impl<V> Wheel<V> {
             let (due, generation) = (node.due, node.generation);
             if due > self.present {
                 // Of a higher level, or put off.
-                self.file(index, due);
+                self.file_below(index, due);
                 continue;
             }
             fired += 1;
@@ -269,7 +270,7 @@ impl<V> Wheel<V> {
     }
 
     /// Files or ends a timer that has fired.
-    fn settle(&mut self, key: Key, answer: Option<Duration>) {
+    fn settle(&mut self, key: Key, answer: Option<Timestamp>) {
         let due = answer.map(|deadline| self.due(deadline));
         // The handler may have ended it itself.
         let Some(node) = self.node_of(key) else { return };
@@ -283,7 +284,7 @@ impl<V> Wheel<V> {
     }
 
     #[inline]
-    fn due(&self, deadline: Duration) -> u64 {
+    fn due(&self, deadline: Timestamp) -> u64 {
         self.ticks.not_before(deadline).max(self.target.saturating_add(1))
     }
 
@@ -295,6 +296,25 @@ impl<V> Wheel<V> {
     /// Appends a node to the list where a timer that is due at `due` belongs.
     #[inline]
     fn file(&mut self, index: u32, due: u64) {
+        match self.unfinished {
+            // While a list is being moved down, what belongs below it goes through it: otherwise it
+            // would overtake timers of its tick that are still in there.
+            Some(list) if self.is_within(list, due) => {
+                let at = usize::from(list);
+                self.lists[at] = self.nodes.append(self.lists[at], index, list);
+            }
+            _ => self.file_below(index, due),
+        }
+    }
+
+    /// Whether `due` is among the ticks of the list that begins at the present.
+    fn is_within(&self, list: u16, due: u64) -> bool {
+        let shift = (u32::from(list) >> LIST_BITS) * LIST_BITS;
+        due >> shift == self.present >> shift
+    }
+
+    #[inline]
+    fn file_below(&mut self, index: u32, due: u64) {
         let differs = self.present ^ due;
         let level = (u64::BITS - 1 - (differs | 1).leading_zeros()) / LIST_BITS;
         #[expect(clippy::cast_possible_truncation, reason = "the bits of one level are wanted")]

@@ -5,12 +5,12 @@
 //! wire reports once for each act; a level-triggered one reports for as long as it is ready.
 
 use epoll_echo::{Connection, Mode, Reason, Rules, Step, Transport};
+use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::{Interest, Readiness};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// More turns than any script here needs: beyond it the connection spins.
 const TURNS_MAX: usize = 10_000;
@@ -197,7 +197,7 @@ impl Talk {
     pub(crate) fn new(mode: Mode, rules: Rules, buffer_len: usize) -> Self {
         let wire = Shared::default();
         Self {
-            connection: Connection::new(wire.clone(), &rules, Duration::ZERO),
+            connection: Connection::new(wire.clone(), &rules, Timestamp::EPOCH),
             wire,
             mode,
             rules,
@@ -230,14 +230,14 @@ impl Talk {
     }
 
     fn turn(&mut self, readiness: Readiness) {
-        let step = self.connection.step(readiness, &self.rules, &mut self.buffer, Duration::ZERO);
+        let step = self.connection.step(readiness, &self.rules, &mut self.buffer, Timestamp::EPOCH);
         self.obey(step, readiness);
     }
 
     /// The owner wants an end once the transport is dry.
     #[track_caller]
     pub(crate) fn finish(&mut self) {
-        let step = self.connection.finish(&self.rules, &mut self.buffer, Duration::ZERO);
+        let step = self.connection.finish(&self.rules, &mut self.buffer, Timestamp::EPOCH);
         self.obey(step, Readiness::IN);
         self.settle();
     }
@@ -245,7 +245,7 @@ impl Talk {
     /// The owner wants an end at once.
     #[track_caller]
     pub(crate) fn end(&mut self) {
-        let step = self.connection.end(Duration::ZERO);
+        let step = self.connection.end(Timestamp::EPOCH);
         self.obey(step, Readiness::IN);
         self.settle();
     }

@@ -1,0 +1,264 @@
+//! Timers behind a timerfd of the kernel this runs on: they fire, are never early, and the descriptor
+//! is reported when there is something to do and not otherwise.
+
+use crate::random::Random;
+use crate::support::{HOUR, LEVELS, MILLISECOND};
+use epoll_sys::{Epoll, Events, Interest, Watch};
+use epoll_timers::{Clock, Key, TICK, Timers, Timestamp};
+use std::time::Duration;
+
+/// Longer than any machine needs, however busy.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const LEVEL: Watch = Watch::level(Interest::IN);
+const EDGE: Watch = Watch::edge(Interest::IN);
+
+/// Timers and an epoll that watches them.
+struct Scene {
+    timers: Timers<u64>,
+    epoll: Epoll,
+}
+
+impl Scene {
+    fn new(clock: Clock, watch: Watch) -> Self {
+        let (timers, epoll) = (Timers::with(clock, TICK).unwrap(), Epoll::new().unwrap());
+        epoll.add(&timers, 0, watch).unwrap();
+        Self { timers, epoll }
+    }
+
+    /// Both triggers, on the clock of [`Timers::new`].
+    fn both() -> [Self; 2] {
+        [LEVEL, EDGE].map(|watch| Self::new(Clock::Monotonic, watch))
+    }
+
+    /// Whether the descriptor is reported at this moment.
+    #[track_caller]
+    fn is_reported(&self) -> bool {
+        self.epoll.wait(&mut Events::with_capacity(1), Some(Duration::ZERO)).unwrap() == 1
+    }
+
+    /// Returns when the descriptor is reported.
+    #[track_caller]
+    fn wait(&self) {
+        let count = self.epoll.wait(&mut Events::with_capacity(1), Some(DEADLINE)).unwrap();
+        assert_eq!(count, 1, "no report before the deadline");
+    }
+
+    /// The values of the timers that fire in one pass, which has to be complete.
+    #[track_caller]
+    fn expire(&mut self) -> Vec<u64> {
+        let (now, mut values) = (self.timers.now(), Vec::new());
+        let pass = self.timers.expire(now, usize::MAX, |timers, key| {
+            values.push(*timers.get(key).unwrap());
+            None
+        });
+        assert!(pass.unwrap().is_complete);
+        values
+    }
+
+    /// Waits until timers fire, and gives their values.
+    #[track_caller]
+    fn wait_for_some(&mut self) -> Vec<u64> {
+        for _ in 0..=LEVELS {
+            self.wait();
+            let values = self.expire();
+            if !values.is_empty() {
+                return values;
+            }
+        }
+        panic!("more than {LEVELS} empty passes");
+    }
+
+    /// Passes, in which nothing fires, until the descriptor is reported no more.
+    #[track_caller]
+    fn quieten(&mut self) {
+        for _ in 0..=LEVELS {
+            if !self.is_reported() {
+                return;
+            }
+            assert_eq!(self.expire(), []);
+        }
+        panic!("more than {LEVELS} empty passes");
+    }
+}
+
+#[test]
+fn timers_fire_in_order_and_never_early_on_every_clock() {
+    for clock in [Clock::Monotonic, Clock::Boottime, Clock::Realtime] {
+        for watch in [LEVEL, EDGE] {
+            let mut scene = Scene::new(clock, watch);
+            let start = clock.now();
+            let deadlines = [12, 3, 0, 7, 25].map(|millis| start + millis * MILLISECOND);
+            for deadline in deadlines {
+                let value = deadline.as_nanos();
+                scene.timers.insert(deadline, value).unwrap();
+            }
+            let mut order = Vec::new();
+            while !scene.timers.is_empty() {
+                for value in scene.wait_for_some() {
+                    let deadline = Timestamp::from_nanos(value);
+                    assert!(clock.now() >= deadline, "{clock:?}: {deadline:?} is early");
+                    order.push(deadline);
+                }
+            }
+            assert!(order.is_sorted() && order.len() == deadlines.len(), "{clock:?}: {order:?}");
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_timers_are_never_early() {
+    const TIMERS: u64 = 10_000;
+    let mut scene = Scene::new(Clock::Monotonic, EDGE);
+    let mut random = Random::seeded(5);
+    for _ in 0..TIMERS {
+        let after = Duration::from_nanos(100_000 + random.below(2_000_000_000 - 100_000));
+        let deadline = scene.timers.now() + after;
+        scene.timers.insert(deadline, deadline.as_nanos()).unwrap();
+    }
+    let mut lateness = Vec::new();
+    while !scene.timers.is_empty() {
+        scene.wait();
+        let now = scene.timers.now();
+        let pass = scene.timers.expire(now, usize::MAX, |timers, key| {
+            let deadline = Timestamp::from_nanos(*timers.get(key).unwrap());
+            let fired = Clock::Monotonic.now();
+            assert!(fired >= deadline, "{deadline:?} fired early");
+            lateness.push(fired - deadline);
+            None
+        });
+        assert!(pass.unwrap().is_complete);
+    }
+    assert_eq!(lateness.len() as u64, TIMERS);
+    lateness.sort_unstable();
+    let (p50, p99) = (lateness[lateness.len() / 2], lateness[lateness.len() * 99 / 100]);
+    println!("{TIMERS} timers, none early; lateness p50 {p50:?}, p99 {p99:?}, tick {TICK:?}");
+}
+
+#[test]
+fn a_deadline_that_has_passed_is_reported_at_once() {
+    for mut scene in Scene::both() {
+        let now = scene.timers.now();
+        for (value, past) in (0..).zip([now, now - MILLISECOND, Timestamp::EPOCH]) {
+            scene.timers.insert(past, value).unwrap();
+            assert_eq!(scene.wait_for_some(), [value]);
+        }
+    }
+}
+
+#[test]
+fn the_last_timer_leaves_the_descriptor_quiet() {
+    for mut scene in Scene::both() {
+        scene.timers.insert(scene.timers.now() + MILLISECOND, 1).unwrap();
+        assert_eq!(scene.wait_for_some(), [1]);
+        assert!(!scene.is_reported());
+        assert!(!scene.is_reported());
+        // The next one is reported again.
+        scene.timers.insert(scene.timers.now() + MILLISECOND, 2).unwrap();
+        assert_eq!(scene.wait_for_some(), [2]);
+        assert!(!scene.is_reported());
+    }
+}
+
+#[test]
+fn a_far_deadline_leaves_the_descriptor_quiet() {
+    for mut scene in Scene::both() {
+        scene.timers.insert(scene.timers.now() + HOUR, 1).unwrap();
+        scene.quieten();
+        assert!(!scene.is_reported());
+        assert_eq!(scene.timers.len(), 1);
+    }
+}
+
+#[test]
+fn an_earlier_deadline_is_reported_before_the_one_that_was_first() {
+    for mut scene in Scene::both() {
+        let hour = scene.timers.now() + HOUR;
+        let first = scene.timers.insert(hour, 1).unwrap();
+        scene.timers.insert(scene.timers.now() + MILLISECOND, 2).unwrap();
+        assert_eq!(scene.wait_for_some(), [2]);
+        assert!(scene.timers.reschedule(first, scene.timers.now() + MILLISECOND).unwrap());
+        assert_eq!(scene.wait_for_some(), [1]);
+        assert!(!scene.timers.reschedule(first, scene.timers.now()).unwrap());
+        assert!(!scene.is_reported());
+    }
+}
+
+#[test]
+fn a_first_timer_that_is_cancelled_or_put_off_leaves_the_descriptor_quiet() {
+    let remove: [fn(&mut Timers<u64>, Key); 2] = [
+        |timers, key| assert_eq!(timers.cancel(key), Some(1)),
+        |timers, key| assert!(timers.reschedule(key, timers.now() + HOUR).unwrap()),
+    ];
+    for remove in remove {
+        for mut scene in Scene::both() {
+            scene.timers.insert(scene.timers.now() + HOUR, 2).unwrap();
+            scene.quieten();
+            let key = scene.timers.insert(scene.timers.now() + MILLISECOND, 1).unwrap();
+            remove(&mut scene.timers, key);
+            scene.wait();
+            scene.quieten();
+            assert!(!scene.is_reported());
+        }
+    }
+}
+
+#[test]
+fn the_only_timer_when_cancelled_leaves_the_descriptor_quiet() {
+    for mut scene in Scene::both() {
+        let key = scene.timers.insert(scene.timers.now() + MILLISECOND, 1).unwrap();
+        assert_eq!(scene.timers.get(key), Some(&1));
+        assert_eq!(scene.timers.cancel(key), Some(1));
+        assert_eq!(scene.timers.get(key), None);
+        assert_eq!(scene.timers.cancel(key), None);
+        assert!(scene.timers.is_empty());
+        scene.wait();
+        assert!(scene.expire().is_empty());
+        assert!(!scene.is_reported());
+    }
+}
+
+#[test]
+fn a_pass_that_is_not_complete_is_reported_again() {
+    for mut scene in Scene::both() {
+        for value in 0..10 {
+            scene.timers.insert(Timestamp::EPOCH, value).unwrap();
+        }
+        let mut order = Vec::new();
+        while !scene.timers.is_empty() {
+            scene.wait();
+            let now = scene.timers.now();
+            let pass = scene.timers.expire(now, 1, |timers, key| {
+                order.push(*timers.get(key).unwrap());
+                None
+            });
+            assert!(pass.unwrap().fired <= 1);
+        }
+        assert!(order.iter().copied().eq(0..10), "{order:?}");
+        assert!(!scene.is_reported());
+    }
+}
+
+#[test]
+fn what_a_handler_inserts_or_goes_on_with_is_reported() {
+    for mut scene in Scene::both() {
+        scene.timers.insert(scene.timers.now() + HOUR, 9).unwrap();
+        scene.timers.insert(Timestamp::EPOCH, 0).unwrap();
+        let mut fired = 0;
+        while fired < 10 {
+            scene.wait();
+            let now = scene.timers.now();
+            let pass = scene.timers.expire(now, usize::MAX, |timers, _| {
+                fired += 1;
+                let next = now + MILLISECOND;
+                if fired % 2 == 0 {
+                    return Some(next);
+                }
+                timers.insert(next, fired);
+                None
+            });
+            assert!(pass.unwrap().is_complete);
+        }
+        assert_eq!(scene.timers.len(), 2);
+    }
+}

@@ -1,0 +1,229 @@
+//! What the timers cost in system calls, counted by strace: the timerfd is set when the earliest
+//! deadline becomes earlier, and after it fired. Nothing else costs a call.
+
+use crate::support::{HOUR, MILLISECOND, SECOND};
+use epoll_timers::{Key, TICK, Timers, Timestamp, Wheel};
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{env, io};
+
+const NAME: &str = "system_calls::the_timerfd_is_set_only_when_it_has_to_be";
+
+/// Set for the process that is traced.
+const CHILD: &str = "EPOLL_TIMERS_TEST_CHILD";
+/// What the marks in the trace have in common: a path of which there is no file.
+const MARK: &str = "/epoll-timers-test/";
+
+#[test]
+fn the_timerfd_is_set_only_when_it_has_to_be() {
+    if env::var_os(CHILD).is_some() {
+        return use_timers();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    match run_traced(&trace) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return leave_out(NAME, "strace"),
+        result => result.unwrap(),
+    }
+    let trace = fs::read_to_string(trace).unwrap();
+    let sections = sections(&trace);
+    assert_eq!(sections.len(), 11, "{sections:?}");
+    for Section { name, expected, counted } in sections {
+        let expected = if expected == 0 { vec![] } else { vec![("timerfd_settime", expected)] };
+        assert_eq!(counted, expected, "{name}");
+    }
+}
+
+/// Runs this test in a process of its own, which has to pass.
+fn run_traced(trace: &Path) -> io::Result<()> {
+    let output = Command::new("strace")
+        .args(["-f", "-e", "trace=all", "-o"])
+        .args([trace, &env::current_exe()?])
+        .args(["--exact", NAME, "--nocapture"])
+        .env(CHILD, NAME)
+        .stdin(Stdio::null())
+        .output()?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let passed = output.status.success() && printed.contains("1 passed");
+    assert!(passed, "{}:\n{printed}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Says that a test was left out for want of a tool, to people and to whoever runs all tests.
+fn leave_out(test: &str, tool: &str) {
+    eprintln!("{test} is left out: there is no {tool}");
+    if let Some(path) = env::var_os("EPOLL_KIT_LEFT_OUT") {
+        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{test}\t{tool}\t{tool}").unwrap();
+    }
+}
+
+/// A stretch of the trace, the calls that were made in it, and how often the timerfd should be set.
+#[derive(Debug)]
+struct Section<'a> {
+    name: &'a str,
+    expected: usize,
+    counted: Vec<(&'a str, usize)>,
+}
+
+/// Runs `body` between two marks; it answers how often it expects the timerfd to be set.
+fn section(name: &str, body: impl FnOnce() -> usize) {
+    mark(name, "begins");
+    let expected = body();
+    mark(name, &expected.to_string());
+}
+
+fn mark(name: &str, what: &str) {
+    assert!(!fs::exists(format!("{MARK}{name}/{what}")).unwrap());
+}
+
+/// The sections of the trace, with the calls of the thread that ran them. What memory costs is not
+/// the timers' doing.
+fn sections(trace: &str) -> Vec<Section<'_>> {
+    let (mut sections, mut current) = (Vec::new(), None);
+    for line in trace.lines() {
+        let (tid, call) = line.split_once(' ').unwrap();
+        if let Some((_, mark)) = call.split_once(MARK) {
+            let (mark, _) = mark.split_once('"').unwrap();
+            let (name, what) = mark.split_once('/').unwrap();
+            if what == "begins" {
+                current = Some((tid, Section { name, expected: 0, counted: Vec::new() }));
+            } else if let Some((_, section)) = current.take() {
+                sections.push(Section { expected: what.parse().unwrap(), ..section });
+            }
+            continue;
+        }
+        // A line without a bracket, or with an angle before it, goes on with an earlier one.
+        let Some((name, _)) = call.trim_start().split_once('(') else { continue };
+        let is_memory = ["brk", "mmap", "munmap", "mremap", "mprotect", "madvise"].contains(&name);
+        if let Some((_, section)) = current.as_mut().filter(|(own, _)| *own == tid && !is_memory) {
+            match section.counted.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, count)) => *count += 1,
+                None => section.counted.push((name, 1)),
+            }
+        }
+    }
+    sections
+}
+
+/// The body of the test, which is traced. Time is what it says, so that nothing depends on how long
+/// it takes.
+fn use_timers() {
+    let mut timers: Timers<u32> = Timers::new().unwrap();
+    let start = timers.now();
+    assert_eq!(expire(&mut timers, start), 0);
+
+    let keys = putting_in_and_off(&mut timers, start);
+    section("empty passes", || {
+        for _ in 0..1000 {
+            assert_eq!(expire(&mut timers, start), 0);
+        }
+        0
+    });
+    section("cancelled", || {
+        assert!(keys.into_iter().all(|key| timers.cancel(key).is_some()));
+        0
+    });
+    section("nothing left", || {
+        // What it was set for has passed; it has to be unset.
+        assert_eq!(expire(&mut timers, start + 4 * HOUR), 0);
+        assert_eq!(expire(&mut timers, start + 5 * HOUR), 0);
+        1
+    });
+    let start = start + 5 * HOUR;
+    section("each earlier", || earlier_each_time(&mut timers, start));
+    firing(&mut timers, start + 3 * HOUR);
+}
+
+#[track_caller]
+fn expire(timers: &mut Timers<u32>, now: Timestamp) -> usize {
+    let pass = timers.expire(now, usize::MAX, |_, _| None).unwrap();
+    assert!(pass.is_complete);
+    pass.fired
+}
+
+fn putting_in_and_off(timers: &mut Timers<u32>, start: Timestamp) -> Vec<Key> {
+    let mut keys = Vec::new();
+    section("each later", || {
+        for value in 0..10_000 {
+            keys.push(timers.insert(start + HOUR + value * MILLISECOND, value).unwrap());
+        }
+        1
+    });
+    section("equal", || {
+        keys.extend((0..1000).map(|value| timers.insert(start + HOUR, value).unwrap()));
+        0
+    });
+    section("put off", || {
+        for key in &keys {
+            assert!(timers.reschedule(*key, start + 3 * HOUR).unwrap());
+        }
+        0
+    });
+    section("earlier but not first", || {
+        for key in &keys {
+            assert!(timers.reschedule(*key, start + 2 * HOUR).unwrap());
+        }
+        0
+    });
+    keys
+}
+
+/// As often as `next_expiry` of a wheel becomes earlier.
+fn earlier_each_time(timers: &mut Timers<u32>, start: Timestamp) -> usize {
+    let mut wheel = Wheel::new(TICK).unwrap();
+    let pass = wheel.expire(start, 1, |_, _| None);
+    assert!(pass.is_complete);
+    let (mut next, mut changes) = (None, 0);
+    for halvings in 0..20 {
+        let deadline = start + HOUR / (1 << halvings);
+        timers.insert(deadline, halvings).unwrap();
+        wheel.insert(deadline, halvings);
+        changes += usize::from(wheel.next_expiry() != next);
+        next = wheel.next_expiry();
+    }
+    assert!(changes > 1);
+    changes
+}
+
+/// The last timers go with the first section; each other one leaves none.
+fn firing(timers: &mut Timers<u32>, start: Timestamp) {
+    assert!(expire(timers, start) > 0);
+    section("one after the other", || {
+        timers.insert(start + SECOND, 1).unwrap();
+        timers.insert(start + HOUR, 2).unwrap();
+        assert_eq!(expire(timers, start + 2 * SECOND), 1);
+        assert_eq!(expire(timers, start + 2 * HOUR), 1);
+        assert_eq!(expire(timers, start + 3 * HOUR), 0);
+        // For the first, for the second, and for none.
+        3
+    });
+    let start = start + 3 * HOUR;
+    section("the first is cancelled", || {
+        let first = timers.insert(start + SECOND, 1).unwrap();
+        let second = timers.insert(start + HOUR, 2).unwrap();
+        assert_eq!(timers.cancel(first), Some(1));
+        for _ in 0..10 {
+            assert_eq!(expire(timers, start + 2 * SECOND), 0);
+        }
+        assert_eq!(timers.cancel(second), Some(2));
+        2
+    });
+    assert_eq!(expire(timers, start + 3 * HOUR), 0);
+    let start = start + 3 * HOUR;
+    section("a step a pass", || {
+        for value in 0..10 {
+            timers.insert(start, value).unwrap();
+        }
+        let mut calls = 1;
+        loop {
+            let pass = timers.expire(start + SECOND, 1, |_, _| None).unwrap();
+            calls += 1;
+            if pass.is_complete {
+                return calls;
+            }
+        }
+    });
+}
