@@ -15,9 +15,17 @@ use std::str::FromStr;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
+const EXIT_STATUS: &str = "Exit status: 0 when every connection has finished, 1 when the server \
+cannot start or fails, 2 when the command line is wrong, 3 when --drain-timeout cut connections, 128 \
+and the signal's number when a second signal ended it.";
+
 /// An echo server (RFC 862) on Linux epoll.
+///
+/// SIGTERM or SIGINT lets it finish: it accepts no more, echoes what it was sent, and ends when the
+/// last connection is closed, or when --drain-timeout is over. A second one ends it at once. SIGHUP and
+/// SIGUSR1 log its counters.
 #[derive(Debug, Parser)]
-#[command(name = "epoll-server", version)]
+#[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 struct Args {
     /// Where to listen: IP:PORT, or unix:PATH; port 0 takes a free one. May repeat; in the
     /// environment, commas separate.
@@ -36,7 +44,7 @@ struct Args {
 
     /// The most connections at once; one more is closed at once [default: what the limit of
     /// descriptors allows].
-    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTIONS", value_parser = count)]
     max_connections: Option<NonZeroU32>,
 
     /// A line that equals this word ends the conversation.
@@ -44,7 +52,13 @@ struct Args {
     quit_word: Option<QuitWord>,
 
     /// How many connections may wait to be accepted.
-    #[arg(long, value_name = "N", env = "EPOLL_SERVER_BACKLOG", default_value = "1024")]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "EPOLL_SERVER_BACKLOG",
+        default_value = "1024",
+        value_parser = count
+    )]
     backlog: NonZeroU32,
 
     /// What to log on stderr: off, error, warn, info, debug or trace.
@@ -98,6 +112,10 @@ struct Args {
     /// Where to write statistics at exit.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
     stats_json: Option<PathBuf>,
+}
+
+fn count(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("expected a number from 1 to {}", u32::MAX))
 }
 
 /// A time such as `30s`, `1m30s` or `250ms`; `0` is none.
