@@ -12,6 +12,7 @@ use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::{Interest, Readiness, Source};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// What all connections of a service have in common.
 #[derive(Clone, Debug)]
@@ -112,6 +113,8 @@ pub struct Connection<T> {
     /// When a byte last moved, or when the connection began to linger.
     since: Timestamp,
     received: u64,
+    /// When the conversation began, in seconds; more would cost every connection eight bytes.
+    began_s: u32,
 }
 
 /// The limit on memory per idle connection counts on this.
@@ -134,6 +137,7 @@ impl<T: Transport> Connection<T> {
             asked: Asked::Nothing,
             since: now,
             received: 0,
+            began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX),
         }
     }
 
@@ -387,6 +391,11 @@ impl<T> Connection<T> {
     /// How many bytes wait to be written.
     pub fn buffered(&self) -> usize {
         self.rest.len() - self.rest_at as usize
+    }
+
+    /// When it began, rounded down to a second.
+    pub fn began(&self) -> Timestamp {
+        Timestamp::after_epoch(Duration::from_secs(self.began_s.into()))
     }
 
     /// What it waits for.

@@ -7,7 +7,7 @@
 //! repeated against the deadline.
 
 use crate::slots::Slots;
-use crate::token::ReactorId;
+use crate::token::{ReactorId, name};
 use crate::{Counters, Source, Token, Waker};
 use epoll_sys::{Epoll, Events, ExclusiveWatch, Interest, Readiness, Watch};
 use std::collections::VecDeque;
@@ -187,7 +187,7 @@ impl<T, S> Reactor<T, S> {
     #[inline]
     pub fn revisit(&mut self, token: Token, readiness: Readiness) -> bool {
         self.id.check(token);
-        match self.slots.get_mut(token.index, token.generation) {
+        match self.slots.get_mut(token.index, token.generation.get()) {
             Some(registration) if !readiness.is_empty() => {
                 if registration.revisit.is_empty() {
                     self.revisits.push_back(token);
@@ -241,7 +241,7 @@ impl<T, S> Reactor<T, S> {
     #[cold]
     fn has_revisits(&mut self) -> bool {
         while let Some(&token) = self.revisits.front() {
-            if self.slots.get(token.index, token.generation).is_some() {
+            if self.slots.get(token.index, token.generation.get()).is_some() {
                 return true;
             }
             self.revisits.pop_front();
@@ -305,41 +305,50 @@ impl<T, S> Reactor<T, S> {
         S: Copy,
     {
         while let Some(event) = self.events.get(self.handed_out) {
-            let token = Token::from_data(event.data, self.id);
+            let (index, generation) = name(event.data);
             // Looked up here and in `report`; the compiler makes one of it, as nothing happens in
             // between.
-            match self.slots.get(token.index, token.generation) {
+            match self.slots.get(index, generation) {
                 Some(registration) if registration.revisit.is_empty() => {
                     self.handed_out += 1;
-                    return self.report(token, event.readiness);
+                    return self.report(index, generation, event.readiness);
                 }
-                _ => self.pass_over(token, event.readiness),
+                _ => self.pass_over(event.data, event.readiness),
             }
         }
         let (token, readiness) = self.next_revisit()?;
-        self.report(token, readiness)
+        let (index, generation) = token.name();
+        self.report(index, generation, readiness)
     }
 
     /// An event that is not reported now: it is stale, or its source is to be revisited.
     #[cold]
-    fn pass_over(&mut self, token: Token, readiness: Readiness) {
+    fn pass_over(&mut self, data: u64, readiness: Readiness) {
         self.handed_out += 1;
-        match self.slots.get_mut(token.index, token.generation) {
+        let (slot, generation) = name(data);
+        match self.slots.get_mut(slot, generation) {
             // Told both when it is revisited.
             Some(registration) => registration.revisit |= readiness,
             None => {
                 self.counters.stale += 1;
-                crate::log::trace!("stale event dropped", token);
+                crate::log::trace!("stale event dropped", slot, generation);
             }
         }
     }
 
     #[inline(always)]
-    fn report(&mut self, token: Token, readiness: Readiness) -> Option<Ready<'_, T, S>>
+    fn report(
+        &mut self,
+        index: u32,
+        generation: u32,
+        readiness: Readiness,
+    ) -> Option<Ready<'_, T, S>>
     where
         S: Copy,
     {
-        match &mut self.slots.get_mut(token.index, token.generation)?.subject {
+        let (generation, registration) = self.slots.entry(index, generation)?;
+        let token = Token { index, generation, reactor: self.id };
+        match &mut registration.subject {
             Subject::Owned(source) => Some(Ready::Owned { token, source, readiness }),
             Subject::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
             Subject::Waker => {
@@ -361,7 +370,7 @@ impl<T, S> Reactor<T, S> {
             self.revisits_due -= 1;
             let token = self.revisits.pop_front()?;
             // A source that was removed since is passed over.
-            if let Some(registration) = self.slots.get_mut(token.index, token.generation) {
+            if let Some(registration) = self.slots.get_mut(token.index, token.generation.get()) {
                 self.counters.revisits += 1;
                 return Some((token, std::mem::take(&mut registration.revisit)));
             }

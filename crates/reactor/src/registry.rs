@@ -132,7 +132,7 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn modify(&mut self, token: Token, watch: Watch) -> io::Result<()> {
         self.id.check(token);
         let Some(Registration { subject: Subject::Owned(source), watch: present, .. }) =
-            self.slots.get_mut(token.index, token.generation)
+            self.slots.get_mut(token.index, token.generation.get())
         else {
             return Err(no_such_source());
         };
@@ -156,7 +156,7 @@ impl<T: Source, S> Reactor<T, S> {
     #[inline]
     pub fn set_interest(&mut self, token: Token, interest: Interest) -> io::Result<()> {
         self.id.check(token);
-        match self.slots.get(token.index, token.generation) {
+        match self.slots.get(token.index, token.generation.get()) {
             Some(Registration { subject: Subject::Owned(_), watch: Some(watch), .. }) => {
                 let wanted = watch.with_interest(interest);
                 if wanted == *watch && !wanted.is_oneshot() {
@@ -185,7 +185,7 @@ impl<T: Source, S> Reactor<T, S> {
             return Err(no_such_source());
         }
         let Some(Registration { watch: present, .. }) =
-            self.slots.get_mut(token.index, token.generation)
+            self.slots.get_mut(token.index, token.generation.get())
         else {
             return Err(no_such_source());
         };
@@ -219,7 +219,7 @@ impl<T: Source, S> Reactor<T, S> {
 
     fn take_owned(&mut self, token: Token) -> Option<T> {
         self.get(token)?;
-        match self.slots.remove(token.index, token.generation)?.subject {
+        match self.slots.remove(token.index, token.generation.get())?.subject {
             Subject::Owned(source) => Some(source),
             Subject::Watched { .. } | Subject::Waker => None,
         }
@@ -237,7 +237,7 @@ impl<T: Source, S> Reactor<T, S> {
         }
         self.epoll.delete(source)?;
         self.counters.dels += 1;
-        self.slots.remove(token.index, token.generation);
+        self.slots.remove(token.index, token.generation.get());
         Ok(())
     }
 
@@ -246,13 +246,14 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// Closing has removed the kernel's entry, unless the descriptor had been cloned.
     pub fn forget(&mut self, token: Token) -> bool {
-        self.is_watched(token, None) && self.slots.remove(token.index, token.generation).is_some()
+        self.is_watched(token, None)
+            && self.slots.remove(token.index, token.generation.get()).is_some()
     }
 
     /// Whether the token names a watched descriptor, and `source`, if given, is that one.
     fn is_watched(&self, token: Token, source: Option<BorrowedFd<'_>>) -> bool {
         self.id.check(token);
-        match self.slots.get(token.index, token.generation) {
+        match self.slots.get(token.index, token.generation.get()) {
             Some(Registration { subject: Subject::Watched { fd, .. }, .. }) => {
                 source.is_none_or(|source| source.as_raw_fd() == *fd)
             }
@@ -275,7 +276,7 @@ impl<T: Source, S> Reactor<T, S> {
     #[inline]
     pub fn get(&self, token: Token) -> Option<&T> {
         self.id.check(token);
-        match self.slots.get(token.index, token.generation) {
+        match self.slots.get(token.index, token.generation.get()) {
             Some(Registration { subject: Subject::Owned(source), .. }) => Some(source),
             _ => None,
         }
@@ -285,7 +286,7 @@ impl<T: Source, S> Reactor<T, S> {
     #[inline]
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
         self.id.check(token);
-        match self.slots.get_mut(token.index, token.generation) {
+        match self.slots.get_mut(token.index, token.generation.get()) {
             Some(Registration { subject: Subject::Owned(source), .. }) => Some(source),
             _ => None,
         }
@@ -295,7 +296,7 @@ impl<T: Source, S> Reactor<T, S> {
     #[inline]
     pub fn get_disjoint_mut(&mut self, tokens: [Token; 2]) -> Option<[&mut T; 2]> {
         tokens.iter().for_each(|&token| self.id.check(token));
-        let [one, other] = tokens.map(|token| (token.index, token.generation));
+        let [one, other] = tokens.map(|token| (token.index, token.generation.get()));
         match self.slots.get_disjoint_mut(one, other)? {
             (
                 Registration { subject: Subject::Owned(one), .. },

@@ -2,6 +2,8 @@
 //! is taken out, so no two registrations ever share a token; a slot that runs out of generations
 //! is not used again.
 
+use std::num::NonZeroU32;
+
 /// A table of values that are named by slot and generation.
 pub(crate) struct Slots<V> {
     slots: Vec<Slot<V>>,
@@ -11,7 +13,7 @@ pub(crate) struct Slots<V> {
 }
 
 struct Slot<V> {
-    generation: u32,
+    generation: Generation,
     content: Content<V>,
 }
 
@@ -19,7 +21,7 @@ impl<V> Slot<V> {
     #[inline]
     fn value_mut(&mut self, generation: u32) -> Option<&mut V> {
         match &mut self.content {
-            Content::Occupied(value) if self.generation == generation => Some(value),
+            Content::Occupied(value) if self.generation.get() == generation => Some(value),
             _ => None,
         }
     }
@@ -30,8 +32,11 @@ enum Content<V> {
     Vacant { next: Option<u32> },
 }
 
+/// Never zero, so that an `Option` of a name takes no more room than the name.
+pub(crate) type Generation = NonZeroU32;
+
 /// The generation that no registration ever has.
-const WORN_OUT: u32 = u32::MAX;
+const WORN_OUT: Generation = Generation::MAX;
 
 impl<V> Slots<V> {
     pub(crate) fn new() -> Self {
@@ -44,10 +49,10 @@ impl<V> Slots<V> {
 
     /// The slot and generation that the next [`insert`](Self::insert) will use; `None` when there
     /// are no more.
-    pub(crate) fn next(&self) -> Option<(u32, u32)> {
+    pub(crate) fn next(&self) -> Option<(u32, Generation)> {
         match self.vacant {
             Some(index) => Some((index, self.slots[index as usize].generation)),
-            None => Some((u32::try_from(self.slots.len()).ok()?, 0)),
+            None => Some((u32::try_from(self.slots.len()).ok()?, Generation::MIN)),
         }
     }
 
@@ -62,7 +67,7 @@ impl<V> Slots<V> {
                 };
                 self.vacant = next;
             }
-            None => self.slots.push(Slot { generation: 0, content }),
+            None => self.slots.push(Slot { generation: Generation::MIN, content }),
         }
         self.len += 1;
     }
@@ -71,7 +76,7 @@ impl<V> Slots<V> {
     pub(crate) fn get(&self, index: u32, generation: u32) -> Option<&V> {
         match self.slots.get(index as usize) {
             Some(Slot { generation: present, content: Content::Occupied(value) })
-                if *present == generation =>
+                if present.get() == generation =>
             {
                 Some(value)
             }
@@ -82,6 +87,13 @@ impl<V> Slots<V> {
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, generation: u32) -> Option<&mut V> {
         self.slots.get_mut(index as usize)?.value_mut(generation)
+    }
+
+    /// Like [`get_mut`](Self::get_mut), with the generation as what it is.
+    #[inline]
+    pub(crate) fn entry(&mut self, index: u32, generation: u32) -> Option<(Generation, &mut V)> {
+        let slot = self.slots.get_mut(index as usize)?;
+        Some((slot.generation, slot.value_mut(generation)?))
     }
 
     /// Two values at once; `None` when one is missing or both names are the same.
@@ -105,7 +117,7 @@ impl<V> Slots<V> {
     pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<V> {
         self.get(index, generation)?;
         let slot = self.slots.get_mut(index as usize)?;
-        slot.generation += 1;
+        slot.generation = slot.generation.saturating_add(1);
         let worn_out = slot.generation == WORN_OUT;
         let next = if worn_out { None } else { self.vacant };
         let content = std::mem::replace(&mut slot.content, Content::Vacant { next });
@@ -120,7 +132,7 @@ impl<V> Slots<V> {
     }
 
     /// The occupied slots as index, generation and value.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32, &V)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Generation, &V)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match &slot.content {
             Content::Occupied(value) => Some((index, slot.generation, value)),
             Content::Vacant { .. } => None,
@@ -128,7 +140,7 @@ impl<V> Slots<V> {
     }
 
     /// The occupied slots as index, generation and value.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, u32, &mut V)> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, Generation, &mut V)> {
         (0..).zip(&mut self.slots).filter_map(|(index, slot)| match &mut slot.content {
             Content::Occupied(value) => Some((index, slot.generation, value)),
             Content::Vacant { .. } => None,
@@ -143,9 +155,9 @@ mod tests {
     use std::collections::HashMap;
 
     fn put(slots: &mut Slots<u32>, value: u32) -> (u32, u32) {
-        let name = slots.next().unwrap();
+        let (index, generation) = slots.next().unwrap();
         slots.insert(value);
-        name
+        (index, generation.get())
     }
 
     proptest! {
@@ -191,9 +203,10 @@ mod tests {
     fn a_slot_without_generations_left_is_not_used_again() {
         let mut slots = Slots::new();
         let (index, _) = put(&mut slots, 1);
-        slots.slots[index as usize].generation = WORN_OUT - 1;
-        assert_eq!(slots.remove(index, WORN_OUT - 1), Some(1));
-        assert_eq!(slots.get(index, WORN_OUT), None);
+        let last = Generation::new(WORN_OUT.get() - 1).unwrap();
+        slots.slots[index as usize].generation = last;
+        assert_eq!(slots.remove(index, last.get()), Some(1));
+        assert_eq!(slots.get(index, WORN_OUT.get()), None);
         let (other, _) = put(&mut slots, 2);
         assert_ne!(other, index);
     }

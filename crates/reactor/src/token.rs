@@ -1,6 +1,7 @@
 //! Names of registrations. A token is used up when its registration ends: whatever takes the slot
 //! afterwards has another generation, so an old token, or an old event, can never reach it.
 
+use crate::slots::Generation;
 use std::fmt;
 
 /// The name of one registration of one [`Reactor`](crate::Reactor).
@@ -14,21 +15,28 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     pub(crate) index: u32,
-    pub(crate) generation: u32,
+    pub(crate) generation: Generation,
     pub(crate) reactor: ReactorId,
 }
 
 impl Token {
-    #[inline]
-    pub(crate) fn from_data(data: u64, reactor: ReactorId) -> Self {
-        let (index, generation) = (low(data), low(data >> 32));
-        Self { index, generation, reactor }
-    }
-
+    /// The 64 bits that epoll keeps.
     #[inline]
     pub(crate) fn data(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+        u64::from(self.generation.get()) << 32 | u64::from(self.index)
     }
+
+    /// The slot and the generation.
+    #[inline]
+    pub(crate) fn name(self) -> (u32, u32) {
+        (self.index, self.generation.get())
+    }
+}
+
+/// The slot and the generation in the 64 bits that epoll gives back.
+#[inline]
+pub(crate) fn name(data: u64) -> (u32, u32) {
+    (low(data), low(data >> 32))
 }
 
 #[inline]
@@ -51,7 +59,7 @@ pub(crate) struct ReactorId {
 }
 
 #[cfg(not(debug_assertions))]
-const _: () = assert!(size_of::<Token>() == 8);
+const _: () = assert!(size_of::<Option<Token>>() == 8);
 
 impl ReactorId {
     pub(crate) fn new() -> Self {
@@ -79,9 +87,10 @@ mod tests {
     #[test]
     fn a_token_survives_the_trip_through_the_kernels_64_bits() {
         let reactor = ReactorId::new();
-        for (index, generation) in [(0, 0), (1, 2), (u32::MAX, 7), (7, u32::MAX)] {
+        for (index, generation) in [(0, 1), (1, 2), (u32::MAX, 7), (7, u32::MAX)] {
+            let generation = Generation::new(generation).unwrap();
             let token = Token { index, generation, reactor };
-            assert_eq!(Token::from_data(token.data(), reactor), token);
+            assert_eq!(name(token.data()), token.name());
         }
     }
 }

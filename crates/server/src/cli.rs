@@ -158,7 +158,7 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("epoll-server: {}", one_line(&error.to_string()));
+            complain(&one_line(&error.to_string()));
             return ExitCode::from(2);
         }
     };
@@ -166,10 +166,15 @@ pub fn run() -> ExitCode {
     match serve(args) {
         Ok(ended) => exit_code(ended),
         Err(error) => {
-            eprintln!("epoll-server: error: {error:#}");
+            complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line on stderr, if anybody reads it.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "epoll-server: {message}");
 }
 
 fn exit_code(ended: Ended) -> ExitCode {

@@ -20,8 +20,6 @@ pub(crate) struct Client {
     pub(crate) peer: Peer,
     /// Its timer, while it has one.
     pub(crate) timer: Option<Key>,
-    /// When it was accepted, in seconds on the server's clock.
-    pub(crate) opened_s: u32,
 }
 
 /// How the server drains, as far as a single connection is concerned.

@@ -158,9 +158,8 @@ impl Clients {
             return;
         }
         let now = Clock::Monotonic.now();
-        let opened_s = u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX);
         let connection = Connection::new(stream, &self.rules, now);
-        let client = Client { connection, peer, timer: None, opened_s };
+        let client = Client { connection, peer, timer: None };
         let watch = self.mode.watch(Connection::<Stream>::FIRST_INTEREST);
         match self.reactor.insert(client, watch) {
             Ok(token) => {
@@ -233,8 +232,7 @@ impl Clients {
         let Some(client) = self.reactor.get_mut(token) else { return };
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
-        let lived_s =
-            Clock::Monotonic.now().since_epoch().as_secs().saturating_sub(client.opened_s.into());
+        let lived_s = (Clock::Monotonic.now() - connection.began()).as_secs();
         let reason = closed.name();
         tracing::debug!(peer = %client.peer, received, sent, lived_s, reason, "connection closed");
         if closed == Closed::Stalled {

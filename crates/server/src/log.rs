@@ -19,6 +19,8 @@ pub(crate) fn start(level: LevelFilter, format: LogFormat) {
     let logs = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
+        // It would report a stderr that is gone on stderr, and panic.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     // Only a second call fails, and then logs go where the first one sent them.
     let _ = match format {

@@ -234,7 +234,7 @@ fn a_reactor_may_watch_another_one() {
 fn a_reactor_and_a_token_can_be_printed() {
     let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
     let token = reactor.insert(ready_pair().0, READABLE).unwrap();
-    assert_eq!(format!("{token:?}"), "Token(1.0)");
+    assert_eq!(format!("{token:?}"), "Token(1.1)");
     assert!(format!("{reactor:?}").contains("registrations: 1"), "{reactor:?}");
 }
 

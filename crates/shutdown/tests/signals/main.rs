@@ -1,0 +1,168 @@
+//! Signals, as a process sees them. Each test runs in a process of its own whose only thread is the
+//! one that runs it, because masks belong to threads and what is pending belongs to the process.
+//!
+//! It takes a filter, `--exact` and `--list`, as other tests do, and prints what they print.
+
+#![forbid(unsafe_code)]
+
+mod blocking;
+mod children;
+mod notices;
+mod reading;
+mod refusals;
+mod support;
+
+use std::io::Read;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+/// Names the test that a process is there for.
+const VARIABLE: &str = "EPOLL_SHUTDOWN_TEST";
+
+/// How long a test may take; those that pass need a fraction of it.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+type Test = (&'static str, fn());
+
+/// Lists functions with the names that they are known by.
+macro_rules! tests {
+    ($($module:ident::$name:ident,)*) => {
+        const TESTS: &[Test] =
+            &[$((concat!(stringify!($module), "::", stringify!($name)), $module::$name)),*];
+    };
+}
+
+tests! {
+    refusals::signals_that_cannot_be_caught,
+    refusals::signals_that_report_a_fault,
+    refusals::a_thread_that_leaves_a_signal_unblocked,
+    refusals::a_refusal_unblocks_nothing_that_was_blocked_before,
+    reading::a_signal_names_its_sender,
+    reading::epoll_reports_a_signal_until_it_is_read,
+    reading::a_storm_coalesces_and_kills_nobody,
+    reading::a_signal_that_was_pending_before_the_descriptor_is_read,
+    blocking::dropping_restores_the_mask,
+    blocking::dropping_leaves_a_pending_signal_blocked,
+    blocking::threads_started_afterwards_inherit_the_mask,
+    blocking::nothing_else_of_the_process_changes,
+    children::a_restored_child_begins_with_the_former_mask,
+    children::a_restored_child_ends_with_a_signal_also_while_draining,
+    children::another_child_inherits_the_blocked_signals,
+    notices::a_publication_wakes_threads_that_wait,
+}
+
+fn main() -> ExitCode {
+    if let Some(name) = env::var_os(VARIABLE) {
+        let (_, test) = TESTS.iter().find(|(known, _)| name == *known).expect("a known test");
+        test();
+        return ExitCode::SUCCESS;
+    }
+    let wanted = Wanted::from_arguments(env::args().skip(1));
+    let (chosen, others): (Vec<_>, Vec<_>) =
+        TESTS.iter().map(|(name, _)| *name).partition(|name| wanted.has(name));
+    if wanted.list {
+        chosen.iter().for_each(|name| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    run_all(&chosen, others.len())
+}
+
+fn run_all(names: &[&'static str], filtered_out: usize) -> ExitCode {
+    let start = Instant::now();
+    println!("\nrunning {} tests", names.len());
+    let mut failures = Vec::new();
+    for name in names {
+        match run(name) {
+            Ok(()) => println!("test {name} ... ok"),
+            Err(output) => {
+                println!("test {name} ... FAILED");
+                failures.push((name, output));
+            }
+        }
+    }
+    for (name, output) in &failures {
+        println!("\n---- {name} ----\n{output}");
+    }
+    let failed = failures.len();
+    println!(
+        "\ntest result: {}. {} passed; {failed} failed; 0 ignored; 0 measured; \
+         {filtered_out} filtered out; finished in {:.2}s\n",
+        if failed == 0 { "ok" } else { "FAILED" },
+        names.len() - failed,
+        start.elapsed().as_secs_f64(),
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}
+
+/// Runs a test in a process of its own; what it printed if it fails.
+fn run(name: &str) -> Result<(), String> {
+    let mut command = Command::new(env::current_exe().map_err(|error| error.to_string())?);
+    command.env(VARIABLE, name).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let printed = printed_by(&mut child);
+    let has_ended = printed.as_ref().is_some_and(Result::is_ok);
+    if !has_ended {
+        // It is our child and not waited for, so the id is still its own.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    match printed {
+        Some(Ok(_)) if status.success() => Ok(()),
+        Some(Ok(text)) => Err(format!("{status}\n{text}")),
+        _ => Err(format!("not over within {DEADLINE:?}")),
+    }
+}
+
+/// What it prints on stderr until it ends, which closes the pipe; an error at the deadline.
+fn printed_by(child: &mut Child) -> Option<Result<String, mpsc::RecvTimeoutError>> {
+    let mut stderr = child.stderr.take()?;
+    let (sender, printed) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stderr.read_to_end(&mut text);
+        // Nobody listens any more after the deadline.
+        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
+    });
+    Some(printed.recv_timeout(DEADLINE))
+}
+
+/// Which tests the command line asks for.
+#[derive(Default)]
+struct Wanted {
+    filters: Vec<String>,
+    skipped: Vec<String>,
+    exact: bool,
+    list: bool,
+}
+
+impl Wanted {
+    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut wanted = Self::default();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--exact" => wanted.exact = true,
+                "--list" => wanted.list = true,
+                "--skip" => wanted.skipped.extend(arguments.next()),
+                // Tests run one after another, and the lines have one form.
+                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => {
+                    arguments.next();
+                }
+                // No test is ignored.
+                "--ignored" => wanted.skipped.push(String::new()),
+                flag if flag.starts_with('-') => {}
+                _ => wanted.filters.push(argument),
+            }
+        }
+        wanted
+    }
+
+    fn has(&self, name: &str) -> bool {
+        let fits = |filter: &String| {
+            if self.exact { name == *filter } else { name.contains(filter.as_str()) }
+        };
+        let is_chosen = self.filters.is_empty() || self.filters.iter().any(fits);
+        is_chosen && !self.skipped.iter().any(|part| name.contains(part.as_str()))
+    }
+}

@@ -1,0 +1,35 @@
+//! What the tests stand on: the server as a process, its clients, and the programs it runs under.
+//! Every wait has a deadline, and every process that is started here ends with its test.
+
+mod child;
+mod client;
+mod crowd;
+mod lines;
+#[macro_use]
+mod mode;
+mod process;
+mod random;
+mod server;
+mod streaming;
+mod tools;
+
+pub(crate) use child::{Guard, Output};
+pub(crate) use client::{
+    await_input, client, converse, ends, is_cut_off, is_echoed, poll_input, small_client,
+};
+pub(crate) use crowd::{Crowd, alone};
+pub(crate) use lines::Lines;
+pub(crate) use mode::Mode;
+pub(crate) use process::Process;
+pub(crate) use random::Random;
+pub(crate) use server::{Launch, Server};
+pub(crate) use streaming::{Outcome, Sends, Streaming};
+pub(crate) use tools::{Tool, tool};
+
+use std::time::Duration;
+
+/// How long anything may take that is bound to happen. Only a test that fails waits that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to watch for what must not happen.
+pub(crate) const OBSERVATION: Duration = Duration::from_millis(300);

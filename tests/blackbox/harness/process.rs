@@ -1,0 +1,120 @@
+//! A process seen from outside: its files under /proc, signals to it, and its end. It is held by a
+//! pidfd, so a signal never reaches another process that got its number.
+
+use super::PATIENCE;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) struct Process {
+    pid: Pid,
+    handle: OwnedFd,
+}
+
+impl Process {
+    #[track_caller]
+    pub(crate) fn open(pid: Pid) -> Self {
+        let handle = pidfd_open(pid, PidfdFlags::empty()).expect("no pidfd");
+        Self { pid, handle }
+    }
+
+    /// Sends a signal; one that has ended is left in peace.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = pidfd_send_signal(&self.handle, signal);
+    }
+
+    pub(crate) fn has_ended_within(&self, timeout: Duration) -> bool {
+        let mut fds = [PollFd::new(&self.handle, PollFlags::IN)];
+        let timeout = Timespec::try_from(timeout).expect("a timeout that fits");
+        poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready == 1)
+    }
+
+    #[track_caller]
+    pub(crate) fn await_end(&self) {
+        assert!(self.has_ended_within(PATIENCE), "process {} does not end", self.pid);
+    }
+
+    /// The text of /proc/PID/`name`.
+    #[track_caller]
+    pub(crate) fn file(&self, name: &str) -> String {
+        let path = format!("/proc/{}/{name}", self.pid);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// A number of /proc/PID/status: KiB, or a count.
+    #[track_caller]
+    pub(crate) fn status(&self, field: &str) -> u64 {
+        number(&self.file("status"), field)
+    }
+
+    /// A number of /proc/PID/smaps_rollup, in KiB.
+    #[track_caller]
+    pub(crate) fn memory_kib(&self, field: &str) -> u64 {
+        number(&self.file("smaps_rollup"), field)
+    }
+
+    /// The CPU time it has had, in ticks of 10 ms.
+    #[track_caller]
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let ticks = |at: usize| -> u64 { self.stat(at).parse().expect("a number of ticks") };
+        ticks(14) + ticks(15)
+    }
+
+    /// Whether it is blocked in a system call that a signal can end.
+    #[track_caller]
+    pub(crate) fn sleeps(&self) -> bool {
+        self.stat(3) == "S"
+    }
+
+    /// Stops it, and returns when it has stopped.
+    #[track_caller]
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let deadline = Instant::now() + PATIENCE;
+        while self.stat(3) != "T" {
+            assert!(Instant::now() < deadline, "process {} does not stop", self.pid);
+            thread::yield_now();
+        }
+    }
+
+    /// A field of /proc/PID/stat by its number in proc(5), 3 or higher.
+    #[track_caller]
+    fn stat(&self, at: usize) -> String {
+        field_of_stat(&self.file("stat"), at).expect("a field of stat").to_owned()
+    }
+
+    /// The process at the end of the chain that begins here: a tracer's child, or this one.
+    pub(crate) fn innermost(pid: Pid) -> Pid {
+        children(pid).first().map_or(pid, |child| Self::innermost(*child))
+    }
+}
+
+/// Fields count from 1; the second is a name in parentheses that may have anything in it.
+fn field_of_stat(stat: &str, at: usize) -> Option<&str> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(at - 3)
+}
+
+/// Not every kernel has /proc/PID/task/TID/children.
+fn children(parent: Pid) -> Vec<Pid> {
+    let pids = fs::read_dir("/proc").expect("no /proc").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parent = parent.to_string();
+    pids.filter(|pid: &i32| {
+        // Processes come and go meanwhile.
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| field_of_stat(&stat, 4) == Some(&parent))
+    })
+    .filter_map(Pid::from_raw)
+    .collect()
+}
+
+#[track_caller]
+fn number(text: &str, field: &str) -> u64 {
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {field} in:\n{text}"))
+}

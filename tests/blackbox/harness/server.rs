@@ -1,0 +1,203 @@
+//! The server as a process: how it is launched, under which program, and how it ends.
+
+use super::{Guard, Lines, Mode, Output, Process, client};
+use rustix::process::Signal;
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, ExitStatus, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
+
+/// What every flag is called in the environment; a test inherits none of them.
+const VARIABLES: [&str; 12] = [
+    "EPOLL_SERVER_LISTEN",
+    "EPOLL_SERVER_MODE",
+    "EPOLL_SERVER_MAX_CONNECTIONS",
+    "EPOLL_SERVER_QUIT_WORD",
+    "EPOLL_SERVER_BACKLOG",
+    "EPOLL_SERVER_LOG",
+    "EPOLL_SERVER_LOG_FORMAT",
+    "EPOLL_SERVER_IDLE_TIMEOUT",
+    "EPOLL_SERVER_WRITE_TIMEOUT",
+    "EPOLL_SERVER_DRAIN_TIMEOUT",
+    "EPOLL_SERVER_LINGER_TIMEOUT",
+    "EPOLL_SERVER_STATS_JSON",
+];
+
+/// A command line in the making.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    program: OsString,
+    /// A program that runs the server, with its own arguments.
+    wrapper: Vec<OsString>,
+    flags: Vec<OsString>,
+    environment: Vec<(String, OsString)>,
+}
+
+impl Launch {
+    /// No flags at all.
+    pub(crate) fn bare() -> Self {
+        let program = PROGRAM.into();
+        Self { program, wrapper: Vec::new(), flags: Vec::new(), environment: Vec::new() }
+    }
+
+    /// On a free port of 127.0.0.1, in this mode and without logs.
+    pub(crate) fn tcp(mode: Mode) -> Self {
+        Self::at("127.0.0.1:0").flag("--mode", mode.flag()).flag("--log", "off")
+    }
+
+    /// At this address.
+    pub(crate) fn at(address: impl AsRef<str>) -> Self {
+        Self::bare().flag("--listen", address.as_ref())
+    }
+
+    pub(crate) fn flag(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.flags.extend([name.into(), value.into()]);
+        self
+    }
+
+    /// The flags so far.
+    pub(crate) fn arguments(&self) -> &[OsString] {
+        &self.flags
+    }
+
+    pub(crate) fn switch(mut self, name: &str) -> Self {
+        self.flags.push(name.into());
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        assert!(VARIABLES.contains(&name), "{name}");
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Runs it under this program, which itself runs under those that were named before.
+    pub(crate) fn under<T: Into<OsString>>(mut self, words: impl IntoIterator<Item = T>) -> Self {
+        self.wrapper.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs it, and what it runs under already, under this program.
+    pub(crate) fn outermost<T: Into<OsString>>(
+        mut self,
+        words: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.wrapper.splice(0..0, words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Another copy of the program.
+    pub(crate) fn copy_at(mut self, program: impl Into<OsString>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    pub(crate) fn program() -> &'static str {
+        PROGRAM
+    }
+
+    /// The command; both output streams are inherited.
+    pub(crate) fn command(&self) -> Command {
+        let mut words = self.wrapper.iter().chain([&self.program]).chain(&self.flags);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words).stdin(Stdio::null());
+        for name in VARIABLES {
+            command.env_remove(name);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts it and waits for the first address it listens at.
+    #[track_caller]
+    pub(crate) fn start(&self) -> Server {
+        let mut command = self.command();
+        let mut guard = Guard::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let stdout = Lines::of(guard.child().stdout.take().expect("a pipe"));
+        let stderr = Lines::of(guard.child().stderr.take().expect("a pipe"));
+        let Some(line) = stdout.next() else {
+            panic!("{command:?} ended with {}: {:#?}", guard.await_end(), stderr.rest());
+        };
+        let outermost = guard.pid();
+        let is_wrapped = !self.wrapper.is_empty();
+        let pid = if is_wrapped { Process::innermost(outermost) } else { outermost };
+        Server { process: Process::open(pid), guard, address: address_in(&line), stdout, stderr }
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub(crate) fn run(&self) -> Output {
+        Output::of(&mut self.command())
+    }
+}
+
+/// A server that listens; it is killed when it goes out of scope.
+pub(crate) struct Server {
+    /// The server itself, not the program it may run under.
+    pub(crate) process: Process,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+    guard: Guard,
+    address: String,
+}
+
+impl Server {
+    #[track_caller]
+    pub(crate) fn start(mode: Mode) -> Self {
+        Launch::tcp(mode).start()
+    }
+
+    /// The first address, as the server prints it.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The address on the next line.
+    #[track_caller]
+    pub(crate) fn next_address(&self) -> String {
+        address_in(&self.stdout.next().expect("one more address"))
+    }
+
+    #[track_caller]
+    pub(crate) fn inet(&self) -> SocketAddr {
+        self.address.parse().expect("an internet address")
+    }
+
+    /// A client at the first address.
+    #[track_caller]
+    pub(crate) fn client(&self) -> TcpStream {
+        client(self.inet())
+    }
+
+    /// Ends it with a signal; when this returns, the program it ran under has ended too.
+    #[track_caller]
+    pub(crate) fn end(&mut self, signal: Signal) {
+        self.process.signal(signal);
+        self.guard.await_end();
+    }
+
+    /// Waits for it, and for the program it runs under, to end by itself.
+    #[track_caller]
+    pub(crate) fn await_end(&mut self) -> ExitStatus {
+        self.guard.await_end()
+    }
+
+    #[track_caller]
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.process.has_ended_within(std::time::Duration::ZERO)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // First the server: without its tracer it would run on.
+        self.process.signal(Signal::KILL);
+    }
+}
+
+#[track_caller]
+fn address_in(line: &str) -> String {
+    let address = line.strip_prefix("listening on ");
+    address.unwrap_or_else(|| panic!("not where it listens: {line:?}")).to_owned()
+}

@@ -1,0 +1,73 @@
+//! Programs that some tests run. A test whose program is missing is left out, and says so in the
+//! file that the variable `EPOLL_KIT_LEFT_OUT` names, where `cargo xtask test` collects it.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+const VARIABLE: &str = "EPOLL_KIT_LEFT_OUT";
+
+/// A program that is there.
+#[derive(Clone, Debug)]
+pub(crate) struct Tool {
+    path: PathBuf,
+}
+
+impl Tool {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        Command::new(&self.path)
+    }
+}
+
+/// Finds a program; without it the test that asks is left out and should return.
+#[must_use]
+pub(crate) fn tool(program: &'static str) -> Option<Tool> {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let found = env::split_paths(&folders)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file() && is_the_right_one(program, path));
+    if found.is_none() {
+        leave_out(program);
+    }
+    found.map(|path| Tool { path })
+}
+
+/// The name of the Debian package that brings a program.
+fn package(program: &str) -> &str {
+    match program {
+        "nc" => "netcat-openbsd",
+        "chrt" | "prlimit" | "setpriv" | "taskset" => "util-linux",
+        other => other,
+    }
+}
+
+/// There are several programs called nc, and the options of the others differ.
+fn is_the_right_one(program: &str, path: &Path) -> bool {
+    program != "nc"
+        || Command::new(path)
+            .arg("-h")
+            .stdin(Stdio::null())
+            .output()
+            .is_ok_and(|help| String::from_utf8_lossy(&help.stderr).contains("OpenBSD"))
+}
+
+fn leave_out(program: &str) {
+    // The test harness names a test's thread after the test.
+    let thread = thread::current();
+    let test = thread.name().unwrap_or("a test of the server");
+    let line = format!("{test}\t{program}\t{}\n", package(program));
+    eprint!("left out: {line}");
+    if let Some(path) = env::var_os(VARIABLE) {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        // One write, since other tests append at the same time.
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("a record of what is left out");
+    }
+}

@@ -1,0 +1,144 @@
+//! Where the server listens, what it says about it, and where its flags come from.
+
+use crate::harness::{Launch, Mode, client, converse, ends};
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+in_both_modes!(a_free_port_is_printed_and_served);
+
+fn a_free_port_is_printed_and_served(mode: Mode) {
+    let server = Launch::tcp(mode).start();
+    assert!(server.inet().ip().is_loopback());
+    assert_ne!(server.inet().port(), 0);
+    converse(&mut server.client(), b"hello");
+}
+
+in_both_modes!(an_ipv6_address_is_printed_in_brackets_and_served);
+
+fn an_ipv6_address_is_printed_in_brackets_and_served(mode: Mode) {
+    if TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("left out: this machine has no ::1");
+        return;
+    }
+    let server = Launch::at("[::1]:0").flag("--mode", mode.flag()).start();
+    assert!(server.address().starts_with("[::1]:"), "{}", server.address());
+    converse(&mut server.client(), b"hello");
+}
+
+in_both_modes!(a_path_is_printed_and_served);
+
+fn a_path_is_printed_and_served(mode: Mode) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo");
+    let address = format!("unix:{}", path.display());
+    let server = Launch::at(&address).flag("--mode", mode.flag()).start();
+    assert_eq!(server.address(), address);
+    unix_is_served(&path);
+}
+
+#[track_caller]
+fn unix_is_served(path: &Path) {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
+    converse(&mut stream, b"hello");
+    stream.shutdown(Shutdown::Write).unwrap();
+    ends(&mut stream);
+}
+
+in_both_modes!(several_addresses_are_served_at_once_and_printed_in_order);
+
+fn several_addresses_are_served_at_once_and_printed_in_order(mode: Mode) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo");
+    let unix = format!("unix:{}", path.display());
+    let server = Launch::tcp(mode).flag("--listen", &unix).flag("--listen", "127.0.0.1:0").start();
+    let mut first = server.client();
+    assert_eq!(server.next_address(), unix);
+    let mut third = client(server.next_address().parse().unwrap());
+    assert_ne!(first.peer_addr().unwrap(), third.peer_addr().unwrap());
+    converse(&mut first, b"first");
+    unix_is_served(&path);
+    converse(&mut third, b"third");
+    converse(&mut first, b"first again");
+}
+
+#[test]
+fn the_environment_brings_every_flag_and_commas_part_addresses() {
+    for mode in Mode::ALL {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo");
+        let stats = folder.path().join("stats.json");
+        let server = Launch::bare()
+            .variable("EPOLL_SERVER_LISTEN", format!("127.0.0.1:0,unix:{}", path.display()))
+            .variable("EPOLL_SERVER_MODE", mode.flag())
+            .variable("EPOLL_SERVER_MAX_CONNECTIONS", "1")
+            .variable("EPOLL_SERVER_QUIT_WORD", "enough")
+            .variable("EPOLL_SERVER_BACKLOG", "7")
+            .variable("EPOLL_SERVER_LOG", "debug")
+            .variable("EPOLL_SERVER_LOG_FORMAT", "json")
+            .variable("EPOLL_SERVER_IDLE_TIMEOUT", "1h")
+            .variable("EPOLL_SERVER_WRITE_TIMEOUT", "1h")
+            .variable("EPOLL_SERVER_DRAIN_TIMEOUT", "1h")
+            .variable("EPOLL_SERVER_LINGER_TIMEOUT", "1h")
+            .variable("EPOLL_SERVER_STATS_JSON", &stats)
+            .start();
+        let mut only = server.client();
+        converse(&mut only, b"hello\n");
+        ends(&mut server.client());
+        converse(&mut only, b"enough\n");
+        ends(&mut only);
+        drop(only);
+
+        let started = server.stderr.next_with(&["started"]);
+        let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+        assert_eq!(started["mode"], format!("{mode:?}"));
+        server.stderr.next_with(&["connection closed"]);
+        unix_is_served(&path);
+        assert!(stats.exists());
+    }
+}
+
+#[test]
+fn a_flag_wins_over_the_environment() {
+    let server = Launch::at("127.0.0.1:0")
+        .flag("--mode", "edge")
+        .flag("--log-format", "json")
+        .flag("--quit-word", "flag")
+        .variable("EPOLL_SERVER_LISTEN", "192.0.2.1:1")
+        .variable("EPOLL_SERVER_MODE", "level")
+        .variable("EPOLL_SERVER_LOG_FORMAT", "text")
+        .variable("EPOLL_SERVER_QUIT_WORD", "environment")
+        .start();
+    let started = server.stderr.next_with(&["started"]);
+    let started: serde_json::Value = serde_json::from_str(&started).unwrap();
+    assert_eq!(started["mode"], "Edge");
+    let mut stream = server.client();
+    converse(&mut stream, b"environment\nflag\n");
+    ends(&mut stream);
+}
+
+#[test]
+fn help_goes_to_stdout_and_names_every_flag() {
+    let output = Launch::bare().switch("--help").run();
+    assert!(output.status.success());
+    assert!(output.stderr.is_empty(), "{:?}", output.stderr);
+    let help = output.stdout.join("\n");
+    for flag in [
+        "--listen <ADDR>",
+        "--mode <MODE>",
+        "--max-connections <N>",
+        "--quit-word <WORD>",
+        "--backlog <N>",
+        "--log <LEVEL>",
+        "--log-format <LOG_FORMAT>",
+        "--idle-timeout <TIME>",
+        "--write-timeout <TIME>",
+        "--drain-timeout <TIME>",
+        "--linger-timeout <TIME>",
+        "--stats-json <PATH>",
+    ] {
+        assert!(help.contains(flag), "{flag} is not in:\n{help}");
+    }
+    assert!(help.contains("EPOLL_SERVER_STATS_JSON"), "{help}");
+}

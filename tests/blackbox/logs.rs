@@ -1,0 +1,179 @@
+//! What the server says on stderr, and that it does not need anybody to listen.
+
+use crate::harness::{Guard, Launch, Mode, PATIENCE, Server, converse, ends};
+use rustix::net::sockopt::set_socket_linger;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn debugging(mode: Mode) -> Launch {
+    listening(mode).flag("--log", "debug")
+}
+
+fn listening(mode: Mode) -> Launch {
+    let launch = Launch::at("127.0.0.1:0").flag("--mode", mode.flag());
+    launch.flag("--quit-word", "quit").flag("--linger-timeout", "0")
+}
+
+/// Everything that can become of a connection; returns the addresses of the clients.
+#[track_caller]
+fn live_and_die(server: &Server) -> [String; 3] {
+    let address = |stream: &TcpStream| stream.local_addr().unwrap().to_string();
+    let mut polite = server.client();
+    converse(&mut polite, b"twelve bytes");
+    polite.shutdown(Shutdown::Write).unwrap();
+    ends(&mut polite);
+
+    let mut quitting = server.client();
+    converse(&mut quitting, b"quit\n");
+    ends(&mut quitting);
+
+    let mut rude = server.client();
+    let addresses = [&polite, &quitting, &rude].map(address);
+    drop(quitting);
+    converse(&mut rude, b"rude");
+    set_socket_linger(&rude, Some(Duration::ZERO)).unwrap();
+    drop(rude);
+    addresses
+}
+
+const EXPECTED: [(u64, &str); 3] = [(12, "peer-closed"), (5, "quit"), (4, "reset")];
+
+/// What the server has logged when it has closed as many connections, after which it is killed.
+#[track_caller]
+fn log_of(mut server: Server, closed: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for _ in 0..closed {
+        loop {
+            lines.push(server.stderr.next().expect("a line"));
+            if lines.last().is_some_and(|line| line.contains("connection closed")) {
+                break;
+            }
+        }
+    }
+    server.end(Signal::KILL);
+    lines.extend(server.stderr.rest());
+    lines
+}
+
+in_both_modes!(debug_tells_of_every_connection_as_text);
+
+fn debug_tells_of_every_connection_as_text(mode: Mode) {
+    let server = debugging(mode).start();
+    let addresses = live_and_die(&server);
+    let lines = log_of(server, 3);
+    for (address, (bytes, reason)) in addresses.iter().zip(EXPECTED) {
+        let of_this = |message: &str| {
+            let parts = ["DEBUG", message, &format!("peer={address}")];
+            let found = lines.iter().find(|line| parts.iter().all(|part| line.contains(part)));
+            found.unwrap_or_else(|| panic!("no {parts:?} in {lines:#?}"))
+        };
+        of_this("connection opened");
+        let closed = of_this("connection closed");
+        let (received, sent) = (format!(" received={bytes} "), format!(" sent={bytes} "));
+        for said in [&received, &sent, &format!(" reason=\"{reason}\"")] {
+            assert!(closed.contains(said.as_str()), "{said} is not in: {closed}");
+        }
+    }
+}
+
+in_both_modes!(json_is_an_object_a_line);
+
+fn json_is_an_object_a_line(mode: Mode) {
+    let launch = debugging(mode).flag("--log-format", "json");
+    let server = launch.start();
+    let addresses = live_and_die(&server);
+    let lines = log_of(server, 3);
+    let objects: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(objects.iter().all(|object| object["timestamp"].is_string()), "{lines:#?}");
+    for (address, (bytes, reason)) in addresses.iter().zip(EXPECTED) {
+        let of_this = |message: &str| {
+            let found = objects.iter().find(|o| o["peer"] == **address && o["message"] == message);
+            found.unwrap_or_else(|| panic!("no {message} of {address} in {lines:#?}"))
+        };
+        assert_eq!(of_this("connection opened")["level"], "DEBUG");
+        let closed = of_this("connection closed");
+        assert_eq!((&closed["received"], &closed["sent"]), (&bytes.into(), &bytes.into()));
+        assert_eq!(closed["reason"], reason);
+    }
+}
+
+in_both_modes!(off_is_silent);
+
+fn off_is_silent(mode: Mode) {
+    let mut server = listening(mode).flag("--log", "off").start();
+    live_and_die(&server);
+    converse(&mut server.client(), b"hello");
+    server.end(Signal::KILL);
+    assert_eq!(server.stderr.rest(), [""; 0]);
+}
+
+in_both_modes!(info_tells_of_the_start_but_not_of_connections);
+
+fn info_tells_of_the_start_but_not_of_connections(mode: Mode) {
+    let mut server = listening(mode).start();
+    live_and_die(&server);
+    converse(&mut server.client(), b"hello");
+    server.end(Signal::KILL);
+    let lines = server.stderr.rest();
+    assert!(
+        lines.iter().any(|line| line.contains("INFO") && line.contains("started")),
+        "{lines:?}"
+    );
+    assert!(!lines.iter().any(|line| line.contains("connection ")), "{lines:?}");
+}
+
+/// Whether a server serves although nobody reads what it prints.
+#[track_caller]
+fn serves_unheard(mut command: Command, path: &Path) {
+    let mut guard = Guard::spawn(&mut command);
+    // The reading ends of its pipes close; every line it prints from now on fails.
+    drop(guard.child().stdout.take());
+    drop(guard.child().stderr.take());
+    let deadline = Instant::now() + PATIENCE;
+    for _ in 0..10 {
+        let mut stream = loop {
+            match UnixStream::connect(path) {
+                Ok(stream) => break stream,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            assert_eq!(guard.child().try_wait().unwrap(), None, "the server has ended");
+            thread::yield_now();
+        };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        converse(&mut stream, b"hello");
+        stream.shutdown(Shutdown::Write).unwrap();
+        ends(&mut stream);
+    }
+    assert_eq!(guard.child().try_wait().unwrap(), None, "the server has ended");
+}
+
+#[track_caller]
+fn unheard(path: &Path) -> Launch {
+    Launch::at(format!("unix:{}", path.display())).flag("--log", "trace")
+}
+
+#[test]
+fn a_reader_of_stdout_or_stderr_that_goes_away_changes_nothing() {
+    for format in ["text", "json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("echo");
+        let mut command = unheard(&path).flag("--log-format", format).command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        serves_unheard(command, &path);
+    }
+}
+
+#[test]
+fn stdout_and_stderr_may_be_closed_from_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo");
+    let shell = ["sh", "-c", "exec \"$0\" \"$@\" <&- >&- 2>&-"];
+    serves_unheard(unheard(&path).under(shell).command(), &path);
+}

@@ -1,0 +1,23 @@
+//! Black-box tests: the built server runs in a process of its own, and all that is known of it is
+//! what a client, a shell or /proc can see. A module per behaviour; what costs a lot of memory,
+//! descriptors or CPU, or measures, runs one test at a time ([`harness::alone`]).
+
+#![forbid(unsafe_code)]
+
+#[macro_use]
+mod harness;
+
+mod bad_input;
+mod closing;
+mod crowds;
+mod draining;
+mod echoing;
+mod hostile_peers;
+mod limits;
+mod listening;
+mod logs;
+mod numbers;
+mod signals;
+mod streams;
+mod timeouts;
+mod unix_paths;

@@ -1,0 +1,68 @@
+//! User-space instructions per message, counted by callgrind. A C loop written by hand takes 90 on
+//! one connection and 67 a message with 50 ready.
+
+use super::load::Ready;
+use crate::harness::{Launch, Mode, Tool, alone, tool};
+use rustix::process::Signal;
+use std::fs;
+
+/// The messages of the shorter run.
+const MESSAGES: u32 = 10_000;
+
+#[track_caller]
+fn instructions(valgrind: &Tool, launch: &Launch, ready: &Ready, rounds: u32) -> u64 {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("callgrind");
+    let launch = ready.bind(launch.clone());
+    let launch = launch.under([valgrind.path(), "--tool=callgrind".as_ref(), "-q".as_ref()]);
+    let mut server = launch.under([format!("--callgrind-out-file={}", report.display())]).start();
+    ready.send(server.inet(), rounds);
+    server.end(Signal::TERM);
+    let report = fs::read_to_string(report).unwrap();
+    let mut totals = report.lines().filter_map(|line| line.strip_prefix("totals: "));
+    totals.next().and_then(|total| total.parse().ok()).expect("a line of totals")
+}
+
+#[track_caller]
+fn cost_at_most(launch: &Launch, ready: &Ready, limit: f64) {
+    let Some(valgrind) = tool("valgrind") else { return };
+    if cfg!(debug_assertions) {
+        eprintln!("left out: only what the optimizer has seen is worth counting");
+        return;
+    }
+    let _alone = alone();
+    let rounds = MESSAGES / u32::try_from(ready.count()).unwrap();
+    let once = instructions(&valgrind, launch, ready, rounds);
+    let twice = instructions(&valgrind, launch, ready, 2 * rounds);
+    let per_message = (twice as f64 - once as f64) / f64::from(MESSAGES);
+    let (flags, count) = (launch.arguments(), ready.count());
+    println!("{flags:?}, {count} ready: {per_message:.1} instructions a message");
+    // Starting does not take the same number of instructions every time; over so many messages that
+    // is a fraction of one.
+    let whole = per_message.round();
+    assert!(whole <= limit, "{per_message:.1} instructions a message, {limit} at most");
+    // Fewer than the system calls alone take would mean that the wrong thing was measured.
+    assert!(per_message > 20.0, "{per_message:.1} instructions a message");
+}
+
+in_both_modes!(at_most_110_a_message_on_one_active_connection);
+
+fn at_most_110_a_message_on_one_active_connection(mode: Mode) {
+    let untimed = ["--idle-timeout", "--write-timeout", "--linger-timeout"];
+    let launch = untimed.iter().fold(Launch::tcp(mode), |launch, flag| launch.flag(flag, "0"));
+    cost_at_most(&launch, &Ready::One, 110.0);
+}
+
+in_both_modes!(at_most_130_a_message_on_one_active_connection_with_timeouts);
+
+/// With timeouts each turn reads the clock. With several messages a turn they share that.
+fn at_most_130_a_message_on_one_active_connection_with_timeouts(mode: Mode) {
+    cost_at_most(&Launch::tcp(mode), &Ready::One, 130.0);
+}
+
+in_both_modes!(at_most_90_a_message_with_fifty_ready);
+
+fn at_most_90_a_message_with_fifty_ready(mode: Mode) {
+    let Some(fifty) = Ready::fifty() else { return };
+    cost_at_most(&Launch::tcp(mode), &fifty, 90.0);
+}

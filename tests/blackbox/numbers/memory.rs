@@ -1,0 +1,46 @@
+//! What an idle connection costs: memory of the process, and wake-ups.
+
+use crate::harness::{Crowd, Mode, OBSERVATION, PATIENCE, Server, alone, poll_input};
+use std::thread;
+use std::time::Instant;
+
+const CONNECTIONS: usize = 10_000;
+
+/// Connections that come before: what is grown or loaded once is there when the count begins.
+const WARM_UP: usize = 400;
+
+const BYTES_MAX: f64 = 160.0;
+
+in_both_modes!(an_idle_connection_takes_160_bytes_at_most_and_never_wakes_the_server);
+
+fn an_idle_connection_takes_160_bytes_at_most_and_never_wakes_the_server(mode: Mode) {
+    let _alone = alone();
+    let server = Server::start(mode);
+    let _first = Crowd::of(server.inet(), WARM_UP);
+    // Pages of its own that it has written to: the heap, the stack and the data.
+    let before = server.process.memory_kib("Private_Dirty");
+    let crowd = Crowd::of(server.inet(), CONNECTIONS);
+    let after = server.process.memory_kib("Private_Dirty");
+    let bytes = 1024.0 * (after as f64 - before as f64) / CONNECTIONS as f64;
+    println!("{mode}: {bytes:.1} bytes per idle connection ({before} KiB, then {after} KiB)");
+    is_at_rest(mode, &server, &crowd);
+    assert!(bytes <= BYTES_MAX, "{bytes:.1} bytes per idle connection");
+}
+
+/// Nobody sends, so the server must not run at all.
+#[track_caller]
+fn is_at_rest(mode: Mode, server: &Server, crowd: &Crowd) {
+    let deadline = Instant::now() + PATIENCE;
+    while !server.process.sleeps() {
+        assert!(Instant::now() < deadline, "the server does not come to rest");
+        thread::yield_now();
+    }
+    let activity = || {
+        let switches = server.process.status("voluntary_ctxt_switches");
+        (switches, server.process.status("nonvoluntary_ctxt_switches"), server.process.cpu_ticks())
+    };
+    let before = activity();
+    assert!(!poll_input(&crowd.streams, OBSERVATION).contains(&true), "nobody has sent anything");
+    println!("{mode}: wake-ups and CPU time at rest: {before:?}, then {:?}", activity());
+    assert_eq!(activity(), before, "it woke up or ran");
+}
