@@ -63,11 +63,13 @@
 mod connection;
 mod mode;
 mod quit;
+mod step;
 mod transport;
 
-pub use connection::{Awaits, Connection, Reason, Rules, Step};
+pub use connection::Connection;
 pub use mode::Mode;
 pub use quit::{QuitWord, QuitWordError};
+pub use step::{Awaits, Reason, Rules, Step};
 pub use transport::Transport;
 
 #[cfg(doctest)]

@@ -92,6 +92,7 @@ mod registry;
 
 mod counters;
 mod error;
+mod ready;
 mod slots;
 mod source;
 mod token;
@@ -101,7 +102,8 @@ pub mod net;
 
 pub use counters::Counters;
 pub use error::InsertError;
-pub use reactor::{BATCH_MAX, Reactor, Ready};
+pub use reactor::{BATCH_MAX, Reactor};
+pub use ready::Ready;
 pub use source::Source;
 pub use token::Token;
 pub use waker::Waker;

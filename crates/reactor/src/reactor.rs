@@ -8,7 +8,7 @@
 
 use crate::slots::Slots;
 use crate::token::{ReactorId, name};
-use crate::{Counters, Source, Token, Waker};
+use crate::{Counters, Ready, Source, Token, Waker};
 use epoll_sys::{Epoll, Events, ExclusiveWatch, Interest, Readiness, Watch};
 use std::collections::VecDeque;
 use std::fmt;
@@ -111,31 +111,6 @@ pub(crate) enum Subject<T, S> {
 pub(crate) enum Armed {
     Shared(Watch),
     Exclusive(ExclusiveWatch),
-}
-
-/// One report of [`Reactor::next_ready`].
-#[derive(Debug)]
-pub enum Ready<'a, T, S = ()> {
-    /// A source that the reactor owns.
-    Owned {
-        /// Its name.
-        token: Token,
-        /// The source itself.
-        source: &'a mut T,
-        /// What it is ready for.
-        readiness: Readiness,
-    },
-    /// A descriptor that lives elsewhere.
-    Watched {
-        /// The name of its registration.
-        token: Token,
-        /// The tag under which it was registered.
-        tag: S,
-        /// What it is ready for.
-        readiness: Readiness,
-    },
-    /// A [`Waker`] of this reactor was used.
-    Woken,
 }
 
 impl<T: Source, S> Reactor<T, S> {

@@ -1,0 +1,29 @@
+//! What a reactor reports.
+
+use crate::Token;
+use epoll_sys::Readiness;
+
+/// One report of [`Reactor::next_ready`](crate::Reactor::next_ready).
+#[derive(Debug)]
+pub enum Ready<'a, T, S = ()> {
+    /// A source that the reactor owns.
+    Owned {
+        /// Its name.
+        token: Token,
+        /// The source itself.
+        source: &'a mut T,
+        /// What it is ready for.
+        readiness: Readiness,
+    },
+    /// A descriptor that lives elsewhere.
+    Watched {
+        /// The name of its registration.
+        token: Token,
+        /// The tag under which it was registered.
+        tag: S,
+        /// What it is ready for.
+        readiness: Readiness,
+    },
+    /// A [`Waker`](crate::Waker) of this reactor was used.
+    Woken,
+}
