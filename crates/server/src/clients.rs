@@ -202,12 +202,26 @@ impl Clients {
         let Some(client) = self.reactor.get_mut(token) else { return };
         let connection = &mut client.connection;
         let step = match what {
-            Due::Close(closed) => return self.close(token, closed),
+            Due::Close(_) => return self.close_if_due(token, now),
             Due::Finish => connection.finish(&self.rules, &mut self.buffer[..], now),
             Due::End => connection.end(now),
         };
         self.obey(token, step, Readiness::IN);
         self.set_timer(token);
+    }
+
+    /// Closes a connection whose time is over, unless it turns out that there is something to do: a
+    /// server that was stopped, or busy, is told of the time before it is told of the bytes.
+    fn close_if_due(&mut self, token: Token, now: Timestamp) {
+        let Some(client) = self.reactor.get_mut(token) else { return };
+        let readiness = Readiness::IN | Readiness::OUT;
+        let step = client.connection.step(readiness, &self.rules, &mut self.buffer[..], now);
+        self.obey(token, step, readiness);
+        let Some(client) = self.reactor.get(token) else { return };
+        match client.due(&self.timeouts, self.draining) {
+            Some((deadline, Due::Close(closed))) if deadline <= now => self.close(token, closed),
+            _ => self.set_timer(token),
+        }
     }
 
     /// From now on connections that are quiet are finished, and all are ended at half time.

@@ -80,8 +80,8 @@ impl Streaming {
     }
 }
 
-/// A client whose buffers do not grow: it is to read its end soon after the server has sent it. They
-/// are not as small as they could be, for then the kernel delays the answers that make room.
+/// A client whose buffers do not grow: it is to read its end soon after the server has sent it.
+/// They are not as small as they could be, for then the kernel delays the answers that make room.
 #[track_caller]
 fn bounded_client(server: SocketAddr, size: usize) -> TcpStream {
     let stream = client(server);

@@ -1,5 +1,5 @@
-//! Signals come out of the descriptor: with their sender, level-triggered, at least once and at most
-//! as often as they were sent.
+//! Signals come out of the descriptor: with their sender, level-triggered, at least once and at
+//! most as often as they were sent.
 
 use crate::support::{PATIENCE, send_to_self, set};
 use epoll_shutdown::{Signal, Signals};
