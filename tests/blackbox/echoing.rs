@@ -148,3 +148,18 @@ fn two_clients_do_not_get_one_anothers_bytes(mode: Mode) {
         }
     }
 }
+
+in_both_modes!(urgent_bytes_come_back_among_the_others);
+
+fn urgent_bytes_come_back_among_the_others(mode: Mode) {
+    let server = Server::start(mode);
+    let mut client = server.client();
+    for _ in 0..20 {
+        let urgent = rustix::net::send(&client, b"ab!", rustix::net::SendFlags::OOB);
+        assert_eq!(urgent, Ok(3));
+        client.write_all(b"cdef").unwrap();
+        let mut echo = [0; 7];
+        client.read_exact(&mut echo).unwrap();
+        assert_eq!(&echo, b"ab!cdef");
+    }
+}

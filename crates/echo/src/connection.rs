@@ -2,7 +2,8 @@
 //! so the end of the stream is only ever met with everything echoed.
 //!
 //! Kernel facts: (a) a read that does not fill its buffer has drained a stream socket, unless the
-//! end or an error was announced with the event: then read on to it; (b) an announced end or error
+//! end, an error or urgent data was announced with the event: then read on, for a read stops before
+//! each of them; (b) an announced end or error
 //! is a hint, the read or write that follows is the proof; (c) a write that was cut short means that
 //! the socket is full, and that it will be reported when it has room again.
 
@@ -381,7 +382,7 @@ fn taken(
 /// Whether a read of `len` bytes has emptied the transport for now.
 #[inline]
 fn is_drained(readiness: Readiness, len: usize, buffer: &[u8]) -> bool {
-    len < buffer.len() && !readiness.is_closing()
+    len < buffer.len() && !readiness.is_closing() && !readiness.contains(Readiness::PRI)
 }
 
 #[cold]

@@ -20,7 +20,7 @@ impl Mode {
     pub const fn interest(self, wanted: Interest) -> Interest {
         match self {
             Self::Level => wanted,
-            Self::Edge => Interest::IN.union(Interest::OUT).union(Interest::RDHUP),
+            Self::Edge => Interest::all(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 /// A non-blocking byte stream in both directions.
 ///
 /// A read that brings fewer bytes than it had room for must mean that there are no more for now, as
-/// it does for stream sockets.
+/// it does for stream sockets while neither their end, nor an error, nor urgent data is announced.
 pub trait Transport: Read + Write {
     /// Closes the writing half: the peer reads what was written, then the end of the stream.
     ///

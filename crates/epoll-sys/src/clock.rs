@@ -69,7 +69,10 @@ impl Timestamp {
     /// a real-time clock that shows a year before 1970, which counts as the epoch.
     #[inline]
     pub(crate) fn from_timespec(seconds: i64, nanoseconds: i64) -> Self {
-        Self((seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)).max(0).unsigned_abs())
+        u64::try_from(seconds).map_or(Self::EPOCH, |seconds| {
+            let whole = seconds.saturating_mul(1_000_000_000);
+            Self(whole.saturating_add(nanoseconds.unsigned_abs()))
+        })
     }
 }
 
@@ -141,7 +144,8 @@ impl Clock {
         // SAFETY: `time` is a valid place for a timespec. The call fails only for a clock that the
         // kernel lacks, and none that has epoll lacks one of these; `time` would stay zero then.
         unsafe { libc::clock_gettime(clock, &raw mut time) };
-        Timestamp::from_timespec(time.tv_sec, time.tv_nsec)
+        #[allow(clippy::useless_conversion, reason = "they are shorter on 32-bit machines")]
+        Timestamp::from_timespec(time.tv_sec.into(), time.tv_nsec.into())
     }
 }
 

@@ -280,6 +280,16 @@ pub fn set_send_buffer(socket: impl AsFd, bytes: usize) -> io::Result<()> {
     Ok(sockopt::set_socket_send_buffer_size(socket, bytes)?)
 }
 
+/// `SO_OOBINLINE`: leaves urgent data among the other bytes.
+///
+/// # Errors
+///
+/// `ENOTSOCK`.
+#[doc(alias = "SO_OOBINLINE")]
+pub fn set_oob_inline(socket: impl AsFd, on: bool) -> io::Result<()> {
+    Ok(sockopt::set_socket_oobinline(socket, on)?)
+}
+
 /// `SO_LINGER`: with zero, closing discards what was not sent and resets the connection; `None` is
 /// the usual close.
 ///

@@ -5,7 +5,7 @@ use crate::{Config, Ended, LogFormat, Server, Timeouts, log};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use epoll_echo::{Mode, QuitWord};
-use epoll_reactor::net::Address;
+use epoll_reactor::net::{Address, AddressParseError};
 use epoll_shutdown::{End, Signal, Signals};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
@@ -17,7 +17,7 @@ use tracing::level_filters::LevelFilter;
 
 const EXIT_STATUS: &str = "Exit status: 0 when every connection has finished, 1 when the server \
 cannot start or fails, 2 when the command line is wrong, 3 when --drain-timeout cut connections, 128 \
-and the signal's number when a second signal ended it.";
+plus the signal's number when a second signal ended it.";
 
 /// An echo server (RFC 862) on Linux epoll.
 ///
@@ -27,16 +27,15 @@ and the signal's number when a second signal ended it.";
 #[derive(Debug, Parser)]
 #[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 struct Args {
-    /// Where to listen: IP:PORT, or unix:PATH; port 0 takes a free one. May repeat; in the
-    /// environment, commas separate.
+    /// Where to listen: IP:PORT, or unix:PATH; port 0 takes a free one. May repeat; commas separate
+    /// several, as in the environment.
     #[arg(
         long,
         value_name = "ADDR",
         env = "EPOLL_SERVER_LISTEN",
-        value_delimiter = ',',
         default_value = "127.0.0.1:8080"
     )]
-    listen: Vec<Address>,
+    listen: Vec<Addresses>,
 
     /// How connections are watched.
     #[arg(long, env = "EPOLL_SERVER_MODE", default_value = "level")]
@@ -89,7 +88,8 @@ struct Args {
     )]
     write_timeout: Timeout,
 
-    /// After SIGTERM or SIGINT, cut what has not finished for this long; 0 is never.
+    /// After SIGTERM or SIGINT, cut what has not finished after this long; 0 is never. For half of it
+    /// busy connections go on being echoed.
     #[arg(
         long,
         value_name = "TIME",
@@ -112,6 +112,20 @@ struct Args {
     /// Where to write statistics at exit.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
     stats_json: Option<PathBuf>,
+}
+
+/// One address, or several with commas in between. A path may have commas in it: they separate only
+/// where everything between them is an address.
+#[derive(Clone, Debug)]
+struct Addresses(Vec<Address>);
+
+impl FromStr for Addresses {
+    type Err = AddressParseError;
+
+    fn from_str(text: &str) -> Result<Self, AddressParseError> {
+        let several: Result<_, _> = text.split(',').map(str::parse).collect();
+        several.or_else(|_| text.parse().map(|one| vec![one])).map(Self)
+    }
 }
 
 fn count(text: &str) -> Result<NonZeroU32, String> {
@@ -211,7 +225,7 @@ fn serve(args: Args) -> anyhow::Result<Ended> {
 impl From<Args> for Config {
     fn from(args: Args) -> Self {
         Self {
-            listen: args.listen,
+            listen: args.listen.into_iter().flat_map(|addresses| addresses.0).collect(),
             mode: match args.mode {
                 ModeArg::Level => Mode::Level,
                 ModeArg::Edge => Mode::Edge,
@@ -238,6 +252,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn commas_separate_addresses_but_not_a_path() {
+        let listen = |text: &str| text.parse::<Addresses>().unwrap().0;
+        assert_eq!(listen("127.0.0.1:1,unix:/a,[::1]:2").len(), 3);
+        assert_eq!(listen("unix:/a,b.sock"), [Address::Unix("/a,b.sock".into())]);
     }
 
     #[test]

@@ -60,6 +60,17 @@ impl Clients {
         self.count == 0
     }
 
+    /// Logs what has become of all connections so far, those that are open included.
+    pub(crate) fn log(&self) {
+        let mut stats = self.stats.clone();
+        for (_, client) in self.reactor.iter() {
+            stats.received += client.connection.received();
+            stats.sent += client.connection.sent();
+        }
+        tracing::info!(open = self.count, "connections");
+        stats.log("so far");
+    }
+
     /// The time to date activity with, if anybody will ask.
     #[inline]
     fn now(&self) -> Timestamp {
@@ -192,9 +203,11 @@ impl Clients {
             client.timer = None;
             None
         })?;
-        while let Some((token, what)) = self.due.pop() {
+        let mut due = std::mem::take(&mut self.due);
+        for (token, what) in due.drain(..) {
             self.act(token, what, now);
         }
+        self.due = due;
         Ok(())
     }
 
@@ -210,11 +223,12 @@ impl Clients {
         self.set_timer(token);
     }
 
-    /// Closes a connection whose time is over, unless it turns out that there is something to do: a
-    /// server that was stopped, or busy, is told of the time before it is told of the bytes.
+    /// Closes a connection whose time is over, unless it turns out that there is something to do:
+    /// after a stop, or a long turn, the timer may be reported before bytes that came earlier.
     fn close_if_due(&mut self, token: Token, now: Timestamp) {
         let Some(client) = self.reactor.get_mut(token) else { return };
-        let readiness = Readiness::IN | Readiness::OUT;
+        // Nothing is known of the end, so it is looked for.
+        let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
         let step = client.connection.step(readiness, &self.rules, &mut self.buffer[..], now);
         self.obey(token, step, readiness);
         let Some(client) = self.reactor.get(token) else { return };

@@ -1,4 +1,7 @@
 //! A listener as the loop holds it: watched, or left alone for a while because descriptors ran out.
+//!
+//! While it is left alone it stays registered, for no event: to register it anew takes memory, which
+//! may be what is wanting.
 
 use crate::worker::Service;
 use epoll_reactor::net::Listener;
@@ -9,14 +12,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Listening {
     pub(crate) listener: Listener,
-    tag: Service,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Watched(Token),
-    PausedUntil(Instant),
+    token: Token,
+    resumes_at: Option<Instant>,
 }
 
 impl Listening {
@@ -25,8 +22,8 @@ impl Listening {
         tag: Service,
         reactor: &mut Reactor<T, Service>,
     ) -> io::Result<Self> {
-        let token = watch(&listener, tag, reactor)?;
-        Ok(Self { listener, tag, state: State::Watched(token) })
+        let token = reactor.watch(&listener, tag, Watch::level(Interest::IN))?;
+        Ok(Self { listener, token, resumes_at: None })
     }
 
     /// Leaves the listener alone if its last batch asked for that.
@@ -34,37 +31,35 @@ impl Listening {
         &mut self,
         reactor: &mut Reactor<T, Service>,
     ) -> io::Result<()> {
-        if let (Some(pause), &State::Watched(token)) = (self.listener.pause(), &self.state) {
-            reactor.unwatch(token, &self.listener)?;
-            self.state = State::PausedUntil(Instant::now() + pause);
+        if let Some(pause) = self.listener.pause() {
+            self.watch_for(Interest::empty(), reactor)?;
+            self.resumes_at = Some(Instant::now() + pause);
         }
         Ok(())
     }
 
     /// When a pause ends, if there is one.
     pub(crate) fn resumes_at(&self) -> Option<Instant> {
-        match self.state {
-            State::PausedUntil(end) => Some(end),
-            State::Watched(_) => None,
-        }
+        self.resumes_at
     }
 
-    /// Watches the listener again when its pause is over.
+    /// Goes on with the listener when its pause is over.
     pub(crate) fn resume_if_due<T: Source>(
         &mut self,
         reactor: &mut Reactor<T, Service>,
     ) -> io::Result<()> {
-        if self.resumes_at().is_some_and(|end| end <= Instant::now()) {
-            self.state = State::Watched(watch(&self.listener, self.tag, reactor)?);
+        if self.resumes_at.is_some_and(|end| end <= Instant::now()) {
+            self.watch_for(Interest::IN, reactor)?;
+            self.resumes_at = None;
         }
         Ok(())
     }
-}
 
-fn watch<T: Source>(
-    listener: &Listener,
-    tag: Service,
-    reactor: &mut Reactor<T, Service>,
-) -> io::Result<Token> {
-    reactor.watch(listener, tag, Watch::level(Interest::IN))
+    fn watch_for<T: Source>(
+        &self,
+        interest: Interest,
+        reactor: &mut Reactor<T, Service>,
+    ) -> io::Result<()> {
+        reactor.modify_watched(self.token, &self.listener, Watch::level(interest))
+    }
 }

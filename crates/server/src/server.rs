@@ -22,7 +22,12 @@ impl Server {
     /// message names the flag and the value. Nothing is left behind then.
     pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let descriptors = limits::raise_descriptors()?;
-        let options = ListenOptions { backlog: config.backlog.get(), ..ListenOptions::default() };
+        // An echo gives urgent bytes back too, though not as urgent ones.
+        let options = ListenOptions {
+            backlog: config.backlog.get(),
+            oob_inline: true,
+            ..ListenOptions::default()
+        };
         let mut listeners = Vec::new();
         for address in &config.listen {
             let listener = Listener::bind(address, &options)
@@ -39,6 +44,9 @@ impl Server {
             limits::connections_max(config.connections_max, descriptors, listeners.len());
         let worker = Worker::new(config, listeners, connections_max)
             .context("failed to set up the event loop")?;
+        for listener in worker.listeners() {
+            tracing::info!(address = %listener.address(), "listening");
+        }
         tracing::info!(mode = ?config.mode, connections_max, "started");
         Ok(Self { worker, stats_json })
     }
@@ -58,13 +66,17 @@ impl Server {
         let ended = self.worker.run(signals).context("the event loop failed");
         let worker = &self.worker;
         let stats = &worker.clients.stats;
-        if let Some(file) = &mut self.stats_json {
-            stats::write_json(file, stats, &worker.counters(), &worker.accept_counters())?;
-        }
+        let written = match &mut self.stats_json {
+            Some(file) => {
+                stats::write_json(file, stats, &worker.counters(), &worker.accept_counters())
+            }
+            None => Ok(()),
+        };
         if let Ok(Ended { cut: cut @ 1.., .. }) = ended {
             tracing::warn!(connections = cut, "cut before they had finished");
         }
         stats.log("stopped");
+        written?;
         ended
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn write_json(
     accept: &AcceptCounters,
 ) -> anyhow::Result<()> {
     let text = format!("{:#}\n", as_json(stats, reactor, accept)?);
-    file.write_all(text.as_bytes()).context("failed to write the statistics")
+    file.write_all(text.as_bytes()).context("failed to write the file of --stats-json")
 }
 
 fn as_json(stats: &Stats, reactor: &Counters, accept: &AcceptCounters) -> anyhow::Result<Value> {

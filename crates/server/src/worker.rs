@@ -10,6 +10,10 @@ use epoll_shutdown::{Clock, Drain, End, Phase, Signal, Signals};
 use std::io;
 use std::time::Instant;
 
+/// The most connections that are accepted when the listeners close: `net.core.somaxconn` is 4096
+/// unless someone has raised it.
+const QUEUE_MAX: u32 = 65_536;
+
 /// What the loop watches besides connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Service {
@@ -152,7 +156,7 @@ impl Worker {
         if !matches!(signal, Signal::TERM | Signal::INT) {
             tracing::info!(%signal, reactor = ?self.counters(), accept = ?self.accept_counters(),
                 "counters");
-            self.clients.stats.log("connections so far");
+            self.clients.log();
             return Ok(());
         }
         match self.drain.signal(signal, Clock::Monotonic.now()) {
@@ -162,7 +166,8 @@ impl Worker {
                 let half_time = deadline.map(|deadline| since + (deadline - since) / 2);
                 self.clients.drain(Draining { since, half_time });
             }
-            _ => tracing::info!(%signal, "stopping at once"),
+            Some(_) => tracing::info!(%signal, "stopping at once"),
+            None => {}
         }
         Ok(())
     }
@@ -171,14 +176,16 @@ impl Worker {
     /// path of a UNIX socket is removed.
     fn close_listeners(&mut self) {
         for listening in &mut self.listening {
-            // New connections may go on coming; those that waited are among the first `backlog`.
-            for _ in 0..=self.backlog {
-                let mut is_empty = true;
+            // New connections may go on coming; those that waited are among the first `backlog`, or
+            // among the most that the kernel lets wait.
+            let mut left = self.backlog.min(QUEUE_MAX);
+            while left > 0 && listening.listener.pause().is_none() {
+                let before = left;
                 for accepted in listening.listener.accept_batch() {
-                    is_empty = false;
+                    left = left.saturating_sub(1);
                     self.clients.accept(accepted);
                 }
-                if is_empty {
+                if left == before {
                     break;
                 }
             }

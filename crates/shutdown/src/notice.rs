@@ -72,7 +72,8 @@ impl Notice {
     }
 
     /// Has `wake` called, from the publishing thread, whenever the phase has changed. It should do
-    /// no more than wake a thread: the others wait for it.
+    /// no more than wake a thread: the others wait for it, and calling this notice from within it
+    /// never returns.
     ///
     /// A change that came before is not told again: read [`state`](Self::state) afterwards.
     pub fn wake_with(&self, wake: impl Fn() + Send + Sync + 'static) {

@@ -58,7 +58,8 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// [`BlockError`]; nothing is blocked then. `SIGKILL` and `SIGSTOP` cannot be caught; `SIGSEGV`,
+    /// [`BlockError`]; nothing is blocked then, but for a signal that came meanwhile, which stays
+    /// pending. `SIGKILL` and `SIGSTOP` cannot be caught; `SIGSEGV`,
     /// `SIGBUS`, `SIGFPE`, `SIGILL`, `SIGTRAP` and `SIGSYS` are synchronous.
     pub fn block(signals: impl IntoIterator<Item = Signal>) -> Result<Self, BlockError> {
         let set: SignalSet = signals.into_iter().collect();

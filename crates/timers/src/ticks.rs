@@ -36,7 +36,9 @@ impl Ticks {
     /// When `tick` begins.
     #[inline]
     pub(crate) fn time(self, tick: u64) -> Timestamp {
-        Timestamp::from_nanos(tick << self.shift)
+        // The tick after the last one begins where time ends.
+        let end = u64::MAX >> self.shift;
+        if tick > end { Timestamp::MAX } else { Timestamp::from_nanos(tick << self.shift) }
     }
 }
 

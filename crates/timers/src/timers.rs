@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// The tick of [`Timers::new`].
+/// The longest that the tick of [`Timers::new`] may be.
 pub const TICK: Duration = Duration::from_millis(1);
 
 /// Many timers behind one descriptor, for any event loop.
@@ -155,7 +155,10 @@ impl<V> Timers<V> {
         fire: impl FnMut(&mut Wheel<V>, Key) -> Option<Timestamp>,
     ) -> io::Result<Pass> {
         let pass = self.wheel.expire(now, steps_max, fire);
-        let has_fired = self.armed.is_some_and(|armed| armed <= now);
+        // The time may have been read before the timerfd expired, and an edge is reported once: what
+        // the clock shows now decides whether it has.
+        let latest = now.max(self.clock.now());
+        let has_fired = self.armed.is_some_and(|armed| armed <= latest);
         match self.wheel.next_expiry() {
             Some(next) if has_fired || self.armed.is_none_or(|armed| next < armed) => {
                 self.set(next)?;

@@ -177,7 +177,8 @@ impl<V> Wheel<V> {
     /// Gives a timer another deadline, as [`insert`](Self::insert) would; O(1), and no more than a
     /// store for a later one. `false`: there is no such timer.
     ///
-    /// A timer that is put off fires after those that were inserted for its new tick.
+    /// A timer that is put off fires after those that were inserted for its new tick. Of the timer
+    /// that is just firing the answer of its handler decides, not this.
     #[inline]
     pub fn reschedule(&mut self, key: Key, deadline: Timestamp) -> bool {
         let due = self.due(deadline);
@@ -186,7 +187,7 @@ impl<V> Wheel<V> {
         node.due = due;
         let list = node.list;
         // A later deadline is put right when the list comes up. A timer that is just firing is in
-        // none, and is filed by the pass.
+        // none.
         if !is_later && list != NO_LIST {
             self.unlink(key.index, list);
             self.file(key.index, due);

@@ -30,6 +30,10 @@ pub struct ListenOptions {
     pub accept_batch_max: u32,
     /// `TCP_NODELAY` for every connection.
     pub nodelay: bool,
+    /// `SO_OOBINLINE` for every connection: urgent data stays among the other bytes. A read still
+    /// stops before it, so a short read does not mean that a socket is drained while
+    /// [`PRI`](crate::Readiness::PRI) is reported.
+    pub oob_inline: bool,
     /// After how much silence the peer of a TCP connection is probed.
     pub keepalive: Option<Duration>,
     /// `SO_REUSEPORT`: several listeners of one user share the address, each with its own queue.
@@ -46,6 +50,7 @@ impl Default for ListenOptions {
             backlog: 1024,
             accept_batch_max: 16,
             nodelay: true,
+            oob_inline: false,
             keepalive: None,
             reuse_port: false,
             receive_buffer: None,
@@ -152,6 +157,7 @@ impl Listener {
                 socket::set_reuse_address(&fd, true)?;
                 socket::set_reuse_port(&fd, options.reuse_port)?;
                 socket::set_nodelay(&fd, options.nodelay)?;
+                socket::set_oob_inline(&fd, options.oob_inline)?;
                 socket::set_keepalive(&fd, options.keepalive)?;
                 set_buffers(&fd, options)?;
                 socket::bind(&fd, inet)?;

@@ -1,8 +1,8 @@
-//! Timers behind a timerfd of the kernel this runs on: they fire, are never early, and the descriptor
-//! is reported when there is something to do and not otherwise.
+//! Timers behind a timerfd of the kernel that runs the tests: they fire, are never early, and the
+//! descriptor is reported when there is something to do and not otherwise.
 
 use crate::random::Random;
-use crate::support::{HOUR, LEVELS, MILLISECOND};
+use crate::support::{HOUR, LEVELS, MILLISECOND, STEPS_MAX};
 use epoll_sys::{Epoll, Events, Interest, Watch};
 use epoll_timers::{Clock, Key, TICK, Timers, Timestamp};
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Scene {
     #[track_caller]
     fn expire(&mut self) -> Vec<u64> {
         let (now, mut values) = (self.timers.now(), Vec::new());
-        let pass = self.timers.expire(now, usize::MAX, |timers, key| {
+        let pass = self.timers.expire(now, STEPS_MAX, |timers, key| {
             values.push(*timers.get(key).unwrap());
             None
         });
@@ -120,7 +120,7 @@ fn ten_thousand_timers_are_never_early() {
     while !scene.timers.is_empty() {
         scene.wait();
         let now = scene.timers.now();
-        let pass = scene.timers.expire(now, usize::MAX, |timers, key| {
+        let pass = scene.timers.expire(now, STEPS_MAX, |timers, key| {
             let deadline = Timestamp::from_nanos(*timers.get(key).unwrap());
             let fired = Clock::Monotonic.now();
             assert!(fired >= deadline, "{deadline:?} fired early");
@@ -248,7 +248,7 @@ fn what_a_handler_inserts_or_goes_on_with_is_reported() {
         while fired < 10 {
             scene.wait();
             let now = scene.timers.now();
-            let pass = scene.timers.expire(now, usize::MAX, |timers, _| {
+            let pass = scene.timers.expire(now, STEPS_MAX, |timers, _| {
                 fired += 1;
                 let next = now + MILLISECOND;
                 if fired % 2 == 0 {
@@ -260,5 +260,17 @@ fn what_a_handler_inserts_or_goes_on_with_is_reported() {
             assert!(pass.unwrap().is_complete);
         }
         assert_eq!(scene.timers.len(), 2);
+    }
+}
+
+#[test]
+fn a_time_that_was_read_before_the_expiry_loses_no_timer() {
+    for mut scene in Scene::both() {
+        let before = scene.timers.now();
+        scene.timers.insert(before + MILLISECOND, 1).unwrap();
+        scene.wait();
+        let pass = scene.timers.expire(before, usize::MAX, |_, _| None).unwrap();
+        assert_eq!((pass.fired, scene.timers.len()), (0, 1));
+        assert_eq!(scene.wait_for_some(), [1]);
     }
 }

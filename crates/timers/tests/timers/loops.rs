@@ -7,6 +7,8 @@ use epoll_timers::Timers;
 use mio::unix::SourceFd;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -82,8 +84,17 @@ fn watched() -> io::Result<AsyncFd<Watched>> {
 
 #[test]
 fn tokio_watches_the_timers() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-    let order = runtime.block_on(async {
+    let (send, done) = mpsc::channel();
+    // In a thread of its own, for it might wait for ever.
+    let running = thread::spawn(move || send.send(order_by_tokio()));
+    let order = done.recv_timeout(DEADLINE).expect("a report before the deadline");
+    assert_in_order(&order.unwrap());
+    running.join().unwrap().unwrap();
+}
+
+fn order_by_tokio() -> io::Result<Vec<u32>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
         let mut timers = watched()?;
         let mut order = Vec::new();
         while !timers.get_ref().0.is_empty() {
@@ -92,7 +103,6 @@ fn tokio_watches_the_timers() {
             ready.clear_ready();
             expire(&mut ready.get_inner_mut().0, &mut order);
         }
-        io::Result::Ok(order)
-    });
-    assert_in_order(&order.unwrap());
+        Ok(order)
+    })
 }

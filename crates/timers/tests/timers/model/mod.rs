@@ -5,7 +5,7 @@ mod queue;
 mod script;
 
 use crate::random::Random;
-use crate::support::{HOUR, MILLISECOND, NANOSECOND, SECOND};
+use crate::support::{HOUR, MILLISECOND, NANOSECOND, SECOND, STEPS_MAX};
 use proptest::prelude::*;
 use script::{Handler, Jump, Op, Pick, Run, When};
 
@@ -116,7 +116,7 @@ proptest! {
 }
 
 fn any_op() -> impl Strategy<Value = Op> {
-    let steps = || prop_oneof![Just(usize::MAX), 0..5_usize];
+    let steps = || prop_oneof![Just(STEPS_MAX), 0..5_usize];
     let jump = prop_oneof![
         9 => any_time().prop_map(Jump::On),
         1 => any_time().prop_map(Jump::Back),
