@@ -112,6 +112,28 @@ fn a_peer_that_takes_nothing_is_reset(mode: Mode) {
     converse(&mut server.client(), b"another one");
 }
 
+in_both_modes!(a_peer_that_takes_little_is_kept);
+
+/// The socket becomes writable only when a large part of its buffer is free, which takes this peer
+/// longer than the timeout: it is told by what it has taken, not by what could be written.
+fn a_peer_that_takes_little_is_kept(mode: Mode) {
+    let server = patient(mode, &[("--write-timeout", "500ms")]).start();
+    let stream = server.client();
+    thread::scope(|scope| {
+        // Ends when the other half is shut down, or the server has reset the connection.
+        let flood = scope.spawn(|| while (&stream).write(&[0; 65_536]).is_ok() {});
+        let mut buffer = [0; 16_384];
+        let start = Instant::now();
+        while start.elapsed() < 5 * SHORT {
+            (&stream).read_exact(&mut buffer).expect("the server goes on");
+            thread::sleep(Duration::from_millis(20));
+        }
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+        flood.join().unwrap();
+    });
+    converse(&mut server.client(), b"another one");
+}
+
 in_both_modes!(a_peer_that_does_not_close_is_left);
 
 fn a_peer_that_does_not_close_is_left(mode: Mode) {

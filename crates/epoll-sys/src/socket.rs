@@ -301,6 +301,28 @@ pub fn set_linger(socket: impl AsFd, linger: Option<Duration>) -> io::Result<()>
     Ok(sockopt::set_socket_linger(socket, linger)?)
 }
 
+/// `SIOCOUTQ`: how many bytes were written and have not been taken by the peer: for TCP not
+/// acknowledged, for a UNIX socket what they occupy in the kernel,
+/// [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html).
+///
+/// # Errors
+///
+/// `ENOTTY`: the descriptor has no such count. [`InvalidInput`](io::ErrorKind::InvalidInput): the
+/// socket listens.
+#[doc(alias = "SIOCOUTQ")]
+#[doc(alias = "TIOCOUTQ")]
+pub fn unsent(socket: impl AsFd) -> io::Result<u64> {
+    #[allow(clippy::cast_possible_truncation, reason = "an opcode has 32 bits")]
+    #[allow(clippy::unnecessary_cast, reason = "the constant's type differs between targets")]
+    const SIOCOUTQ: rustix::ioctl::Opcode = libc::TIOCOUTQ as rustix::ioctl::Opcode;
+    // SAFETY: SIOCOUTQ writes an `int`, which is the type given here, and any value is a valid one.
+    let getter = unsafe { rustix::ioctl::Getter::<SIOCOUTQ, libc::c_int>::new() };
+    // SAFETY: the operation has the opcode that it was made for; on descriptors that have no such
+    // operation the kernel refuses it.
+    let bytes = unsafe { rustix::ioctl::ioctl(socket, getter) }?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
+}
+
 /// `FIONREAD`: how many bytes have arrived and were not read.
 ///
 /// # Errors

@@ -30,9 +30,26 @@ pub(crate) struct Draining {
     pub(crate) half_time: Option<Timestamp>,
 }
 
+/// What is known of a peer that takes its time. The socket is writable again only when much of its
+/// buffer is free, so a peer that takes little is told from one that takes nothing by looking.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queue {
+    /// When it was last seen to be shorter than before.
+    pub(crate) since: Timestamp,
+    /// When it was last looked at.
+    pub(crate) looked: Timestamp,
+    /// How many bytes the peer had not taken by then.
+    pub(crate) unsent: u64,
+}
+
+/// How often a write timeout is looked after.
+const LOOKS: u32 = 8;
+
 /// What the time has come for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
+    /// See whether the peer has taken something.
+    Look,
     /// Close it, for this reason.
     Close(Closed),
     /// It is quiet: echo what has arrived and end.
@@ -47,16 +64,23 @@ impl Client {
         &self,
         timeouts: &Timeouts,
         draining: Option<Draining>,
+        queue: Option<Queue>,
     ) -> Option<(Timestamp, Due)> {
         let since = self.connection.since();
         let awaits = self.connection.awaits();
-        let (limit, closed) = match awaits {
-            Awaits::Data => (timeouts.idle, Closed::Idle),
-            Awaits::Room => (timeouts.write, Closed::Stalled),
-            Awaits::Close => (timeouts.linger, Closed::LingeredOut),
-        };
         // A time beyond the end of the clock never comes.
-        let close = limit.and_then(|limit| Some((since.checked_add(limit)?, Due::Close(closed))));
+        let after = |limit: Option<Duration>, what| Some((since.checked_add(limit?)?, what));
+        let close = match awaits {
+            Awaits::Data => after(timeouts.idle, Due::Close(Closed::Idle)),
+            Awaits::Close => after(timeouts.linger, Due::Close(Closed::LingeredOut)),
+            Awaits::Room => match queue.filter(|queue| queue.since > since) {
+                None => after(timeouts.write.map(|limit| limit / LOOKS), Due::Look),
+                Some(queue) => timeouts.write.map(|limit| {
+                    let next = queue.looked + limit / LOOKS;
+                    (next.min(queue.since + limit), Due::Look)
+                }),
+            },
+        };
         let Some(draining) = draining.filter(|_| !self.connection.is_ending()) else {
             return close;
         };

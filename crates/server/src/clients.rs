@@ -1,14 +1,15 @@
 //! All connections of a worker: the reactor that owns them, their timers, and what happens to one
 //! when it is ready or its time has come.
 
-use crate::client::{Client, Draining, Due};
+use crate::client::{Client, Draining, Due, Queue};
 use crate::stats::{Closed, Stats};
 use crate::worker::Service;
 use crate::{Config, Timeouts};
-use epoll_echo::{Connection, Mode, Rules, Step};
+use epoll_echo::{Awaits, Connection, Mode, Rules, Step};
 use epoll_reactor::net::{Accepted, Stream};
 use epoll_reactor::{Reactor, Readiness, Ready, Token};
 use epoll_timers::{Clock, Timers, Timestamp};
+use std::collections::HashMap;
 use std::io;
 
 /// What reads go to, in bytes. Reads of 16 KiB cost twice as much for each byte of a long stream.
@@ -28,6 +29,8 @@ pub(crate) struct Clients {
     buffer: Box<[u8; BUFFER_LEN]>,
     count: u64,
     count_max: u64,
+    /// Of connections that wait for room, those that were looked at.
+    queues: HashMap<Token, Queue>,
     /// What a pass over the timers has found due.
     due: Vec<(Token, Due)>,
     pub(crate) stats: Stats,
@@ -51,6 +54,7 @@ impl Clients {
             buffer: Box::new([0; BUFFER_LEN]),
             count: 0,
             count_max,
+            queues: HashMap::new(),
             due: Vec::with_capacity(TIMER_STEPS_MAX),
             stats: Stats::default(),
         })
@@ -67,8 +71,8 @@ impl Clients {
             stats.received += client.connection.received();
             stats.sent += client.connection.sent();
         }
-        tracing::info!(open = self.count, "connections");
-        stats.log("so far");
+        tracing::info!(open = self.count, "open connections");
+        stats.log("connections so far");
     }
 
     /// The time to date activity with, if anybody will ask.
@@ -151,7 +155,8 @@ impl Clients {
     /// Sets a connection's timer for what will be due next.
     fn set_timer(&mut self, token: Token) {
         let Some(client) = self.reactor.get_mut(token) else { return };
-        let Some((deadline, _)) = client.due(&self.timeouts, self.draining) else { return };
+        let queue = self.queues.get(&token).copied();
+        let Some((deadline, _)) = client.due(&self.timeouts, self.draining, queue) else { return };
         let set = match client.timer {
             Some(key) => self.timers.reschedule(key, deadline).map(drop),
             None => self.timers.insert(deadline, token).map(|key| client.timer = Some(key)),
@@ -189,12 +194,12 @@ impl Clients {
     /// The timers' descriptor was reported.
     pub(crate) fn expire(&mut self) -> io::Result<()> {
         let now = Clock::Monotonic.now();
-        let Self { timers, reactor, timeouts, draining, due, .. } = self;
+        let Self { timers, reactor, timeouts, draining, queues, due, .. } = self;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
         let _ = timers.expire(now, TIMER_STEPS_MAX, |timers, key| {
             let token = *timers.get(key)?;
             let client = reactor.get_mut(token)?;
-            let next = client.due(timeouts, *draining);
+            let next = client.due(timeouts, *draining, queues.get(&token).copied());
             match next {
                 Some((deadline, _)) if deadline > now => return Some(deadline),
                 Some((_, what)) => due.push((token, what)),
@@ -215,7 +220,7 @@ impl Clients {
         let Some(client) = self.reactor.get_mut(token) else { return };
         let connection = &mut client.connection;
         let step = match what {
-            Due::Close(_) => return self.close_if_due(token, now),
+            Due::Close(_) | Due::Look => return self.look(token, now),
             Due::Finish => connection.finish(&self.rules, &mut self.buffer[..], now),
             Due::End => connection.end(now),
         };
@@ -225,17 +230,38 @@ impl Clients {
 
     /// Closes a connection whose time is over, unless it turns out that there is something to do:
     /// after a stop, or a long turn, the timer may be reported before bytes that came earlier.
-    fn close_if_due(&mut self, token: Token, now: Timestamp) {
+    fn look(&mut self, token: Token, now: Timestamp) {
         let Some(client) = self.reactor.get_mut(token) else { return };
         // Nothing is known of the end, so it is looked for.
         let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
         let step = client.connection.step(readiness, &self.rules, &mut self.buffer[..], now);
         self.obey(token, step, readiness);
         let Some(client) = self.reactor.get(token) else { return };
-        match client.due(&self.timeouts, self.draining) {
+        if client.connection.awaits() == Awaits::Room && self.is_stalled(token, now) {
+            return self.close(token, Closed::Stalled);
+        }
+        let Some(client) = self.reactor.get(token) else { return };
+        let queue = self.queues.get(&token).copied();
+        match client.due(&self.timeouts, self.draining, queue) {
             Some((deadline, Due::Close(closed))) if deadline <= now => self.close(token, closed),
             _ => self.set_timer(token),
         }
+    }
+
+    /// Whether the peer has taken nothing for as long as it may.
+    fn is_stalled(&mut self, token: Token, now: Timestamp) -> bool {
+        let Some(client) = self.reactor.get(token) else { return false };
+        let Some(limit) = self.timeouts.write else { return false };
+        // An error is the socket's, and the next write will tell.
+        let unsent = client.connection.transport().unsent().unwrap_or(0);
+        let since = client.connection.since();
+        let before = self.queues.get(&token).filter(|queue| queue.since > since);
+        let moved = match before {
+            Some(queue) if unsent >= queue.unsent => queue.since,
+            _ => now,
+        };
+        self.queues.insert(token, Queue { since: moved, looked: now, unsent });
+        now - moved >= limit
     }
 
     /// From now on connections that are quiet are finished, and all are ended at half time.
@@ -272,6 +298,7 @@ impl Clients {
         if let Some(key) = client.timer {
             self.timers.cancel(key);
         }
+        self.queues.remove(&token);
         self.stats.closed(closed, received, sent, lived_s);
         self.reactor.close(token);
         self.count -= 1;

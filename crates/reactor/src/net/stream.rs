@@ -78,6 +78,15 @@ impl Stream {
         socket::take_error(&self.fd)
     }
 
+    /// How many bytes were written that the peer has not taken yet; see [`socket::unsent`].
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn unsent(&self) -> io::Result<u64> {
+        socket::unsent(&self.fd)
+    }
+
     /// Makes the close that follows a reset: what was not sent is discarded, and the peer's next
     /// read fails. TCP only; elsewhere it changes nothing.
     ///
