@@ -120,11 +120,15 @@ struct Args {
 struct Addresses(Vec<Address>);
 
 impl FromStr for Addresses {
-    type Err = AddressParseError;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, AddressParseError> {
-        let several: Result<_, _> = text.split(',').map(str::parse).collect();
-        several.or_else(|_| text.parse().map(|one| vec![one])).map(Self)
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = |part: &str| {
+            let parsed = part.parse();
+            parsed.map_err(|error: AddressParseError| format!("'{part}' is no address: {error}"))
+        };
+        let several: Result<_, _> = text.split(',').map(address).collect();
+        several.or_else(|wrong| text.parse().map(|one| vec![one]).map_err(|_| wrong)).map(Self)
     }
 }
 
