@@ -15,13 +15,13 @@ pub(crate) struct Node<V> {
 
 enum Content<V> {
     Timer(V),
-    Vacant { next: u32 },
+    Vacant,
 }
 
 /// A node costs 32 bytes at most besides its value.
 const _: () = assert!(size_of::<Node<[u64; 4]>>() <= 32 + 32);
 
-/// No node: the end of the vacancies, or an empty list.
+/// No node: an empty list.
 pub(crate) const NONE: u32 = u32::MAX;
 /// The list of a node that is in none.
 pub(crate) const NO_LIST: u16 = u16::MAX;
@@ -30,13 +30,15 @@ const WORN_OUT: u32 = u32::MAX;
 
 pub(crate) struct Nodes<V> {
     nodes: Vec<Node<V>>,
-    vacant: u32,
+    /// A stack beside the nodes rather than a list through them: the next insertion need not wait
+    /// for the node of this one to come from memory.
+    vacant: Vec<u32>,
     len: usize,
 }
 
 impl<V> Nodes<V> {
     pub(crate) fn new() -> Self {
-        Self { nodes: Vec::new(), vacant: NONE, len: 0 }
+        Self { nodes: Vec::new(), vacant: Vec::new(), len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -45,6 +47,12 @@ impl<V> Nodes<V> {
 
     pub(crate) fn reserve(&mut self, additional: usize) {
         self.nodes.reserve(additional);
+        self.make_room_for_vacancies();
+    }
+
+    /// So that removing never allocates. What is not used of it is not in memory.
+    fn make_room_for_vacancies(&mut self) {
+        self.vacant.reserve_exact(self.nodes.capacity() - self.vacant.len());
     }
 
     /// A node that is in no list yet; its index and generation.
@@ -55,11 +63,8 @@ impl<V> Nodes<V> {
     #[inline]
     pub(crate) fn insert(&mut self, due: u64, value: V) -> (u32, u32) {
         self.len += 1;
-        let index = self.vacant;
-        if let Some(node) = self.nodes.get_mut(index as usize) {
-            if let Content::Vacant { next } = node.content {
-                self.vacant = next;
-            }
+        if let Some(index) = self.vacant.pop() {
+            let node = self.node(index);
             node.content = Content::Timer(value);
             node.due = due;
             return (index, node.generation);
@@ -79,6 +84,7 @@ impl<V> Nodes<V> {
             list: NO_LIST,
             content: Content::Timer(value),
         });
+        self.make_room_for_vacancies();
         (index, 0)
     }
 
@@ -108,15 +114,14 @@ impl<V> Nodes<V> {
         let node = self.nodes.get_mut(index as usize)?;
         node.generation += 1;
         let is_worn_out = node.generation == WORN_OUT;
-        let vacancy = Content::Vacant { next: self.vacant };
-        let content = std::mem::replace(&mut node.content, vacancy);
+        let content = std::mem::replace(&mut node.content, Content::Vacant);
         if !is_worn_out {
-            self.vacant = index;
+            self.vacant.push(index);
         }
         self.len -= 1;
         match content {
             Content::Timer(value) => Some(value),
-            Content::Vacant { .. } => None,
+            Content::Vacant => None,
         }
     }
 

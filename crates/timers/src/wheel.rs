@@ -175,20 +175,19 @@ impl<V> Wheel<V> {
     }
 
     /// Gives a timer another deadline, as [`insert`](Self::insert) would; O(1), and no more than a
-    /// store for a later one. `false`: there is no such timer.
+    /// store unless it is earlier. `false`: there is no such timer.
     ///
-    /// A timer that is put off fires after those that were inserted for its new tick. Of the timer
-    /// that is just firing the answer of its handler decides, not this.
+    /// Where it comes among the timers of its new tick is not specified. Of the timer that is just
+    /// firing the answer of its handler decides, not this.
     #[inline]
     pub fn reschedule(&mut self, key: Key, deadline: Timestamp) -> bool {
-        let due = self.due(deadline);
+        let (due, present) = (self.due(deadline), self.present);
         let Some(node) = self.node_of(key) else { return false };
-        let is_later = due >= node.due;
         node.due = due;
         let list = node.list;
-        // A later deadline is put right when the list comes up. A timer that is just firing is in
-        // none.
-        if !is_later && list != NO_LIST {
+        // What its list does not come too late for is put right when the list comes up. A timer that
+        // is just firing is in none.
+        if list != NO_LIST && is_before(due, list, present) {
             self.unlink(key.index, list);
             self.file(key.index, due);
         }
@@ -358,6 +357,15 @@ impl<V> Wheel<V> {
         let begins = above.checked_shl(shift + LIST_BITS).unwrap_or(0) | u64::from(slot) << shift;
         Some((number(level as usize * LISTS + slot as usize), begins))
     }
+}
+
+/// Whether a tick is before all those of a list.
+#[inline]
+fn is_before(tick: u64, list: u16, present: u64) -> bool {
+    let shift = (u32::from(list) >> LIST_BITS) * LIST_BITS;
+    let slots = LISTS as u64 - 1;
+    // The bits above this level are the present's.
+    tick >> shift < ((present >> shift) & !slots | u64::from(list) & slots)
 }
 
 #[inline]
