@@ -3,7 +3,7 @@
 //!
 //! # Examples
 //!
-//! A server on a free port, as the program runs it:
+//! A server that listens on a free port, as the program's does; [`Server::run`] then serves:
 //!
 //! ```
 //! use epoll_server::{Config, Server};

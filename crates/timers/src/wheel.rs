@@ -224,7 +224,7 @@ impl<V> Wheel<V> {
     ///
     /// Not more than `steps_max` timers are touched (zero counts as one), fired or moved within the
     /// wheel, so that a million that are due at once do not stop everything else. A time before that
-    /// of an earlier pass does nothing.
+    /// of an earlier pass counts as that one.
     pub fn expire(
         &mut self,
         now: Timestamp,
