@@ -143,7 +143,7 @@ impl<V> Timers<V> {
     /// [`Wheel::expire`].
     ///
     /// A pass that is not complete leaves the descriptor readable, so that the loop comes back to
-    /// it after other work.
+    /// it after other work; so does one that a panic of `fire` ends.
     ///
     /// # Errors
     ///
@@ -154,7 +154,15 @@ impl<V> Timers<V> {
         steps_max: usize,
         fire: impl FnMut(&mut Wheel<V>, Key) -> Option<Timestamp>,
     ) -> io::Result<Pass> {
-        let pass = self.wheel.expire(now, steps_max, fire);
+        let expiring = Expiring { timers: self, now };
+        let pass = expiring.timers.wheel.expire(now, steps_max, fire);
+        drop(expiring);
+        self.set_after(now)?;
+        Ok(pass)
+    }
+
+    /// Sets the timerfd for what comes after a pass.
+    fn set_after(&mut self, now: Timestamp) -> io::Result<()> {
         // The time may have been read before the timerfd expired, and an edge is reported once: what
         // the clock shows now decides whether it has.
         let latest = now.max(self.clock.now());
@@ -170,7 +178,7 @@ impl<V> Timers<V> {
             }
             _ => {}
         }
-        Ok(pass)
+        Ok(())
     }
 
     #[inline]
@@ -190,6 +198,21 @@ impl<V> Timers<V> {
         self.timerfd.set(Expiry::At(time))?;
         self.armed = Some(time);
         Ok(())
+    }
+}
+
+/// A pass; one that ends in a panic must set the timerfd as well, or nobody comes back to the rest.
+struct Expiring<'a, V> {
+    timers: &'a mut Timers<V>,
+    now: Timestamp,
+}
+
+impl<V> Drop for Expiring<'_, V> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // The panic is what the caller hears of.
+            let _ = self.timers.set_after(self.now);
+        }
     }
 }
 

@@ -104,6 +104,21 @@ pub struct Pass {
     pub is_complete: bool,
 }
 
+/// A timer that is just firing. It is in no list: whatever happens to its handler, it is put into one
+/// again or ended.
+struct Firing<'a, V> {
+    wheel: &'a mut Wheel<V>,
+    key: Key,
+    answer: Option<Timestamp>,
+}
+
+impl<V> Drop for Firing<'_, V> {
+    #[inline]
+    fn drop(&mut self) {
+        self.wheel.settle(self.key, self.answer);
+    }
+}
+
 impl<V> Wheel<V> {
     /// A wheel without timers, whose tick is the longest power of two of nanoseconds that is not
     /// longer than `tick`: 0.52 milliseconds for a millisecond.
@@ -225,6 +240,9 @@ impl<V> Wheel<V> {
     /// Not more than `steps_max` timers are touched (zero counts as one), fired or moved within the
     /// wheel, so that a million that are due at once do not stop everything else. A time before that
     /// of an earlier pass counts as that one.
+    ///
+    /// When `fire` panics, the timer that it was called for is ended; the next pass goes on with the
+    /// others.
     pub fn expire(
         &mut self,
         now: Timestamp,
@@ -248,8 +266,8 @@ impl<V> Wheel<V> {
             }
             fired += 1;
             let key = Key { index, generation, wheel: self.id };
-            let answer = fire(self, key);
-            self.settle(key, answer);
+            let mut firing = Firing { wheel: self, key, answer: None };
+            firing.answer = fire(firing.wheel, key);
         }
         Pass { fired, is_complete: self.list_in_hand().is_none() }
     }

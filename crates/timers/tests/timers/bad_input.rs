@@ -6,6 +6,7 @@ use epoll_timers::{Clock, Key, Pass, TickError, Timers, Wheel};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Asserts that `wheel` knows no timer of this name.
@@ -96,6 +97,18 @@ fn a_key_that_a_handler_cancels_is_used_up_whatever_the_handler_answers() {
         assert_eq!(fired(&mut wheel, at(99)), []);
         assert_eq!(fired(&mut wheel, at(100)), [2]);
     }
+}
+
+#[test]
+fn a_handler_that_panics_ends_its_timer_and_no_other() {
+    let mut wheel = wheel();
+    let keys = [1, 2, 3].map(|value| wheel.insert(at(5), value));
+    let pass = AssertUnwindSafe(|| wheel.expire(at(5), 10, |_, key| panic!("on purpose: {key:?}")));
+    assert!(catch_unwind(pass).is_err());
+    assert_unknown(&mut wheel, keys[0]);
+    assert_eq!(wheel.len(), 2);
+    wheel.insert(at(6), 4);
+    assert_eq!(fired(&mut wheel, at(6)), [2, 3, 4]);
 }
 
 #[test]

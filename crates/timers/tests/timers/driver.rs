@@ -5,6 +5,7 @@ use crate::random::Random;
 use crate::support::{HOUR, LEVELS, MILLISECOND, STEPS_MAX};
 use epoll_sys::{Epoll, Events, Interest, Watch};
 use epoll_timers::{Clock, Key, TICK, Timers, Timestamp};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Longer than any machine needs, however busy.
@@ -236,6 +237,22 @@ fn a_pass_that_is_not_complete_is_reported_again() {
         }
         assert!(order.iter().copied().eq(0..10), "{order:?}");
         assert!(!scene.is_reported());
+    }
+}
+
+#[test]
+fn a_pass_that_a_panic_ends_is_reported_again() {
+    for mut scene in Scene::both() {
+        for value in 0..3 {
+            scene.timers.insert(Timestamp::EPOCH, value).unwrap();
+        }
+        scene.wait();
+        let now = scene.timers.now();
+        let pass = AssertUnwindSafe(|| {
+            scene.timers.expire(now, STEPS_MAX, |_, key| panic!("on purpose: {key:?}"))
+        });
+        assert!(catch_unwind(pass).is_err());
+        assert_eq!(scene.wait_for_some(), [1, 2]);
     }
 }
 
