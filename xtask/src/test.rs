@@ -1,4 +1,5 @@
-//! `cargo xtask test`: each package alone, then all of them with all features.
+//! `cargo xtask test`: each package alone, the model of what threads share, then all packages with all
+//! features.
 //!
 //! Features unify in a workspace, so a package that forgot one would still build next to another
 //! that asks for it. Testing one package at a time is what proves that each stands alone.
@@ -14,11 +15,15 @@ use std::env;
 /// seen is worth measuring.
 const BUDGETS: &str = "epoll-kit-tests";
 
+/// The package with a model of what its threads share, which loom runs in every order.
+const MODELLED: &str = "epoll-reactor";
+const MODEL_FLAGS: &str = "--cfg loom -C debug-assertions";
+
 /// Tests the packages with these names; with no names all of them, and then the whole workspace.
 pub(crate) fn run(workspace: &Workspace, names: &[String]) -> anyhow::Result<()> {
     let mut steps: Vec<Step> = select(&workspace.packages, names)?
         .into_iter()
-        .map(|package| Step::cargo(&arguments(&package.name)))
+        .flat_map(|package| steps_of(&package.name))
         .collect();
     if names.is_empty() {
         steps.push(Step::cargo(&["check", "--workspace", "--all-targets", "--all-features"]));
@@ -42,6 +47,17 @@ pub(crate) fn run(workspace: &Workspace, names: &[String]) -> anyhow::Result<()>
 
 fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
+fn steps_of(package: &str) -> impl Iterator<Item = Step> {
+    let model = (package == MODELLED).then(|| {
+        // In a folder of its own: the flags are those of every dependency too.
+        let folder = ["--target-dir", "target/loom"];
+        let args = ["test", "--release", "-p", MODELLED, "--lib"].into_iter().chain(folder);
+        Step::cargo(&args.chain(["shared::model"]).collect::<Vec<_>>())
+            .with("RUSTFLAGS", MODEL_FLAGS)
+    });
+    [Step::cargo(&arguments(package))].into_iter().chain(model)
 }
 
 fn arguments(package: &str) -> Vec<&str> {

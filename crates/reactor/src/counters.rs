@@ -1,6 +1,8 @@
 //! What a reactor has done so far. Counting is part of the loop, so that tests and metrics see the
 //! same numbers.
 
+use std::ops::Add;
+
 /// Counts since the reactor was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -22,4 +24,23 @@ pub struct Counters {
     pub wakes: u64,
     /// The most events that one wait reported.
     pub batch_max: u64,
+}
+
+/// The counts of two reactors together; of the batches the larger one.
+impl Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            waits: self.waits + other.waits,
+            events: self.events + other.events,
+            stale: self.stale + other.stale,
+            adds: self.adds + other.adds,
+            mods: self.mods + other.mods,
+            dels: self.dels + other.dels,
+            revisits: self.revisits + other.revisits,
+            wakes: self.wakes + other.wakes,
+            batch_max: self.batch_max.max(other.batch_max),
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! An event loop on Linux `epoll`, for one thread: a [`Reactor`] owns connections, watches whatever
-//! lives elsewhere, and hands out what is ready, one report at a time.
+//! An event loop on Linux `epoll`: a [`Reactor`] owns connections, watches whatever lives elsewhere, and
+//! hands out what is ready, one report at a time. It is for one thread; in [`shared`] is one for several
+//! threads.
 //!
 //! - **A trigger per registration**: level, edge, one-shot, edge and one-shot; exclusive; see
 //!   [`Watch`] and [`ExclusiveWatch`].
@@ -99,6 +100,7 @@ mod token;
 mod waker;
 
 pub mod net;
+pub mod shared;
 
 pub use counters::Counters;
 pub use error::InsertError;

@@ -346,7 +346,7 @@ fn modify(
 
 /// An edge is reported once, so its handler reads until nothing is left: a descriptor that blocks
 /// would hang the loop there.
-fn refuse_blocking_edge(fd: BorrowedFd<'_>, armed: Armed) -> io::Result<()> {
+pub(crate) fn refuse_blocking_edge(fd: BorrowedFd<'_>, armed: Armed) -> io::Result<()> {
     let edge = match armed {
         Armed::Shared(watch) => watch.is_edge(),
         Armed::Exclusive(watch) => watch.is_edge(),
@@ -367,7 +367,7 @@ fn exclusive() -> io::Error {
     )
 }
 
-fn no_such_source() -> io::Error {
+pub(crate) fn no_such_source() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "no such source in this reactor")
 }
 

@@ -1,0 +1,258 @@
+//! A model of the hand-over: the real [`Handover`] between an epoll that is simulated and threads that
+//! loom lets meet in every order. A report that is lost leaves somebody waiting for ever, which loom
+//! finds; two threads at one source, or one that is closed, fail at the cell that stands for it.
+
+use crate::shared::handover::{Claim, Handover, Note};
+use epoll_sys::Readiness;
+use loom::cell::UnsafeCell;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+const IN: Note = Note { readiness: Readiness::IN, asked_to_close: false };
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    Oneshot,
+    Edge,
+}
+
+/// What the kernel knows of the one source that there is.
+#[derive(Default)]
+struct Entry {
+    /// What has arrived and was not read.
+    unread: u32,
+    /// What was read.
+    read: u32,
+    /// Whether the next arrival is reported.
+    is_armed: bool,
+    /// Whether it is on the list of what the next wait reports.
+    is_reported: bool,
+    is_stopped: bool,
+}
+
+struct Scene {
+    trigger: Trigger,
+    entry: Mutex<Entry>,
+    changed: Condvar,
+    handover: Handover,
+    generation: u32,
+    /// Whether the source is closed. Only its holder may touch it.
+    is_closed: UnsafeCell<bool>,
+}
+
+impl Scene {
+    /// With a source that is idle and watched.
+    fn new(trigger: Trigger) -> Arc<Self> {
+        let handover = Handover::vacant();
+        let generation = handover.occupy().get();
+        let scene = Self {
+            trigger,
+            entry: Mutex::new(Entry { is_armed: true, ..Entry::default() }),
+            changed: Condvar::new(),
+            handover,
+            generation,
+            is_closed: UnsafeCell::new(false),
+        };
+        assert_eq!(scene.handover.release(), None);
+        Arc::new(scene)
+    }
+
+    fn arrive(&self) {
+        let mut entry = self.entry.lock().unwrap();
+        entry.unread += 1;
+        entry.is_reported |= entry.is_armed;
+        self.changed.notify_all();
+    }
+
+    /// `epoll_wait`: `false` at the stop.
+    fn wait(&self) -> bool {
+        let mut entry = self.entry.lock().unwrap();
+        loop {
+            if entry.is_stopped {
+                return false;
+            }
+            if entry.is_reported {
+                entry.is_reported = false;
+                entry.is_armed = self.trigger == Trigger::Edge;
+                return true;
+            }
+            entry = self.changed.wait(entry).unwrap();
+        }
+    }
+
+    /// Reads until the source is dry.
+    fn read(&self) {
+        self.touch();
+        let mut entry = self.entry.lock().unwrap();
+        entry.read += entry.unread;
+        entry.unread = 0;
+        self.changed.notify_all();
+    }
+
+    /// `epoll_ctl(EPOLL_CTL_MOD)`.
+    fn arm(&self) {
+        self.touch();
+        let mut entry = self.entry.lock().unwrap();
+        entry.is_armed = true;
+        entry.is_reported |= entry.unread > 0;
+        self.changed.notify_all();
+    }
+
+    fn touch(&self) {
+        self.is_closed.with(|_| ());
+        self.is_closed.with_mut(|_| ());
+    }
+
+    fn stop(&self) {
+        self.entry.lock().unwrap().is_stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// What a thread does with a source that it holds, as a lease does it.
+    fn serve(&self, mut note: Note) {
+        loop {
+            if note.asked_to_close {
+                self.touch();
+                self.handover.vacate();
+                return;
+            }
+            self.read();
+            if self.trigger == Trigger::Oneshot {
+                self.arm();
+            }
+            match self.handover.release() {
+                Some(noted) => note = noted,
+                None => return,
+            }
+        }
+    }
+
+    fn work(&self) {
+        while self.wait() {
+            if let Claim::Held(_) = self.handover.claim(self.generation, IN) {
+                self.serve(IN);
+            }
+        }
+    }
+
+    /// Whoever finds it idle closes it, as a thread does that is handed it again.
+    fn ask_to_close(&self) {
+        if let Claim::Held(_) = self.handover.claim(self.generation, Note::CLOSE) {
+            self.serve(Note::CLOSE);
+        }
+    }
+
+    fn wait_until_read(&self, count: u32) {
+        let mut entry = self.entry.lock().unwrap();
+        while entry.read < count {
+            entry = self.changed.wait(entry).unwrap();
+        }
+    }
+}
+
+/// Every order with at most this many preemptions; more finds no others and takes hours.
+const PREEMPTIONS: usize = 3;
+
+fn explore(run: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(PREEMPTIONS);
+    model.check(run);
+}
+
+fn everything_that_arrives_is_read(trigger: Trigger) {
+    explore(move || {
+        let scene = Scene::new(trigger);
+        let workers = [(); 2].map(|()| {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || scene.work())
+        });
+        scene.arrive();
+        scene.arrive();
+        scene.wait_until_read(2);
+        scene.stop();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+    });
+}
+
+#[test]
+fn everything_that_arrives_is_read_oneshot() {
+    everything_that_arrives_is_read(Trigger::Oneshot);
+}
+
+#[test]
+fn everything_that_arrives_is_read_edge() {
+    everything_that_arrives_is_read(Trigger::Edge);
+}
+
+fn a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(trigger: Trigger) {
+    explore(move || {
+        let scene = Scene::new(trigger);
+        let workers = [(); 2].map(|()| {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || scene.work())
+        });
+        scene.arrive();
+        scene.ask_to_close();
+        scene.stop();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        assert_eq!(scene.handover.occupant(), None);
+        assert_eq!(scene.handover.claim(scene.generation, IN), Claim::Gone);
+    });
+}
+
+#[test]
+fn a_close_that_was_asked_for_is_done_oneshot() {
+    a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(Trigger::Oneshot);
+}
+
+#[test]
+fn a_close_that_was_asked_for_is_done_edge() {
+    a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(Trigger::Edge);
+}
+
+/// A source is reported before the thread that inserts it has let go of it.
+#[test]
+fn what_is_reported_during_the_insertion_is_served() {
+    explore(|| {
+        let scene = Scene::new(Trigger::Oneshot);
+        assert_eq!(scene.handover.claim_idle(scene.generation), claimed(&scene));
+        let worker = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || scene.work())
+        };
+        scene.arrive();
+        scene.touch();
+        if let Some(note) = scene.handover.release() {
+            scene.serve(note);
+        }
+        scene.wait_until_read(1);
+        scene.stop();
+        worker.join().unwrap();
+    });
+}
+
+/// A thread that wants the source for something else, its timer, meets one that is told of it.
+#[test]
+fn a_lease_by_name_hides_no_report() {
+    explore(|| {
+        let scene = Scene::new(Trigger::Edge);
+        let worker = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || scene.work())
+        };
+        scene.arrive();
+        if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
+            scene.touch();
+            if let Some(note) = scene.handover.release() {
+                scene.serve(note);
+            }
+        }
+        scene.wait_until_read(1);
+        scene.stop();
+        worker.join().unwrap();
+    });
+}
+
+fn claimed(scene: &Scene) -> Claim {
+    Claim::Held(scene.generation.try_into().unwrap())
+}
