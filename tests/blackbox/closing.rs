@@ -10,7 +10,7 @@ fn quitting_server(mode: Mode) -> Server {
     Launch::tcp(mode).flag("--quit-word", "quit").flag("--linger-timeout", "0").start()
 }
 
-in_both_modes!(the_quit_word_ends_the_conversation_however_it_is_split);
+in_all_modes!(the_quit_word_ends_the_conversation_however_it_is_split);
 
 fn the_quit_word_ends_the_conversation_however_it_is_split(mode: Mode) {
     let server = quitting_server(mode);
@@ -27,7 +27,7 @@ fn the_quit_word_ends_the_conversation_however_it_is_split(mode: Mode) {
     }
 }
 
-in_both_modes!(what_follows_the_quit_word_is_not_echoed);
+in_all_modes!(what_follows_the_quit_word_is_not_echoed);
 
 fn what_follows_the_quit_word_is_not_echoed(mode: Mode) {
     let server = quitting_server(mode);
@@ -41,7 +41,7 @@ fn what_follows_the_quit_word_is_not_echoed(mode: Mode) {
     converse(&mut server.client(), b"the next one");
 }
 
-in_both_modes!(every_byte_before_the_quit_word_arrives_while_more_is_sent);
+in_all_modes!(every_byte_before_the_quit_word_arrives_while_more_is_sent);
 
 fn every_byte_before_the_quit_word_arrives_while_more_is_sent(mode: Mode) {
     let server = quitting_server(mode);
@@ -63,7 +63,7 @@ fn every_byte_before_the_quit_word_arrives_while_more_is_sent(mode: Mode) {
     });
 }
 
-in_both_modes!(without_a_quit_word_the_word_is_a_line_like_any_other);
+in_all_modes!(without_a_quit_word_the_word_is_a_line_like_any_other);
 
 fn without_a_quit_word_the_word_is_a_line_like_any_other(mode: Mode) {
     let server = Server::start(mode);
@@ -72,7 +72,7 @@ fn without_a_quit_word_the_word_is_a_line_like_any_other(mode: Mode) {
     converse(&mut stream, b"and on\n");
 }
 
-in_both_modes!(both_sides_may_close_at_the_same_time);
+in_all_modes!(both_sides_may_close_at_the_same_time);
 
 fn both_sides_may_close_at_the_same_time(mode: Mode) {
     let server = quitting_server(mode);

@@ -2,7 +2,7 @@
 
 use crate::harness::{Crowd, Mode, Server, alone, converse};
 
-in_both_modes!(ten_thousand_connections_are_open_at_once_and_all_served);
+in_all_modes!(ten_thousand_connections_are_open_at_once_and_all_served);
 
 fn ten_thousand_connections_are_open_at_once_and_all_served(mode: Mode) {
     let _alone = alone();

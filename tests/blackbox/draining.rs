@@ -16,7 +16,7 @@ const RUNS_VARIABLE: &str = "EPOLL_KIT_DRAIN_RUNS";
 
 /// A server that cuts nothing for the sake of time, but for what is said afterwards.
 fn patient(mode: Mode) -> Launch {
-    let launch = Launch::at("127.0.0.1:0").flag("--mode", mode.flag()).flag("--quit-word", "quit");
+    let launch = Launch::at("127.0.0.1:0").mode(mode).flag("--quit-word", "quit");
     launch.flag("--linger-timeout", "0").flag("--write-timeout", "0")
 }
 
@@ -44,7 +44,7 @@ fn last_words(server: Server, status: i32) -> String {
     last
 }
 
-in_both_modes!(streams_end_in_order);
+in_all_modes!(streams_end_in_order);
 
 fn streams_end_in_order(mode: Mode) {
     let runs = env::var(RUNS_VARIABLE).map_or(3, |runs| runs.parse().expect("a number of runs"));
@@ -64,7 +64,7 @@ fn streams_end_in_order(mode: Mode) {
 fn drain_under_load(mode: Mode, random: &mut Random, run: u32) -> (usize, u64) {
     const CLIENTS: u32 = 200;
     // Streams are ended at half time. The other half is for a machine that is busy with more.
-    let launch = Launch::at("127.0.0.1:0").flag("--mode", mode.flag());
+    let launch = Launch::at("127.0.0.1:0").mode(mode);
     let server = launch.flag("--drain-timeout", "3s").start();
     let mut moment = || Duration::from_micros(random.next() % 150_000);
     let signal_after = moment();
@@ -92,7 +92,7 @@ fn drain_under_load(mode: Mode, random: &mut Random, run: u32) -> (usize, u64) {
     (finished.len(), outcomes.iter().map(|client| client.received).sum())
 }
 
-in_both_modes!(those_who_wait_to_be_accepted_are_served_and_nobody_after_them);
+in_all_modes!(those_who_wait_to_be_accepted_are_served_and_nobody_after_them);
 
 fn those_who_wait_to_be_accepted_are_served_and_nobody_after_them(mode: Mode) {
     let server = patient(mode).flag("--drain-timeout", "0").start();
@@ -114,7 +114,7 @@ fn those_who_wait_to_be_accepted_are_served_and_nobody_after_them(mode: Mode) {
     ends_with(server, 0);
 }
 
-in_both_modes!(quiet_connections_end_promptly);
+in_all_modes!(quiet_connections_end_promptly);
 
 fn quiet_connections_end_promptly(mode: Mode) {
     let server = patient(mode).flag("--drain-timeout", "5m").start();
@@ -128,7 +128,7 @@ fn quiet_connections_end_promptly(mode: Mode) {
     assert!(start.elapsed() < PATIENCE, "after {:?}", start.elapsed());
 }
 
-in_both_modes!(a_server_without_connections_ends_at_once);
+in_all_modes!(a_server_without_connections_ends_at_once);
 
 fn a_server_without_connections_ends_at_once(mode: Mode) {
     for signal in [Signal::TERM, Signal::INT] {
@@ -148,7 +148,7 @@ fn stuck_client(server: &Server) -> TcpStream {
     stream
 }
 
-in_both_modes!(the_deadline_cuts_what_has_not_finished);
+in_all_modes!(the_deadline_cuts_what_has_not_finished);
 
 fn the_deadline_cuts_what_has_not_finished(mode: Mode) {
     let server = patient(mode).flag("--drain-timeout", "500ms").start();
@@ -170,7 +170,7 @@ fn the_deadline_cuts_what_has_not_finished(mode: Mode) {
     assert!(last.contains("stopped") && last.contains("\"cut\": 2"), "{last}");
 }
 
-in_both_modes!(a_second_signal_ends_the_drain_at_once);
+in_all_modes!(a_second_signal_ends_the_drain_at_once);
 
 fn a_second_signal_ends_the_drain_at_once(mode: Mode) {
     let cases = [
@@ -191,7 +191,7 @@ fn a_second_signal_ends_the_drain_at_once(mode: Mode) {
     }
 }
 
-in_both_modes!(other_signals_log_the_counters_also_while_draining);
+in_all_modes!(other_signals_log_the_counters_also_while_draining);
 
 fn other_signals_log_the_counters_also_while_draining(mode: Mode) {
     let server = patient(mode).flag("--drain-timeout", "0").start();
@@ -214,12 +214,12 @@ fn other_signals_log_the_counters_also_while_draining(mode: Mode) {
     ends_with(server, 0);
 }
 
-in_both_modes!(the_path_of_a_unix_socket_is_removed);
+in_all_modes!(the_path_of_a_unix_socket_is_removed);
 
 fn the_path_of_a_unix_socket_is_removed(mode: Mode) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("echo");
-    let launch = Launch::at(format!("unix:{}", path.display())).flag("--mode", mode.flag());
+    let launch = Launch::at(format!("unix:{}", path.display())).mode(mode);
     let server = launch.flag("--drain-timeout", "0").flag("--linger-timeout", "0").start();
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -244,7 +244,7 @@ fn statistics(path: &std::path::Path) -> Value {
     stats
 }
 
-in_both_modes!(the_last_line_and_the_statistics_sum_up);
+in_all_modes!(the_last_line_and_the_statistics_sum_up);
 
 fn the_last_line_and_the_statistics_sum_up(mode: Mode) {
     let folder = tempfile::tempdir().unwrap();
@@ -273,7 +273,7 @@ fn the_last_line_and_the_statistics_sum_up(mode: Mode) {
     assert_eq!(connections["closed"], reasons);
 }
 
-in_both_modes!(who_had_finished_sending_gets_every_byte_however_late_it_reads);
+in_all_modes!(who_had_finished_sending_gets_every_byte_however_late_it_reads);
 
 fn who_had_finished_sending_gets_every_byte_however_late_it_reads(mode: Mode) {
     let folder = tempfile::tempdir().unwrap();

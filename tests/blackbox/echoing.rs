@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::thread;
 
-in_both_modes!(messages_come_back_one_by_one);
+in_all_modes!(messages_come_back_one_by_one);
 
 fn messages_come_back_one_by_one(mode: Mode) {
     let server = Server::start(mode);
@@ -20,7 +20,7 @@ fn messages_come_back_one_by_one(mode: Mode) {
     }
 }
 
-in_both_modes!(a_connection_without_a_byte_ends_when_its_client_ends);
+in_all_modes!(a_connection_without_a_byte_ends_when_its_client_ends);
 
 fn a_connection_without_a_byte_ends_when_its_client_ends(mode: Mode) {
     let server = Server::start(mode);
@@ -33,7 +33,7 @@ fn a_connection_without_a_byte_ends_when_its_client_ends(mode: Mode) {
     converse(&mut server.client(), b"still there");
 }
 
-in_both_modes!(a_closed_half_gets_every_byte_and_then_the_end);
+in_all_modes!(a_closed_half_gets_every_byte_and_then_the_end);
 
 fn a_closed_half_gets_every_byte_and_then_the_end(mode: Mode) {
     let server = Server::start(mode);
@@ -55,7 +55,7 @@ fn a_closed_half_gets_every_byte_and_then_the_end(mode: Mode) {
     }
 }
 
-in_both_modes!(netcat_gets_its_input_back);
+in_all_modes!(netcat_gets_its_input_back);
 
 fn netcat_gets_its_input_back(mode: Mode) {
     let Some(nc) = tool("nc") else { return };
@@ -73,7 +73,7 @@ fn netcat_gets_its_input_back(mode: Mode) {
     assert!(netcat.guard.await_end().success());
 }
 
-in_both_modes!(a_thousand_netcats_at_once_get_their_own_line_each);
+in_all_modes!(a_thousand_netcats_at_once_get_their_own_line_each);
 
 fn a_thousand_netcats_at_once_get_their_own_line_each(mode: Mode) {
     let Some(nc) = tool("nc") else { return };
@@ -134,7 +134,7 @@ impl Netcat {
     }
 }
 
-in_both_modes!(two_clients_do_not_get_one_anothers_bytes);
+in_all_modes!(two_clients_do_not_get_one_anothers_bytes);
 
 fn two_clients_do_not_get_one_anothers_bytes(mode: Mode) {
     let server = Server::start(mode);
@@ -149,7 +149,7 @@ fn two_clients_do_not_get_one_anothers_bytes(mode: Mode) {
     }
 }
 
-in_both_modes!(urgent_bytes_come_back_among_the_others);
+in_all_modes!(urgent_bytes_come_back_among_the_others);
 
 fn urgent_bytes_come_back_among_the_others(mode: Mode) {
     let server = Server::start(mode);

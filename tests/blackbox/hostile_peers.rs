@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// What a connection may hold back: one read.
 const READ_LEN_KIB: u64 = 64;
 
-in_both_modes!(a_reset_in_the_middle_of_a_write_hurts_nobody_else);
+in_all_modes!(a_reset_in_the_middle_of_a_write_hurts_nobody_else);
 
 fn a_reset_in_the_middle_of_a_write_hurts_nobody_else(mode: Mode) {
     let server = Server::start(mode);
@@ -43,7 +43,7 @@ fn write_until_full(mut stream: &TcpStream, len: usize) {
     }
 }
 
-in_both_modes!(a_peer_that_closes_with_data_unread_hurts_nobody_else);
+in_all_modes!(a_peer_that_closes_with_data_unread_hurts_nobody_else);
 
 fn a_peer_that_closes_with_data_unread_hurts_nobody_else(mode: Mode) {
     let server = Server::start(mode);
@@ -59,7 +59,7 @@ fn a_peer_that_closes_with_data_unread_hurts_nobody_else(mode: Mode) {
     assert!(server.is_alive());
 }
 
-in_both_modes!(peers_that_send_for_ever_and_never_read_cost_one_read_each);
+in_all_modes!(peers_that_send_for_ever_and_never_read_cost_one_read_each);
 
 fn peers_that_send_for_ever_and_never_read_cost_one_read_each(mode: Mode) {
     let _alone = alone();
@@ -114,7 +114,7 @@ fn send_until_nobody_is_served(streams: &[TcpStream]) -> usize {
     }
 }
 
-in_both_modes!(a_port_scan_hurts_nobody);
+in_all_modes!(a_port_scan_hurts_nobody);
 
 fn a_port_scan_hurts_nobody(mode: Mode) {
     let server = Server::start(mode);

@@ -16,7 +16,7 @@ fn debugging(mode: Mode) -> Launch {
 }
 
 fn listening(mode: Mode) -> Launch {
-    let launch = Launch::at("127.0.0.1:0").flag("--mode", mode.flag());
+    let launch = Launch::at("127.0.0.1:0").mode(mode);
     launch.flag("--quit-word", "quit").flag("--linger-timeout", "0")
 }
 
@@ -61,7 +61,7 @@ fn log_of(mut server: Server, closed: usize) -> Vec<String> {
     lines
 }
 
-in_both_modes!(debug_tells_of_every_connection_as_text);
+in_all_modes!(debug_tells_of_every_connection_as_text);
 
 fn debug_tells_of_every_connection_as_text(mode: Mode) {
     let server = debugging(mode).start();
@@ -82,7 +82,7 @@ fn debug_tells_of_every_connection_as_text(mode: Mode) {
     }
 }
 
-in_both_modes!(json_is_an_object_a_line);
+in_all_modes!(json_is_an_object_a_line);
 
 fn json_is_an_object_a_line(mode: Mode) {
     let launch = debugging(mode).flag("--log-format", "json");
@@ -104,7 +104,7 @@ fn json_is_an_object_a_line(mode: Mode) {
     }
 }
 
-in_both_modes!(off_is_silent);
+in_all_modes!(off_is_silent);
 
 fn off_is_silent(mode: Mode) {
     let mut server = listening(mode).flag("--log", "off").start();
@@ -114,7 +114,7 @@ fn off_is_silent(mode: Mode) {
     assert_eq!(server.stderr.rest(), [""; 0]);
 }
 
-in_both_modes!(info_tells_of_the_start_but_not_of_connections);
+in_all_modes!(info_tells_of_the_start_but_not_of_connections);
 
 fn info_tells_of_the_start_but_not_of_connections(mode: Mode) {
     let mut server = listening(mode).start();

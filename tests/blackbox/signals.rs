@@ -37,7 +37,7 @@ fn ends_well(mut server: Server) {
     assert_eq!(server.await_end().code(), Some(0));
 }
 
-in_both_modes!(a_storm_of_signals_disturbs_nobody);
+in_all_modes!(a_storm_of_signals_disturbs_nobody);
 
 fn a_storm_of_signals_disturbs_nobody(mode: Mode) {
     let server = Launch::tcp(mode).start();
@@ -56,7 +56,7 @@ fn a_storm_of_signals_disturbs_nobody(mode: Mode) {
     ends_well(server);
 }
 
-in_both_modes!(stops_and_continuations_disturb_nobody);
+in_all_modes!(stops_and_continuations_disturb_nobody);
 
 fn stops_and_continuations_disturb_nobody(mode: Mode) {
     let server = Launch::tcp(mode).start();

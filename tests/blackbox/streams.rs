@@ -9,7 +9,7 @@ const CONNECTIONS: u64 = 8;
 const STREAM_LEN: usize = 64 << 20;
 const PIECE_LEN: usize = 256 << 10;
 
-in_both_modes!(eight_streams_of_64_mib_come_back_identical);
+in_all_modes!(eight_streams_of_64_mib_come_back_identical);
 
 fn eight_streams_of_64_mib_come_back_identical(mode: Mode) {
     let _alone = alone();

@@ -14,7 +14,7 @@ const SHORT: Duration = Duration::from_millis(250);
 
 /// A server that closes nothing for the sake of time, but for what is said afterwards.
 fn patient(mode: Mode, timeouts: &[(&str, &str)]) -> Launch {
-    let launch = Launch::at("127.0.0.1:0").flag("--mode", mode.flag()).flag("--log", "debug");
+    let launch = Launch::at("127.0.0.1:0").mode(mode).flag("--log", "debug");
     ["--idle-timeout", "--write-timeout", "--linger-timeout"].iter().fold(
         launch.flag("--quit-word", "quit"),
         |launch, flag| {
@@ -32,7 +32,7 @@ fn is_closed_as(server: &Server, client: &TcpStream, reason: &str) {
     assert!(line.contains(&format!("reason=\"{reason}\"")), "{line}");
 }
 
-in_both_modes!(a_silent_connection_is_closed);
+in_all_modes!(a_silent_connection_is_closed);
 
 fn a_silent_connection_is_closed(mode: Mode) {
     let server = patient(mode, &[("--idle-timeout", "250ms")]).start();
@@ -75,7 +75,7 @@ fn talk(stream: &mut TcpStream) -> Talk {
     Talk::Kept
 }
 
-in_both_modes!(a_connection_that_talks_is_kept_until_it_falls_silent);
+in_all_modes!(a_connection_that_talks_is_kept_until_it_falls_silent);
 
 fn a_connection_that_talks_is_kept_until_it_falls_silent(mode: Mode) {
     let server = patient(mode, &[("--idle-timeout", "250ms")]).start();
@@ -100,7 +100,7 @@ fn send_for_ever(stream: &mut TcpStream) -> ErrorKind {
     }
 }
 
-in_both_modes!(a_peer_that_takes_nothing_is_reset);
+in_all_modes!(a_peer_that_takes_nothing_is_reset);
 
 fn a_peer_that_takes_nothing_is_reset(mode: Mode) {
     let server = patient(mode, &[("--write-timeout", "250ms")]).start();
@@ -112,7 +112,7 @@ fn a_peer_that_takes_nothing_is_reset(mode: Mode) {
     converse(&mut server.client(), b"another one");
 }
 
-in_both_modes!(a_peer_that_takes_little_is_kept);
+in_all_modes!(a_peer_that_takes_little_is_kept);
 
 /// The socket becomes writable only when a large part of its buffer is free, which takes this peer
 /// longer than the timeout: it is told by what it has taken, not by what could be written.
@@ -134,7 +134,7 @@ fn a_peer_that_takes_little_is_kept(mode: Mode) {
     converse(&mut server.client(), b"another one");
 }
 
-in_both_modes!(a_peer_that_does_not_close_is_left);
+in_all_modes!(a_peer_that_does_not_close_is_left);
 
 fn a_peer_that_does_not_close_is_left(mode: Mode) {
     let server = patient(mode, &[("--linger-timeout", "250ms")]).start();
@@ -146,7 +146,7 @@ fn a_peer_that_does_not_close_is_left(mode: Mode) {
     assert!(start.elapsed() >= SHORT, "after {:?}", start.elapsed());
 }
 
-in_both_modes!(zero_turns_timeouts_off);
+in_all_modes!(zero_turns_timeouts_off);
 
 fn zero_turns_timeouts_off(mode: Mode) {
     let server = patient(mode, &[]).start();
@@ -167,7 +167,7 @@ fn zero_turns_timeouts_off(mode: Mode) {
     converse(&mut silent, b"still here");
 }
 
-in_both_modes!(a_server_that_was_stopped_closes_what_is_due_and_serves_the_rest);
+in_all_modes!(a_server_that_was_stopped_closes_what_is_due_and_serves_the_rest);
 
 fn a_server_that_was_stopped_closes_what_is_due_and_serves_the_rest(mode: Mode) {
     const IDLE: Duration = Duration::from_secs(1);
@@ -220,7 +220,7 @@ fn timerfd_settimes(strace: &Tool, mode: Mode, messages: u32) -> u64 {
     row.map_or(0, |row| row[3].parse().unwrap())
 }
 
-in_both_modes!(a_message_does_not_set_the_timer);
+in_all_modes!(a_message_does_not_set_the_timer);
 
 fn a_message_does_not_set_the_timer(mode: Mode) {
     let Some(strace) = tool("strace") else { return };

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 #[track_caller]
 fn start_at(path: &Path, mode: Mode) -> Server {
-    Launch::at(format!("unix:{}", path.display())).flag("--mode", mode.flag()).start()
+    Launch::at(format!("unix:{}", path.display())).mode(mode).start()
 }
 
 #[track_caller]
@@ -30,7 +30,7 @@ fn is_served_at(path: &Path) {
     converse(&mut stream, b"hello");
 }
 
-in_both_modes!(a_path_left_by_a_killed_server_is_replaced);
+in_all_modes!(a_path_left_by_a_killed_server_is_replaced);
 
 fn a_path_left_by_a_killed_server_is_replaced(mode: Mode) {
     let folder = tempfile::tempdir().unwrap();

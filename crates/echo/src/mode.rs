@@ -11,6 +11,11 @@ pub enum Mode {
     Level,
     /// Edge-triggered: watched for everything from the beginning, never changed.
     Edge,
+    /// One-shot: watched for just what the connection waits for, and armed anew after each report.
+    /// Threads can share connections that are watched like this.
+    Oneshot,
+    /// Edge-triggered, for connections that threads share: nothing is armed anew.
+    EdgeShared,
 }
 
 impl Mode {
@@ -19,17 +24,25 @@ impl Mode {
     #[must_use]
     pub const fn interest(self, wanted: Interest) -> Interest {
         match self {
-            Self::Level => wanted,
-            Self::Edge => Interest::all(),
+            Self::Level | Self::Oneshot => wanted,
+            Self::Edge | Self::EdgeShared => Interest::all(),
         }
     }
 
     /// The registration of a connection that waits for `wanted`.
     #[must_use]
     pub const fn watch(self, wanted: Interest) -> Watch {
+        let interest = self.interest(wanted);
         match self {
-            Self::Level => Watch::level(self.interest(wanted)),
-            Self::Edge => Watch::edge(self.interest(wanted)),
+            Self::Level => Watch::level(interest),
+            Self::Edge | Self::EdgeShared => Watch::edge(interest),
+            Self::Oneshot => Watch::oneshot(interest),
         }
+    }
+
+    /// Whether threads share the connections, instead of having some each.
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        matches!(self, Self::Oneshot | Self::EdgeShared)
     }
 }

@@ -6,7 +6,7 @@
 //! again: it can ask to be revisited; (c) a wait ends with `EINTR` when a signal handler ran: it is
 //! repeated against the deadline.
 
-use crate::slots::Slots;
+use crate::slots::{Generation, Slots};
 use crate::token::{ReactorId, name};
 use crate::{Counters, Ready, Source, Token, Waker};
 use epoll_sys::{Epoll, Events, ExclusiveWatch, Interest, Readiness, Watch};
@@ -81,6 +81,8 @@ pub struct Reactor<T, S = ()> {
     revisits: VecDeque<Token>,
     /// How many of `revisits` belong to this turn.
     revisits_due: usize,
+    /// The source that was revisited last, and how many waits there had been.
+    revisited: Option<(Token, u64)>,
     waker: Waker,
     pub(crate) counters: Counters,
 }
@@ -138,6 +140,7 @@ impl<T: Source, S> Reactor<T, S> {
             handed_out: 0,
             revisits: VecDeque::new(),
             revisits_due: 0,
+            revisited: None,
             waker: Waker::new()?,
             counters: Counters::default(),
         };
@@ -347,10 +350,26 @@ impl<T, S> Reactor<T, S> {
             // A source that was removed since is passed over.
             if let Some(registration) = self.slots.get_mut(token.index, token.generation.get()) {
                 self.counters.revisits += 1;
+                self.revisited = Some((token, self.counters.waits));
                 return Some((token, std::mem::take(&mut registration.revisit)));
             }
         }
         None
+    }
+
+    /// The name under which the last report of this turn was handed out, whether or not the
+    /// registration still exists; `None` before the first one. After a wake it names no source.
+    ///
+    /// It tells whose handler it was that panicked, where panics are caught around the loop.
+    #[must_use]
+    pub fn last_reported(&self) -> Option<Token> {
+        if let Some((token, _)) = self.revisited.filter(|&(_, turn)| turn == self.counters.waits) {
+            return Some(token);
+        }
+        let event = self.events.get(self.handed_out.checked_sub(1)?)?;
+        let (index, generation) = name(event.data);
+        let generation = Generation::new(generation)?;
+        Some(Token { index, generation, reactor: self.id })
     }
 
     /// How many registrations there are, owned and watched.

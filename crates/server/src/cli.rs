@@ -1,7 +1,9 @@
 //! The command line: flags, each of which can come from the environment too, and what is said when
 //! one of them is wrong.
 
-use crate::{Config, Ended, LogFormat, Server, Timeouts, log};
+use crate::{
+    Accept, Config, Ended, LogFormat, READ_BUFFER_LEN_MAX, Server, THREADS_MAX, Timeouts, log,
+};
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use epoll_echo::{Mode, QuitWord};
@@ -37,14 +39,41 @@ struct Args {
     )]
     listen: Vec<Addresses>,
 
-    /// How connections are watched.
+    /// How connections are watched, and whether threads share them.
     #[arg(long, env = "EPOLL_SERVER_MODE", default_value = "level")]
     mode: ModeArg,
+
+    /// How many threads serve [default: the cores that this process may use].
+    #[arg(long, value_name = "N", env = "EPOLL_SERVER_THREADS", value_parser = threads)]
+    threads: Option<NonZeroU32>,
+
+    /// How threads accept in the modes level and edge; the others have one thread for it and take no
+    /// such flag [default: reuseport].
+    #[arg(long, env = "EPOLL_SERVER_ACCEPT")]
+    accept: Option<Accept>,
+
+    /// Keep each thread to one of the cores that this process may use.
+    #[arg(long, env = "EPOLL_SERVER_PIN")]
+    pin: bool,
 
     /// The most connections at once; one more is closed at once [default: what the limit of
     /// descriptors allows].
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTIONS", value_parser = count)]
     max_connections: Option<NonZeroU32>,
+
+    /// The most connections at once from one address; one more is closed at once [default: no limit].
+    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
+    max_per_peer: Option<NonZeroU32>,
+
+    /// How many bytes one read may take, for each thread.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "EPOLL_SERVER_READ_BUFFER",
+        default_value = "65536",
+        value_parser = read_buffer_len
+    )]
+    read_buffer: NonZeroU32,
 
     /// A line that equals this word ends the conversation.
     #[arg(long, value_name = "WORD", env = "EPOLL_SERVER_QUIT_WORD")]
@@ -133,7 +162,20 @@ impl FromStr for Addresses {
 }
 
 fn count(text: &str) -> Result<NonZeroU32, String> {
-    text.parse().map_err(|_| format!("expected a number from 1 to {}", u32::MAX))
+    count_to(u32::MAX, text)
+}
+
+fn threads(text: &str) -> Result<NonZeroU32, String> {
+    count_to(THREADS_MAX, text)
+}
+
+fn read_buffer_len(text: &str) -> Result<NonZeroU32, String> {
+    count_to(READ_BUFFER_LEN_MAX, text)
+}
+
+fn count_to(max: u32, text: &str) -> Result<NonZeroU32, String> {
+    let count = text.parse().ok().filter(|count: &NonZeroU32| count.get() <= max);
+    count.ok_or_else(|| format!("expected a number from 1 to {max}"))
 }
 
 /// A time such as `30s`, `1m30s` or `250ms`; `0` is none.
@@ -155,10 +197,15 @@ impl FromStr for Timeout {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeArg {
-    /// Level-triggered: watched for what the connection waits for.
+    /// Level-triggered: watched for what the connection waits for. Each thread has its own.
     Level,
-    /// Edge-triggered: watched for everything, once and for all.
+    /// Edge-triggered: watched for everything, once and for all. Each thread has its own.
     Edge,
+    /// One-shot: threads share all connections; each report is for one thread, which arms the
+    /// connection again when it is done.
+    Oneshot,
+    /// Edge-triggered, and threads share all connections; who has one is known without the kernel.
+    EdgeShared,
 }
 
 /// Runs the program with the process's arguments and environment.
@@ -180,7 +227,12 @@ pub fn run() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Err(message) = args.check() {
+        complain(&format!("error: {message}"));
+        return ExitCode::from(2);
+    }
     log::start(args.log, args.log_format);
+    log::report_panics();
     match serve(args) {
         Ok(ended) => exit_code(ended),
         Err(error) => {
@@ -226,6 +278,19 @@ fn serve(args: Args) -> anyhow::Result<Ended> {
     server.run(&signals)
 }
 
+impl Args {
+    /// What no single flag can tell.
+    fn check(&self) -> Result<(), String> {
+        match (self.mode, self.accept) {
+            (ModeArg::Oneshot | ModeArg::EdgeShared, Some(_)) => Err(
+                "'--accept' is for the modes level and edge: in the others one thread accepts for all"
+                    .to_owned(),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl From<Args> for Config {
     fn from(args: Args) -> Self {
         Self {
@@ -233,8 +298,15 @@ impl From<Args> for Config {
             mode: match args.mode {
                 ModeArg::Level => Mode::Level,
                 ModeArg::Edge => Mode::Edge,
+                ModeArg::Oneshot => Mode::Oneshot,
+                ModeArg::EdgeShared => Mode::EdgeShared,
             },
+            threads: args.threads,
+            accept: args.accept.unwrap_or_default(),
+            pins: args.pin,
             connections_max: args.max_connections,
+            connections_per_peer_max: args.max_per_peer,
+            read_buffer_len: args.read_buffer,
             quit_word: args.quit_word,
             backlog: args.backlog,
             timeouts: Timeouts {

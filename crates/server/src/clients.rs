@@ -1,289 +1,327 @@
-//! All connections of a worker: the reactor that owns them, their timers, and what happens to one
-//! when it is ready or its time has come.
+//! What a thread does with connections: it answers their steps, minds their timers and closes them.
+//! Whether they are its own or shared with other threads makes no difference here.
 
-use crate::client::{Client, Draining, Due, Queue};
+use crate::client::{Client, Due, Queue};
+use crate::common::Common;
+use crate::connections::{Connections, Held};
+use crate::seats::Refusal;
 use crate::stats::{Closed, Stats};
 use crate::worker::Service;
 use crate::{Config, Timeouts};
 use epoll_echo::{Awaits, Connection, Mode, Rules, Step};
 use epoll_reactor::net::{Accepted, Stream};
-use epoll_reactor::{Reactor, Readiness, Ready, Token};
+use epoll_reactor::{Interest, Reactor, Readiness, Token};
 use epoll_timers::{Clock, Timers, Timestamp};
 use std::collections::HashMap;
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// What reads go to, in bytes. Reads of 16 KiB cost twice as much for each byte of a long stream.
-const BUFFER_LEN: usize = 64 * 1024;
 /// How many timers a pass may touch before the loop looks after its connections again.
 const TIMER_STEPS_MAX: usize = 1024;
+/// When a timer comes back whose connection is in other hands, or is just going to be seen to.
+const SOON: Duration = Duration::from_millis(10);
 
 pub(crate) struct Clients {
-    pub(crate) reactor: Reactor<Client, Service>,
-    timers: Timers<Token>,
-    mode: Mode,
-    rules: Rules,
+    common: Arc<Common>,
+    timing: Arc<Mutex<Timing>>,
+    pub(crate) mode: Mode,
+    pub(crate) rules: Rules,
     timeouts: Timeouts,
-    draining: Option<Draining>,
     /// Whether activity has to be dated.
     is_timed: bool,
-    buffer: Box<[u8; BUFFER_LEN]>,
-    count: u64,
-    count_max: u64,
+    /// Whose time has come, as a pass over the timers has found.
+    due: Vec<Token>,
+    /// Whose time has come and is being seen to.
+    in_hand: Option<Token>,
+    stats: Arc<Mutex<Stats>>,
+}
+
+/// The timers of connections that are kept together.
+///
+/// Who locks it may have a connection in hand, but does not wait for one.
+pub(crate) struct Timing {
+    timers: Timers<Token>,
     /// Of connections that wait for room, those that were looked at.
     queues: HashMap<Token, Queue>,
-    /// What a pass over the timers has found due.
-    due: Vec<(Token, Due)>,
-    pub(crate) stats: Stats,
+}
+
+impl Timing {
+    pub(crate) fn new(timers: Timers<Token>) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { timers, queues: HashMap::new() }))
+    }
 }
 
 impl Clients {
-    pub(crate) fn new(config: &Config, count_max: u64) -> io::Result<Self> {
+    pub(crate) fn new(config: &Config, common: Arc<Common>, timing: Arc<Mutex<Timing>>) -> Self {
         let Timeouts { idle, write, linger, drain: _ } = config.timeouts;
-        let mut reactor = Reactor::new()?;
-        let timers = Timers::new()?;
-        let watch = epoll_reactor::Watch::edge(epoll_reactor::Interest::IN);
-        reactor.watch(&timers, Service::Timers, watch)?;
-        Ok(Self {
-            reactor,
-            timers,
+        Self {
+            common,
+            timing,
             mode: config.mode,
             rules: Rules { quit_word: config.quit_word.clone(), ..Rules::default() },
             timeouts: config.timeouts,
-            draining: None,
             is_timed: idle.or(write).or(linger).is_some(),
-            buffer: Box::new([0; BUFFER_LEN]),
-            count: 0,
-            count_max,
-            queues: HashMap::new(),
             due: Vec::with_capacity(TIMER_STEPS_MAX),
-            stats: Stats::default(),
-        })
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Logs what has become of all connections so far, those that are open included.
-    pub(crate) fn log(&self) {
-        let mut stats = self.stats.clone();
-        for (_, client) in self.reactor.iter() {
-            stats.received += client.connection.received();
-            stats.sent += client.connection.sent();
+            in_hand: None,
+            stats: Arc::default(),
         }
-        tracing::info!(open = self.count, "open connections");
-        stats.log("connections so far");
+    }
+
+    pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, for another thread to look at.
+    pub(crate) fn shared_stats(&self) -> Arc<Mutex<Stats>> {
+        Arc::clone(&self.stats)
     }
 
     /// The time to date activity with, if anybody will ask.
     #[inline]
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         if self.is_timed { Clock::Monotonic.now() } else { Timestamp::EPOCH }
     }
 
-    /// Turn after turn, until there is a report that is not about a connection. The usual way of
-    /// the whole server is in here, on its own, where the compiler sees nothing else.
-    #[inline(never)]
-    pub(crate) fn serve_until_service(&mut self) -> io::Result<Service> {
-        loop {
-            let now = self.now();
-            if let Some(service) = self.serve(now) {
-                return Ok(service);
-            }
-            self.reactor.wait(None)?;
+    /// From now on activity has to be dated in any case, if the server drains.
+    pub(crate) fn heed_drain(&mut self) {
+        self.is_timed |= self.common.draining().is_some();
+    }
+
+    /// Like [`obey`](Self::obey), for a connection of the thread's own.
+    #[cold]
+    pub(crate) fn obey_own(
+        &mut self,
+        reactor: &mut Reactor<Client, Service>,
+        token: Token,
+        step: Step,
+        readiness: Readiness,
+    ) {
+        if let Some(held) = Held::of(reactor, token) {
+            self.obey(held, step, readiness);
         }
     }
 
-    /// The rest of a turn, up to the first report that is not about a connection.
+    /// Does what a connection has asked for; gives it back if it is still open.
     #[cold]
-    #[inline(never)]
-    pub(crate) fn serve_turn(&mut self) -> Option<Service> {
-        let now = self.now();
-        self.serve(now)
-    }
-
-    /// The reports of a turn, up to the first that is not about a connection.
-    #[inline(always)]
-    fn serve(&mut self, now: Timestamp) -> Option<Service> {
-        while let Some(ready) = self.reactor.next_ready() {
-            match ready {
-                Ready::Owned { token, source, readiness } => {
-                    match source.connection.step(readiness, &self.rules, &mut self.buffer[..], now)
-                    {
-                        Step::Wait => {}
-                        step => self.obey(token, step, readiness),
-                    }
-                }
-                Ready::Watched { tag, .. } => return Some(tag),
-                Ready::Woken => {}
-            }
-        }
-        None
-    }
-
-    /// Does what a connection has asked for.
-    #[cold]
-    fn obey(&mut self, token: Token, step: Step, readiness: Readiness) {
+    pub(crate) fn obey<'a>(
+        &mut self,
+        mut held: Held<'a>,
+        step: Step,
+        readiness: Readiness,
+    ) -> Option<Held<'a>> {
         match step {
-            Step::Wait => {}
-            Step::Watch(interest) => self.watch(token, interest),
-            Step::Yield => self.come_back(token, readiness),
-            Step::Linger => {
-                self.watch(token, Connection::<Stream>::FIRST_INTEREST);
-                self.come_back(token, readiness);
+            Step::Wait => Some(held),
+            Step::Watch(interest) => self.watch(held, interest),
+            Step::Yield => {
+                come_back(&mut held, readiness);
+                Some(held)
             }
-            Step::Done(reason) => self.close(token, Closed::Over(reason)),
+            Step::Linger => {
+                let mut held = self.watch(held, Connection::<Stream>::FIRST_INTEREST)?;
+                come_back(&mut held, readiness);
+                Some(held)
+            }
+            Step::Done(reason) => {
+                self.close(held, Closed::Over(reason));
+                None
+            }
         }
-    }
-
-    fn come_back(&mut self, token: Token, readiness: Readiness) {
-        // What it reads next may not be what it was reported for.
-        self.reactor.revisit(token, readiness | Readiness::IN);
     }
 
     /// Changes what a connection is watched for, and the timeout that goes with it.
-    fn watch(&mut self, token: Token, wanted: epoll_reactor::Interest) {
-        match self.reactor.set_interest(token, self.mode.interest(wanted)) {
-            Ok(()) => self.set_timer(token),
+    fn watch<'a>(&mut self, mut held: Held<'a>, wanted: Interest) -> Option<Held<'a>> {
+        match held.watch_for(self.mode.interest(wanted)) {
+            Ok(()) => {
+                self.set_timer(&mut held);
+                Some(held)
+            }
             Err(error) => {
                 tracing::warn!(%error, "connection not watched any more");
-                self.close(token, Closed::Unwatched);
+                self.close(held, Closed::Unwatched);
+                None
             }
         }
     }
 
     /// Sets a connection's timer for what will be due next.
-    fn set_timer(&mut self, token: Token) {
-        let Some(client) = self.reactor.get_mut(token) else { return };
-        let queue = self.queues.get(&token).copied();
-        let Some((deadline, _)) = client.due(&self.timeouts, self.draining, queue) else { return };
-        let set = match client.timer {
-            Some(key) => self.timers.reschedule(key, deadline).map(drop),
-            None => self.timers.insert(deadline, token).map(|key| client.timer = Some(key)),
+    pub(crate) fn set_timer(&mut self, held: &mut Held<'_>) {
+        let token = held.token();
+        let mut timing = lock(&self.timing);
+        let queue = timing.queues.get(&token).copied();
+        let due = held.due(&self.timeouts, self.common.draining(), queue);
+        let set = match (due, held.timer) {
+            (Some((deadline, _)), Some(key)) => timing.timers.reschedule(key, deadline).map(drop),
+            (Some((deadline, _)), None) => {
+                timing.timers.insert(deadline, token).map(|key| held.timer = Some(key))
+            }
+            (None, _) => {
+                held.timer.take().map(|key| timing.timers.cancel(key));
+                Ok(())
+            }
         };
         if let Err(error) = set {
             tracing::error!(%error, "timer not set");
         }
     }
 
-    pub(crate) fn accept(&mut self, accepted: Accepted) {
+    /// Takes a connection in, or refuses it.
+    pub(crate) fn accept(&mut self, accepted: Accepted, connections: &mut Connections) {
         let Accepted { stream, peer } = accepted;
-        if self.count == self.count_max {
-            self.stats.refused += 1;
-            tracing::debug!(%peer, "connection refused: the limit is reached");
+        if let Err(refusal) = self.common.seats.take(&peer) {
+            *self.stats().refusals(refusal) += 1;
+            let which = match refusal {
+                Refusal::Full => "--max-connections",
+                Refusal::PeerFull => "--max-per-peer",
+            };
+            tracing::debug!(%peer, "connection refused: {which} is reached");
             return;
         }
-        let now = Clock::Monotonic.now();
-        let connection = Connection::new(stream, &self.rules, now);
+        let connection = Connection::new(stream, &self.rules, Clock::Monotonic.now());
         let client = Client { connection, peer, timer: None };
-        let watch = self.mode.watch(Connection::<Stream>::FIRST_INTEREST);
-        match self.reactor.insert(client, watch) {
-            Ok(token) => {
-                self.count += 1;
-                self.stats.opened += 1;
+        match connections.insert(client, self.mode.watch(Connection::<Stream>::FIRST_INTEREST)) {
+            Ok(mut held) => {
+                self.stats().opened += 1;
                 tracing::debug!(%peer, "connection opened");
-                self.set_timer(token);
+                self.set_timer(&mut held);
             }
             Err(failed) => {
-                self.stats.unwatched += 1;
+                self.stats().unwatched += 1;
+                self.common.seats.give_back(&peer);
                 tracing::warn!(%peer, error = %failed.error, "connection not watched");
             }
         }
     }
 
     /// The timers' descriptor was reported.
-    pub(crate) fn expire(&mut self) -> io::Result<()> {
+    pub(crate) fn expire(
+        &mut self,
+        connections: &mut Connections,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
         let now = Clock::Monotonic.now();
-        let Self { timers, reactor, timeouts, draining, queues, due, .. } = self;
+        let draining = self.common.draining();
+        let mut timing = lock(&self.timing);
+        let Timing { timers, queues } = &mut *timing;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
         let _ = timers.expire(now, TIMER_STEPS_MAX, |timers, key| {
             let token = *timers.get(key)?;
-            let client = reactor.get_mut(token)?;
-            let next = client.due(timeouts, *draining, queues.get(&token).copied());
-            match next {
-                Some((deadline, _)) if deadline > now => return Some(deadline),
-                Some((_, what)) => due.push((token, what)),
-                None => {}
+            if let Some(client) = connections.hold(token) {
+                let (deadline, _) =
+                    client.due(&self.timeouts, draining, queues.get(&token).copied())?;
+                if deadline > now {
+                    return Some(deadline);
+                }
             }
-            client.timer = None;
-            None
+            // Whoever sees to it sets the timer anew. If nobody does, it comes back.
+            self.due.push(token);
+            connections.contains(token).then(|| now + SOON)
         })?;
+        drop(timing);
         let mut due = std::mem::take(&mut self.due);
-        for (token, what) in due.drain(..) {
-            self.act(token, what, now);
+        for token in due.drain(..) {
+            if let Some(held) = connections.hold_or_call(token) {
+                self.in_hand = Some(token);
+                self.see_to(held, buffer, now);
+            }
         }
+        self.in_hand = None;
         self.due = due;
         Ok(())
     }
 
-    fn act(&mut self, token: Token, what: Due, now: Timestamp) {
-        let Some(client) = self.reactor.get_mut(token) else { return };
-        let connection = &mut client.connection;
-        let step = match what {
-            Due::Close(_) | Due::Look => return self.look(token, now),
-            Due::Finish => connection.finish(&self.rules, &mut self.buffer[..], now),
-            Due::End => connection.end(now),
+    /// Does what is due for a connection, and sets its timer for what comes next.
+    #[cold]
+    pub(crate) fn see_to(&mut self, mut held: Held<'_>, buffer: &mut [u8], now: Timestamp) {
+        let step = match self.due_by(&held, now) {
+            None => Step::Wait,
+            Some(Due::Close(_) | Due::Look) => return self.look(held, buffer, now),
+            Some(Due::Finish) => held.connection.finish(&self.rules, buffer, now),
+            Some(Due::End) => held.connection.end(now),
         };
-        self.obey(token, step, Readiness::IN);
-        self.set_timer(token);
+        if let Some(mut held) = self.obey(held, step, Readiness::IN) {
+            self.set_timer(&mut held);
+        }
+    }
+
+    /// What is due for a connection, if its time has come.
+    fn due_by(&self, held: &Held<'_>, now: Timestamp) -> Option<Due> {
+        let queue = lock(&self.timing).queues.get(&held.token()).copied();
+        let due = held.due(&self.timeouts, self.common.draining(), queue);
+        due.filter(|&(deadline, _)| deadline <= now).map(|(_, what)| what)
     }
 
     /// Closes a connection whose time is over, unless it turns out that there is something to do:
     /// after a stop, or a long turn, the timer may be reported before bytes that came earlier.
-    fn look(&mut self, token: Token, now: Timestamp) {
-        let Some(client) = self.reactor.get_mut(token) else { return };
+    fn look(&mut self, mut held: Held<'_>, buffer: &mut [u8], now: Timestamp) {
         // Nothing is known of the end, so it is looked for.
         let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
-        let step = client.connection.step(readiness, &self.rules, &mut self.buffer[..], now);
-        self.obey(token, step, readiness);
-        let Some(client) = self.reactor.get(token) else { return };
-        if client.connection.awaits() == Awaits::Room && self.is_stalled(token, now) {
-            return self.close(token, Closed::Stalled);
+        let step = held.connection.step(readiness, &self.rules, buffer, now);
+        let Some(mut held) = self.obey(held, step, readiness) else { return };
+        if held.connection.awaits() == Awaits::Room && self.is_stalled(&held, now) {
+            return self.close(held, Closed::Stalled);
         }
-        let Some(client) = self.reactor.get(token) else { return };
-        let queue = self.queues.get(&token).copied();
-        match client.due(&self.timeouts, self.draining, queue) {
-            Some((deadline, Due::Close(closed))) if deadline <= now => self.close(token, closed),
-            _ => self.set_timer(token),
+        match self.due_by(&held, now) {
+            Some(Due::Close(closed)) => self.close(held, closed),
+            _ => self.set_timer(&mut held),
         }
     }
 
     /// Whether the peer has taken nothing for as long as it may.
-    fn is_stalled(&mut self, token: Token, now: Timestamp) -> bool {
-        let Some(client) = self.reactor.get(token) else { return false };
+    fn is_stalled(&mut self, held: &Held<'_>, now: Timestamp) -> bool {
         let Some(limit) = self.timeouts.write else { return false };
         // An error is the socket's, and the next write will tell.
-        let unsent = client.connection.transport().unsent().unwrap_or(0);
-        let since = client.connection.since();
-        let before = self.queues.get(&token).filter(|queue| queue.since > since);
+        let unsent = held.connection.transport().unsent().unwrap_or(0);
+        let since = held.connection.since();
+        let queues = &mut lock(&self.timing).queues;
+        let before = queues.get(&held.token()).filter(|queue| queue.since > since);
         let moved = match before {
             Some(queue) if unsent >= queue.unsent => queue.since,
             _ => now,
         };
-        self.queues.insert(token, Queue { since: moved, looked: now, unsent });
+        queues.insert(held.token(), Queue { since: moved, looked: now, unsent });
         now - moved >= limit
     }
 
     /// From now on connections that are quiet are finished, and all are ended at half time.
-    pub(crate) fn drain(&mut self, draining: Draining) {
-        self.draining = Some(draining);
-        self.is_timed = true;
-        let tokens: Vec<_> = self.reactor.iter().map(|(token, _)| token).collect();
-        tokens.into_iter().for_each(|token| self.set_timer(token));
+    pub(crate) fn drain(&mut self, connections: &mut Connections) {
+        self.heed_drain();
+        for token in connections.tokens() {
+            // Whoever has it just now is called, and sets its timer.
+            if let Some(mut held) = connections.hold_or_call(token) {
+                self.set_timer(&mut held);
+            }
+        }
     }
 
     /// Closes every connection that is left; their number.
-    pub(crate) fn cut(&mut self) -> u64 {
-        let tokens: Vec<_> = self.reactor.iter().map(|(token, _)| token).collect();
-        for &token in &tokens {
-            self.close(token, Closed::Cut);
-        }
-        tokens.len() as u64
+    pub(crate) fn cut(&mut self, connections: &mut Connections) -> u64 {
+        let Some(shared) = connections.shared.take() else {
+            let tokens = connections.tokens();
+            let held = tokens.into_iter().filter_map(|token| {
+                self.close(connections.hold(token)?, Closed::Cut);
+                Some(())
+            });
+            return held.count() as u64;
+        };
+        // Some may be in nobody's hands and yet not free: they were to be handed out again.
+        let left = Arc::into_inner(shared).into_iter().flat_map(|shared| shared.into_sources());
+        left.map(|client| self.account(&client, None, Closed::Cut)).count() as u64
     }
 
     #[cold]
-    fn close(&mut self, token: Token, closed: Closed) {
-        let Some(client) = self.reactor.get_mut(token) else { return };
+    pub(crate) fn close(&mut self, held: Held<'_>, closed: Closed) {
+        let token = held.token();
+        self.account(&held, Some(token), closed);
+        let peer = held.peer;
+        held.close();
+        // Only now: whoever is told that all is over may count descriptors.
+        self.common.seats.give_back(&peer);
+        self.common.tell_if_over();
+    }
+
+    /// Logs and counts the end of a connection, and ends its timer.
+    fn account(&mut self, client: &Client, token: Option<Token>, closed: Closed) {
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
         let lived_s = (Clock::Monotonic.now() - connection.began()).as_secs();
@@ -295,12 +333,50 @@ impl Clients {
                 tracing::debug!(%error, "connection not reset");
             }
         }
+        let mut timing = lock(&self.timing);
         if let Some(key) = client.timer {
-            self.timers.cancel(key);
+            timing.timers.cancel(key);
         }
-        self.queues.remove(&token);
-        self.stats.closed(closed, received, sent, lived_s);
-        self.reactor.close(token);
-        self.count -= 1;
+        token.and_then(|token| timing.queues.remove(&token));
+        self.stats().closed(closed, received, sent, lived_s);
     }
+
+    /// Closes the connection whose handler has panicked.
+    pub(crate) fn bury(&mut self, connections: &mut Connections) {
+        let in_hand = self.in_hand.take();
+        if connections.shared.is_some() {
+            // Its lease has seen to that.
+            return;
+        }
+        let culprit = in_hand.or_else(|| connections.own.last_reported());
+        if let Some(held) = culprit.and_then(|token| Held::of(&mut connections.own, token)) {
+            self.close(held, Closed::Panicked);
+        }
+    }
+
+    /// What has become of all connections so far, those of this thread that are open included, and how
+    /// many of these could not be looked at because they were at work.
+    pub(crate) fn stats_so_far(&self, connections: &mut Connections) -> (Stats, usize) {
+        let (mut stats, mut unseen) = (self.stats().clone(), 0);
+        for token in connections.tokens() {
+            match connections.hold(token) {
+                Some(held) => {
+                    stats.received += held.connection.received();
+                    stats.sent += held.connection.sent();
+                }
+                None => unseen += 1,
+            }
+        }
+        (stats, unseen)
+    }
+}
+
+fn come_back(held: &mut Held<'_>, readiness: Readiness) {
+    // What it reads next may not be what it was reported for.
+    held.come_back(readiness | Readiness::IN);
+}
+
+fn lock(timing: &Mutex<Timing>) -> MutexGuard<'_, Timing> {
+    // A panic may leave a timer too many or too few; the server lives on.
+    timing.lock().unwrap_or_else(PoisonError::into_inner)
 }

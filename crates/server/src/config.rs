@@ -1,5 +1,6 @@
 //! What a server is told to do.
 
+use clap::ValueEnum;
 use epoll_echo::{Mode, QuitWord};
 use epoll_reactor::net::Address;
 use std::num::NonZeroU32;
@@ -11,10 +12,21 @@ use std::time::Duration;
 pub struct Config {
     /// Where to listen.
     pub listen: Vec<Address>,
-    /// How connections are watched.
+    /// How connections are watched, and whether threads share them.
     pub mode: Mode,
+    /// How many threads serve; as many as there are cores for this process if `None`. In the modes
+    /// in which threads share connections, one more accepts them.
+    pub threads: Option<NonZeroU32>,
+    /// How threads share the listening, where each has connections of its own.
+    pub accept: Accept,
+    /// Whether each thread keeps to one core.
+    pub pins: bool,
     /// The most connections at once; as many as the limit of descriptors allows if `None`.
     pub connections_max: Option<NonZeroU32>,
+    /// The most connections at once from one address; as many as there may be at all if `None`.
+    pub connections_per_peer_max: Option<NonZeroU32>,
+    /// How many bytes one read may take, at most [`READ_BUFFER_LEN_MAX`].
+    pub read_buffer_len: NonZeroU32,
     /// The line that ends a conversation.
     pub quit_word: Option<QuitWord>,
     /// How many connections may wait to be accepted.
@@ -23,6 +35,23 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Where to write statistics at exit.
     pub stats_json: Option<PathBuf>,
+}
+
+/// The most threads that a server may have.
+pub const THREADS_MAX: u32 = 1024;
+/// The most bytes that one read may take.
+pub const READ_BUFFER_LEN_MAX: u32 = 16 * 1024 * 1024;
+/// Reads of 16 KiB cost twice as much for each byte of a long stream.
+const READ_BUFFER_LEN: u32 = 64 * 1024;
+
+/// How several threads accept at one internet address. A UNIX socket is always shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Accept {
+    /// `SO_REUSEPORT`: each thread has a queue of its own, among which the kernel spreads connections.
+    #[default]
+    Reuseport,
+    /// `EPOLLEXCLUSIVE`: one queue; whoever waits is woken, and not all.
+    Exclusive,
 }
 
 /// How long a connection may take; `None` is for ever.
@@ -49,12 +78,23 @@ impl Default for Timeouts {
     }
 }
 
+impl Config {
+    pub(crate) fn read_buffer(&self) -> Box<[u8]> {
+        vec![0; self.read_buffer_len.get().min(READ_BUFFER_LEN_MAX) as usize].into()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: vec![Address::Inet(([127, 0, 0, 1], 8080).into())],
             mode: Mode::Level,
+            threads: None,
+            accept: Accept::default(),
+            pins: false,
             connections_max: None,
+            connections_per_peer_max: None,
+            read_buffer_len: NonZeroU32::new(READ_BUFFER_LEN).unwrap_or(NonZeroU32::MIN),
             quit_word: None,
             backlog: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
             timeouts: Timeouts::default(),

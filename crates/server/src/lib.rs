@@ -20,18 +20,22 @@ pub mod cli;
 
 mod client;
 mod clients;
+mod common;
 mod config;
+mod connections;
 mod limits;
 mod listening;
 mod log;
+mod pool;
+mod seats;
 mod server;
 mod stats;
+mod threads;
 mod worker;
 
-pub use config::{Config, Timeouts};
+pub use config::{Accept, Config, READ_BUFFER_LEN_MAX, THREADS_MAX, Timeouts};
 pub use log::LogFormat;
-pub use server::Server;
-pub use worker::Ended;
+pub use server::{Ended, Server};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -5,9 +5,23 @@ use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::num::NonZeroU32;
 
-/// Descriptors kept for everything that is not a connection: the standard streams, the reactor, the
-/// listeners, their spare descriptors, the statistics file, and what libraries open for a moment.
-const RESERVE: u64 = 24;
+/// Descriptors kept for everything that is neither a connection nor counted below: the standard streams,
+/// the signals, what threads share, the statistics file, and what libraries open for a moment.
+const RESERVE: u64 = 20;
+
+/// Of a thread with a reactor of its own: the epoll instance, its waker, two timerfds.
+const LOOP: u64 = 4;
+/// A listener and its spare one.
+const LISTENER: u64 = 2;
+
+/// What takes descriptors besides connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    /// Threads with a reactor of their own.
+    pub(crate) loops: usize,
+    /// Listeners of each of them.
+    pub(crate) listeners: usize,
+}
 
 /// Raises the soft limit of descriptors to the hard one and returns it.
 pub(crate) fn raise_descriptors() -> anyhow::Result<u64> {
@@ -20,13 +34,9 @@ pub(crate) fn raise_descriptors() -> anyhow::Result<u64> {
 }
 
 /// The most connections at once: what was asked for, or what the descriptors allow.
-pub(crate) fn connections_max(
-    asked: Option<NonZeroU32>,
-    descriptors: u64,
-    listeners: usize,
-) -> u64 {
-    // A listener takes a descriptor and a spare one.
-    let reserve = RESERVE + 2 * listeners as u64;
+pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used: Used) -> u64 {
+    let loops = used.loops as u64;
+    let reserve = RESERVE + LOOP * loops + LISTENER * loops * used.listeners as u64;
     let room = descriptors.saturating_sub(reserve).max(1);
     match asked {
         None => room,
@@ -49,15 +59,19 @@ pub(crate) fn connections_max(
 mod tests {
     use super::*;
 
+    const ONE: Used = Used { loops: 1, listeners: 1 };
+
     #[test]
     fn a_reserve_is_kept() {
-        assert_eq!(connections_max(None, 20_000, 1), 20_000 - RESERVE - 2);
-        assert_eq!(connections_max(None, 8, 4), 1);
+        assert_eq!(connections_max(None, 20_000, ONE), 20_000 - RESERVE - 6);
+        let used = Used { loops: 4, listeners: 2 };
+        assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 32);
+        assert_eq!(connections_max(None, 8, used), 1);
     }
 
     #[test]
     fn what_was_asked_for_holds() {
-        assert_eq!(connections_max(NonZeroU32::new(7), 20_000, 1), 7);
-        assert_eq!(connections_max(NonZeroU32::new(500), 64, 1), 500);
+        assert_eq!(connections_max(NonZeroU32::new(7), 20_000, ONE), 7);
+        assert_eq!(connections_max(NonZeroU32::new(500), 64, ONE), 500);
     }
 }

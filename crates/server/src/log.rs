@@ -1,7 +1,9 @@
 //! Logs on stderr.
 
 use clap::ValueEnum;
+use std::backtrace::Backtrace;
 use std::io::{self, IsTerminal};
+use std::{panic, thread};
 use tracing::level_filters::LevelFilter;
 
 /// How log lines look.
@@ -27,4 +29,13 @@ pub(crate) fn start(level: LevelFilter, format: LogFormat) {
         LogFormat::Text => logs.try_init(),
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
     };
+}
+
+/// Logs panics from now on, with their backtraces, instead of having them printed.
+pub(crate) fn report_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let backtrace = Backtrace::force_capture();
+        tracing::error!(thread = thread.name(), %backtrace, "{panic}");
+    }));
 }

@@ -1,16 +1,52 @@
 //! A server from its configuration to its end.
 
-use crate::worker::{Ended, Worker};
-use crate::{Config, limits, stats};
+use crate::client::Client;
+use crate::clients::{Clients, Timing};
+use crate::common::Common;
+use crate::config::Accept;
+use crate::connections::Connections;
+use crate::listening::{Listening, Sharing};
+use crate::seats::Seats;
+use crate::stats::{self, ThreadStats};
+use crate::worker::{Bench, Chair, Service, Worker};
+use crate::{Config, limits, pool, threads};
 use anyhow::Context;
 use epoll_reactor::net::{Address, ListenOptions, Listener};
-use epoll_shutdown::Signals;
+use epoll_reactor::shared::SharedReactor;
+use epoll_reactor::{Interest, Reactor, Watch};
+use epoll_shutdown::{Drain, End, Phase, Signals};
+use epoll_timers::Timers;
 use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 
 /// An echo server that listens already.
 pub struct Server {
-    worker: Worker,
+    common: Arc<Common>,
+    /// The threads with a reactor of their own; the first is the calling one.
+    workers: Vec<Worker>,
+    pool: Option<Pool>,
+    /// The cores that threads keep to, one after another; empty if they need not.
+    cores: Vec<usize>,
+    drain: Drain,
     stats_json: Option<File>,
+}
+
+/// The threads that share connections.
+struct Pool {
+    shared: Arc<SharedReactor<Client>>,
+    /// What each has for its connections, and what it reads into.
+    clients: Vec<(Clients, Box<[u8]>)>,
+}
+
+/// How a server came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What ended the drain.
+    pub end: End,
+    /// How many connections had not finished.
+    pub cut: u64,
 }
 
 impl Server {
@@ -22,38 +58,75 @@ impl Server {
     /// message names the flag and the value. Nothing is left behind then.
     pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let descriptors = limits::raise_descriptors()?;
-        // An echo gives urgent bytes back too, though not as urgent ones.
-        let options = ListenOptions {
-            backlog: config.backlog.get(),
-            oob_inline: true,
-            ..ListenOptions::default()
-        };
-        let mut listeners = Vec::new();
-        for address in &config.listen {
-            let listener = Listener::bind(address, &options)
-                .with_context(|| format!("failed to listen at --listen {address}"))?;
-            listeners.push(listener);
-        }
+        let count = config.threads.unwrap_or_else(threads::available).get() as usize;
+        // Where threads share connections, the calling one accepts them.
+        let loops = if config.mode.is_shared() { 1 } else { count };
+        let listeners = listen(config, loops)?;
         let stats_json = match &config.stats_json {
             Some(path) => Some(File::create(path).with_context(|| {
                 format!("failed to create the file of --stats-json {}", path.display())
             })?),
             None => None,
         };
-        let connections_max =
-            limits::connections_max(config.connections_max, descriptors, listeners.len());
-        let worker = Worker::new(config, listeners, connections_max)
-            .context("failed to set up the event loop")?;
-        for listener in worker.listeners() {
+        let cores = if config.pins { threads::cores()? } else { Vec::new() };
+        let (mut server, max) = Self::set_up(config, count, listeners, descriptors)
+            .context("failed to set up the event loops")?;
+        server.stats_json = stats_json;
+        server.cores = cores;
+        for listener in server.workers[0].listeners() {
             tracing::info!(address = %listener.address(), "listening");
         }
-        tracing::info!(mode = ?config.mode, connections_max, "started");
-        Ok(Self { worker, stats_json })
+        tracing::info!(mode = ?config.mode, threads = count, connections_max = max, "started");
+        Ok(server)
+    }
+
+    fn set_up(
+        config: &Config,
+        count: usize,
+        listeners: Vec<Vec<(Listener, Sharing)>>,
+        descriptors: u64,
+    ) -> io::Result<(Self, u64)> {
+        let used = limits::Used { loops: listeners.len(), listeners: listeners[0].len() };
+        let max = limits::connections_max(config.connections_max, descriptors, used);
+        let seats = Seats::new(max, config.connections_per_peer_max, listeners.len());
+        let shared = match config.mode.is_shared() {
+            true => Some(Arc::new(SharedReactor::new()?)),
+            false => None,
+        };
+        let mut benches = Vec::new();
+        for _ in &listeners {
+            benches.push(bench(shared.clone())?);
+        }
+        let wakers = benches.iter().map(|bench| bench.connections.own.waker()).collect();
+        let common = Arc::new(Common::new(seats, wakers));
+        let pool = shared.map(|shared| {
+            let clients = || {
+                let timing = Arc::clone(&benches[0].timing);
+                Clients::new(config, Arc::clone(&common), timing)
+            };
+            let buffer = || config.read_buffer();
+            Pool { shared, clients: (0..count).map(|_| (clients(), buffer())).collect() }
+        });
+        let mut workers = Vec::new();
+        for (index, (mut bench, listeners)) in benches.into_iter().zip(listeners).enumerate() {
+            let reactor = &mut bench.connections.own;
+            let listening = listeners.into_iter().enumerate().map(|(at, (listener, sharing))| {
+                Listening::start(listener, Service::Accept(at), sharing, reactor)
+            });
+            let listening = listening.collect::<io::Result<_>>()?;
+            let partners = pool.iter().flat_map(|pool| &pool.clients);
+            let partners = partners.map(|(clients, _)| clients.shared_stats()).collect();
+            let common = Arc::clone(&common);
+            workers.push(Worker::new(index, config, common, bench, listening, partners));
+        }
+        let drain = Drain::new(config.timeouts.drain);
+        let (cores, stats_json) = (Vec::new(), None);
+        Ok((Self { common, workers, pool, cores, drain, stats_json }, max))
     }
 
     /// Where it listens, with the ports that the kernel chose.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.worker.listeners().map(Listener::address)
+        self.workers[0].listeners().map(Listener::address)
     }
 
     /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over, then writes the
@@ -61,22 +134,148 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What the event loop or the writing of the statistics failed with.
+    /// What a thread could not start with, or an event loop or the writing of the statistics failed
+    /// with.
     pub fn run(mut self, signals: &Signals) -> anyhow::Result<Ended> {
-        let ended = self.worker.run(signals).context("the event loop failed");
-        let worker = &self.worker;
-        let stats = &worker.clients.stats;
+        let mut chair = Chair { signals, drain: self.drain };
+        let (served, threads) = self.serve(&mut chair);
+        let sum = ThreadStats::sum(&threads);
         let written = match &mut self.stats_json {
-            Some(file) => {
-                stats::write_json(file, stats, &worker.counters(), &worker.accept_counters())
-            }
+            Some(file) => stats::write_json(file, &threads),
             None => Ok(()),
         };
-        if let Ok(Ended { cut: cut @ 1.., .. }) = ended {
-            tracing::warn!(connections = cut, "cut before they had finished");
+        if sum.cut > 0 {
+            tracing::warn!(connections = sum.cut, "cut before they had finished");
         }
-        stats.log("stopped");
+        sum.stats.log("stopped");
+        served?;
         written?;
-        ended
+        match chair.drain.phase() {
+            Phase::Stopped { end } => Ok(Ended { end, cut: sum.cut }),
+            phase => anyhow::bail!("the server stopped while {phase:?}"),
+        }
     }
+
+    /// Every thread from its start to its end, and what each has done.
+    fn serve(&mut self, chair: &mut Chair<'_>) -> (anyhow::Result<()>, Vec<ThreadStats>) {
+        let mut workers = std::mem::take(&mut self.workers).into_iter();
+        let Some(mut first) = workers.next() else { return (Ok(()), Vec::new()) };
+        let pool = self.pool.take();
+        let shared = pool.as_ref().map(|pool| Arc::clone(&pool.shared));
+        let mut started = Vec::new();
+        let mut served = self
+            .start(workers, pool, &mut started)
+            .and_then(|()| first.run(Some(chair)).context("the event loop failed"));
+        // They have been told already, unless something has failed.
+        self.common.notice.stop();
+        if let Some(shared) = shared {
+            served = served.and(shared.stop().context("failed to stop the threads"));
+        }
+        let mut others = Vec::new();
+        for thread in started {
+            match thread.join() {
+                Ok(stats) => others.extend(stats),
+                Err(_) => served = served.and(Err(anyhow::anyhow!("a thread has panicked"))),
+            }
+        }
+        (served, std::iter::once(first.end()).chain(others).collect())
+    }
+
+    /// Starts every thread but the calling one, which it makes keep to its core.
+    fn start(
+        &self,
+        workers: impl Iterator<Item = Worker>,
+        pool: Option<Pool>,
+        started: &mut Vec<Started>,
+    ) -> anyhow::Result<()> {
+        let cores = self.cores.iter().copied().cycle();
+        let mut start = |index, core, body: Body| -> anyhow::Result<()> {
+            started.push(self.start_thread(index, core, body)?);
+            Ok(())
+        };
+        if let Some(Pool { shared, clients }) = pool {
+            // The calling thread has little to do, and may do it anywhere.
+            let mut cores = cores;
+            for (index, (clients, buffer)) in (1..).zip(clients) {
+                let shared = Arc::clone(&shared);
+                let body = move || pool::run(index, &shared, clients, buffer);
+                start(index, cores.next(), Box::new(body))?;
+            }
+            return Ok(());
+        }
+        if let Some(core) = cores.clone().next() {
+            threads::pin(core)?;
+        }
+        let mut cores = cores.skip(1);
+        for (index, mut worker) in (1..).zip(workers) {
+            let body = move || worker.run(None).map(|()| worker.end());
+            start(index, cores.next(), Box::new(body))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a thread that has the first one end everything if it fails.
+    fn start_thread(
+        &self,
+        index: usize,
+        core: Option<usize>,
+        body: Body,
+    ) -> anyhow::Result<Started> {
+        let common = Arc::clone(&self.common);
+        let run = move || {
+            let pinned = core.map_or(Ok(()), threads::pin);
+            pinned.and_then(|()| body()).map_err(|error| common.fail(error)).ok()
+        };
+        let thread = Builder::new().name(format!("epoll-{index}")).spawn(run);
+        thread.with_context(|| format!("failed to start thread {index} (--threads)"))
+    }
+}
+
+type Body = Box<dyn FnOnce() -> io::Result<ThreadStats> + Send>;
+type Started = JoinHandle<Option<ThreadStats>>;
+
+/// A reactor that watches the timers of its connections, or of those in `shared`.
+fn bench(shared: Option<Arc<SharedReactor<Client>>>) -> io::Result<Bench> {
+    let mut own = Reactor::new()?;
+    let (timers, reminders) = (Timers::new()?, Timers::new()?);
+    own.watch(&timers, Service::Timers, Watch::edge(Interest::IN))?;
+    own.watch(&reminders, Service::Reminders, Watch::edge(Interest::IN))?;
+    let connections = Connections { own, shared };
+    Ok(Bench { connections, reminders, timing: Timing::new(timers) })
+}
+
+/// For each of `loops` threads a listener at every address.
+fn listen(config: &Config, loops: usize) -> anyhow::Result<Vec<Vec<(Listener, Sharing)>>> {
+    // An echo gives urgent bytes back too, though not as urgent ones.
+    let options = ListenOptions {
+        backlog: config.backlog.get(),
+        oob_inline: true,
+        ..ListenOptions::default()
+    };
+    let mut of_threads: Vec<_> = (0..loops).map(|_| Vec::new()).collect();
+    for address in &config.listen {
+        let is_queue_shared = config.accept == Accept::Exclusive || address.inet().is_none();
+        let listeners = if is_queue_shared {
+            Listener::bind(address, &options).and_then(|first| clones_of(first, loops))
+        } else {
+            Listener::bind_several(address, &options, loops)
+        };
+        let sharing =
+            if is_queue_shared && loops > 1 { Sharing::Exclusive } else { Sharing::Alone };
+        let listeners =
+            listeners.with_context(|| format!("failed to listen at --listen {address}"))?;
+        for (of_thread, listener) in of_threads.iter_mut().zip(listeners) {
+            of_thread.push((listener, sharing));
+        }
+    }
+    Ok(of_threads)
+}
+
+fn clones_of(first: Listener, count: usize) -> io::Result<Vec<Listener>> {
+    let mut listeners = vec![first];
+    while listeners.len() < count {
+        let next = listeners[0].try_clone()?;
+        listeners.push(next);
+    }
+    Ok(listeners)
 }

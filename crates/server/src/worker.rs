@@ -1,175 +1,265 @@
-//! The loop: connections, listeners, timers and signals, joined by one reactor.
+//! A thread with a reactor of its own: listeners, timers and, unless threads share them, connections. The
+//! first of these threads also minds the signals and decides on the drain.
 
 use crate::Config;
 use crate::client::Draining;
-use crate::clients::Clients;
+use crate::clients::{Clients, Timing};
+use crate::common::Common;
+use crate::connections::Connections;
 use crate::listening::Listening;
+use crate::stats::{Stats, ThreadStats};
+use epoll_echo::Step;
 use epoll_reactor::net::{AcceptCounters, Listener};
-use epoll_reactor::{Counters, Interest, Watch};
-use epoll_shutdown::{Clock, Drain, End, Phase, Signal, Signals};
+use epoll_reactor::{Counters, Interest, Ready, Watch};
+use epoll_shutdown::{Clock, Drain, Phase, Signal, Signals, State};
+use epoll_timers::{Timers, Timestamp};
 use std::io;
-use std::time::Instant;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most connections that are accepted when the listeners close: `net.core.somaxconn` is 4096
 /// unless someone has raised it.
 const QUEUE_MAX: u32 = 65_536;
+
+/// How many reminders are taken in a turn.
+const REMINDERS_MAX: usize = 64;
 
 /// What the loop watches besides connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Service {
     /// The listener with this index.
     Accept(usize),
+    /// Timers of connections.
     Timers,
+    /// What the server itself wants to be reminded of.
+    Reminders,
     Signals,
-}
-
-/// How a server came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// What ended the drain.
-    pub end: End,
-    /// How many connections had not finished.
-    pub cut: u64,
+    /// Another thread has something to tell.
+    Woken,
 }
 
 pub(crate) struct Worker {
-    pub(crate) clients: Clients,
+    index: usize,
+    common: Arc<Common>,
+    connections: Connections,
+    clients: Clients,
+    /// What connections read into.
+    buffer: Box<[u8]>,
+    /// The ends of pauses, and of the drain.
+    reminders: Timers<()>,
     listening: Vec<Listening>,
     /// The counters of listeners that are closed.
     accepted_before: AcceptCounters,
-    drain: Drain,
     backlog: u32,
+    is_draining: bool,
+    /// How many roll calls it has answered.
+    roll_calls: u64,
+    /// Those of the threads that share its connections.
+    partners: Vec<Arc<Mutex<Stats>>>,
+}
+
+/// What the first thread decides with.
+pub(crate) struct Chair<'a> {
+    pub(crate) signals: &'a Signals,
+    pub(crate) drain: Drain,
+}
+
+/// A reactor that watches timers, for a worker.
+pub(crate) struct Bench {
+    pub(crate) connections: Connections,
+    pub(crate) reminders: Timers<()>,
+    pub(crate) timing: Arc<Mutex<Timing>>,
 }
 
 impl Worker {
     pub(crate) fn new(
+        index: usize,
         config: &Config,
-        listeners: Vec<Listener>,
-        connections_max: u64,
-    ) -> io::Result<Self> {
-        let mut clients = Clients::new(config, connections_max)?;
-        let reactor = &mut clients.reactor;
-        let listening = listeners
-            .into_iter()
-            .enumerate()
-            .map(|(index, listener)| Listening::start(listener, Service::Accept(index), reactor))
-            .collect::<io::Result<_>>()?;
-        Ok(Self {
-            clients,
+        common: Arc<Common>,
+        bench: Bench,
+        listening: Vec<Listening>,
+        partners: Vec<Arc<Mutex<Stats>>>,
+    ) -> Self {
+        let Bench { connections, reminders, timing } = bench;
+        Self {
+            index,
+            clients: Clients::new(config, Arc::clone(&common), timing),
+            common,
+            connections,
+            buffer: config.read_buffer(),
+            reminders,
             listening,
             accepted_before: AcceptCounters::default(),
-            drain: Drain::new(config.timeouts.drain),
             backlog: config.backlog.get(),
-        })
+            is_draining: false,
+            roll_calls: 0,
+            partners,
+        }
     }
 
     pub(crate) fn listeners(&self) -> impl Iterator<Item = &Listener> {
-        self.listening.iter().map(|listening| &listening.listener)
+        self.listening.iter().map(Listening::listener)
     }
 
-    pub(crate) fn counters(&self) -> Counters {
-        self.clients.reactor.counters()
+    /// The counters of all its listeners together.
+    fn accept_counters(&self) -> AcceptCounters {
+        let counters = self.listeners().map(Listener::counters);
+        counters.fold(self.accepted_before, |sum, one| sum + one)
     }
 
-    /// The counters of all listeners together.
-    pub(crate) fn accept_counters(&self) -> AcceptCounters {
-        self.listeners().map(Listener::counters).fold(self.accepted_before, |sum, one| {
-            AcceptCounters {
-                accepted: sum.accepted + one.accepted,
-                aborted: sum.aborted + one.aborted,
-                shed: sum.shed + one.shed,
-                pauses: sum.pauses + one.pauses,
+    /// Serves until the drain is over. `chair` is the first thread's.
+    pub(crate) fn run(&mut self, mut chair: Option<&mut Chair<'_>>) -> io::Result<()> {
+        if let Some(Chair { signals, .. }) = chair.as_deref() {
+            let level = Watch::level(Interest::IN);
+            self.connections.own.watch(*signals, Service::Signals, level)?;
+        }
+        while self.common.notice.state() != State::Stopped {
+            let turn = AssertUnwindSafe(|| self.turn(chair.as_deref_mut()));
+            match catch_unwind(turn) {
+                Ok(done) => done?,
+                Err(_) => self.clients.bury(&mut self.connections),
             }
-        })
+        }
+        Ok(())
     }
 
-    /// Serves until a signal has asked for the end and the drain is over.
-    pub(crate) fn run(&mut self, signals: &Signals) -> io::Result<Ended> {
-        let level = Watch::level(Interest::IN);
-        self.clients.reactor.watch(signals, Service::Signals, level)?;
+    /// Serves up to the next report that is not about a connection, and attends to that.
+    fn turn(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
+        match self.serve_until_service()? {
+            Service::Accept(index) => self.accept(index),
+            Service::Timers => self.clients.expire(&mut self.connections, &mut self.buffer),
+            Service::Reminders => self.heed_time(chair),
+            Service::Signals => chair.map_or(Ok(()), |chair| self.heed_signals(chair)),
+            Service::Woken => self.heed_others(chair),
+        }
+    }
+
+    /// The usual way of the whole server is in here, on its own, where the compiler sees nothing else.
+    #[inline(never)]
+    fn serve_until_service(&mut self) -> io::Result<Service> {
+        let Self { connections, clients, buffer, .. } = self;
+        let buffer = &mut buffer[..];
         loop {
-            if self.is_calm() {
-                let service = self.clients.serve_until_service()?;
-                self.attend(service, signals)?;
-            } else if let Some(end) = self.wait_watchfully()? {
-                return Ok(Ended { end, cut: self.clients.cut() });
-            } else {
-                while let Some(service) = self.clients.serve_turn() {
-                    self.attend(service, signals)?;
+            let now = clients.now();
+            while let Some(ready) = connections.own.next_ready() {
+                match ready {
+                    Ready::Owned { token, source, readiness } => {
+                        match source.connection.step(readiness, &clients.rules, buffer, now) {
+                            Step::Wait => {}
+                            step => clients.obey_own(&mut connections.own, token, step, readiness),
+                        }
+                    }
+                    Ready::Watched { tag, .. } => return Ok(tag),
+                    Ready::Woken => return Ok(Service::Woken),
                 }
             }
+            connections.own.wait(None)?;
         }
     }
 
-    /// Whether there is nothing to look after but what the reactor reports.
-    fn is_calm(&self) -> bool {
-        self.drain.phase() == Phase::Running
-            && self.listening.iter().all(|listening| listening.resumes_at().is_none())
-    }
-
-    /// A wait while a listener pauses or the server drains; the end when the drain is over.
     #[cold]
-    fn wait_watchfully(&mut self) -> io::Result<Option<End>> {
-        if self.clients.is_empty() {
-            self.drain.finish();
+    fn accept(&mut self, index: usize) -> io::Result<()> {
+        // A report may be left of a listener that is closed.
+        let Some(listening) = self.listening.get_mut(index) else { return Ok(()) };
+        for accepted in listening.accept_batch() {
+            self.clients.accept(accepted, &mut self.connections);
         }
-        self.drain.pass(Clock::Monotonic.now());
-        if let Phase::Stopped { end } = self.drain.phase() {
-            return Ok(Some(end));
+        match listening.after_batch(&mut self.connections.own)? {
+            Some(pause) => self.remind_at(Clock::Monotonic.now() + pause),
+            None => Ok(()),
         }
-        self.clients.reactor.wait_until(self.wakes_at())?;
+    }
+
+    fn remind_at(&mut self, time: Timestamp) -> io::Result<()> {
+        self.reminders.insert(time, ()).map(drop)
+    }
+
+    /// A pause, or the drain, may be over.
+    fn heed_time(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
+        let now = Clock::Monotonic.now();
+        let _ = self.reminders.expire(now, REMINDERS_MAX, |_, _| None)?;
+        let mut reminders = Vec::new();
         for listening in &mut self.listening {
-            listening.resume_if_due(&mut self.clients.reactor)?;
+            reminders.extend(listening.resume_if_due(&mut self.connections.own)?);
         }
-        Ok(None)
+        for pause in reminders {
+            self.remind_at(now + pause)?;
+        }
+        if let Some(chair) = chair {
+            chair.drain.pass(now);
+            self.common.notice.publish(&chair.drain);
+        }
+        Ok(())
     }
 
-    /// When a pause or the drain ends, whichever is first.
-    fn wakes_at(&self) -> Option<Instant> {
-        let left = self.drain.deadline().map(|end| end - Clock::Monotonic.now());
-        let cut = left.and_then(|left| Instant::now().checked_add(left));
-        self.listening.iter().filter_map(Listening::resumes_at).chain(cut).min()
-    }
-
-    #[cold]
-    fn attend(&mut self, service: Service, signals: &Signals) -> io::Result<()> {
-        match service {
-            Service::Accept(index) => {
-                // A report may be left of a listener that is closed.
-                let Some(listening) = self.listening.get_mut(index) else { return Ok(()) };
-                for accepted in listening.listener.accept_batch() {
-                    self.clients.accept(accepted);
-                }
-                listening.pause_if_due(&mut self.clients.reactor)
-            }
-            Service::Timers => self.clients.expire(),
-            Service::Signals => {
-                while let Some(info) = signals.read()? {
-                    self.heed(info.signal)?;
-                }
-                Ok(())
+    fn heed_signals(&mut self, chair: &mut Chair<'_>) -> io::Result<()> {
+        while let Some(info) = chair.signals.read()? {
+            if matches!(info.signal, Signal::TERM | Signal::INT) {
+                self.heed_end(chair, info.signal)?;
+            } else {
+                tracing::info!(signal = %info.signal, "logging the counters");
+                self.common.call_roll();
             }
         }
+        Ok(())
     }
 
-    fn heed(&mut self, signal: Signal) -> io::Result<()> {
-        if !matches!(signal, Signal::TERM | Signal::INT) {
-            tracing::info!(%signal, reactor = ?self.counters(), accept = ?self.accept_counters(),
-                "counters");
-            self.clients.log();
-            return Ok(());
-        }
-        match self.drain.signal(signal, Clock::Monotonic.now()) {
+    fn heed_end(&mut self, chair: &mut Chair<'_>, signal: Signal) -> io::Result<()> {
+        match chair.drain.signal(signal, Clock::Monotonic.now()) {
             Some(Phase::Draining { since, deadline, .. }) => {
                 tracing::info!(%signal, "draining");
-                self.close_listeners();
                 let half_time = deadline.map(|deadline| since + (deadline - since) / 2);
-                self.clients.drain(Draining { since, half_time });
+                self.common.begin_to_drain(Draining { since, half_time });
+                if let Some(deadline) = deadline {
+                    self.remind_at(deadline)?;
+                }
             }
             Some(_) => tracing::info!(%signal, "stopping at once"),
             None => {}
         }
+        // The others are woken, and this thread too: it drains as they do.
+        self.common.notice.publish(&chair.drain);
         Ok(())
+    }
+
+    /// Another thread, or this one, has changed something that concerns all.
+    fn heed_others(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
+        if self.common.is_called(&mut self.roll_calls) {
+            self.answer();
+        }
+        if self.common.notice.state() == State::Draining && !self.is_draining {
+            self.is_draining = true;
+            self.close_listeners();
+            self.clients.drain(&mut self.connections);
+            self.common.seats.close_door();
+            self.common.tell_if_over();
+        }
+        let Some(chair) = chair else { return Ok(()) };
+        if let Some(error) = self.common.take_failure() {
+            return Err(error);
+        }
+        if self.common.seats.is_over() {
+            chair.drain.finish();
+            self.common.notice.publish(&chair.drain);
+        }
+        Ok(())
+    }
+
+    /// Logs what this thread has done, and what all have, if the others have told already.
+    fn answer(&mut self) {
+        let (mut stats, unseen) = self.clients.stats_so_far(&mut self.connections);
+        for partner in &self.partners {
+            stats += partner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        tracing::info!(thread = self.index, reactor = ?self.connections.own.counters(),
+            accept = ?self.accept_counters(), "counters");
+        if let Some(shared) = &self.connections.shared {
+            tracing::info!(reactor = ?shared.counters(), unseen, "counters of shared connections");
+        }
+        if let Some(sum) = self.common.answer(stats) {
+            tracing::info!(open = self.common.seats.taken(), "open connections");
+            sum.log("connections so far");
+        }
     }
 
     /// Takes what waits to be accepted, so that nothing is reset, and closes the listeners; the
@@ -179,11 +269,11 @@ impl Worker {
             // New connections may go on coming; those that waited are among the first `backlog`, or
             // among the most that the kernel lets wait.
             let mut left = self.backlog.min(QUEUE_MAX);
-            while left > 0 && listening.listener.pause().is_none() {
+            while left > 0 && listening.listener().pause().is_none() {
                 let before = left;
-                for accepted in listening.listener.accept_batch() {
+                for accepted in listening.accept_batch() {
                     left = left.saturating_sub(1);
-                    self.clients.accept(accepted);
+                    self.clients.accept(accepted, &mut self.connections);
                 }
                 if left == before {
                     break;
@@ -191,6 +281,25 @@ impl Worker {
             }
         }
         self.accepted_before = self.accept_counters();
-        self.listening.clear();
+        for listening in self.listening.drain(..) {
+            if let Err(error) = listening.end(&mut self.connections.own) {
+                tracing::warn!(%error, "listener still watched");
+            }
+        }
+    }
+
+    /// Cuts what is left, and sums up. No thread shares connections with this one any more.
+    pub(crate) fn end(mut self) -> ThreadStats {
+        let accept = self.accept_counters();
+        let own = self.connections.own.counters();
+        // What is counted for all of them in common is put down to this thread.
+        let in_common = self.connections.shared.as_ref().map(|shared| {
+            let Counters { adds, mods, dels, .. } = shared.counters();
+            Counters { adds, mods, dels, ..Counters::default() }
+        });
+        let cut = self.clients.cut(&mut self.connections);
+        let stats = self.clients.stats().clone();
+        let reactor = own + in_common.unwrap_or_default();
+        ThreadStats { thread: self.index, stats, reactor, accept, cut }
     }
 }

@@ -89,6 +89,15 @@ impl Notice {
             Phase::Draining { .. } => State::Draining,
             Phase::Stopped { .. } => State::Stopped,
         };
+        self.advance(state);
+    }
+
+    /// Publishes that it is over, whatever the drain says: for an owner that cannot go on.
+    pub fn stop(&self) {
+        self.advance(State::Stopped);
+    }
+
+    fn advance(&self, state: State) {
         // The store comes before the wakes, so whoever is woken reads it.
         if self.shared.state.fetch_max(state as u8, Ordering::AcqRel) < state as u8 {
             self.wakers().iter().for_each(|wake| wake());

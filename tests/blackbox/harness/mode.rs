@@ -2,43 +2,67 @@
 
 use std::fmt;
 
-/// A value of `--mode`.
+/// How connections are watched, and by how many threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// One thread, level-triggered.
     Level,
+    /// One thread, edge-triggered.
     Edge,
+    /// Threads with connections of their own and a queue each.
+    Reuseport,
+    /// Threads with connections of their own and one queue.
+    Exclusive,
+    /// Threads that share connections, one-shot.
+    Oneshot,
+    /// Threads that share connections, edge-triggered.
+    EdgeShared,
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 2] = [Self::Level, Self::Edge];
-
-    pub(crate) fn flag(self) -> &'static str {
+    pub(crate) fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::Level => "level",
-            Self::Edge => "edge",
+            Self::Level => &["--mode", "level", "--threads", "1"],
+            Self::Edge => &["--mode", "edge", "--threads", "1"],
+            Self::Reuseport => &["--mode", "level", "--threads", "3", "--accept", "reuseport"],
+            Self::Exclusive => &["--mode", "edge", "--threads", "3", "--accept", "exclusive"],
+            Self::Oneshot => &["--mode", "oneshot", "--threads", "3"],
+            Self::EdgeShared => &["--mode", "edge-shared", "--threads", "3"],
         }
     }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.flag())
+        f.write_str(&self.flags().join(" "))
     }
 }
 
-/// Makes two tests of each function that takes a mode: `name::level` and `name::edge`.
+/// Makes a test of each function that takes a mode, for some modes: `name::mode`.
+macro_rules! in_modes {
+    ($name:ident: $($mode:ident $variant:ident),+) => {
+        mod $name {
+            $(
+                #[test]
+                fn $mode() {
+                    super::$name($crate::harness::Mode::$variant);
+                }
+            )+
+        }
+    };
+}
+
+/// Makes a test of each function that takes a mode, for every mode.
+macro_rules! in_all_modes {
+    ($($name:ident),+ $(,)?) => {$(
+        in_modes!($name: level Level, edge Edge, reuseport Reuseport, exclusive Exclusive,
+            oneshot Oneshot, edge_shared EdgeShared);
+    )+};
+}
+
+/// Makes a test of each function that takes a mode, for the modes with one thread.
 macro_rules! in_both_modes {
     ($($name:ident),+ $(,)?) => {$(
-        mod $name {
-            #[test]
-            fn level() {
-                super::$name($crate::harness::Mode::Level);
-            }
-
-            #[test]
-            fn edge() {
-                super::$name($crate::harness::Mode::Edge);
-            }
-        }
+        in_modes!($name: level Level, edge Edge);
     )+};
 }

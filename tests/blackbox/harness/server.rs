@@ -9,10 +9,15 @@ use std::process::{Command, ExitStatus, Stdio};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
 /// What every flag is called in the environment; a test inherits none of them.
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 17] = [
     "EPOLL_SERVER_LISTEN",
     "EPOLL_SERVER_MODE",
+    "EPOLL_SERVER_THREADS",
+    "EPOLL_SERVER_ACCEPT",
+    "EPOLL_SERVER_PIN",
     "EPOLL_SERVER_MAX_CONNECTIONS",
+    "EPOLL_SERVER_MAX_PER_PEER",
+    "EPOLL_SERVER_READ_BUFFER",
     "EPOLL_SERVER_QUIT_WORD",
     "EPOLL_SERVER_BACKLOG",
     "EPOLL_SERVER_LOG",
@@ -43,12 +48,18 @@ impl Launch {
 
     /// On a free port of 127.0.0.1, in this mode and without logs.
     pub(crate) fn tcp(mode: Mode) -> Self {
-        Self::at("127.0.0.1:0").flag("--mode", mode.flag()).flag("--log", "off")
+        Self::at("127.0.0.1:0").mode(mode).flag("--log", "off")
     }
 
     /// At this address.
     pub(crate) fn at(address: impl AsRef<str>) -> Self {
         Self::bare().flag("--listen", address.as_ref())
+    }
+
+    /// In this mode.
+    pub(crate) fn mode(mut self, mode: Mode) -> Self {
+        self.flags.extend(mode.flags().iter().map(OsString::from));
+        self
     }
 
     pub(crate) fn flag(mut self, name: &str, value: impl Into<OsString>) -> Self {

@@ -10,6 +10,7 @@ use crate::log::{trace, warning};
 use crate::net::{Address, Peer, Stream, unix_path};
 use epoll_sys::{EventFd, errno, socket};
 use std::io;
+use std::ops::Add;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -70,6 +71,20 @@ pub struct AcceptCounters {
     pub shed: u64,
     /// Pauses for want of descriptors or memory.
     pub pauses: u64,
+}
+
+/// The counts of two listeners together.
+impl Add for AcceptCounters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            aborted: self.aborted + other.aborted,
+            shed: self.shed + other.shed,
+            pauses: self.pauses + other.pauses,
+        }
+    }
 }
 
 /// A connection that a [`Listener`] accepted.
@@ -150,6 +165,11 @@ impl Listener {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a path with a NUL byte, or a keepalive of
     ///   more than 32 767 seconds.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
+        Self::bind_then(address, options, options.reuse_port)
+    }
+
+    /// Binds, and lets others of the user bind to the same address only after that, if `is_joined`.
+    fn bind_then(address: &Address, options: &ListenOptions, is_joined: bool) -> io::Result<Self> {
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
         let (fd, path) = match address {
             Address::Inet(inet) => {
@@ -161,6 +181,9 @@ impl Listener {
                 socket::set_keepalive(&fd, options.keepalive)?;
                 set_buffers(&fd, options)?;
                 socket::bind(&fd, inet)?;
+                if is_joined != options.reuse_port {
+                    socket::set_reuse_port(&fd, is_joined)?;
+                }
                 socket::listen(&fd, backlog)?;
                 (fd, None)
             }
@@ -177,6 +200,59 @@ impl Listener {
             fd,
             address,
             accept_batch_max: options.accept_batch_max.max(1),
+            spare: EventFd::new(0).ok(),
+            last_pause: Duration::ZERO,
+            pause: None,
+            counters: AcceptCounters::default(),
+        })
+    }
+
+    /// Listeners for several threads, `count` of them, one at least.
+    ///
+    /// At an internet address each has a queue of its own (`SO_REUSEPORT`), among which the kernel
+    /// spreads the connections. Unless the options say otherwise, the address has to be free first:
+    /// with `SO_REUSEPORT` alone, another server of the same user would be joined without a word. At
+    /// the path of a UNIX socket they share one queue.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub fn bind_several(
+        address: &Address,
+        options: &ListenOptions,
+        count: usize,
+    ) -> io::Result<Vec<Self>> {
+        let is_group = count > 1 && matches!(address, Address::Inet(_));
+        let mut listeners =
+            vec![Self::bind_then(address, options, is_group || options.reuse_port)?];
+        let joining = ListenOptions { reuse_port: true, ..options.clone() };
+        while listeners.len() < count {
+            let first = &listeners[0];
+            let next = if is_group {
+                Self::bind(first.address(), &joining)?
+            } else {
+                first.try_clone()?
+            };
+            listeners.push(next);
+        }
+        Ok(listeners)
+    }
+
+    /// The same socket once more, for another thread: the queue is shared, the pauses and the
+    /// counters are not.
+    ///
+    /// The path of a UNIX socket is removed with the listener that was bound to it, not with a
+    /// clone; the socket is closed with the last of them.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            _path: None,
+            fd: self.fd.try_clone()?,
+            address: self.address.clone(),
+            accept_batch_max: self.accept_batch_max,
             spare: EventFd::new(0).ok(),
             last_pause: Duration::ZERO,
             pause: None,

@@ -9,44 +9,51 @@ use crate::shared::sync::{AtomicU64, Ordering};
 use crate::slots::Generation;
 use epoll_sys::Readiness;
 
-/// The word: the generation in the upper half, what follows in the lower.
+/// The word: the generation in the upper half, in the lower what follows and a [`Note`].
 const OCCUPIED: u64 = 1 << 31;
 const HELD: u64 = 1 << 30;
-/// Somebody has asked for the close.
-const ASKED: u64 = 1 << 29;
-/// What was noted while it was held: the bits that epoll reports, and the question for the close.
-const NOTED: u64 = ASKED | 0xffff;
 
 pub(crate) struct Handover {
     word: AtomicU64,
 }
 
-/// What is to be told to whoever holds a source.
+/// What is to be told to whoever holds a source: what it is ready for, and what was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Note {
-    pub(crate) readiness: Readiness,
-    pub(crate) asked_to_close: bool,
-}
+pub(crate) struct Note(u32);
 
 impl Note {
+    pub(crate) const NOTHING: Self = Self(0);
+    /// Somebody asks for the close.
+    pub(crate) const CLOSE: Self = Self(1 << 29);
+    /// Somebody asks for attention.
+    pub(crate) const CALL: Self = Self(1 << 28);
+    /// The bits that epoll reports.
+    const READINESS: u32 = 0xffff;
+    /// The bits of the word that are a note.
+    const MASK: u64 = (Self::READINESS | Self::CLOSE.0 | Self::CALL.0) as u64;
+
+    #[inline]
     pub(crate) fn ready(readiness: Readiness) -> Self {
-        Self { readiness, asked_to_close: false }
+        Self(readiness.bits() & Self::READINESS)
     }
 
-    pub(crate) const NOTHING: Self = Self { readiness: Readiness::empty(), asked_to_close: false };
-
-    pub(crate) const CLOSE: Self = Self { readiness: Readiness::empty(), asked_to_close: true };
-
-    fn bits(self) -> u64 {
-        let asked = if self.asked_to_close { ASKED } else { 0 };
-        u64::from(self.readiness.bits()) & 0xffff | asked
+    #[inline]
+    pub(crate) fn readiness(self) -> Readiness {
+        Readiness::from_bits_retain(self.0 & Self::READINESS)
     }
 
-    fn from_bits(word: u64) -> Self {
-        Self {
-            readiness: Readiness::from_bits_retain(lower(word) & 0xffff),
-            asked_to_close: word & ASKED != 0,
-        }
+    #[inline]
+    pub(crate) fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    #[inline]
+    fn in_word(word: u64) -> Self {
+        Self(lower(word & Self::MASK))
     }
 }
 
@@ -76,7 +83,10 @@ impl Handover {
     /// Claims the source, or leaves a note for its holder.
     #[inline]
     pub(crate) fn claim(&self, wanted: u32, note: Note) -> Claim {
-        self.change(wanted, |word| if word & HELD == 0 { word | HELD } else { word | note.bits() })
+        self.change(
+            wanted,
+            |word| if word & HELD == 0 { word | HELD } else { word | u64::from(note.0) },
+        )
     }
 
     /// Claims the source if nobody holds it.
@@ -110,17 +120,23 @@ impl Handover {
         let mut present = self.word.load(Ordering::Relaxed);
         loop {
             debug_assert!(present & (OCCUPIED | HELD) == OCCUPIED | HELD, "released, but not held");
-            let next = if present & NOTED == 0 { present & !HELD } else { present & !NOTED };
+            let next =
+                if present & Note::MASK == 0 { present & !HELD } else { present & !Note::MASK };
             match self.word.compare_exchange_weak(
                 present,
                 next,
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             ) {
-                Ok(_) => return (present & NOTED != 0).then(|| Note::from_bits(present)),
+                Ok(_) => return (present & Note::MASK != 0).then(|| Note::in_word(present)),
                 Err(changed) => present = changed,
             }
         }
+    }
+
+    /// What was noted so far; the source stays held.
+    pub(crate) fn take_note(&self) -> Note {
+        Note::in_word(self.word.fetch_and(!Note::MASK, Ordering::AcqRel))
     }
 
     /// The holder has taken the source out. `false`: the slot has no generation left and must not be
@@ -159,8 +175,8 @@ fn lower(word: u64) -> u32 {
 mod tests {
     use super::*;
 
-    const IN: Note = Note { readiness: Readiness::IN, asked_to_close: false };
-    const OUT: Note = Note { readiness: Readiness::OUT, asked_to_close: false };
+    const IN: Note = Note(1);
+    const OUT: Note = Note(4);
 
     #[test]
     fn what_is_noted_while_it_is_held_comes_back_at_the_release() {
@@ -169,12 +185,24 @@ mod tests {
         assert_eq!(handover.claim(first.get(), IN), Claim::Noted);
         assert_eq!(handover.claim(first.get(), OUT), Claim::Noted);
         assert_eq!(handover.claim(first.get(), Note::CLOSE), Claim::Noted);
-        let readiness = Readiness::IN | Readiness::OUT;
-        assert_eq!(handover.release(), Some(Note { readiness, asked_to_close: true }));
+        let note = handover.release().unwrap();
+        assert_eq!(note, IN.and(OUT).and(Note::CLOSE));
+        assert_eq!(note.readiness(), Readiness::IN | Readiness::OUT);
+        assert!(note.has(Note::CLOSE) && !note.has(Note::CALL));
         assert_eq!(handover.claim_idle(first.get()), Claim::Noted, "it is still held");
         assert_eq!(handover.release(), None);
         assert_eq!(handover.claim(first.get(), IN), Claim::Held(first));
         assert_eq!(handover.release(), None, "the note went with the claim");
+    }
+
+    #[test]
+    fn a_note_that_was_taken_does_not_come_back() {
+        let handover = Handover::vacant();
+        let first = handover.occupy();
+        assert_eq!(handover.claim(first.get(), Note::CALL), Claim::Noted);
+        assert_eq!(handover.take_note(), Note::CALL);
+        assert_eq!(handover.take_note(), Note::NOTHING);
+        assert_eq!(handover.release(), None);
     }
 
     #[test]

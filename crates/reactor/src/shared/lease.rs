@@ -82,14 +82,21 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
     #[inline]
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        self.note.readiness
+        self.note.readiness()
     }
 
     /// Whether someone has asked that this source be closed; see [`SharedReactor::ask_to_close`].
     #[inline]
     #[must_use]
     pub fn is_asked_to_close(&self) -> bool {
-        self.note.asked_to_close
+        self.note.has(Note::CLOSE)
+    }
+
+    /// Whether someone has [called](SharedReactor::call) whoever holds this source.
+    #[inline]
+    #[must_use]
+    pub fn is_called(&self) -> bool {
+        self.note.has(Note::CALL)
     }
 
     /// Watches the source for `interest` from the end of the lease on, with the trigger it has.
@@ -189,7 +196,7 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
         // Before it is released: whoever holds it next does not wait for the lock.
         drop(guard);
         let note = if is_revisited {
-            Some(Note::ready(self.revisit))
+            Some(self.slot.handover.take_note().and(Note::ready(self.revisit)))
         } else {
             self.slot.handover.release()
         };
@@ -228,7 +235,7 @@ impl<T: Source + fmt::Debug, S> fmt::Debug for Lease<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("token", &self.token)
-            .field("readiness", &self.note.readiness)
+            .field("readiness", &self.note.readiness())
             .field("source", &**self)
             .finish_non_exhaustive()
     }

@@ -150,6 +150,20 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// an edge trigger on a descriptor that blocks. The others of
     /// [`Reactor::insert`](crate::Reactor::insert).
     pub fn insert(&self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
+        self.insert_leased(source, watch).map(|lease| lease.token())
+    }
+
+    /// Like [`insert`](Self::insert), and the caller is the first to have the source: nobody else is
+    /// given it before the lease ends.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`insert`](Self::insert).
+    pub fn insert_leased(
+        &self,
+        source: T,
+        watch: Watch,
+    ) -> Result<Lease<'_, T, S>, InsertError<T>> {
         if let Err(error) = refuse::<T>(&source, watch) {
             return Err(InsertError { source, error });
         }
@@ -165,7 +179,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         match added {
             Ok(()) => {
                 count(&self.counters.adds);
-                Ok(token)
+                Ok(lease)
             }
             Err(error) => Err(InsertError { source: lease.take_back(), error }),
         }
@@ -200,13 +214,30 @@ impl<T: Source, S> SharedReactor<T, S> {
     ///
     /// None that is known.
     pub fn ask_to_close(&self, token: Token) -> io::Result<bool> {
+        self.leave(token, Note::CLOSE)
+    }
+
+    /// Calls whoever holds the source next, or has it now, to see to something that has nothing to do
+    /// with its readiness: one more report will say so, see [`Lease::is_called`]. What it is about is
+    /// the callers' own affair. `false`: the token names no source.
+    ///
+    /// A source that is busy is never [free](Self::lease) for long, but this reaches it.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn call(&self, token: Token) -> io::Result<bool> {
+        self.leave(token, Note::CALL)
+    }
+
+    fn leave(&self, token: Token, note: Note) -> io::Result<bool> {
         self.id.check(token);
         let Some(slot) = self.table.slot(token.index) else { return Ok(false) };
-        match slot.handover.claim(token.generation.get(), Note::CLOSE) {
+        match slot.handover.claim(token.generation.get(), note) {
             Claim::Gone => Ok(false),
             Claim::Noted => Ok(true),
             Claim::Held(_) => {
-                self.push_again(token, Note::CLOSE);
+                self.push_again(token, note);
                 self.waker.wake().map(|()| true)
             }
         }
@@ -329,6 +360,11 @@ impl<T: Source, S: Copy> SharedReactor<T, S> {
 }
 
 impl<T, S> SharedReactor<T, S> {
+    /// Ends the reactor and gives its sources, in no order that means anything.
+    pub fn into_sources(self) -> impl Iterator<Item = T> {
+        self.table.into_sources()
+    }
+
     /// How many sources it owns.
     #[must_use]
     pub fn len(&self) -> usize {

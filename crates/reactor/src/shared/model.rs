@@ -8,8 +8,6 @@ use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-const IN: Note = Note { readiness: Readiness::IN, asked_to_close: false };
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trigger {
     Oneshot,
@@ -111,7 +109,7 @@ impl Scene {
     /// What a thread does with a source that it holds, as a lease does it.
     fn serve(&self, mut note: Note) {
         loop {
-            if note.asked_to_close {
+            if note.has(Note::CLOSE) {
                 self.touch();
                 self.handover.vacate();
                 return;
@@ -128,9 +126,10 @@ impl Scene {
     }
 
     fn work(&self) {
+        let note = Note::ready(Readiness::IN);
         while self.wait() {
-            if let Claim::Held(_) = self.handover.claim(self.generation, IN) {
-                self.serve(IN);
+            if let Claim::Held(_) = self.handover.claim(self.generation, note) {
+                self.serve(note);
             }
         }
     }
@@ -196,7 +195,7 @@ fn a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(trigg
         scene.stop();
         workers.into_iter().for_each(|worker| worker.join().unwrap());
         assert_eq!(scene.handover.occupant(), None);
-        assert_eq!(scene.handover.claim(scene.generation, IN), Claim::Gone);
+        assert_eq!(scene.handover.claim(scene.generation, Note::NOTHING), Claim::Gone);
     });
 }
 

@@ -111,6 +111,13 @@ impl<T> Table<T> {
         (0..fresh).filter_map(|index| Some((index, self.slot(index)?)))
     }
 
+    pub(crate) fn into_sources(self) -> impl Iterator<Item = T> {
+        let slots = self.chunks.into_iter().filter_map(OnceLock::into_inner).flatten();
+        let contents =
+            slots.map(|slot| slot.content.into_inner().unwrap_or_else(PoisonError::into_inner));
+        contents.flatten().map(|content| content.source)
+    }
+
     fn vacancies(&self) -> MutexGuard<'_, Vacancies> {
         // Nothing in here panics but for want of memory.
         self.vacancies.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,114 @@
+//! What the threads of a server have in common: the limits, the drain, and the way to the first of them,
+//! which decides.
+
+use crate::client::Draining;
+use crate::seats::Seats;
+use crate::stats::Stats;
+use epoll_reactor::Waker;
+use epoll_shutdown::Notice;
+use std::io;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+pub(crate) struct Common {
+    pub(crate) seats: Seats,
+    /// How the drain stands.
+    pub(crate) notice: Notice,
+    /// Set before the notice tells of it.
+    draining: OnceLock<Draining>,
+    /// The threads that wait for a reactor of their own; the first is the one that decides.
+    wakers: Vec<Waker>,
+    roll: Mutex<Roll>,
+    /// What the first thread that failed failed with.
+    failure: Mutex<Option<io::Error>>,
+}
+
+/// A roll call: every thread logs its counters, the last one the sum of what became of connections.
+#[derive(Default)]
+struct Roll {
+    /// How many there have been.
+    calls: u64,
+    missing: usize,
+    sum: Stats,
+}
+
+impl Common {
+    pub(crate) fn new(seats: Seats, wakers: Vec<Waker>) -> Self {
+        let notice = Notice::new();
+        for waker in &wakers {
+            let waker = waker.clone();
+            notice.wake_with(move || wake(&waker));
+        }
+        Self {
+            seats,
+            notice,
+            draining: OnceLock::new(),
+            wakers,
+            roll: Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn draining(&self) -> Option<Draining> {
+        self.draining.get().copied()
+    }
+
+    /// How the drain goes, for whoever is told of it afterwards.
+    pub(crate) fn begin_to_drain(&self, draining: Draining) {
+        // There is one drain.
+        let _ = self.draining.set(draining);
+    }
+
+    /// Has the first thread look whether it is all over.
+    pub(crate) fn tell_if_over(&self) {
+        if self.seats.is_over() {
+            self.wake_first();
+        }
+    }
+
+    fn wake_first(&self) {
+        self.wakers.first().into_iter().for_each(wake);
+    }
+
+    /// Has the first thread end everything because of `error`.
+    pub(crate) fn fail(&self, error: io::Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(error);
+        self.wake_first();
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Has every thread log its counters.
+    pub(crate) fn call_roll(&self) {
+        let mut roll = self.roll();
+        *roll = Roll { calls: roll.calls + 1, missing: self.wakers.len(), sum: Stats::default() };
+        self.wakers.iter().for_each(wake);
+    }
+
+    /// Whether there was a roll call since the last time.
+    pub(crate) fn is_called(&self, seen: &mut u64) -> bool {
+        let calls = self.roll().calls;
+        std::mem::replace(seen, calls) != calls
+    }
+
+    /// Adds what a thread has to say; the sum, if it was the last.
+    pub(crate) fn answer(&self, stats: Stats) -> Option<Stats> {
+        let mut roll = self.roll();
+        roll.missing = roll.missing.saturating_sub(1);
+        roll.sum += stats;
+        (roll.missing == 0).then(|| roll.sum.clone())
+    }
+
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(waker: &Waker) {
+    // No error of it is known.
+    if let Err(error) = waker.wake() {
+        tracing::error!(%error, "a thread cannot be woken");
+    }
+}

@@ -1,0 +1,69 @@
+//! The threads that share connections: each waits for whichever is ready, and has it alone until it is
+//! done. Accepting, timers and signals are the first thread's, see `worker.rs`.
+
+use crate::client::Client;
+use crate::clients::Clients;
+use crate::connections::Held;
+use crate::stats::{Closed, ThreadStats};
+use epoll_echo::Step;
+use epoll_reactor::net::AcceptCounters;
+use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
+use epoll_timers::Clock;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Serves until the reactor is stopped.
+pub(crate) fn run(
+    index: usize,
+    shared: &SharedReactor<Client>,
+    mut clients: Clients,
+    mut buffer: Box<[u8]>,
+) -> io::Result<ThreadStats> {
+    let mut worker = shared.worker();
+    while !shared.is_stopped() {
+        let serving = AssertUnwindSafe(|| serve_until_stop(&mut worker, &mut clients, &mut buffer));
+        // A panic is logged where it happens, and the connection closed by whoever has it next.
+        if let Ok(done) = catch_unwind(serving) {
+            done?;
+        }
+    }
+    let reactor = worker.counters();
+    let accept = AcceptCounters::default();
+    let stats = clients.stats().clone();
+    Ok(ThreadStats { thread: index, stats, reactor, accept, cut: 0 })
+}
+
+#[inline(never)]
+fn serve_until_stop(
+    worker: &mut Worker<'_, Client>,
+    clients: &mut Clients,
+    buffer: &mut [u8],
+) -> io::Result<()> {
+    while worker.wait(None)? {
+        clients.heed_drain();
+        let now = clients.now();
+        while let Some(ready) = worker.next_ready() {
+            let Ready::Owned(mut lease) = ready else { continue };
+            let readiness = lease.readiness();
+            if lease.is_asked_to_close() {
+                clients.close(Held::Leased(lease), Closed::Panicked);
+                continue;
+            }
+            let step = lease.connection.step(readiness, &clients.rules, buffer, now);
+            if step != Step::Wait || lease.is_called() {
+                heed(lease, step, clients, buffer);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does what the connection has asked for, and what another thread has called for.
+#[cold]
+fn heed(lease: Lease<'_, Client>, step: Step, clients: &mut Clients, buffer: &mut [u8]) {
+    let (readiness, is_called) = (lease.readiness(), lease.is_called());
+    let held = clients.obey(Held::Leased(lease), step, readiness);
+    if let Some(held) = held.filter(|_| is_called) {
+        clients.see_to(held, buffer, Clock::Monotonic.now());
+    }
+}
