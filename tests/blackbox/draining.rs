@@ -2,7 +2,7 @@
 //! last words say how it went.
 
 use crate::harness::{Launch, Mode, PATIENCE, Random, Sends, Server, Streaming};
-use crate::harness::{converse, ends, is_echoed, small_client};
+use crate::harness::{alone, converse, ends, is_echoed, small_client};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
@@ -47,6 +47,7 @@ fn last_words(server: Server, status: i32) -> String {
 in_all_modes!(streams_end_in_order);
 
 fn streams_end_in_order(mode: Mode) {
+    let _alone = alone();
     let runs = env::var(RUNS_VARIABLE).map_or(3, |runs| runs.parse().expect("a number of runs"));
     let mut random = Random::seeded(22);
     let (mut finished, mut bytes) = (0, 0);

@@ -9,8 +9,8 @@ use epoll_timers::{Key, Timestamp};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// While the server drains, how long a connection must be quiet to have finished. Bytes that were
-/// on their way when the drain began arrive well within it.
+/// While the server drains, how long a connection must be quiet before each of the two looks that prove
+/// that it has finished. Bytes that were on their way when the drain began arrive well within it.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// What the reactor owns for each connection.
@@ -30,11 +30,13 @@ pub(crate) struct Draining {
     pub(crate) half_time: Option<Timestamp>,
 }
 
-/// What is known of a peer that takes its time. The socket is writable again only when much of its
+/// What was seen of a connection that was looked at: of a peer that takes its time, or of one that may have
+/// finished. The socket is writable again only when much of its
 /// buffer is free, so a peer that takes little is told from one that takes nothing by looking.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
-    /// When it was last seen to be shorter than before.
+    /// When it was last seen to be shorter than before; of one that may have finished, when a byte had
+    /// last moved.
     pub(crate) since: Timestamp,
     /// When it was last looked at.
     pub(crate) looked: Timestamp,
@@ -87,7 +89,9 @@ impl Client {
         let end = draining.half_time.map(|time| (time, Due::End));
         // One that waits for room is not quiet: its peer has yet to read.
         let is_reading = awaits == Awaits::Data;
-        let finish = is_reading.then(|| (since.max(draining.since) + QUIET, Due::Finish));
+        let looked = queue.filter(|queue| queue.since == since).map(|queue| queue.looked);
+        let begin = since.max(draining.since).max(looked.unwrap_or(since));
+        let finish = is_reading.then(|| (begin + QUIET, Due::Finish));
         [close, end, finish].into_iter().flatten().min_by_key(|&(time, _)| time)
     }
 }

@@ -8,7 +8,7 @@ use crate::seats::Refusal;
 use crate::stats::{Closed, Stats};
 use crate::worker::Service;
 use crate::{Config, Timeouts};
-use epoll_echo::{Awaits, Connection, Mode, Rules, Step};
+use epoll_echo::{Connection, Mode, Rules, Step};
 use epoll_reactor::net::{Accepted, Stream};
 use epoll_reactor::{Interest, Reactor, Readiness, Token};
 use epoll_timers::{Clock, Timers, Timestamp};
@@ -30,6 +30,7 @@ pub(crate) struct Clients {
     timeouts: Timeouts,
     /// Whether activity has to be dated.
     is_timed: bool,
+    is_draining: bool,
     /// Whose time has come, as a pass over the timers has found.
     due: Vec<Token>,
     /// Whose time has come and is being seen to.
@@ -62,6 +63,7 @@ impl Clients {
             rules: Rules { quit_word: config.quit_word.clone(), ..Rules::default() },
             timeouts: config.timeouts,
             is_timed: idle.or(write).or(linger).is_some(),
+            is_draining: false,
             due: Vec::with_capacity(TIMER_STEPS_MAX),
             in_hand: None,
             stats: Arc::default(),
@@ -85,7 +87,15 @@ impl Clients {
 
     /// From now on activity has to be dated in any case, if the server drains.
     pub(crate) fn heed_drain(&mut self) {
-        self.is_timed |= self.common.draining().is_some();
+        self.is_draining = self.common.draining().is_some();
+        self.is_timed |= self.is_draining;
+    }
+
+    /// The time to date a single step with, given that of its turn. While the server drains that is
+    /// not good enough where threads share connections: two turns, one of them long, may overlap.
+    #[inline]
+    pub(crate) fn now_within(&self, turn: Timestamp) -> Timestamp {
+        if self.is_draining { Clock::Monotonic.now() } else { turn }
     }
 
     /// Like [`obey`](Self::obey), for a connection of the thread's own.
@@ -222,7 +232,7 @@ impl Clients {
         for token in due.drain(..) {
             if let Some(held) = connections.hold_or_call(token) {
                 self.in_hand = Some(token);
-                self.see_to(held, buffer, now);
+                self.see_to(held, buffer);
             }
         }
         self.in_hand = None;
@@ -231,12 +241,32 @@ impl Clients {
     }
 
     /// Does what is due for a connection, and sets its timer for what comes next.
+    ///
+    /// First of all it is looked whether there is something to do for it: after a stop, or a long turn,
+    /// its timer may be reported before bytes that came earlier, and then it was not quiet.
     #[cold]
-    pub(crate) fn see_to(&mut self, mut held: Held<'_>, buffer: &mut [u8], now: Timestamp) {
+    pub(crate) fn see_to(&mut self, mut held: Held<'_>, buffer: &mut [u8]) {
+        let now = Clock::Monotonic.now();
+        if self.due_by(&held, now).is_some() {
+            // Nothing is known of the end, so it is looked for.
+            let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
+            let step = held.connection.step(readiness, &self.rules, buffer, now);
+            match self.obey(held, step, readiness) {
+                Some(still) => held = still,
+                None => return,
+            }
+        }
         let step = match self.due_by(&held, now) {
             None => Step::Wait,
-            Some(Due::Close(_) | Due::Look) => return self.look(held, buffer, now),
-            Some(Due::Finish) => held.connection.finish(&self.rules, buffer, now),
+            Some(Due::Close(closed)) => return self.close(held, closed),
+            Some(Due::Look) if self.is_stalled(&held, now) => {
+                return self.close(held, Closed::Stalled);
+            }
+            Some(Due::Look) => Step::Wait,
+            Some(Due::Finish) if self.is_quiet(&held, now) => {
+                held.connection.finish(&self.rules, buffer, now)
+            }
+            Some(Due::Finish) => Step::Wait,
             Some(Due::End) => held.connection.end(now),
         };
         if let Some(mut held) = self.obey(held, step, Readiness::IN) {
@@ -249,22 +279,6 @@ impl Clients {
         let queue = lock(&self.timing).queues.get(&held.token()).copied();
         let due = held.due(&self.timeouts, self.common.draining(), queue);
         due.filter(|&(deadline, _)| deadline <= now).map(|(_, what)| what)
-    }
-
-    /// Closes a connection whose time is over, unless it turns out that there is something to do:
-    /// after a stop, or a long turn, the timer may be reported before bytes that came earlier.
-    fn look(&mut self, mut held: Held<'_>, buffer: &mut [u8], now: Timestamp) {
-        // Nothing is known of the end, so it is looked for.
-        let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
-        let step = held.connection.step(readiness, &self.rules, buffer, now);
-        let Some(mut held) = self.obey(held, step, readiness) else { return };
-        if held.connection.awaits() == Awaits::Room && self.is_stalled(&held, now) {
-            return self.close(held, Closed::Stalled);
-        }
-        match self.due_by(&held, now) {
-            Some(Due::Close(closed)) => self.close(held, closed),
-            _ => self.set_timer(&mut held),
-        }
     }
 
     /// Whether the peer has taken nothing for as long as it may.
@@ -281,6 +295,15 @@ impl Clients {
         };
         queues.insert(held.token(), Queue { since: moved, looked: now, unsent });
         now - moved >= limit
+    }
+
+    /// Whether nothing has moved between two looks. A single one proves nothing: what moved is dated
+    /// by the beginning of its turn, and a turn can take long.
+    fn is_quiet(&mut self, held: &Held<'_>, now: Timestamp) -> bool {
+        let queues = &mut lock(&self.timing).queues;
+        let look = Queue { since: held.connection.since(), looked: now, unsent: 0 };
+        let before = queues.insert(held.token(), look);
+        before.is_some_and(|before| before.since == look.since)
     }
 
     /// From now on connections that are quiet are finished, and all are ended at half time.

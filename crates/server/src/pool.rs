@@ -8,7 +8,6 @@ use crate::stats::{Closed, ThreadStats};
 use epoll_echo::Step;
 use epoll_reactor::net::AcceptCounters;
 use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
-use epoll_timers::Clock;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -41,7 +40,7 @@ fn serve_until_stop(
 ) -> io::Result<()> {
     while worker.wait(None)? {
         clients.heed_drain();
-        let now = clients.now();
+        let turn = clients.now();
         while let Some(ready) = worker.next_ready() {
             let Ready::Owned(mut lease) = ready else { continue };
             let readiness = lease.readiness();
@@ -49,6 +48,7 @@ fn serve_until_stop(
                 clients.close(Held::Leased(lease), Closed::Panicked);
                 continue;
             }
+            let now = clients.now_within(turn);
             let step = lease.connection.step(readiness, &clients.rules, buffer, now);
             if step != Step::Wait || lease.is_called() {
                 heed(lease, step, clients, buffer);
@@ -64,6 +64,6 @@ fn heed(lease: Lease<'_, Client>, step: Step, clients: &mut Clients, buffer: &mu
     let (readiness, is_called) = (lease.readiness(), lease.is_called());
     let held = clients.obey(Held::Leased(lease), step, readiness);
     if let Some(held) = held.filter(|_| is_called) {
-        clients.see_to(held, buffer, Clock::Monotonic.now());
+        clients.see_to(held, buffer);
     }
 }
