@@ -244,6 +244,20 @@ pub fn set_nodelay(socket: impl AsFd, on: bool) -> io::Result<()> {
     Ok(sockopt::set_tcp_nodelay(socket, on)?)
 }
 
+/// `TCP_CONGESTION`: chooses the congestion control of the connection by its name, such as `cubic`,
+/// [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html).
+///
+/// # Errors
+///
+/// - [`NotFound`](io::ErrorKind::NotFound): the kernel has none of that name.
+/// - [`InvalidInput`](io::ErrorKind::InvalidInput): the name is empty.
+/// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): it is reserved to privileged users.
+/// - `ENOTSOCK`, and `EOPNOTSUPP` for a socket that is not TCP.
+#[doc(alias = "TCP_CONGESTION")]
+pub fn set_congestion(socket: impl AsFd, name: &str) -> io::Result<()> {
+    Ok(sockopt::set_tcp_congestion(socket, name)?)
+}
+
 /// `SO_KEEPALIVE` and `TCP_KEEPIDLE`: probes a silent peer after `idle`, in whole seconds rounded
 /// up; `None` turns it off.
 ///

@@ -1,7 +1,8 @@
 //! Every error that the documentation of the socket calls names, provoked.
 //!
-//! Missing are the errors of `accept` that the network would have to cause, and `EAFNOSUPPORT`, for
-//! which another kernel would be needed. `EMFILE` is in `errnos`.
+//! Missing are the errors of `accept` that the network would have to cause, `EAFNOSUPPORT`, for which
+//! another kernel would be needed, and a congestion control that only some may choose: which one that
+//! is, if any, is up to the system. `EMFILE` is in `errnos`.
 
 use crate::support::{
     assert_errno, assert_kind, await_readiness, close, on_own_thread, tcp_listener, tcp_pair, wait,
@@ -285,6 +286,7 @@ fn what_is_no_socket_has_neither_address_nor_options() {
         socket::set_reuse_address(&other, true),
         socket::set_reuse_port(&other, true),
         socket::set_nodelay(&other, true),
+        socket::set_congestion(&other, "cubic"),
         socket::set_keepalive(&other, None),
         socket::set_keepalive(&other, Some(Duration::from_secs(1))),
         socket::set_receive_buffer(&other, 1),
@@ -298,6 +300,15 @@ fn what_is_no_socket_has_neither_address_nor_options() {
 #[test]
 fn a_unix_socket_has_no_delay_to_turn_off() {
     assert_errno(socket::set_nodelay(unix(), true), Errno::OPNOTSUPP);
+}
+
+#[test]
+fn congestion_control_has_a_name_that_the_kernel_knows() {
+    // Part of every kernel, and allowed to everybody unless the system says otherwise.
+    socket::set_congestion(inet(), "reno").unwrap();
+    assert_kind(socket::set_congestion(inet(), "no-such"), ErrorKind::NotFound);
+    assert_kind(socket::set_congestion(inet(), ""), ErrorKind::InvalidInput);
+    assert_errno(socket::set_congestion(unix(), "reno"), Errno::OPNOTSUPP);
 }
 
 #[test]
