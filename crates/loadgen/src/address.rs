@@ -1,0 +1,187 @@
+//! Where the server is: a host and a port, or the path of a UNIX socket.
+
+use anyhow::{Context, bail};
+use epoll_sys::socket::{self, Family};
+use std::fmt;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A server as it is named on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A host, by name or number, and a port.
+    Host {
+        /// The name or the IP address.
+        host: String,
+        /// The port, not 0.
+        port: u16,
+    },
+    /// A UNIX stream socket at this path.
+    Unix(PathBuf),
+}
+
+/// A server that is known to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Inet(SocketAddr),
+    /// A UNIX stream socket at this path.
+    Unix(PathBuf),
+}
+
+impl Target {
+    /// The server at `text`, `HOST:PORT` or `unix:PATH`, or at host `text` and a port of its own.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text or the port, as one line.
+    pub fn parse(text: &str, port: Option<&str>) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match (path, port) {
+                ("", _) => Err(format!("'{text}' has no path")),
+                (_, Some(port)) => Err(format!("a UNIX socket has no port, but '{port}' is given")),
+                (path, None) => Ok(Self::Unix(path.into())),
+            };
+        }
+        let (host, port) = match port {
+            Some(port) => (text, port),
+            None => text.rsplit_once(':').ok_or_else(|| {
+                format!("'{text}' has no port; expected HOST PORT, HOST:PORT or unix:PATH")
+            })?,
+        };
+        let is_bare = !host.starts_with('[');
+        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let is_ipv6 = host.parse::<Ipv6Addr>().is_ok();
+        // Without brackets nobody knows where the port begins.
+        if host.contains(':') && (!is_ipv6 || is_bare && text.len() > host.len()) {
+            return Err(format!("'{text}' is no address; IPv6 is written like [::1]:8080"));
+        }
+        if host.is_empty() {
+            return Err(format!("'{text}' has no host"));
+        }
+        Self::host(host, port)
+    }
+
+    fn host(host: &str, port: &str) -> Result<Self, String> {
+        match port.parse() {
+            Ok(0) | Err(_) => Err(format!("'{port}' is no port; expected 1 to {}", u16::MAX)),
+            Ok(port) => Ok(Self::Host { host: host.to_owned(), port }),
+        }
+    }
+
+    /// The address at which the server is, found by connecting to it once.
+    ///
+    /// # Errors
+    ///
+    /// A host that is not known, and why the last of its addresses was of no use.
+    pub fn reach(&self, limit: Duration) -> anyhow::Result<Address> {
+        let (host, port) = match self {
+            Self::Unix(path) => return Ok(Address::Unix(path.clone())),
+            Self::Host { host, port } => (host.as_str(), *port),
+        };
+        let addresses: Vec<SocketAddr> = (host, port)
+            .to_socket_addrs()
+            .with_context(|| format!("failed to look up host '{host}'"))?
+            .collect();
+        // The only address is tried by the first connection that is to stay.
+        if let [only] = addresses[..] {
+            return Ok(Address::Inet(only));
+        }
+        let mut last = None;
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, limit) {
+                Ok(_) => return Ok(Address::Inet(address)),
+                Err(error) => last = Some((address, error)),
+            }
+        }
+        match last {
+            Some((address, error)) => {
+                Err(error).with_context(|| format!("failed to connect to {address}"))
+            }
+            None => bail!("host '{host}' has no address"),
+        }
+    }
+}
+
+impl Address {
+    /// A new socket on its way to the server, with `TCP_NODELAY` and `congestion`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`socket::stream`], [`socket::connect`], [`socket::connect_unix`] and
+    /// [`socket::set_congestion`].
+    pub(crate) fn connect(&self, congestion: Option<&str>) -> io::Result<OwnedFd> {
+        match self {
+            Self::Inet(address) => {
+                let socket = socket::stream(Family::of(address))?;
+                socket::set_nodelay(&socket, true)?;
+                if let Some(congestion) = congestion {
+                    socket::set_congestion(&socket, congestion)?;
+                }
+                socket::connect(&socket, address)?;
+                Ok(socket)
+            }
+            Self::Unix(path) => {
+                let socket = socket::stream(Family::Unix)?;
+                socket::connect_unix(&socket, path)?;
+                Ok(socket)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn is_host(text: &str, port: Option<&str>, expected: &str) {
+        let host = expected.to_owned();
+        assert_eq!(Target::parse(text, port), Ok(Target::Host { host, port: 80 }));
+    }
+
+    #[test]
+    fn a_host_comes_with_its_port_or_apart_from_it() {
+        is_host("127.0.0.1:80", None, "127.0.0.1");
+        is_host("127.0.0.1", Some("80"), "127.0.0.1");
+        is_host("localhost:80", None, "localhost");
+        is_host("[::1]:80", None, "::1");
+        is_host("[::1]", Some("80"), "::1");
+        is_host("::1", Some("80"), "::1");
+        assert_eq!(Target::parse("unix:/a:b", None), Ok(Target::Unix("/a:b".into())));
+    }
+
+    #[test]
+    fn what_is_no_address_is_named() {
+        for (text, port) in [
+            ("127.0.0.1", None),
+            ("127.0.0.1:0", None),
+            ("127.0.0.1:65536", None),
+            ("127.0.0.1:", None),
+            (":80", None),
+            ("", Some("80")),
+            ("[]:80", None),
+            ("::1", None),
+            ("::1:80", None),
+            ("a:80", Some("80")),
+            ("a", Some("http")),
+            ("unix:", None),
+            ("unix:/a", Some("80")),
+        ] {
+            let error = Target::parse(text, port).unwrap_err();
+            assert!(!error.contains('\n') && error.contains('\''), "{text} {port:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The command line: flags, what is said when one of them is wrong, and the exit status.
+
+use crate::pattern::SIZE_MAX;
+use crate::{Outcome, Plan, Progress, Report, Target, Until, json};
+use clap::Parser;
+use std::io::{self, IsTerminal, Write};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const EXIT_STATUS: &str = "Exit status: 0 when every request was answered with the right bytes, 1 when \
+a byte was wrong, a connection was lost, a request was not sent or the run failed, 2 when the command \
+line is wrong.";
+
+/// Requests of a run that has neither a number nor a duration.
+const REQUESTS: u64 = 100_000;
+
+/// Connections of a run that says nothing about them.
+const CONNECTIONS: u32 = 50;
+
+/// Messages under way on a connection at most, and on all of them.
+const PIPELINE_MAX: u32 = 65_536;
+const UNDER_WAY_MAX: u64 = 1 << 24;
+
+/// Requests a second at most: one each 100 nanoseconds.
+const RATE_MAX: f64 = 1e7;
+
+/// Loads an echo server and checks every byte that comes back.
+///
+/// Without --rate, a connection sends its next message when the answer has come. With --rate, messages
+/// are due at fixed times, and latencies count from when they were due.
+#[derive(Debug, Parser)]
+#[command(name = "epoll-load", version, after_long_help = EXIT_STATUS)]
+struct Args {
+    /// The server: HOST with a PORT after it, HOST:PORT, or unix:PATH.
+    #[arg(value_name = "HOST")]
+    target: String,
+
+    /// The server's port, unless it stands with the host.
+    #[arg(value_name = "PORT")]
+    port: Option<String>,
+
+    /// The same as --connections.
+    #[arg(value_name = "CONNECTIONS", value_parser = count, conflicts_with = "connections")]
+    connections_short: Option<NonZeroU32>,
+
+    /// The same as --requests.
+    #[arg(
+        value_name = "REQUESTS",
+        value_parser = requests,
+        conflicts_with_all = ["requests", "duration"]
+    )]
+    requests_short: Option<NonZeroU64>,
+
+    /// Connections that exchange messages [default: 50].
+    #[arg(long, value_name = "N", value_parser = count)]
+    connections: Option<NonZeroU32>,
+
+    /// How many messages to send, all connections together [default: 100000].
+    #[arg(long, value_name = "N", value_parser = requests, conflicts_with = "duration")]
+    requests: Option<NonZeroU64>,
+
+    /// How long to send messages, such as 10s, in place of a number of them.
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
+    duration: Option<Duration>,
+
+    /// Bytes of a message, such as 64, 16KiB or 4MiB.
+    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "64")]
+    size: u64,
+
+    /// Messages under way on a connection.
+    #[arg(long, value_name = "N", value_parser = count, default_value = "1")]
+    pipeline: NonZeroU32,
+
+    /// Messages a second, all connections together, whether answers come or not.
+    #[arg(long, value_name = "N", value_parser = rate, allow_hyphen_values = true)]
+    rate: Option<f64>,
+
+    /// Threads, each with a part of the connections.
+    #[arg(long, value_name = "N", value_parser = count, default_value = "1")]
+    threads: NonZeroU32,
+
+    /// More connections, which are opened first and only held.
+    #[arg(long, value_name = "N", value_parser = count)]
+    idle: Option<NonZeroU32>,
+
+    /// A connection for each message: connect, exchange it, close.
+    #[arg(long, conflicts_with = "pipeline")]
+    churn: bool,
+
+    /// How long an answer may take, and a connection to come about.
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = time,
+        allow_hyphen_values = true,
+        default_value = "10s"
+    )]
+    timeout: Duration,
+
+    /// The TCP congestion control of the connections, such as cubic.
+    #[arg(long, value_name = "NAME")]
+    congestion: Option<String>,
+
+    /// The server's process, whose CPU time, context switches and memory are to be measured.
+    #[arg(long, value_name = "PID", value_parser = count)]
+    server_pid: Option<NonZeroU32>,
+
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+fn count(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("expected a number from 1 to {}", u32::MAX))
+}
+
+fn requests(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| format!("expected a number from 1 to {}", u64::MAX))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("expected a time above 0".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error} (a time is written like 10s, 1m30s or 250ms)")),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
+        _ => Err(format!("expected a number of messages a second, above 0 and up to {RATE_MAX}")),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let with_unit = units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, bytes) = with_unit.unwrap_or((text, 1_u64));
+    let size = number.parse().ok().and_then(|number: u64| number.checked_mul(bytes));
+    match size {
+        Some(size @ 1..=SIZE_MAX) => Ok(size),
+        _ => Err("expected a size such as 64, 16KiB or 4MiB, from 1 to 1GiB".to_owned()),
+    }
+}
+
+impl Args {
+    /// What the flags say; what they contradict one another in, as one line.
+    fn plan(&self) -> Result<Plan, String> {
+        let connections = self.connections.or(self.connections_short);
+        let requests = self.requests.or(self.requests_short).map_or(REQUESTS, NonZeroU64::get);
+        let plan = Plan {
+            target: Target::parse(&self.target, self.port.as_deref())?,
+            connections: connections.map_or(CONNECTIONS, NonZeroU32::get),
+            idle: self.idle.map_or(0, NonZeroU32::get),
+            threads: self.threads.get(),
+            size: self.size,
+            pipeline: self.pipeline.get(),
+            rate: self.rate,
+            until: self.duration.map_or(Until::Requests(requests), Until::Elapsed),
+            churn: self.churn,
+            answer_limit: self.timeout,
+            congestion: self.congestion.clone(),
+            server_pid: self.server_pid.map(NonZeroU32::get),
+        };
+        let (threads, connections, pipeline) = (plan.threads, plan.connections, plan.pipeline);
+        if threads > connections {
+            return Err(format!("--threads {threads}: there are {connections} connections only"));
+        }
+        if pipeline > PIPELINE_MAX {
+            return Err(format!("--pipeline {pipeline}: {PIPELINE_MAX} is the most"));
+        }
+        if u64::from(pipeline) * u64::from(connections) > UNDER_WAY_MAX {
+            return Err(format!(
+                "{pipeline} messages on each of {connections} connections are more than \
+                 {UNDER_WAY_MAX} under way"
+            ));
+        }
+        if plan.congestion.is_some() && matches!(plan.target, Target::Unix(_)) {
+            return Err("--congestion: a UNIX socket has no congestion control".to_owned());
+        }
+        Ok(plan)
+    }
+}
+
+/// Runs the program with the process's arguments.
+///
+/// The exit status is 0 when every request was answered with the right bytes, 1 when anything went
+/// wrong, 2 when the command line cannot be understood.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if error.exit_code() == 0 => {
+            // Help or the version, on stdout; a reader that went away is no error.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return refuse(&one_line(&error.to_string())),
+    };
+    let plan = match args.plan() {
+        Ok(plan) => plan,
+        Err(message) => return refuse(&format!("error: {message}")),
+    };
+    match crate::run(&plan, progress_line(&plan)) {
+        Ok(outcome) => print(&plan, &outcome, args.json),
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn refuse(message: &str) -> ExitCode {
+    complain(message);
+    ExitCode::from(2)
+}
+
+/// A line on stderr, if anybody reads it.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "epoll-load: {message}");
+}
+
+/// The message of the command-line parser without its usage hints.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+/// Tells how far a run has come, on a line of a terminal that is written over and over.
+fn progress_line(plan: &Plan) -> impl FnMut(Progress) + use<> {
+    let is_terminal = io::stderr().is_terminal();
+    let requests = match plan.until {
+        Until::Requests(count) => format!(" of {count}"),
+        Until::Elapsed(_) => String::new(),
+    };
+    move |progress| {
+        if is_terminal {
+            let Progress { elapsed, answers, failures } = progress;
+            let seconds = elapsed.as_secs_f64();
+            let line = format!("{seconds:.1} s: {answers}{requests} requests, {failures} errors");
+            // Back to the beginning of the line, and what is written next replaces it.
+            let _ = write!(io::stderr(), "{line}\x1b[K\r");
+        }
+    }
+}
+
+fn print(plan: &Plan, outcome: &Outcome, as_json: bool) -> ExitCode {
+    let report = Report { plan, outcome };
+    let text = if as_json { json::object(&report).to_string() } else { report.to_string() };
+    // A reader that went away is no error.
+    let _ = writeln!(io::stdout(), "{text}");
+    match outcome.tally.first_failure() {
+        None => ExitCode::SUCCESS,
+        Some(first) => {
+            let count = outcome.tally.failures_sum();
+            complain(&format!("error: {count} errors; the first: {first}"));
+            ExitCode::FAILURE
+        }
+    }
+}

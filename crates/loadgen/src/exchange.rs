@@ -1,0 +1,198 @@
+//! What one connection has sent, what came back, and what is still to come: a state machine that
+//! makes no system call and reads no clock.
+//!
+//! Messages are answered in the order in which they were begun, and no byte can come back before it
+//! was sent.
+
+use crate::pattern::{Pattern, Place};
+use epoll_sys::Timestamp;
+use std::collections::VecDeque;
+use std::fmt;
+
+/// The messages of a connection and their answers.
+///
+/// ```
+/// use epoll_load::{Exchange, Pattern};
+/// use epoll_sys::Timestamp;
+///
+/// let pattern = Pattern::for_size(5);
+/// let mut exchange = Exchange::new(&pattern, 1, 5, 1);
+/// exchange.begin(Timestamp::EPOCH);
+///
+/// let message = exchange.unsent(&pattern).to_vec();
+/// exchange.sent(&pattern, message.len());
+/// assert!(exchange.unsent(&pattern).is_empty());
+///
+/// let mut answers = 0;
+/// exchange.receive(&pattern, &message, |_| answers += 1)?;
+/// assert_eq!(answers, 1);
+/// # Ok::<(), epoll_load::Wrong>(())
+/// ```
+#[derive(Debug)]
+pub struct Exchange {
+    /// The size of a message.
+    size: u64,
+    /// Bytes of messages that were begun and were not sent yet.
+    unsent: u64,
+    /// Bytes that were sent and have not come back.
+    unanswered: u64,
+    /// Bytes that are missing of the oldest answer; `size` if there is none to wait for.
+    missing: u64,
+    send_place: Place,
+    receive_place: Place,
+    received: u64,
+    /// When each of the messages under way was due, the oldest first. Never grows.
+    due: VecDeque<Timestamp>,
+    under_way_max: usize,
+}
+
+/// What came back is not what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// The byte at this position of the connection's stream is another one.
+    Byte {
+        /// The position, counted from 0.
+        position: u64,
+        /// The size of a message.
+        size: u64,
+    },
+    /// More came back than was sent, which was this much.
+    Extra {
+        /// How many bytes had been sent.
+        sent: u64,
+    },
+}
+
+impl Exchange {
+    /// The connection of this number, with messages of `size` bytes, up to `under_way_max` of them
+    /// under way at a time. Both are at least 1.
+    #[must_use]
+    pub fn new(pattern: &Pattern, number: u64, size: u64, under_way_max: usize) -> Self {
+        let beginning = pattern.beginning(number);
+        Self {
+            size,
+            unsent: 0,
+            unanswered: 0,
+            missing: size,
+            send_place: beginning,
+            receive_place: beginning,
+            received: 0,
+            due: VecDeque::with_capacity(under_way_max),
+            under_way_max,
+        }
+    }
+
+    /// Starts over, as the connection of another number. What was under way is forgotten.
+    pub fn restart(&mut self, pattern: &Pattern, number: u64) {
+        let beginning = pattern.beginning(number);
+        self.unsent = 0;
+        self.unanswered = 0;
+        self.missing = self.size;
+        self.send_place = beginning;
+        self.receive_place = beginning;
+        self.received = 0;
+        self.due.clear();
+    }
+
+    /// Whether one more message may be begun.
+    #[inline]
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.due.len() < self.under_way_max
+    }
+
+    /// How many messages were begun and have not been answered.
+    #[inline]
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.due.len()
+    }
+
+    /// Begins a message that was due at `due`; there is to be room for it.
+    #[inline]
+    pub fn begin(&mut self, due: Timestamp) {
+        debug_assert!(self.has_room());
+        self.due.push_back(due);
+        self.unsent += self.size;
+    }
+
+    /// The bytes to send next, or a part of them; empty: there are none.
+    #[inline]
+    #[must_use]
+    pub fn unsent<'a>(&self, pattern: &'a Pattern) -> &'a [u8] {
+        pattern.slice(self.send_place, self.unsent)
+    }
+
+    /// Whether there are bytes to send.
+    #[inline]
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// Takes note that `len` bytes of [`unsent`](Self::unsent) were sent.
+    #[inline]
+    pub fn sent(&mut self, pattern: &Pattern, len: usize) {
+        self.send_place = pattern.after(self.send_place, len);
+        self.unsent -= len as u64;
+        self.unanswered += len as u64;
+    }
+
+    /// Checks bytes that came back, and calls `answered` for each message that is complete with
+    /// them, with the time when it was due.
+    ///
+    /// # Errors
+    ///
+    /// [`Wrong`]: they are not the ones that were sent. No message of them is answered then.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        pattern: &Pattern,
+        bytes: &[u8],
+        mut answered: impl FnMut(Timestamp),
+    ) -> Result<(), Wrong> {
+        if let Some(index) = pattern.mismatch(self.receive_place, bytes) {
+            // What is too much is wrong too, as a rule; the better word for it is that.
+            if index as u64 >= self.unanswered {
+                return Err(self.extra());
+            }
+            let position = self.received + index as u64;
+            return Err(Wrong::Byte { position, size: self.size });
+        }
+        let mut len = bytes.len() as u64;
+        if len > self.unanswered {
+            return Err(self.extra());
+        }
+        self.receive_place = pattern.after(self.receive_place, bytes.len());
+        self.received += len;
+        self.unanswered -= len;
+        while len >= self.missing {
+            len -= self.missing;
+            self.missing = self.size;
+            // As many were begun as bytes were sent for.
+            if let Some(due) = self.due.pop_front() {
+                answered(due);
+            }
+        }
+        self.missing -= len;
+        Ok(())
+    }
+
+    fn extra(&self) -> Wrong {
+        Wrong::Extra { sent: self.received + self.unanswered }
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Byte { position, size } => {
+                let (message, byte) = (position / size, position % size);
+                write!(f, "another byte came back at {byte} of message {message}")
+            }
+            Self::Extra { sent } => write!(f, "more came back than the {sent} bytes sent"),
+        }
+    }
+}
+
+impl std::error::Error for Wrong {}

@@ -1,0 +1,80 @@
+//! What can go wrong with a connection, by kind, as reports count it.
+
+use crate::exchange::Wrong;
+use std::io;
+
+/// What has happened to a connection, or to requests. A connection ends with its first failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A byte came back that is not the one that was sent.
+    WrongBytes,
+    /// More came back than was sent.
+    ExtraBytes,
+    /// The server closed the connection.
+    Closed,
+    /// The server reset the connection.
+    Reset,
+    /// Nobody listens there (any more).
+    Refused,
+    /// No answer, or no connection, within the limit.
+    NoAnswer,
+    /// Requests of an open loop that were due and for which no connection was free in time.
+    Unsent,
+    /// No address was free for the own end of a connection.
+    NoAddress,
+    /// Any other error of a system call.
+    Failed,
+}
+
+impl Failure {
+    /// Each of them.
+    pub const ALL: [Self; 9] = [
+        Self::WrongBytes,
+        Self::ExtraBytes,
+        Self::Closed,
+        Self::Reset,
+        Self::Refused,
+        Self::NoAnswer,
+        Self::Unsent,
+        Self::NoAddress,
+        Self::Failed,
+    ];
+
+    /// As reports name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WrongBytes => "wrong-bytes",
+            Self::ExtraBytes => "extra-bytes",
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Refused => "refused",
+            Self::NoAnswer => "no-answer",
+            Self::Unsent => "unsent",
+            Self::NoAddress => "no-address",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl From<&io::Error> for Failure {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
+            // A path without a socket has nobody listening either.
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
+            io::ErrorKind::TimedOut => Self::NoAnswer,
+            io::ErrorKind::AddrNotAvailable => Self::NoAddress,
+            _ => Self::Failed,
+        }
+    }
+}
+
+impl From<Wrong> for Failure {
+    fn from(wrong: Wrong) -> Self {
+        match wrong {
+            Wrong::Byte { .. } => Self::WrongBytes,
+            Wrong::Extra { .. } => Self::ExtraBytes,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The report for machines: one JSON object.
+
+use crate::report::Report;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// The report as one JSON object. Latencies have three digits, other fractions up to three decimals.
+#[must_use]
+pub fn object(report: &Report<'_>) -> Value {
+    let (plan, outcome) = (report.plan, report.outcome);
+    let errors: Map<String, Value> = outcome
+        .tally
+        .failures()
+        .map(|(kind, count)| (kind.name().to_owned(), count.into()))
+        .collect();
+    json!({
+        "target": outcome.address.to_string(),
+        "loop": plan.kind().name(),
+        "connections": plan.connections,
+        "idle": plan.idle,
+        "threads": plan.threads,
+        "size": plan.size,
+        "pipeline": plan.pipeline,
+        "rate": plan.rate,
+        "duration_s": rounded(outcome.elapsed.as_secs_f64()),
+        "requests": report.requests(),
+        "bytes": report.bytes(),
+        "connects": outcome.tally.connects,
+        "throughput_per_s": rounded(report.throughput()),
+        "mib_per_s": rounded(report.mib_per_second()),
+        "latency_us": {
+            "min": rounded(report.latency_min_us()),
+            "mean": rounded(report.latency_mean_us()),
+            "p50": rounded(report.latency_us(50.0)),
+            "p90": rounded(report.latency_us(90.0)),
+            "p99": rounded(report.latency_us(99.0)),
+            "p99_9": rounded(report.latency_us(99.9)),
+            "max": rounded(report.latency_max_us()),
+        },
+        "latency_curve": curve(report),
+        "errors": errors,
+        "client": {
+            "user_us": microseconds(outcome.client.0),
+            "system_us": microseconds(outcome.client.1),
+        },
+        "server": server(report),
+    })
+}
+
+fn server(report: &Report<'_>) -> Value {
+    let Some(server) = &report.outcome.server else { return Value::Null };
+    let used = &server.used;
+    json!({
+        "pid": server.pid,
+        "user_us": microseconds(used.user),
+        "system_us": microseconds(used.system),
+        "cpu_us_per_request": rounded(report.us_per_request(used.user + used.system)),
+        "voluntary_switches": used.voluntary_switches,
+        "involuntary_switches": used.involuntary_switches,
+        "memory_bytes_per_connection": server.memory_per_connection,
+    })
+}
+
+/// Pairs of a percentile and a latency: each halves what is left to 100, until that is less than one
+/// request, and the last is 100.
+fn curve(report: &Report<'_>) -> Vec<[f64; 2]> {
+    let requests = report.requests();
+    let mut points = Vec::new();
+    let mut left = 50.0;
+    let mut below = requests;
+    while below > 1 {
+        let percentile = 100.0 - left;
+        points.push([percentile, rounded(report.latency_us(percentile))]);
+        left /= 2.0;
+        below /= 2;
+    }
+    if requests > 0 {
+        points.push([100.0, rounded(report.latency_max_us())]);
+    }
+    points
+}
+
+fn rounded(figure: f64) -> f64 {
+    (figure * 1e3).round() / 1e3
+}
+
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

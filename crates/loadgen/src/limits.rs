@@ -1,0 +1,31 @@
+//! How many connections the process can hold: its limit of descriptors, raised as far as it goes.
+
+use crate::plan::Plan;
+use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Descriptors kept for everything that is not a connection or a thread's epoll: the standard
+/// streams, files of `/proc`, and what libraries open for a moment.
+const RESERVE: u64 = 24;
+
+/// Raises the soft limit of descriptors to the hard one, and makes sure that the plan fits in.
+pub(crate) fn make_room(plan: &Plan) -> anyhow::Result<()> {
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).context("failed to read RLIMIT_NOFILE")?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("failed to raise RLIMIT_NOFILE")?;
+    }
+    check(plan, hard)
+}
+
+fn check(plan: &Plan, descriptors: u64) -> anyhow::Result<()> {
+    let connections = u64::from(plan.connections) + u64::from(plan.idle);
+    let room = descriptors.saturating_sub(RESERVE + u64::from(plan.threads));
+    if connections > room {
+        bail!(
+            "{connections} connections are too many: the limit of {descriptors} descriptors leaves \
+             room for {room}"
+        );
+    }
+    Ok(())
+}

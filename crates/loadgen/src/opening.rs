@@ -1,0 +1,90 @@
+//! Opening many connections before a run begins. One that fails fails all: a run with fewer than were
+//! asked for would measure something else.
+
+use crate::address::Address;
+use anyhow::{Context, bail};
+use epoll_sys::{Clock, Epoll, Events, Interest, Timestamp, Watch, socket};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::Duration;
+
+/// Connections that are under way at once: a fraction of any server's backlog, beyond which the kernel
+/// would drop them and try again a second later.
+const WAVE: usize = 64;
+
+/// How long to wait before trying again where the queue of a UNIX listener is full.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// How connections are opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opening<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) congestion: Option<&'a str>,
+    /// How long each may take.
+    pub(crate) limit: Duration,
+}
+
+impl Opening<'_> {
+    /// Opens this many connections.
+    pub(crate) fn open(&self, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
+        let mut sockets = Vec::with_capacity(count);
+        while sockets.len() < count {
+            let wave = WAVE.min(count - sockets.len());
+            let failed = || {
+                let number = sockets.len() + 1;
+                format!("failed to open connection {number} of {count} to {}", self.address)
+            };
+            let opened = self.wave(wave).with_context(failed)?;
+            sockets.extend(opened);
+        }
+        Ok(sockets)
+    }
+
+    fn wave(&self, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
+        let deadline = Clock::Monotonic.now() + self.limit;
+        let epoll = Epoll::new()?;
+        let mut sockets = Vec::with_capacity(count);
+        for data in 0..count as u64 {
+            let socket = self.begin(deadline)?;
+            // One report each: how it went.
+            epoll.add(&socket, data, Watch::oneshot(Interest::OUT))?;
+            sockets.push(socket);
+        }
+        let mut events = Events::with_capacity(count);
+        let mut connected = 0;
+        while connected < count {
+            let left = deadline - Clock::Monotonic.now();
+            if left.is_zero() {
+                bail!("no answer within {}", humantime::format_duration(self.limit));
+            }
+            match epoll.wait(&mut events, Some(left)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                waited => waited?,
+            };
+            for event in events.iter() {
+                let socket = usize::try_from(event.data).ok().and_then(|at| sockets.get(at));
+                if let Some(error) = socket.map(socket::take_error).transpose()?.flatten() {
+                    return Err(error.into());
+                }
+                connected += 1;
+            }
+        }
+        Ok(sockets)
+    }
+
+    fn begin(&self, deadline: Timestamp) -> anyhow::Result<OwnedFd> {
+        loop {
+            match self.address.connect(self.congestion) {
+                // The queue of a UNIX listener is full, and nothing tells when it is not.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Clock::Monotonic.now() >= deadline {
+                        bail!("the server accepts no connection");
+                    }
+                    thread::sleep(PAUSE);
+                }
+                connected => return Ok(connected?),
+            }
+        }
+    }
+}

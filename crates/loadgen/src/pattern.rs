@@ -1,0 +1,142 @@
+//! What bytes the messages consist of. A connection sends one long stream, cut from a table of random
+//! bytes that goes round; its n-th message is the n-th piece of that stream.
+//!
+//! Any eight bytes of the table stand in it once. So a byte that is out of place, doubled, missing or
+//! of another connection does not match what is expected, but for chance where a message is shorter
+//! than that. Nothing is copied or computed for a message: what to send is a slice of the table, and
+//! checking an answer compares it with one.
+
+/// Lengths of the round, two primes: messages of one connection differ as long as their size is no
+/// multiple of the length, so a size that is gets the other.
+const PERIODS: [usize; 2] = [262_139, 262_133];
+
+/// The longest slice that can be had at once, in bytes. Shorter than a round.
+pub const CHUNK_MAX: usize = 128 * 1024;
+
+const _: () = assert!(CHUNK_MAX < PERIODS[0] && CHUNK_MAX < PERIODS[1]);
+
+/// The largest message, in bytes.
+pub const SIZE_MAX: u64 = 1 << 30;
+
+const _: () = assert!(SIZE_MAX < (PERIODS[0] * PERIODS[1]) as u64);
+
+/// How far apart the streams of neighbouring connections begin; any number below a period would do.
+const STRIDE: u64 = 162_011;
+
+/// The table.
+#[derive(Debug)]
+pub struct Pattern {
+    /// A round, and after it as much of the next that a slice may begin anywhere in the first.
+    table: Box<[u8]>,
+    period: usize,
+}
+
+/// A place in a connection's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(usize);
+
+impl Pattern {
+    /// The table for messages of `size` bytes, which are to be at most [`SIZE_MAX`].
+    ///
+    /// Two messages of a connection differ if they are less than 262 133 apart, and so do two of the
+    /// same number on two connections whose numbers are less than that apart. (A message of less than
+    /// eight bytes may equal another by chance.)
+    #[must_use]
+    pub fn for_size(size: u64) -> Self {
+        let divides = |period: &&usize| size % **period as u64 == 0;
+        let period = PERIODS.iter().find(|period| !divides(period)).copied();
+        let period = period.unwrap_or(PERIODS[0]);
+        let mut table = Vec::with_capacity(period + CHUNK_MAX);
+        let mut state = 0;
+        while table.len() < period {
+            let word = random(&mut state).to_le_bytes();
+            table.extend_from_slice(&word[..word.len().min(period - table.len())]);
+        }
+        table.extend_from_within(..CHUNK_MAX);
+        Self { table: table.into(), period }
+    }
+
+    /// Where the stream of connection `number` begins.
+    #[must_use]
+    pub fn beginning(&self, number: u64) -> Place {
+        let period = self.period as u64;
+        // A remainder is below the period, so it fits.
+        Place(usize::try_from(number % period * STRIDE % period).unwrap_or(0))
+    }
+
+    /// At most `len` bytes of the stream from `place` on: less if that is more than [`CHUNK_MAX`].
+    #[inline]
+    #[must_use]
+    pub fn slice(&self, place: Place, len: u64) -> &[u8] {
+        let len = usize::try_from(len).unwrap_or(CHUNK_MAX).min(CHUNK_MAX);
+        &self.table[place.0..][..len]
+    }
+
+    /// The place `len` bytes after `place`.
+    #[inline]
+    #[must_use]
+    pub fn after(&self, place: Place, len: usize) -> Place {
+        let sum = place.0 + len;
+        Place(if sum < self.period { sum } else { sum % self.period })
+    }
+
+    /// The index of the first of `bytes` that is not the stream's at `place`.
+    #[must_use]
+    pub fn mismatch(&self, place: Place, bytes: &[u8]) -> Option<usize> {
+        let mut place = place;
+        for (chunk, at) in bytes.chunks(CHUNK_MAX).zip((0..).step_by(CHUNK_MAX)) {
+            let expected = &self.table[place.0..][..chunk.len()];
+            if chunk != expected {
+                let wrong = chunk.iter().zip(expected).position(|(got, wanted)| got != wanted);
+                return wrong.map(|index| at + index);
+            }
+            place = self.after(place, chunk.len());
+        }
+        None
+    }
+}
+
+/// The next number of the generator SplitMix64.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut word = *state;
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn any_eight_bytes_stand_in_a_round_once() {
+        for size in [64, PERIODS[0] as u64] {
+            let pattern = Pattern::for_size(size);
+            let round = &pattern.table[..pattern.period + 7];
+            let eights: HashSet<_> = round.windows(8).collect();
+            assert_eq!(eights.len(), pattern.period);
+        }
+    }
+
+    #[test]
+    fn no_size_is_a_multiple_of_its_period() {
+        for period in PERIODS {
+            for factor in 1..4 {
+                let size = (period * factor) as u64;
+                assert_ne!(size % Pattern::for_size(size).period as u64, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_goes_round() {
+        let pattern = Pattern::for_size(1);
+        let last = Place(pattern.period - 1);
+        assert_eq!(pattern.slice(last, 3)[1..], *pattern.slice(Place(0), 2));
+        assert_eq!(pattern.after(last, 1), Place(0));
+        assert_eq!(pattern.after(last, 2 * pattern.period), last);
+        assert_eq!(pattern.slice(last, u64::MAX).len(), CHUNK_MAX);
+    }
+}

@@ -1,0 +1,187 @@
+//! What the kernel says about the server's process, from `/proc`.
+//!
+//! Kernel facts: (a) `stat` counts user and system time in ticks of 10 ms, `schedstat` counts the sum
+//! of both in nanoseconds, thread by thread; (b) switches are counted thread by thread too, and the
+//! counts of a thread that has ended are gone; (c) `smaps_rollup` needs the rights of a debugger.
+
+use anyhow::Context;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `USER_HZ`, which is 100 on every architecture of today.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A process, by its number.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pid: u32,
+}
+
+/// What a process has used up to now, all its threads together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    user: Duration,
+    system: Duration,
+    /// User and system time of the threads that live, if the kernel counts it that precisely.
+    precise: Option<Duration>,
+    voluntary_switches: u64,
+    involuntary_switches: u64,
+}
+
+/// What a process has used between two times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// CPU time in user mode. The sum of both is precise, how it is divided to ticks of 10 ms.
+    pub user: Duration,
+    /// CPU time in system mode.
+    pub system: Duration,
+    /// How often a thread gave up its processor.
+    pub voluntary_switches: u64,
+    /// How often a thread had to.
+    pub involuntary_switches: u64,
+}
+
+impl Process {
+    /// The process of this number, which has to exist.
+    pub(crate) fn find(pid: u32) -> anyhow::Result<Self> {
+        let process = Self { pid };
+        match process.usage() {
+            Ok(_) => Ok(process),
+            Err(error) => Err(error).with_context(|| format!("no process {pid} to measure")),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// What it has used up to now.
+    pub(crate) fn usage(&self) -> io::Result<Usage> {
+        let (user, system) = cpu_times(&self.file("stat")?).ok_or_else(unreadable)?;
+        let mut usage = Usage { user, system, precise: Some(Duration::ZERO), ..Usage::default() };
+        for thread in fs::read_dir(self.path("task"))? {
+            let folder = thread?.path();
+            // A thread may end meanwhile.
+            let Ok(status) = fs::read_to_string(folder.join("status")) else { continue };
+            usage.voluntary_switches += number(&status, "voluntary_ctxt_switches:").unwrap_or(0);
+            usage.involuntary_switches +=
+                number(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
+            let ran = fs::read_to_string(folder.join("schedstat")).ok();
+            let ran = ran.and_then(|text| text.split(' ').next()?.parse().ok());
+            usage.precise = usage.precise.zip(ran).map(|(sum, ns)| sum + Duration::from_nanos(ns));
+        }
+        Ok(usage)
+    }
+
+    /// The memory that is its own, in bytes: pages it has written to, in memory or swapped out; what
+    /// is resident if the kernel does not tell.
+    pub(crate) fn memory_bytes(&self) -> Option<u64> {
+        let own = self.file("smaps_rollup").ok().and_then(|text| {
+            Some(number(&text, "Private_Dirty:")? + number(&text, "Swap:").unwrap_or(0))
+        });
+        let resident = || number(&self.file("status").ok()?, "VmRSS:");
+        own.or_else(resident).map(|kib| kib * 1024)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.pid).into()
+    }
+
+    fn file(&self, name: &str) -> io::Result<String> {
+        fs::read_to_string(self.path(name))
+    }
+}
+
+impl Usage {
+    /// What was used from `before` to now.
+    pub(crate) fn since(&self, before: &Self) -> Used {
+        let user = self.user.saturating_sub(before.user);
+        let system = self.system.saturating_sub(before.system);
+        let ticks = user + system;
+        let precise = self.precise.zip(before.precise).map_or(ticks, |(after, before)| {
+            // Threads that have ended are missing in the precise sum.
+            after.saturating_sub(before).max(ticks.saturating_sub(2 * TICK))
+        });
+        // Without a tick there is nothing to divide by; most of an echo is the kernel's.
+        let user = if ticks.is_zero() {
+            Duration::ZERO
+        } else {
+            precise.mul_f64(user.as_secs_f64() / ticks.as_secs_f64())
+        };
+        Used {
+            user,
+            system: precise.saturating_sub(user),
+            voluntary_switches: self.voluntary_switches.saturating_sub(before.voluntary_switches),
+            involuntary_switches: self
+                .involuntary_switches
+                .saturating_sub(before.involuntary_switches),
+        }
+    }
+}
+
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "its stat has an unknown form")
+}
+
+/// User and system time of a `/proc/PID/stat`.
+fn cpu_times(stat: &str) -> Option<(Duration, Duration)> {
+    // The name before the third field may hold blanks and brackets.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let mut time = || Some(TICK * fields.next()?.parse().ok()?);
+    Some((time()?, time()?))
+}
+
+/// The number after `label` at the beginning of a line.
+fn number(text: &str, label: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(label))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_blanks_and_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 99 0 0 0 12 34 0 0 20 0 1 0 5";
+        assert_eq!(cpu_times(stat), Some((12 * TICK, 34 * TICK)));
+        assert_eq!(cpu_times("7 (a"), None);
+        assert_eq!(cpu_times("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_label_is_found_at_the_beginning_of_a_line() {
+        let text = "nonvoluntary_ctxt_switches:\t5\nvoluntary_ctxt_switches:\t3\nVmRSS:\t  12 kB\n";
+        assert_eq!(number(text, "voluntary_ctxt_switches:"), Some(3));
+        assert_eq!(number(text, "VmRSS:"), Some(12));
+        assert_eq!(number(text, "Pss:"), None);
+    }
+
+    #[test]
+    fn the_precise_sum_is_divided_as_the_ticks_are() {
+        let usage = |user, system, precise_ms| Usage {
+            user: user * TICK,
+            system: system * TICK,
+            precise: Some(Duration::from_millis(precise_ms)),
+            ..Usage::default()
+        };
+        let used = usage(4, 8, 113).since(&usage(1, 2, 23));
+        assert_eq!(used.user + used.system, Duration::from_millis(90));
+        assert_eq!(used.user.as_millis(), 30);
+        // A thread has ended and taken its share along.
+        let used = usage(10, 10, 20).since(&usage(0, 0, 80));
+        assert_eq!(used.user + used.system, 18 * TICK);
+        let used = usage(0, 0, 5).since(&usage(0, 0, 2));
+        assert_eq!((used.user, used.system.as_millis()), (Duration::ZERO, 3));
+    }
+
+    #[test]
+    fn this_process_can_be_measured_and_number_0_cannot() {
+        let process = Process::find(std::process::id()).unwrap();
+        assert!(process.memory_bytes().is_some_and(|bytes| bytes > 0));
+        assert!(Process::find(0).unwrap_err().to_string().contains("no process 0"));
+    }
+}

@@ -1,0 +1,143 @@
+//! The figures of an outcome, from which both forms of a report are made, and the table for people.
+
+use crate::plan::Plan;
+use crate::run::Outcome;
+use std::fmt;
+use std::time::Duration;
+
+/// A plan with its outcome. Displayed, it is the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// What was to be done.
+    pub plan: &'a Plan,
+    /// What came out.
+    pub outcome: &'a Outcome,
+}
+
+/// The percentiles that every report has.
+pub(crate) const PERCENTILES: [(&str, f64); 4] =
+    [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9)];
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people and plots")]
+impl Report<'_> {
+    /// Requests that were answered.
+    pub(crate) fn requests(&self) -> u64 {
+        self.outcome.tally.answers()
+    }
+
+    /// Bytes of the answered requests, one way.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.requests().saturating_mul(self.plan.size)
+    }
+
+    /// `count` a second; 0 if no time has passed.
+    pub(crate) fn per_second(&self, count: f64) -> f64 {
+        let seconds = self.outcome.elapsed.as_secs_f64();
+        if seconds > 0.0 { count / seconds } else { 0.0 }
+    }
+
+    pub(crate) fn throughput(&self) -> f64 {
+        self.per_second(self.requests() as f64)
+    }
+
+    pub(crate) fn mib_per_second(&self) -> f64 {
+        self.per_second(self.bytes() as f64) / f64::from(1 << 20)
+    }
+
+    /// `time` divided by the number of requests, in microseconds.
+    pub(crate) fn us_per_request(&self, time: Duration) -> f64 {
+        time.as_secs_f64() * 1e6 / self.requests().max(1) as f64
+    }
+
+    /// A percentile of the latencies, in microseconds.
+    pub(crate) fn latency_us(&self, percentile: f64) -> f64 {
+        self.outcome.tally.latencies_ns().value_at_percentile(percentile) as f64 / 1e3
+    }
+
+    pub(crate) fn latency_min_us(&self) -> f64 {
+        self.outcome.tally.latencies_ns().min() as f64 / 1e3
+    }
+
+    pub(crate) fn latency_mean_us(&self) -> f64 {
+        self.outcome.tally.latencies_ns().mean() / 1e3
+    }
+
+    pub(crate) fn latency_max_us(&self) -> f64 {
+        self.outcome.tally.latencies_ns().max() as f64 / 1e3
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { plan, outcome } = self;
+        let (requests, seconds) = (self.requests(), outcome.elapsed.as_secs_f64());
+        write!(
+            f,
+            "{}: {} loop, {} connections",
+            outcome.address,
+            plan.kind().name(),
+            plan.connections
+        )?;
+        if plan.idle > 0 {
+            write!(f, " and {} idle", plan.idle)?;
+        }
+        writeln!(f, ", {} bytes, {} at a time", plan.size, plan.pipeline)?;
+        writeln!(
+            f,
+            "requests    {requests} in {seconds:.3} s, {} connects",
+            outcome.tally.connects
+        )?;
+        let (throughput, mib) = (self.throughput(), self.mib_per_second());
+        write!(f, "throughput  {throughput:.0} a second, {mib:.2} MiB a second each way")?;
+        match plan.rate {
+            Some(rate) => writeln!(f, ", asked for {rate} a second")?,
+            None => writeln!(f)?,
+        }
+        self.fmt_latencies(f)?;
+        let (user, system) = outcome.client;
+        self.fmt_cpu(f, "client CPU", user, system)?;
+        self.fmt_server(f)?;
+        write!(f, "errors      ")?;
+        let kinds: Vec<_> = outcome
+            .tally
+            .failures()
+            .map(|(kind, count)| format!("{} {count}", kind.name()))
+            .collect();
+        f.write_str(&if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") })
+    }
+}
+
+impl Report<'_> {
+    fn fmt_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (min, mean) = (self.latency_min_us(), self.latency_mean_us());
+        write!(f, "latency     min {min:.1} us, mean {mean:.1}")?;
+        for (name, percentile) in PERCENTILES {
+            write!(f, ", {name} {:.1}", self.latency_us(percentile))?;
+        }
+        writeln!(f, ", max {:.1}", self.latency_max_us())
+    }
+
+    fn fmt_cpu(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        whose: &str,
+        user: Duration,
+        system: Duration,
+    ) -> fmt::Result {
+        let each = self.us_per_request(user + system);
+        let (user, system) = (user.as_secs_f64(), system.as_secs_f64());
+        writeln!(f, "{whose}  {user:.3} s user, {system:.3} s system, {each:.2} us a request")
+    }
+
+    fn fmt_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(server) = &self.outcome.server else { return Ok(()) };
+        let used = &server.used;
+        self.fmt_cpu(f, "server CPU", used.user, used.system)?;
+        let (voluntary, involuntary) = (used.voluntary_switches, used.involuntary_switches);
+        writeln!(f, "switches    {voluntary} voluntary, {involuntary} involuntary")?;
+        match server.memory_per_connection {
+            Some(bytes) => writeln!(f, "memory      {bytes} bytes a connection"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A run from its plan to its outcome: connections are opened, threads exchange messages, and what
+//! they have counted becomes one.
+
+use crate::address::Address;
+use crate::limits;
+use crate::opening::Opening;
+use crate::pacing::Share;
+use crate::pattern::Pattern;
+use crate::plan::Plan;
+use crate::process::{Process, Used};
+use crate::tally::Tally;
+use crate::worker::{Common, Counters, Worker};
+use anyhow::Context;
+use epoll_sys::{Clock, Timestamp};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How often the progress is told.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Since the first request.
+    pub elapsed: Duration,
+    /// Requests that were answered.
+    pub answers: u64,
+    /// Everything that has gone wrong.
+    pub failures: u64,
+}
+
+/// What has come out of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Where the server was.
+    pub address: Address,
+    /// From the first request to the last answer.
+    pub elapsed: Duration,
+    /// Counts and latencies of all threads.
+    pub tally: Tally,
+    /// CPU time of this process, user and system.
+    pub client: (Duration, Duration),
+    /// What the server has used, where it was to be measured and could be to the end.
+    pub server: Option<Server>,
+}
+
+/// What the server has used during a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Server {
+    /// Its number.
+    pub pid: u32,
+    /// CPU time and context switches.
+    pub used: Used,
+    /// By how many bytes its memory has grown for each connection that was open throughout.
+    pub memory_per_connection: Option<u64>,
+}
+
+/// Does what `plan` says, and tells `progress` now and then how far it has come.
+///
+/// What goes wrong with single connections is counted in the outcome.
+///
+/// # Errors
+///
+/// A server that cannot be reached, connections that cannot be opened, a process to measure that does
+/// not exist, threads that cannot be started.
+pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcome> {
+    limits::make_room(plan)?;
+    let process = plan.server_pid.map(Process::find).transpose()?;
+    let address = plan.target.reach(plan.answer_limit)?;
+    let congestion = plan.congestion.as_deref();
+    let opening = Opening { address: &address, congestion, limit: plan.answer_limit };
+    if plan.churn {
+        // Its connections are opened during the run; whether anybody is there shows here.
+        drop(opening.open(1)?);
+    }
+    let memory_before = process.as_ref().and_then(Process::memory_bytes);
+    let pattern = Pattern::for_size(plan.size);
+    let common = Common { plan, opening, pattern: &pattern };
+    let mut workers = workers(common)?;
+
+    let usage_before = process.as_ref().and_then(|process| process.usage().ok());
+    let client_before = own_cpu()?;
+    let start = Clock::Monotonic.now();
+    run_all(&mut workers, start, progress)?;
+    let client_after = own_cpu()?;
+    let usage_after = process.as_ref().and_then(|process| process.usage().ok());
+    let memory_after = process.as_ref().and_then(Process::memory_bytes);
+
+    let mut tally = Tally::new()?;
+    for worker in workers {
+        tally.merge(worker.into_tally())?;
+    }
+    let server = process.zip(usage_before.zip(usage_after)).map(|(process, (before, after))| {
+        let grown = memory_before.zip(memory_after).map(|(was, is)| is.saturating_sub(was));
+        let held = held_throughout(plan);
+        let memory_per_connection = grown.and_then(|bytes| bytes.checked_div(held));
+        Server { pid: process.pid(), used: after.since(&before), memory_per_connection }
+    });
+    let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
+    let elapsed = tally.last_answer - start;
+    Ok(Outcome { address, elapsed, tally, client, server })
+}
+
+fn held_throughout(plan: &Plan) -> u64 {
+    u64::from(plan.idle) + if plan.churn { 0 } else { u64::from(plan.connections) }
+}
+
+/// The workers, with all connections open. Idle ones come first: a server that answers on a later one
+/// has accepted them.
+fn workers(common: Common<'_>) -> anyhow::Result<Vec<Worker<'_>>> {
+    let plan = common.plan;
+    let shares: Vec<_> = (0..plan.threads).map(|index| Share { index, of: plan.threads }).collect();
+    let mut idle = Vec::new();
+    for share in &shares {
+        idle.push(common.opening.open(part(plan.idle, *share).try_into()?)?);
+    }
+    let mut workers = Vec::new();
+    for (share, idle) in shares.into_iter().zip(idle) {
+        let connections = part(plan.connections, share);
+        let opened = if plan.churn { 0 } else { connections };
+        let sockets = common.opening.open(opened.try_into()?)?;
+        let worker = Worker::new(common, share, connections, sockets, idle);
+        workers.push(worker.context("failed to set up a thread's connections")?);
+    }
+    Ok(workers)
+}
+
+/// The part of `count` things that a thread gets.
+fn part(count: u32, share: Share) -> u32 {
+    count / share.of + u32::from(share.index < count % share.of)
+}
+
+/// Runs each worker in a thread of its own.
+fn run_all(
+    workers: &mut [Worker<'_>],
+    start: Timestamp,
+    mut progress: impl FnMut(Progress),
+) -> anyhow::Result<()> {
+    let counters: Vec<Counters> = workers.iter().map(|_| Counters::default()).collect();
+    thread::scope(|scope| {
+        let (sender, ended) = channel();
+        for (worker, counters) in workers.iter_mut().zip(&counters) {
+            let sender = sender.clone();
+            let work = move || {
+                // Nobody listens any more after another thread has failed.
+                let _ = sender.send(worker.run(start, counters));
+            };
+            let thread = thread::Builder::new().name("load".to_owned());
+            thread.spawn_scoped(scope, work).context("failed to start a thread")?;
+        }
+        drop(sender);
+        loop {
+            match ended.recv_timeout(PROGRESS_EVERY) {
+                Ok(done) => done.context("failed to wait for events")?,
+                Err(RecvTimeoutError::Timeout) => progress(sum(start, &counters)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+    })
+}
+
+fn sum(start: Timestamp, counters: &[Counters]) -> Progress {
+    let sum = |counter: fn(&Counters) -> &AtomicU64| {
+        counters.iter().map(|counters| counter(counters).load(Ordering::Relaxed)).sum()
+    };
+    Progress {
+        elapsed: Clock::Monotonic.now() - start,
+        answers: sum(|counters| &counters.answers),
+        failures: sum(|counters| &counters.failures),
+    }
+}
+
+fn own_cpu() -> anyhow::Result<(Duration, Duration)> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("failed to read the own CPU time")?;
+    Ok((duration(usage.user_time()), duration(usage.system_time())))
+}
+
+fn duration(time: TimeVal) -> Duration {
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(time.tv_usec().try_into().unwrap_or(0))
+}

@@ -1,0 +1,437 @@
+//! The loop of one thread: its connections, its part of the requests, and what it counts.
+//!
+//! A message costs no system call besides a `send`, a `recv` and its part of an `epoll_wait`, and no
+//! allocation. Every wait ends: by an event, by the next request that is due, or to look for answers
+//! that take too long.
+
+use crate::connection::{Connection, End, Read};
+use crate::exchange::Exchange;
+use crate::failure::Failure;
+use crate::opening::Opening;
+use crate::pacing::{Pacer, Share};
+use crate::pattern::Pattern;
+use crate::plan::Plan;
+use crate::tally::Tally;
+use epoll_sys::{Clock, Epoll, Event, Events, Timestamp};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What one read brings at most, in bytes.
+const READ_MAX: usize = 256 * 1024;
+
+/// Events of one wait at most.
+const EVENTS_MAX: usize = 512;
+
+/// How often answers that take too long are looked for, unless the limit is shorter.
+const SWEEP_EVERY: Duration = Duration::from_millis(100);
+
+/// How long to leave a UNIX listener alone whose queue is full.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Set in the data of events of connections that are only held.
+const IDLE: u64 = 1 << 63;
+
+/// What all workers have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Common<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) opening: Opening<'a>,
+    pub(crate) pattern: &'a Pattern,
+}
+
+/// How far a worker has come, for others to see.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) answers: AtomicU64,
+    pub(crate) failures: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Worker<'a> {
+    common: Common<'a>,
+    share: Share,
+    epoll: Epoll,
+    events: Events,
+    buffer: Box<[u8]>,
+    connections: Vec<Connection>,
+    idle: Vec<Option<OwnedFd>>,
+    /// Connections with room for a message, the one that has waited longest first.
+    free: VecDeque<u32>,
+    pacer: Pacer,
+    /// Connections from which something is to come.
+    owed: usize,
+    /// Connections that are not lost.
+    alive: usize,
+    /// The number of the next connection of a churn.
+    next_number: u64,
+    next_sweep: Timestamp,
+    /// Since when the queue of a UNIX listener is full, and when to try again.
+    queue_full: Option<(Timestamp, Timestamp)>,
+    tally: Tally,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker with these connections; those of a churn it opens itself, as many at a time as
+    /// `connections`.
+    pub(crate) fn new(
+        common: Common<'a>,
+        share: Share,
+        connections: u32,
+        sockets: Vec<OwnedFd>,
+        idle: Vec<OwnedFd>,
+    ) -> anyhow::Result<Self> {
+        let (plan, pattern) = (common.plan, common.pattern);
+        let epoll = Epoll::new()?;
+        let mut tally = Tally::new()?;
+        tally.connects = (sockets.len() + idle.len()) as u64;
+        let number = |index: u32| u64::from(index) * u64::from(share.of) + u64::from(share.index);
+        let pipeline = usize::try_from(plan.pipeline)?;
+        let mut all: Vec<_> = (0..connections)
+            .map(|index| Exchange::new(pattern, number(index), plan.size, pipeline))
+            .map(Connection::new)
+            .collect();
+        for ((connection, socket), data) in all.iter_mut().zip(sockets).zip(0..) {
+            connection.attach(socket, &epoll, data)?;
+        }
+        for (socket, data) in idle.iter().zip(IDLE..) {
+            use epoll_sys::{Interest, Watch};
+            epoll.add(socket, data, Watch::level(Interest::IN))?;
+        }
+        let events_max = (all.len() + idle.len()).min(EVENTS_MAX);
+        Ok(Self {
+            share,
+            epoll,
+            events: Events::with_capacity(events_max),
+            buffer: vec![0; READ_MAX].into(),
+            alive: all.len(),
+            free: VecDeque::with_capacity(all.len()),
+            connections: all,
+            idle: idle.into_iter().map(Some).collect(),
+            pacer: Pacer::new(Timestamp::EPOCH, plan.rate, plan.until, share),
+            owed: 0,
+            next_number: number(0),
+            next_sweep: Timestamp::EPOCH,
+            queue_full: None,
+            tally,
+            common,
+        })
+    }
+
+    /// What it has counted.
+    pub(crate) fn into_tally(self) -> Tally {
+        self.tally
+    }
+
+    /// Runs from `start` until nothing is left to do. Connections stay open.
+    pub(crate) fn run(&mut self, start: Timestamp, counters: &Counters) -> io::Result<()> {
+        let plan = self.common.plan;
+        if plan.rate.is_some() {
+            // The kernel adds this to every timeout: a nanosecond in place of 50 microseconds. Without
+            // it, requests are only less punctual, and it shows in their latencies.
+            let _ = nix::sys::prctl::set_timerslack(1);
+        }
+        self.pacer = Pacer::new(start, plan.rate, plan.until, self.share);
+        self.next_sweep = start + self.sweep_every();
+        for index in 0..self.connections.len() {
+            self.list(index);
+        }
+        self.begin_due(start);
+        let mut now = start;
+        while !self.is_over(now) {
+            now = self.turn(now)?;
+            counters.answers.store(self.tally.answers(), Ordering::Relaxed);
+            counters.failures.store(self.tally.failures_sum(), Ordering::Relaxed);
+        }
+        self.check_silence();
+        Ok(())
+    }
+
+    fn is_over(&mut self, now: Timestamp) -> bool {
+        if self.alive == 0 {
+            return true;
+        }
+        let limit = self.common.plan.answer_limit;
+        if !self.pacer.is_over(now) && now >= self.pacer.end() + limit {
+            let unsent = self.pacer.overdue(now);
+            let what = || format!("{unsent} requests were due and no connection was free for them");
+            self.tally.failed(Failure::Unsent, unsent, what);
+            self.pacer.stop();
+        }
+        self.pacer.is_over(now) && self.owed == 0
+    }
+
+    /// Waits and handles what has come. Gives the time after the wait.
+    fn turn(&mut self, now: Timestamp) -> io::Result<Timestamp> {
+        let timeout = self.next_wake(now) - now;
+        match self.epoll.wait(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            // An interrupted wait leaves no events.
+            _ => {}
+        }
+        for at in 0..self.events.len() {
+            if let Some(event) = self.events.get(at) {
+                self.handle(event);
+            }
+        }
+        let now = Clock::Monotonic.now();
+        self.begin_due(now);
+        if now >= self.next_sweep {
+            self.sweep(now);
+            self.next_sweep = now + self.sweep_every();
+        }
+        Ok(now)
+    }
+
+    fn next_wake(&self, now: Timestamp) -> Timestamp {
+        let wake = match self.pacer.next_due() {
+            Some(due) if !self.free.is_empty() && !self.pacer.is_over(now) => {
+                due.min(self.next_sweep)
+            }
+            _ => self.next_sweep,
+        };
+        match self.queue_full {
+            Some((_, again)) => wake.max(now).min(again),
+            None => wake,
+        }
+    }
+
+    fn sweep_every(&self) -> Duration {
+        let fraction = self.common.plan.answer_limit / 8;
+        fraction.clamp(Duration::from_millis(1), SWEEP_EVERY)
+    }
+
+    /// Ends connections whose answer takes too long.
+    fn sweep(&mut self, now: Timestamp) {
+        let limit = self.common.plan.answer_limit;
+        for index in 0..self.connections.len() {
+            if self.connections[index].is_overdue(now, limit) {
+                let limit = humantime::format_duration(limit);
+                let what = match self.connections[index].is_closing() {
+                    true => format!("it was not closed within {limit}"),
+                    false => format!("no answer within {limit}"),
+                };
+                self.lose(index, &End { failure: Failure::NoAnswer, what });
+            }
+        }
+    }
+
+    #[inline]
+    fn handle(&mut self, event: Event) {
+        if event.data & IDLE != 0 {
+            return self.handle_idle(event.data & !IDLE);
+        }
+        let index = usize::try_from(event.data).unwrap_or(usize::MAX);
+        if index >= self.connections.len() {
+            return;
+        }
+        if event.readiness.may_read() {
+            self.read(index);
+        }
+        if event.readiness.may_write() && self.connections[index].awaits_room() {
+            self.flush(index);
+        }
+    }
+
+    #[inline]
+    fn read(&mut self, index: usize) {
+        match self.connections[index].read(&mut self.buffer) {
+            Ok(Read::Bytes(len)) => self.check(index, len),
+            Ok(Read::End) if self.connections[index].is_closing() => self.reopen(index),
+            Ok(Read::End) => {
+                let what = "the server closed it".to_owned();
+                self.lose(index, &End { failure: Failure::Closed, what });
+            }
+            Ok(Read::Nothing) => {}
+            Err(end) => self.lose(index, &end),
+        }
+    }
+
+    /// Checks `len` bytes that came back, and goes on with the next messages.
+    #[inline]
+    fn check(&mut self, index: usize, len: usize) {
+        let now = Clock::Monotonic.now();
+        let (connection, tally) = (&mut self.connections[index], &mut self.tally);
+        let under_way = connection.exchange.under_way();
+        let bytes = &self.buffer[..len];
+        let answered = |due| tally.answered(due, now);
+        if let Err(wrong) = connection.exchange.receive(self.common.pattern, bytes, answered) {
+            let end = End { failure: wrong.into(), what: wrong.to_string() };
+            return self.lose(index, &end);
+        }
+        let left = connection.exchange.under_way();
+        if left == under_way {
+            return;
+        }
+        connection.owed_from(now);
+        if self.common.plan.churn {
+            return match connection.close_half(now) {
+                Ok(()) => {}
+                Err(error) => self.lose(index, &error.into()),
+            };
+        }
+        if left == 0 {
+            self.owed -= 1;
+        }
+        self.fill(index, now, self.common.plan.pipeline);
+    }
+
+    /// Begins what is due on connections that have room.
+    fn begin_due(&mut self, now: Timestamp) {
+        if self.queue_full.is_some_and(|(_, again)| now < again) {
+            return;
+        }
+        // In an open loop they take turns; in a closed one each is filled at once.
+        let count_max = match self.common.plan.rate {
+            Some(_) => 1,
+            None => self.common.plan.pipeline,
+        };
+        while self.pacer.is_due(now) {
+            let Some(index) = self.free.pop_front() else { return };
+            let index = index as usize;
+            self.connections[index].is_listed = false;
+            self.fill(index, now, count_max);
+            if self.queue_full.is_some_and(|(_, again)| now < again) {
+                return;
+            }
+        }
+    }
+
+    /// Begins at most `count_max` messages that are due on one connection, and sends them.
+    #[inline]
+    fn fill(&mut self, index: usize, now: Timestamp, count_max: u32) {
+        if self.common.plan.churn && !self.connect(index, now) {
+            return;
+        }
+        let connection = &mut self.connections[index];
+        let was_owed = connection.is_owed();
+        for _ in 0..count_max {
+            if !connection.has_room() {
+                break;
+            }
+            let Some(due) = self.pacer.next(now) else { break };
+            connection.exchange.begin(due);
+        }
+        if !was_owed && connection.is_owed() {
+            self.owed += 1;
+            connection.owed_from(now);
+        }
+        if connection.exchange.has_unsent() && !connection.awaits_room() {
+            self.flush(index);
+        }
+        self.list(index);
+    }
+
+    #[inline]
+    fn flush(&mut self, index: usize) {
+        let (pattern, epoll) = (self.common.pattern, &self.epoll);
+        if let Err(end) = self.connections[index].flush(pattern, epoll, index as u64) {
+            self.lose(index, &end);
+        }
+    }
+
+    /// Puts a connection that has room into the list of those.
+    #[inline]
+    fn list(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        if connection.has_room() && !connection.is_listed {
+            connection.is_listed = true;
+            // As many connections as a u32 counts.
+            self.free.push_back(u32::try_from(index).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Connects for the next request of a churn, if one is due. Says whether that may be sent.
+    fn connect(&mut self, index: usize, now: Timestamp) -> bool {
+        if !self.pacer.is_due(now) {
+            self.list(index);
+            return false;
+        }
+        let Common { opening, pattern, .. } = self.common;
+        match opening.address.connect(opening.congestion) {
+            Ok(socket) => {
+                self.queue_full = None;
+                let connection = &mut self.connections[index];
+                connection.exchange.restart(pattern, self.next_number);
+                self.next_number += u64::from(self.share.of);
+                if let Err(error) = connection.attach(socket, &self.epoll, index as u64) {
+                    self.lose(index, &error.into());
+                    return false;
+                }
+                self.tally.connects += 1;
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.await_queue(index, now);
+                false
+            }
+            Err(error) => {
+                self.lose(index, &error.into());
+                false
+            }
+        }
+    }
+
+    /// The queue of a UNIX listener is full, and nothing tells when it is not.
+    fn await_queue(&mut self, index: usize, now: Timestamp) {
+        let since = self.queue_full.map_or(now, |(since, _)| since);
+        self.queue_full = Some((since, now + PAUSE));
+        if now - since >= self.common.opening.limit {
+            let what = "the server accepts no connection".to_owned();
+            self.lose(index, &End { failure: Failure::NoAnswer, what });
+        } else {
+            self.list(index);
+        }
+    }
+
+    /// The conversation of a churn is over; the next may begin.
+    fn reopen(&mut self, index: usize) {
+        self.connections[index].close();
+        self.owed -= 1;
+        self.fill(index, Clock::Monotonic.now(), 1);
+    }
+
+    fn handle_idle(&mut self, index: u64) {
+        let slot = usize::try_from(index).ok().and_then(|index| self.idle.get_mut(index));
+        let Some(Some(socket)) = slot.as_deref() else { return };
+        let (failure, what) = match epoll_sys::socket::recv(socket, &mut self.buffer) {
+            Ok(0) => (Failure::Closed, "the server closed it".to_owned()),
+            Ok(len) => (Failure::ExtraBytes, format!("{len} bytes came that nobody asked for")),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return,
+                _ => ((&error).into(), error.to_string()),
+            },
+        };
+        self.tally.failed(failure, 1, || format!("idle connection {index}: {what}"));
+        if let Some(slot) = slot {
+            *slot = None;
+        }
+    }
+
+    #[cold]
+    fn lose(&mut self, index: usize, end: &End) {
+        let connection = &mut self.connections[index];
+        if connection.is_lost() {
+            return;
+        }
+        if connection.is_owed() {
+            self.owed -= 1;
+        }
+        connection.lose();
+        self.alive -= 1;
+        self.tally.failed(end.failure, 1, || format!("connection {index}: {}", end.what));
+    }
+
+    /// Looks once whether anything came after the last answers.
+    fn check_silence(&mut self) {
+        for index in 0..self.connections.len() {
+            let read = self.connections[index].read(&mut self.buffer);
+            if let Ok(Read::Bytes(len)) = read {
+                let what = format!("{len} bytes came after the last answer");
+                self.lose(index, &End { failure: Failure::ExtraBytes, what });
+            }
+        }
+    }
+}
