@@ -2,9 +2,11 @@
 
 use anyhow::{Context, bail};
 use epoll_sys::socket::{self, Family};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use std::fmt;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,19 +109,25 @@ impl Target {
 }
 
 impl Address {
-    /// A new socket on its way to the server, with `TCP_NODELAY` and `congestion`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`socket::stream`], [`socket::connect`], [`socket::connect_unix`] and
-    /// [`socket::set_congestion`].
-    pub(crate) fn connect(&self, congestion: Option<&str>) -> io::Result<OwnedFd> {
+    /// A new socket on its way to the server, with `TCP_NODELAY`, and with a congestion control and an
+    /// address of its own if these are given.
+    pub(crate) fn connect(
+        &self,
+        congestion: Option<&str>,
+        source: Option<Ipv4Addr>,
+    ) -> io::Result<OwnedFd> {
         match self {
             Self::Inet(address) => {
                 let socket = socket::stream(Family::of(address))?;
                 socket::set_nodelay(&socket, true)?;
                 if let Some(congestion) = congestion {
                     socket::set_congestion(&socket, congestion)?;
+                }
+                if let Some(source) = source {
+                    // Without it a port is taken before the kernel knows where to, and an address has
+                    // no more than one range of them, TIME_WAIT included.
+                    setsockopt(&socket, IpBindAddressNoPort, &true)?;
+                    socket::bind(&socket, &SocketAddr::from((source, 0)))?;
                 }
                 socket::connect(&socket, address)?;
                 Ok(socket)

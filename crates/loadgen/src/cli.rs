@@ -1,10 +1,12 @@
 //! The command line: flags, what is said when one of them is wrong, and the exit status.
 
 use crate::pattern::SIZE_MAX;
-use crate::{Outcome, Plan, Progress, Report, Target, Until, json};
+use crate::progress::ProgressLine;
+use crate::{Outcome, Plan, Report, Target, Until, json};
 use clap::Parser;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::num::{NonZeroU32, NonZeroU64};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,8 +24,11 @@ const CONNECTIONS: u32 = 50;
 const PIPELINE_MAX: u32 = 65_536;
 const UNDER_WAY_MAX: u64 = 1 << 24;
 
-/// Requests a second at most: one each 100 nanoseconds.
-const RATE_MAX: f64 = 1e7;
+/// Requests a second: one in a quarter of an hour at least, one each 100 nanoseconds at most.
+const RATES: RangeInclusive<f64> = 0.001..=1e7;
+
+/// Threads at most.
+const THREADS_MAX: u32 = 256;
 
 /// Loads an echo server and checks every byte that comes back.
 ///
@@ -129,8 +134,8 @@ fn time(text: &str) -> Result<Duration, String> {
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
-        _ => Err(format!("expected a number of messages a second, above 0 and up to {RATE_MAX}")),
+        Ok(rate) if RATES.contains(&rate) => Ok(rate),
+        _ => Err(format!("expected a number from {} to {}", RATES.start(), RATES.end())),
     }
 }
 
@@ -164,24 +169,33 @@ impl Args {
             congestion: self.congestion.clone(),
             server_pid: self.server_pid.map(NonZeroU32::get),
         };
-        let (threads, connections, pipeline) = (plan.threads, plan.connections, plan.pipeline);
-        if threads > connections {
-            return Err(format!("--threads {threads}: there are {connections} connections only"));
-        }
-        if pipeline > PIPELINE_MAX {
-            return Err(format!("--pipeline {pipeline}: {PIPELINE_MAX} is the most"));
-        }
-        if u64::from(pipeline) * u64::from(connections) > UNDER_WAY_MAX {
-            return Err(format!(
-                "{pipeline} messages on each of {connections} connections are more than \
-                 {UNDER_WAY_MAX} under way"
-            ));
-        }
-        if plan.congestion.is_some() && matches!(plan.target, Target::Unix(_)) {
-            return Err("--congestion: a UNIX socket has no congestion control".to_owned());
-        }
+        check(&plan)?;
         Ok(plan)
     }
+}
+
+/// What flags contradict one another in.
+fn check(plan: &Plan) -> Result<(), String> {
+    let Plan { threads, connections, pipeline, .. } = *plan;
+    if threads > THREADS_MAX {
+        return Err(format!("--threads {threads}: {THREADS_MAX} is the most"));
+    }
+    if threads > connections {
+        return Err(format!("--threads {threads}: there are only {connections} connections"));
+    }
+    if pipeline > PIPELINE_MAX {
+        return Err(format!("--pipeline {pipeline}: {PIPELINE_MAX} is the most"));
+    }
+    if pipeline > 1 && u64::from(pipeline) * u64::from(connections) > UNDER_WAY_MAX {
+        return Err(format!(
+            "--pipeline {pipeline}: on {connections} connections more than {UNDER_WAY_MAX} messages \
+             would be under way"
+        ));
+    }
+    if plan.congestion.is_some() && matches!(plan.target, Target::Unix(_)) {
+        return Err("--congestion: a UNIX socket has no congestion control".to_owned());
+    }
+    Ok(())
 }
 
 /// Runs the program with the process's arguments.
@@ -203,7 +217,10 @@ pub fn run() -> ExitCode {
         Ok(plan) => plan,
         Err(message) => return refuse(&format!("error: {message}")),
     };
-    match crate::run(&plan, progress_line(&plan)) {
+    let line = ProgressLine::new(plan.until);
+    let outcome = crate::run(&plan, |progress| line.show(&progress));
+    line.clear();
+    match outcome {
         Ok(outcome) => print(&plan, &outcome, args.json),
         Err(error) => {
             complain(&format!("error: {error:#}"));
@@ -226,24 +243,6 @@ fn complain(message: &str) {
 fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")
-}
-
-/// Tells how far a run has come, on a line of a terminal that is written over and over.
-fn progress_line(plan: &Plan) -> impl FnMut(Progress) + use<> {
-    let is_terminal = io::stderr().is_terminal();
-    let requests = match plan.until {
-        Until::Requests(count) => format!(" of {count}"),
-        Until::Elapsed(_) => String::new(),
-    };
-    move |progress| {
-        if is_terminal {
-            let Progress { elapsed, answers, failures } = progress;
-            let seconds = elapsed.as_secs_f64();
-            let line = format!("{seconds:.1} s: {answers}{requests} requests, {failures} errors");
-            // Back to the beginning of the line, and what is written next replaces it.
-            let _ = write!(io::stderr(), "{line}\x1b[K\r");
-        }
-    }
 }
 
 fn print(plan: &Plan, outcome: &Outcome, as_json: bool) -> ExitCode {

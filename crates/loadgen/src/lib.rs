@@ -26,6 +26,7 @@ mod connection;
 mod limits;
 mod opening;
 mod process;
+mod progress;
 mod worker;
 
 pub use address::{Address, Target};

@@ -75,7 +75,7 @@ impl Opening<'_> {
 
     fn begin(&self, deadline: Timestamp) -> anyhow::Result<OwnedFd> {
         loop {
-            match self.address.connect(self.congestion) {
+            match self.address.connect(self.congestion, None) {
                 // The queue of a UNIX listener is full, and nothing tells when it is not.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if Clock::Monotonic.now() >= deadline {

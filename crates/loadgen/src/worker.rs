@@ -4,6 +4,9 @@
 //! allocation. Every wait ends: by an event, by the next request that is due, or to look for answers
 //! that take too long.
 
+mod churn;
+mod idle;
+
 use crate::connection::{Connection, End, Read};
 use crate::exchange::Exchange;
 use crate::failure::Failure;
@@ -13,6 +16,7 @@ use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::tally::Tally;
 use epoll_sys::{Clock, Epoll, Event, Events, Timestamp};
+use idle::Idle;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,9 +31,6 @@ const EVENTS_MAX: usize = 512;
 
 /// How often answers that take too long are looked for, unless the limit is shorter.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
-
-/// How long to leave a UNIX listener alone whose queue is full.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Set in the data of events of connections that are only held.
 const IDLE: u64 = 1 << 63;
@@ -49,6 +50,13 @@ pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
 }
 
+/// Why no connection can be opened now, though one will be, sooner or later.
+#[derive(Clone, Copy, Debug)]
+struct HeldUp {
+    since: Timestamp,
+    again: Timestamp,
+}
+
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
     common: Common<'a>,
@@ -57,7 +65,7 @@ pub(crate) struct Worker<'a> {
     events: Events,
     buffer: Box<[u8]>,
     connections: Vec<Connection>,
-    idle: Vec<Option<OwnedFd>>,
+    idle: Idle,
     /// Connections with room for a message, the one that has waited longest first.
     free: VecDeque<u32>,
     pacer: Pacer,
@@ -68,8 +76,8 @@ pub(crate) struct Worker<'a> {
     /// The number of the next connection of a churn.
     next_number: u64,
     next_sweep: Timestamp,
-    /// Since when the queue of a UNIX listener is full, and when to try again.
-    queue_full: Option<(Timestamp, Timestamp)>,
+    /// Why no connection can be opened now.
+    held_up: Option<HeldUp>,
     tally: Tally,
 }
 
@@ -96,25 +104,21 @@ impl<'a> Worker<'a> {
         for ((connection, socket), data) in all.iter_mut().zip(sockets).zip(0..) {
             connection.attach(socket, &epoll, data)?;
         }
-        for (socket, data) in idle.iter().zip(IDLE..) {
-            use epoll_sys::{Interest, Watch};
-            epoll.add(socket, data, Watch::level(Interest::IN))?;
-        }
-        let events_max = (all.len() + idle.len()).min(EVENTS_MAX);
+        let idle = Idle::new(idle, &epoll, IDLE)?;
         Ok(Self {
             share,
             epoll,
-            events: Events::with_capacity(events_max),
+            events: Events::with_capacity(all.len().min(EVENTS_MAX)),
             buffer: vec![0; READ_MAX].into(),
             alive: all.len(),
             free: VecDeque::with_capacity(all.len()),
             connections: all,
-            idle: idle.into_iter().map(Some).collect(),
+            idle,
             pacer: Pacer::new(Timestamp::EPOCH, plan.rate, plan.until, share),
             owed: 0,
             next_number: number(0),
             next_sweep: Timestamp::EPOCH,
-            queue_full: None,
+            held_up: None,
             tally,
             common,
         })
@@ -192,10 +196,8 @@ impl<'a> Worker<'a> {
             }
             _ => self.next_sweep,
         };
-        match self.queue_full {
-            Some((_, again)) => wake.max(now).min(again),
-            None => wake,
-        }
+        // While it is held up, what is due cannot be begun.
+        self.held_up.map_or(wake, |held_up| wake.max(now).min(held_up.again))
     }
 
     fn sweep_every(&self) -> Duration {
@@ -221,7 +223,7 @@ impl<'a> Worker<'a> {
     #[inline]
     fn handle(&mut self, event: Event) {
         if event.data & IDLE != 0 {
-            return self.handle_idle(event.data & !IDLE);
+            return self.idle.look(event.data & !IDLE, &mut self.buffer, &mut self.tally);
         }
         let index = usize::try_from(event.data).unwrap_or(usize::MAX);
         if index >= self.connections.len() {
@@ -280,23 +282,21 @@ impl<'a> Worker<'a> {
 
     /// Begins what is due on connections that have room.
     fn begin_due(&mut self, now: Timestamp) {
-        if self.queue_full.is_some_and(|(_, again)| now < again) {
-            return;
-        }
         // In an open loop they take turns; in a closed one each is filled at once.
         let count_max = match self.common.plan.rate {
             Some(_) => 1,
             None => self.common.plan.pipeline,
         };
-        while self.pacer.is_due(now) {
+        while self.pacer.is_due(now) && !self.is_held_up(now) {
             let Some(index) = self.free.pop_front() else { return };
             let index = index as usize;
             self.connections[index].is_listed = false;
             self.fill(index, now, count_max);
-            if self.queue_full.is_some_and(|(_, again)| now < again) {
-                return;
-            }
         }
+    }
+
+    fn is_held_up(&self, now: Timestamp) -> bool {
+        self.held_up.is_some_and(|held_up| now < held_up.again)
     }
 
     /// Begins at most `count_max` messages that are due on one connection, and sends them.
@@ -343,73 +343,6 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Connects for the next request of a churn, if one is due. Says whether that may be sent.
-    fn connect(&mut self, index: usize, now: Timestamp) -> bool {
-        if !self.pacer.is_due(now) {
-            self.list(index);
-            return false;
-        }
-        let Common { opening, pattern, .. } = self.common;
-        match opening.address.connect(opening.congestion) {
-            Ok(socket) => {
-                self.queue_full = None;
-                let connection = &mut self.connections[index];
-                connection.exchange.restart(pattern, self.next_number);
-                self.next_number += u64::from(self.share.of);
-                if let Err(error) = connection.attach(socket, &self.epoll, index as u64) {
-                    self.lose(index, &error.into());
-                    return false;
-                }
-                self.tally.connects += 1;
-                true
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.await_queue(index, now);
-                false
-            }
-            Err(error) => {
-                self.lose(index, &error.into());
-                false
-            }
-        }
-    }
-
-    /// The queue of a UNIX listener is full, and nothing tells when it is not.
-    fn await_queue(&mut self, index: usize, now: Timestamp) {
-        let since = self.queue_full.map_or(now, |(since, _)| since);
-        self.queue_full = Some((since, now + PAUSE));
-        if now - since >= self.common.opening.limit {
-            let what = "the server accepts no connection".to_owned();
-            self.lose(index, &End { failure: Failure::NoAnswer, what });
-        } else {
-            self.list(index);
-        }
-    }
-
-    /// The conversation of a churn is over; the next may begin.
-    fn reopen(&mut self, index: usize) {
-        self.connections[index].close();
-        self.owed -= 1;
-        self.fill(index, Clock::Monotonic.now(), 1);
-    }
-
-    fn handle_idle(&mut self, index: u64) {
-        let slot = usize::try_from(index).ok().and_then(|index| self.idle.get_mut(index));
-        let Some(Some(socket)) = slot.as_deref() else { return };
-        let (failure, what) = match epoll_sys::socket::recv(socket, &mut self.buffer) {
-            Ok(0) => (Failure::Closed, "the server closed it".to_owned()),
-            Ok(len) => (Failure::ExtraBytes, format!("{len} bytes came that nobody asked for")),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return,
-                _ => ((&error).into(), error.to_string()),
-            },
-        };
-        self.tally.failed(failure, 1, || format!("idle connection {index}: {what}"));
-        if let Some(slot) = slot {
-            *slot = None;
-        }
-    }
-
     #[cold]
     fn lose(&mut self, index: usize, end: &End) {
         let connection = &mut self.connections[index];
@@ -421,7 +354,8 @@ impl<'a> Worker<'a> {
         }
         connection.lose();
         self.alive -= 1;
-        self.tally.failed(end.failure, 1, || format!("connection {index}: {}", end.what));
+        let what = || format!("connection {index}: {}", end.what);
+        self.tally.failed(end.failure, 1, what);
     }
 
     /// Looks once whether anything came after the last answers.

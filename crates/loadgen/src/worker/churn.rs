@@ -1,0 +1,96 @@
+//! A connection for each message. The client closes its half when the answer is complete and reads on
+//! to the server's end, so whatever comes too much is found.
+//!
+//! Kernel facts: (a) the side that closes first keeps its port for a minute (`TIME_WAIT`), though on
+//! the loopback interface another connection may take it over after a second; (b) so half the range of
+//! ports is what one address gets in a second, some 14 000; (c) every address of 127.0.0.0/8 has a
+//! range of its own.
+
+use super::{HeldUp, Worker};
+use crate::address::Address;
+use crate::connection::End;
+use crate::failure::Failure;
+use epoll_sys::{Clock, Timestamp};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// How many addresses of this machine take turns.
+const SOURCES: u32 = 32;
+
+/// How long to wait before trying again where no connection can be opened.
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Worker<'_> {
+    /// Connects for the next request, if one is due. Says whether that may be sent.
+    pub(super) fn connect(&mut self, index: usize, now: Timestamp) -> bool {
+        if self.is_held_up(now) || !self.pacer.is_due(now) {
+            self.list(index);
+            return false;
+        }
+        match self.open(index) {
+            Ok(()) => {
+                self.held_up = None;
+                self.tally.connects += 1;
+                true
+            }
+            // The queue of a UNIX listener is full, or all ports are taken. Nothing tells when that
+            // is over.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::AddrNotAvailable) =>
+            {
+                self.hold_up(index, now, &error);
+                false
+            }
+            Err(error) => {
+                self.lose(index, &error.into());
+                false
+            }
+        }
+    }
+
+    fn open(&mut self, index: usize) -> io::Result<()> {
+        let opening = self.common.opening;
+        let number = self.next_number;
+        let source = source(opening.address, number);
+        let socket = opening.address.connect(opening.congestion, source)?;
+        self.next_number += u64::from(self.share.of);
+        let connection = &mut self.connections[index];
+        connection.exchange.restart(self.common.pattern, number);
+        connection.attach(socket, &self.epoll, index as u64)
+    }
+
+    fn hold_up(&mut self, index: usize, now: Timestamp, error: &io::Error) {
+        let since = self.held_up.map_or(now, |held_up| held_up.since);
+        self.held_up = Some(HeldUp { since, again: now + PAUSE });
+        if now - since < self.common.opening.limit {
+            return self.list(index);
+        }
+        let end = match error.kind() {
+            ErrorKind::WouldBlock => End {
+                failure: Failure::NoAnswer,
+                what: "the server accepts no connection".to_owned(),
+            },
+            _ => End { failure: error.into(), what: error.to_string() },
+        };
+        self.lose(index, &end);
+    }
+
+    /// The conversation is over; the next may begin.
+    pub(super) fn reopen(&mut self, index: usize) {
+        self.connections[index].close();
+        self.owed -= 1;
+        self.fill(index, Clock::Monotonic.now(), 1);
+    }
+}
+
+/// The address that a connection comes from; `None`: the kernel chooses.
+fn source(server: &Address, number: u64) -> Option<Ipv4Addr> {
+    match server {
+        Address::Inet(address) if matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback()) => {
+            let turn = u32::try_from(number % u64::from(SOURCES)).unwrap_or(0);
+            Some(Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + turn))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! The report for machines, name by name, and the server's figures.
+
+use crate::program::{measure, measure_well};
+use crate::server::{Server, echo};
+use serde_json::{Value, json};
+
+#[track_caller]
+fn has_keys(object: &Value, keys: &[&str]) {
+    let mut expected = keys.to_vec();
+    expected.sort_unstable();
+    let mut found: Vec<_> = object.as_object().expect("an object").keys().collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_object_has_these_keys() {
+    let server = Server::tcp(echo);
+    let json = measure_well(&server.target, &["--requests", "1000"]);
+    has_keys(
+        &json,
+        &[
+            "target",
+            "loop",
+            "connections",
+            "idle",
+            "threads",
+            "size",
+            "pipeline",
+            "rate",
+            "duration_s",
+            "requests",
+            "bytes",
+            "connects",
+            "throughput_per_s",
+            "mib_per_s",
+            "latency_us",
+            "latency_curve",
+            "errors",
+            "client",
+            "server",
+        ],
+    );
+    has_keys(&json["latency_us"], &["min", "mean", "p50", "p90", "p99", "p99_9", "max"]);
+    has_keys(&json["client"], &["user_us", "system_us"]);
+    assert_eq!(json["target"], json!(server.target));
+    assert_eq!(json["loop"], "closed");
+    assert_eq!(json["rate"], Value::Null);
+    assert_eq!(json["server"], Value::Null);
+    for (key, default) in [("connections", 50), ("idle", 0), ("threads", 1), ("size", 64)] {
+        assert_eq!(json[key], default, "{key}");
+    }
+}
+
+#[test]
+fn latencies_and_rates_fit_together() {
+    let server = Server::tcp(echo);
+    let json = measure_well(&server.target, &["--requests", "2000", "--size", "1KiB"]);
+    let figure = |name: &str| json["latency_us"][name].as_f64().unwrap();
+    let rising = ["min", "p50", "p90", "p99", "p99_9", "max"].map(figure);
+    assert!(rising.is_sorted() && rising[0] > 0.0, "{rising:?}");
+    assert!((rising[0]..=rising[5]).contains(&figure("mean")));
+
+    let curve: Vec<[f64; 2]> = serde_json::from_value(json["latency_curve"].clone()).unwrap();
+    assert_eq!(curve[0], [50.0, figure("p50")]);
+    assert_eq!(curve[1][0], 75.0);
+    assert_eq!(*curve.last().unwrap(), [100.0, figure("max")]);
+    assert!(curve.is_sorted());
+
+    let per_second = json["throughput_per_s"].as_f64().unwrap();
+    let expected = 2000.0 / json["duration_s"].as_f64().unwrap();
+    assert!((per_second / expected - 1.0).abs() < 0.1, "{json}");
+    let mib = json["mib_per_s"].as_f64().unwrap();
+    assert!((mib / (per_second / 1024.0) - 1.0).abs() < 0.1, "{json}");
+}
+
+#[test]
+fn the_server_is_measured_by_its_number() {
+    let server = Server::tcp(echo);
+    let pid = std::process::id().to_string();
+    let args = ["--requests", "2000", "--server-pid", &pid, "--idle", "5"];
+    let json = measure_well(&server.target, &args);
+    let figures = &json["server"];
+    has_keys(
+        figures,
+        &[
+            "pid",
+            "user_us",
+            "system_us",
+            "cpu_us_per_request",
+            "voluntary_switches",
+            "involuntary_switches",
+            "memory_bytes_per_connection",
+        ],
+    );
+    assert_eq!(figures["pid"].to_string(), pid);
+    assert!(figures["cpu_us_per_request"].as_f64().unwrap() > 0.0, "{figures}");
+    assert!(figures["voluntary_switches"].as_u64().unwrap() > 0, "{figures}");
+    assert!(figures["memory_bytes_per_connection"].is_u64(), "{figures}");
+}
+
+#[test]
+fn a_churn_holds_no_connection_that_memory_could_be_divided_by() {
+    let server = Server::tcp(echo);
+    let pid = std::process::id().to_string();
+    let args = ["--churn", "--requests", "50", "--server-pid", &pid];
+    let json = measure_well(&server.target, &args);
+    assert_eq!(json["server"]["memory_bytes_per_connection"], Value::Null);
+}
+
+#[test]
+fn a_run_without_an_answer_has_figures_too() {
+    let server = Server::tcp(|_, _| Ok(()));
+    let (output, json) = measure(&server.target, &["--requests", "10"]);
+    assert_eq!(output.status, 1);
+    assert_eq!(json["requests"], 0);
+    assert_eq!(json["latency_us"]["p99"], 0.0);
+    assert_eq!(json["throughput_per_s"], 0.0);
+    assert_eq!(json["latency_curve"], json!([]));
+}

@@ -1,0 +1,113 @@
+//! Servers that go away, or never were there: one clear line, and never a hang.
+
+use crate::program::{load, measure};
+use crate::server::{Server, discard, echo, echo_messages};
+use std::net::TcpListener;
+
+#[test]
+fn a_server_that_closes_early() {
+    let server = Server::tcp(|wire, _| echo_messages(wire, 5, 64));
+    let (output, json) = measure(&server.target, &["--connections", "3", "--requests", "9999"]);
+    output.complains(1, &["3 errors", "the server closed it"]);
+    assert_eq!(json["requests"], 15);
+    assert_eq!(json["errors"], serde_json::json!({ "closed": 3 }));
+}
+
+#[test]
+fn one_connection_that_is_lost_does_not_end_the_others() {
+    let server = Server::tcp(|wire, number| match number {
+        0 => echo_messages(wire, 1, 64),
+        _ => echo(wire, number),
+    });
+    let (output, json) = measure(&server.target, &["--connections", "2", "--requests", "1000"]);
+    output.complains(1, &["1 errors", "connection 0"]);
+    // The message under way on it is the only one that is not answered.
+    assert!(json["requests"].as_u64().unwrap() >= 999, "{json}");
+}
+
+#[test]
+fn a_server_that_resets() {
+    let server = Server::tcp(|wire, _| {
+        echo_messages(wire, 2, 64)?;
+        wire.reset_at_close();
+        Ok(())
+    });
+    let (output, json) = measure(&server.target, &["--connections", "2", "--requests", "100"]);
+    output.complains(1, &["2 errors"]);
+    assert_eq!(json["errors"], serde_json::json!({ "reset": 2 }));
+}
+
+#[test]
+fn a_server_that_stops_answering() {
+    let server = Server::tcp(|wire, _| {
+        echo_messages(wire, 2, 64)?;
+        discard(wire)
+    });
+    for how in [&["--requests", "100"][..], &["--duration", "50ms"], &["--rate", "1000"]] {
+        let args = ["--connections", "2", "--timeout", "300ms"];
+        let (output, json) = measure(&server.target, &[&args, how].concat());
+        output.complains(1, &["no answer within 300ms"]);
+        assert_eq!(json["requests"], 4);
+        assert_eq!(json["errors"]["no-answer"], 2);
+    }
+}
+
+#[test]
+fn a_server_that_never_closes_a_churned_connection() {
+    let server = Server::tcp(|wire, _| {
+        echo(wire, 0)?;
+        // The end has come; ours is to follow, and does with the process of the client.
+        std::thread::park_timeout(crate::program::PATIENCE);
+        Ok(())
+    });
+    let args = ["--churn", "--connections", "2", "--requests", "100", "--timeout", "300ms"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["it was not closed within 300ms"]);
+    assert_eq!(json["errors"]["no-answer"], 2);
+}
+
+#[test]
+fn an_idle_connection_that_is_closed_is_lost() {
+    let server = Server::tcp(|wire, number| if number == 0 { Ok(()) } else { echo(wire, number) });
+    let args = ["--idle", "1", "--connections", "1", "--duration", "300ms"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["idle connection 0: the server closed it"]);
+    assert_eq!(json["errors"], serde_json::json!({ "closed": 1 }));
+}
+
+#[test]
+fn nobody_listens() {
+    // Nobody else gets the port as long as it is bound; and nobody listens on it.
+    let socket = epoll_sys::socket::stream(epoll_sys::socket::Family::Inet).unwrap();
+    epoll_sys::socket::bind(&socket, &"127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = epoll_sys::socket::local_address(&socket).unwrap().unwrap().to_string();
+    for how in [&[][..], &["--churn"], &["--rate", "100", "--json"], &["--idle", "5"]] {
+        let output = load(&[&[address.as_str()], how].concat());
+        output.complains(1, &[&address, "Connection refused"]);
+        assert_eq!(output.stdout, "");
+    }
+}
+
+#[test]
+fn nobody_listens_at_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = format!("unix:{}", folder.path().join("none").display());
+    load(&[&target]).complains(1, &[&target, "No such file"]);
+    load(&[&target, "--churn"]).complains(1, &[&target]);
+}
+
+#[test]
+fn the_host_is_unknown() {
+    // A name that no host will ever have.
+    load(&["no-such-host.invalid", "80"]).complains(1, &["no-such-host.invalid"]);
+}
+
+#[test]
+fn nobody_accepts() {
+    // A queue for one or two: the others stay on their way, and their limit ends the wait.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    epoll_sys::socket::listen(&listener, 1).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let args = [&address, "--connections", "8", "--timeout", "300ms"];
+    load(&args).complains(1, &[&address, "no answer within 300ms"]);
+}

@@ -1,0 +1,15 @@
+//! The built program against servers that do right, and against servers that do not; and the pattern
+//! with the exchange, as properties.
+
+#![forbid(unsafe_code)]
+
+mod command_line;
+mod echoing;
+mod figures;
+mod lost;
+mod open_loop;
+mod pattern;
+mod wrong;
+
+mod program;
+mod server;
