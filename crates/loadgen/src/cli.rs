@@ -259,3 +259,39 @@ fn print(plan: &Plan, outcome: &Outcome, as_json: bool) -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[track_caller]
+    fn plan(args: &[&str]) -> Plan {
+        Args::try_parse_from([&["epoll-load"], args].concat()).unwrap().plan().unwrap()
+    }
+
+    #[test]
+    fn both_forms_mean_the_same() {
+        let short = plan(&["localhost", "80", "7", "99"]);
+        let long = plan(&["localhost:80", "--requests", "99", "--connections", "7"]);
+        assert_eq!(short, long);
+        assert_eq!((short.connections, short.until), (7, Until::Requests(99)));
+        let least = plan(&["localhost", "80"]);
+        assert_eq!((least.connections, least.until), (50, Until::Requests(100_000)));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("1", 1), ("3KiB", 3072), ("4MiB", 1 << 22), ("1GiB", SIZE_MAX)] {
+            assert_eq!(size(text), Ok(bytes));
+        }
+        for text in ["", "KiB", "-1", "1.5MiB", "1 KiB", "1kb", "1025MiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

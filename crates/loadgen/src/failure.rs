@@ -78,3 +78,16 @@ impl From<Wrong> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_place_among_all_and_a_name_of_its_own() {
+        for (place, failure) in Failure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, place);
+            assert_eq!(Failure::ALL.iter().filter(|f| f.name() == failure.name()).count(), 1);
+        }
+    }
+}

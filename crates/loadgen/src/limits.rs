@@ -15,17 +15,29 @@ pub(crate) fn make_room(plan: &Plan) -> anyhow::Result<()> {
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("failed to raise RLIMIT_NOFILE")?;
     }
-    check(plan, hard)
-}
-
-fn check(plan: &Plan, descriptors: u64) -> anyhow::Result<()> {
     let connections = u64::from(plan.connections) + u64::from(plan.idle);
-    let room = descriptors.saturating_sub(RESERVE + u64::from(plan.threads));
+    let room = room(hard, plan.threads);
     if connections > room {
         bail!(
-            "{connections} connections are too many: the limit of {descriptors} descriptors leaves \
-             room for {room}"
+            "{connections} connections are too many: the limit of {hard} descriptors leaves room for \
+             {room}"
         );
     }
     Ok(())
+}
+
+/// How many connections fit in: each thread has an epoll besides them.
+fn room(descriptors: u64, threads: u32) -> u64 {
+    descriptors.saturating_sub(RESERVE + u64::from(threads))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_kept() {
+        assert_eq!(room(20_000, 2), 20_000 - RESERVE - 2);
+        assert_eq!(room(8, 1), 0);
+    }
 }

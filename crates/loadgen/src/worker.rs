@@ -95,20 +95,21 @@ impl<'a> Worker<'a> {
         let epoll = Epoll::new()?;
         let mut tally = Tally::new()?;
         tally.connects = (sockets.len() + idle.len()) as u64;
-        let number = |index: u32| u64::from(index) * u64::from(share.of) + u64::from(share.index);
         let pipeline = usize::try_from(plan.pipeline)?;
         let mut all: Vec<_> = (0..connections)
-            .map(|index| Exchange::new(pattern, number(index), plan.size, pipeline))
+            .map(|index| numbered(share, index.into()))
+            .map(|number| Exchange::new(pattern, number, plan.size, pipeline))
             .map(Connection::new)
             .collect();
         for ((connection, socket), data) in all.iter_mut().zip(sockets).zip(0..) {
             connection.attach(socket, &epoll, data)?;
         }
+        let events_max = (all.len() + idle.len()).min(EVENTS_MAX);
         let idle = Idle::new(idle, &epoll, IDLE)?;
         Ok(Self {
             share,
             epoll,
-            events: Events::with_capacity(all.len().min(EVENTS_MAX)),
+            events: Events::with_capacity(events_max),
             buffer: vec![0; READ_MAX].into(),
             alive: all.len(),
             free: VecDeque::with_capacity(all.len()),
@@ -116,7 +117,7 @@ impl<'a> Worker<'a> {
             idle,
             pacer: Pacer::new(Timestamp::EPOCH, plan.rate, plan.until, share),
             owed: 0,
-            next_number: number(0),
+            next_number: numbered(share, 0),
             next_sweep: Timestamp::EPOCH,
             held_up: None,
             tally,
@@ -282,16 +283,18 @@ impl<'a> Worker<'a> {
 
     /// Begins what is due on connections that have room.
     fn begin_due(&mut self, now: Timestamp) {
-        // In an open loop they take turns; in a closed one each is filled at once.
-        let count_max = match self.common.plan.rate {
-            Some(_) => 1,
-            None => self.common.plan.pipeline,
-        };
+        let Plan { rate, pipeline, .. } = *self.common.plan;
         while self.pacer.is_due(now) && !self.is_held_up(now) {
             let Some(index) = self.free.pop_front() else { return };
             let index = index as usize;
             self.connections[index].is_listed = false;
-            self.fill(index, now, count_max);
+            match rate {
+                // They take turns.
+                Some(_) => self.fill(index, now, 1),
+                // Each is filled at once. Many are begun with, and the last must not seem to have
+                // waited for the first.
+                None => self.fill(index, Clock::Monotonic.now(), pipeline),
+            }
         }
     }
 
@@ -354,7 +357,8 @@ impl<'a> Worker<'a> {
         }
         connection.lose();
         self.alive -= 1;
-        let what = || format!("connection {index}: {}", end.what);
+        let number = numbered(self.share, index as u64);
+        let what = || format!("connection {number}: {}", end.what);
         self.tally.failed(end.failure, 1, what);
     }
 
@@ -368,4 +372,9 @@ impl<'a> Worker<'a> {
             }
         }
     }
+}
+
+/// The number, among those of all threads, of a thread's thing at `index`.
+fn numbered(share: Share, index: u64) -> u64 {
+    index * u64::from(share.of) + u64::from(share.index)
 }

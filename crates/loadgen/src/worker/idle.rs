@@ -37,6 +37,6 @@ impl Idle {
             },
         };
         *place = None;
-        tally.failed(failure, 1, || format!("idle connection {index}: {what}"));
+        tally.failed(failure, 1, || format!("an idle connection: {what}"));
     }
 }

@@ -9,6 +9,7 @@ mod figures;
 mod lost;
 mod open_loop;
 mod pattern;
+mod system_calls;
 mod wrong;
 
 mod program;

@@ -30,11 +30,19 @@ impl Drop for Guard {
     }
 }
 
+/// The program's path.
+pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_epoll-load");
+
 /// Runs the program.
 #[track_caller]
 pub(crate) fn load(args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_epoll-load"));
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    output_of(Command::new(PATH).args(args))
+}
+
+/// Runs a command that ends by itself.
+#[track_caller]
+pub(crate) fn output_of(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut guard = Guard(command.spawn().expect("a process"));
     let stdout = text_of(guard.0.stdout.take().expect("a pipe"));
     let stderr = text_of(guard.0.stderr.take().expect("a pipe"));

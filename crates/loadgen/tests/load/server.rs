@@ -3,26 +3,38 @@
 
 use crate::program::PATIENCE;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// One end of a connection.
 pub(crate) trait Wire: Read + Write + Send {
+    /// Sends the end of the stream.
+    fn finish(&self) -> io::Result<()>;
+
     /// Has the kernel reset the connection when it is closed.
     fn reset_at_close(&self);
 }
 
 impl Wire for TcpStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
     fn reset_at_close(&self) {
-        epoll_sys::socket::set_linger(self, Some(std::time::Duration::ZERO)).expect("an option");
+        epoll_sys::socket::set_linger(self, Some(Duration::ZERO)).expect("an option");
     }
 }
 
 impl Wire for UnixStream {
+    fn finish(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
     fn reset_at_close(&self) {}
 }
 

@@ -104,12 +104,17 @@ fn the_answer_of_another_connection() {
 
 #[test]
 fn bytes_on_a_connection_that_is_only_held() {
-    let server = Server::tcp(|wire, number| match number {
-        0 => wire.write_all(b"hello").and_then(|()| discard(wire)),
-        _ => echo(wire, number),
+    let is_sent = Barrier::new(2);
+    let server = Server::tcp(move |wire, number| {
+        if number == 0 {
+            wire.write_all(b"hello")?;
+        }
+        // No answer comes sooner, so the run cannot be over by then.
+        is_sent.wait();
+        echo(wire, number)
     });
-    let args = ["--idle", "2", "--connections", "1", "--duration", "300ms"];
+    let args = ["--idle", "1", "--connections", "1", "--requests", "100"];
     let (output, json) = measure(&server.target, &args);
-    output.complains(1, &["idle connection 0: 5 bytes"]);
+    output.complains(1, &["an idle connection: 5 bytes"]);
     assert_eq!(json["errors"], serde_json::json!({ "extra-bytes": 1 }));
 }
