@@ -1,8 +1,10 @@
 //! Servers that echo, in every way that messages can be sent.
 
 use crate::program::{load, measure_well};
-use crate::server::{Server, discard, echo, echo_in};
+use crate::server::{Server, discard, echo, echo_in, message};
 use serde_json::json;
+use std::thread;
+use std::time::Duration;
 
 #[test]
 fn every_request_is_answered() {
@@ -66,6 +68,25 @@ fn several_messages_are_under_way_at_a_time() {
     });
     let args = ["--pipeline", "8", "--size", "16", "--connections", "4", "--requests", "3200"];
     assert_eq!(measure_well(&server.target, &args)["requests"], 3200);
+}
+
+#[test]
+fn the_limit_of_an_answer_begins_anew_with_each_of_them() {
+    // One answer is always owed, for longer in all than the limit of one.
+    const REQUESTS: usize = 700;
+    let server = Server::tcp(|wire, _| {
+        let mut owed = message(wire, 64)?;
+        for _ in 1..REQUESTS {
+            let next = message(wire, 64)?;
+            thread::sleep(Duration::from_millis(2));
+            wire.write_all(&owed)?;
+            owed = next;
+        }
+        wire.write_all(&owed)?;
+        discard(wire)
+    });
+    let args = ["--pipeline", "2", "--connections", "1", "--timeout", "1s", "--requests", "700"];
+    assert_eq!(measure_well(&server.target, &args)["requests"], REQUESTS);
 }
 
 #[test]
