@@ -1,0 +1,115 @@
+//! The command line of a peer, and its end.
+
+use crate::listening;
+use anyhow::{Context, bail};
+use lexopt::{Arg, Parser, ValueExt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::{env, io};
+
+const USAGE: &str = "\
+An echo server to measure others beside.
+
+  --listen ADDRESS  where to listen; 127.0.0.1:8080 unless given, port 0 for any
+  --threads N       how many threads serve; 1 unless given
+  --help            these lines";
+
+/// How many threads can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threading {
+    /// One, or as many as the peer itself sees fit.
+    Fixed,
+    /// As many as `--threads` says.
+    Chosen,
+}
+
+/// What a peer was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    address: SocketAddr,
+    /// How many threads serve.
+    pub threads: NonZeroUsize,
+}
+
+/// Reads the command line and serves until a signal ends the process or something fails.
+pub fn run(threading: Threading, serve: impl FnOnce(&Options) -> anyhow::Result<()>) -> ExitCode {
+    let done = Options::parse(Parser::from_env(), threading).and_then(|options| match options {
+        Some(options) => {
+            raise_descriptors()?;
+            serve(&options)
+        }
+        None => Ok(writeln!(io::stdout(), "{USAGE}")?),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let name = env::args().next().unwrap_or_default();
+            // Nobody is left to be told that this could not be told.
+            let _ = writeln!(io::stderr(), "{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Options {
+    /// `None`: help was asked for.
+    fn parse(mut parser: Parser, threading: Threading) -> anyhow::Result<Option<Self>> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        let mut options = Self { address, threads: NonZeroUsize::MIN };
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Arg::Long("listen") => {
+                    options.address = parser.value()?.parse().context("--listen")?;
+                }
+                Arg::Long("threads") => {
+                    options.threads = parser.value()?.parse().context("--threads")?;
+                }
+                Arg::Long("help") => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if threading == Threading::Fixed && options.threads > NonZeroUsize::MIN {
+            bail!("--threads {}: how many threads serve is not to be chosen here", options.threads);
+        }
+        Ok(Some(options))
+    }
+
+    /// A listener; its address is printed.
+    ///
+    /// # Errors
+    ///
+    /// What binding the address gives.
+    pub fn listen(&self) -> anyhow::Result<TcpListener> {
+        let listener = listening::bind(self.address)
+            .with_context(|| format!("failed to listen on {}", self.address))?;
+        announce(&listener)?;
+        Ok(listener)
+    }
+
+    /// A listener for each thread, all with one address, which is printed.
+    ///
+    /// # Errors
+    ///
+    /// What binding the address gives.
+    pub fn listen_shared(&self) -> anyhow::Result<Vec<TcpListener>> {
+        let listeners = listening::bind_shared(self.address, self.threads)
+            .with_context(|| format!("failed to listen on {}", self.address))?;
+        listeners.first().map_or(Ok(()), announce)?;
+        Ok(listeners)
+    }
+}
+
+fn announce(listener: &TcpListener) -> anyhow::Result<()> {
+    writeln!(io::stdout(), "listening on {}", listener.local_addr()?)
+        .context("failed to print the address")
+}
+
+/// As many connections as the system allows, not as many as a shell does.
+fn raise_descriptors() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .context("failed to raise the limit of descriptors")
+}
