@@ -1,0 +1,10 @@
+//! The program `dispatch`.
+
+#![forbid(unsafe_code)]
+
+use epoll_kit_bench_micro::{dispatch, run};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run(dispatch::measure)
+}

@@ -1,0 +1,10 @@
+//! The program `select-poll-epoll`.
+
+#![forbid(unsafe_code)]
+
+use epoll_kit_bench_micro::{run, waiting};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run(waiting::measure)
+}

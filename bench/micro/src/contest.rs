@@ -1,0 +1,143 @@
+//! Rounds of measurements, and their report.
+
+use crate::Options;
+use anyhow::{Context, ensure};
+use serde_json::json;
+use std::io::Write;
+use std::time::Duration;
+
+/// What the values of a case are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unit {
+    /// Nanoseconds for each.
+    Nanoseconds,
+    /// How many a second.
+    PerSecond,
+}
+
+/// What one measurement took, and for how many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timed {
+    pub(crate) elapsed: Duration,
+    pub(crate) count: u64,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nanoseconds => "ns",
+            Self::PerSecond => "per_s",
+        }
+    }
+
+    fn value(self, timed: Timed) -> f64 {
+        match self {
+            Self::Nanoseconds => timed.elapsed.as_secs_f64() * 1e9 / timed.count as f64,
+            Self::PerSecond => timed.count as f64 / timed.elapsed.as_secs_f64(),
+        }
+    }
+}
+
+/// One line of a plot's points.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) suite: &'static str,
+    pub(crate) name: String,
+    /// The number that grows from case to case.
+    pub(crate) x: usize,
+    pub(crate) unit: Unit,
+}
+
+/// Measures for about as many repetitions as it is given, and checks what came of them.
+type Measure<'a> = dyn FnMut(u64) -> anyhow::Result<Timed> + 'a;
+
+pub(crate) struct Contestant<'a> {
+    name: &'static str,
+    measure: Box<Measure<'a>>,
+    /// How many repetitions take about as long as a measurement shall take.
+    count: u64,
+}
+
+impl<'a> Contestant<'a> {
+    pub(crate) fn new(
+        name: &'static str,
+        measure: impl FnMut(u64) -> anyhow::Result<Timed> + 'a,
+    ) -> Self {
+        Self { name, measure: Box::new(measure), count: 1 }
+    }
+
+    /// Finds `count`, by ever longer measurements.
+    fn calibrate(&mut self, duration: Duration) -> anyhow::Result<()> {
+        const COUNT_MAX: u64 = 1 << 32;
+        const GROWTH: u64 = 8;
+        loop {
+            let elapsed = (self.measure)(self.count)?.elapsed;
+            if elapsed * 8 >= duration || self.count >= COUNT_MAX {
+                let factor = duration.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
+                // Of positive numbers that are far from the ends of their types.
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let count = (self.count as f64 * factor) as u64;
+                self.count = count.clamp(1, COUNT_MAX);
+                return Ok(());
+            }
+            self.count *= GROWTH;
+        }
+    }
+}
+
+impl Case {
+    /// Measures all contestants in each round, and reports each measurement.
+    pub(crate) fn compete(
+        &self,
+        options: &Options,
+        report: &mut Report<'_>,
+        mut contestants: Vec<Contestant<'_>>,
+    ) -> anyhow::Result<()> {
+        let named = |name| format!("{}: {}: {name}", self.suite, self.name);
+        for contestant in &mut contestants {
+            contestant.calibrate(options.duration).with_context(|| named(contestant.name))?;
+        }
+        for round in 0..options.rounds.get() {
+            for contestant in &mut contestants {
+                let count = contestant.count;
+                let timed = (contestant.measure)(count).with_context(|| named(contestant.name))?;
+                ensure!(timed.count > 0, "{}: nothing was done", named(contestant.name));
+                report.write(self, contestant.name, round, self.unit.value(timed))?;
+            }
+            // Nobody always comes first, or always after the same one.
+            contestants.rotate_left(1);
+        }
+        Ok(())
+    }
+}
+
+/// Where measurements go, one JSON object a line.
+pub struct Report<'a> {
+    out: &'a mut dyn Write,
+}
+
+impl<'a> Report<'a> {
+    /// A report that is written to `out`.
+    pub fn new(out: &'a mut dyn Write) -> Self {
+        Self { out }
+    }
+
+    fn write(
+        &mut self,
+        case: &Case,
+        contestant: &str,
+        round: u32,
+        value: f64,
+    ) -> anyhow::Result<()> {
+        let line = json!({
+            "suite": case.suite,
+            "case": case.name,
+            "x": case.x,
+            "contestant": contestant,
+            "round": round,
+            "unit": case.unit.name(),
+            "value": value,
+        });
+        writeln!(self.out, "{line}").context("failed to report")
+    }
+}

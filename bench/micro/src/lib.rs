@@ -1,0 +1,22 @@
+//! Small benchmarks of what an event loop does: waiting, handing on, waking.
+//!
+//! Each program measures its contestants in rounds, one after the other in every round, so that
+//! what disturbs the machine disturbs all of them. Each contestant's answer is checked. The floor,
+//! the bare system calls, is measured twice a round: how far the two are apart is how far any two
+//! may be without meaning anything.
+
+#![deny(unsafe_code)]
+
+mod contest;
+mod descriptors;
+mod options;
+
+pub mod dispatch;
+pub mod waiting;
+pub mod wake;
+
+pub use contest::Report;
+pub use options::{Options, run};
+
+/// How many events one wait can bring; what the crates that do not let their user choose have.
+pub(crate) const EVENTS_MAX: usize = 1024;

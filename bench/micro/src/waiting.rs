@@ -1,0 +1,95 @@
+//! select, poll and epoll with few and many descriptors.
+//!
+//! Timed is one round: the wait, finding those that are ready, and reading each of them. Before
+//! each round, outside of the time, the eventfds that shall be ready are written; which they are
+//! moves on from round to round. All of them stay registered, or in the caller's list, throughout:
+//! making the epoll instance or the list is not timed, copying select's set is.
+
+mod sources;
+mod waiters;
+
+use crate::contest::{Case, Contestant, Timed, Unit};
+use crate::{Options, Report, descriptors};
+use sources::{Sources, Tally};
+use std::io;
+use std::time::{Duration, Instant};
+use waiters::{Epoll, Poll, Select};
+
+/// Numbers of descriptors, and how many of them are ready.
+const CASES: [(usize, usize); 12] = [
+    (10, 1),
+    (100, 1),
+    (1_000, 1),
+    (5_000, 1),
+    (10_000, 1),
+    (19_000, 1),
+    (100, 100),
+    (1_000, 100),
+    (5_000, 100),
+    (10_000, 100),
+    (19_000, 100),
+    (1_000, 1_000),
+];
+
+const EDGE: bool = true;
+const LEVEL: bool = false;
+
+/// The timeout of each wait, in seconds. Some sources are ready, so none is used up; and unlike one
+/// of zero it has `poll` and `select` prepare to sleep, as they do in a program that has nothing to do.
+const PATIENCE_S: i64 = 10;
+
+/// A way to wait for sources.
+pub(crate) trait Waiter<'a>: Sized {
+    /// One that waits for all of them.
+    fn new(sources: &'a Sources) -> anyhow::Result<Self>;
+
+    /// Waits once, and reads those that are ready.
+    fn turn(&mut self, tally: &mut Tally<'a>) -> io::Result<()>;
+}
+
+/// Measures every case.
+///
+/// # Errors
+///
+/// What the system refuses, and a contestant that does not find what is ready.
+pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()> {
+    for (count, active) in CASES {
+        let name = format!("{count} descriptors, {active} ready");
+        if !descriptors::suffice(count, &name) {
+            continue;
+        }
+        let sources = Sources::new(count)?;
+        let mut contestants = vec![
+            contestant::<Epoll<LEVEL>>("floor", &sources, active),
+            contestant::<Epoll<LEVEL>>("epoll, level", &sources, active),
+            contestant::<Epoll<EDGE>>("epoll, edge", &sources, active),
+            contestant::<Poll<'_>>("poll", &sources, active),
+            contestant::<Epoll<LEVEL>>("floor again", &sources, active),
+        ];
+        if Select::can_hold(&sources) {
+            contestants.insert(4, contestant::<Select<'_>>("select", &sources, active));
+        }
+        let case = Case { suite: "select-poll-epoll", name, x: count, unit: Unit::Nanoseconds };
+        case.compete(options, report, contestants)?;
+    }
+    Ok(())
+}
+
+fn contestant<'a, W: Waiter<'a>>(
+    name: &'static str,
+    sources: &'a Sources,
+    active: usize,
+) -> Contestant<'a> {
+    Contestant::new(name, move |rounds| {
+        let mut waiter = W::new(sources)?;
+        let mut elapsed = Duration::ZERO;
+        for round in 0..rounds {
+            let mut tally = sources.make_ready(active, round)?;
+            let start = Instant::now();
+            waiter.turn(&mut tally)?;
+            elapsed += start.elapsed();
+            tally.finish()?;
+        }
+        Ok(Timed { elapsed, count: rounds })
+    })
+}

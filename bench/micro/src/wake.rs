@@ -1,0 +1,165 @@
+//! Waking a loop from elsewhere.
+//!
+//! - `pending`: a wake while one is on its way.
+//! - `not pending`: a wake of a loop that does not sleep, and that has seen the one before. The loop
+//!   takes notice between any two; the wake alone is timed, and what reading the clock costs is
+//!   subtracted.
+//! - `wakes a second` and `wake-ups a second`: one thread wakes as fast as it can, another waits. The
+//!   first is how often it can call, the second how often the other was told.
+//! - `round trip`: two threads wake one another in turn, and wait.
+
+mod wakeables;
+
+use crate::contest::{Case, Contestant, Timed, Unit};
+use crate::{Options, Report};
+use anyhow::{anyhow, ensure};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+use wakeables::{Floor, Mio, Ours, Polling};
+
+/// How long a wake that is on its way may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A loop that can be woken and watches nothing else.
+pub(crate) trait Wakeable: Sized {
+    /// What wakes it.
+    type Waker: Send + Sync + 'static;
+
+    fn new() -> io::Result<(Self, Self::Waker)>;
+
+    fn wake(waker: &Self::Waker) -> io::Result<()>;
+
+    /// Waits until it is woken, and whether it was. Without a timeout it may also return early.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool>;
+}
+
+type Measure = fn(u64) -> anyhow::Result<Timed>;
+
+const CASES: [(&str, Unit); 5] = [
+    ("pending", Unit::Nanoseconds),
+    ("not pending", Unit::Nanoseconds),
+    ("wakes a second", Unit::PerSecond),
+    ("wake-ups a second", Unit::PerSecond),
+    ("round trip", Unit::Nanoseconds),
+];
+
+/// In the order of the cases.
+fn measures<W: Wakeable>() -> [Measure; CASES.len()] {
+    [pending::<W>, not_pending::<W>, wakes::<W>, wake_ups::<W>, round_trip::<W>]
+}
+
+/// Measures every case.
+///
+/// # Errors
+///
+/// What the system refuses, and a contestant that loses a wake or makes one up.
+pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()> {
+    for (number, (name, unit)) in CASES.into_iter().enumerate() {
+        let contestants = vec![
+            Contestant::new("floor", measures::<Floor>()[number]),
+            Contestant::new("epoll-kit", measures::<Ours>()[number]),
+            Contestant::new("mio", measures::<Mio>()[number]),
+            Contestant::new("polling", measures::<Polling>()[number]),
+            Contestant::new("floor again", measures::<Floor>()[number]),
+        ];
+        let case = Case { suite: "wake", name: name.to_owned(), x: number + 1, unit };
+        case.compete(options, report, contestants)?;
+    }
+    Ok(())
+}
+
+fn pending<W: Wakeable>(count: u64) -> anyhow::Result<Timed> {
+    let (mut woken, waker) = W::new()?;
+    W::wake(&waker)?;
+    let start = Instant::now();
+    for _ in 0..count {
+        W::wake(&waker)?;
+    }
+    let elapsed = start.elapsed();
+    ensure!(woken.wait(Some(PATIENCE))?, "a wake was lost");
+    ensure!(!woken.wait(Some(Duration::ZERO))?, "several wakes were several wake-ups");
+    Ok(Timed { elapsed, count })
+}
+
+fn not_pending<W: Wakeable>(count: u64) -> anyhow::Result<Timed> {
+    let (mut woken, waker) = W::new()?;
+    let (mut elapsed, mut clock) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..count {
+        let start = Instant::now();
+        W::wake(&waker)?;
+        elapsed += start.elapsed();
+        ensure!(woken.wait(Some(PATIENCE))?, "a wake was lost");
+        let start = Instant::now();
+        clock += start.elapsed();
+    }
+    Ok(Timed { elapsed: elapsed.saturating_sub(clock), count })
+}
+
+fn wakes<W: Wakeable>(count: u64) -> anyhow::Result<Timed> {
+    let (elapsed, _) = flood::<W>(count)?;
+    Ok(Timed { elapsed, count })
+}
+
+fn wake_ups<W: Wakeable>(count: u64) -> anyhow::Result<Timed> {
+    let (elapsed, count) = flood::<W>(count)?;
+    Ok(Timed { elapsed, count })
+}
+
+/// Wakes this thread `count` times from another; how long that took and how often this one was told.
+fn flood<W: Wakeable>(count: u64) -> anyhow::Result<(Duration, u64)> {
+    let (mut woken, waker) = W::new()?;
+    let (begin, is_over) = (Barrier::new(2), AtomicBool::new(false));
+    let mut wake_ups = 0;
+    let elapsed = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            begin.wait();
+            let start = Instant::now();
+            let sent = (0..count).try_for_each(|_| W::wake(&waker));
+            let elapsed = start.elapsed();
+            is_over.store(true, Ordering::Release);
+            // The receiver sees that it is over, or is told once more: if this were lost, it would
+            // wait for ever.
+            sent.and_then(|()| W::wake(&waker)).map(|()| elapsed)
+        });
+        begin.wait();
+        while !is_over.load(Ordering::Acquire) {
+            wake_ups += u64::from(woken.wait(None)?);
+        }
+        anyhow::Ok(sender.join().map_err(|_| anyhow!("the thread that wakes has failed"))??)
+    })?;
+    ensure!(wake_ups <= count + 1, "{wake_ups} wake-ups of {count} wakes");
+    // All of them may have come before the first wait.
+    Ok((elapsed, wake_ups.max(1)))
+}
+
+fn round_trip<W: Wakeable>(count: u64) -> anyhow::Result<Timed> {
+    // Borrowed by the thread: one that drops it may take a wake with it.
+    let (mut here, ref waker_here) = W::new()?;
+    let (sender, wakers) = mpsc::channel();
+    thread::scope(|scope| {
+        let there = scope.spawn(move || -> io::Result<()> {
+            let (mut there, waker_there) = W::new()?;
+            // Nobody listens only if the other thread has failed.
+            let _ = sender.send(waker_there);
+            for _ in 0..count {
+                while !there.wait(None)? {}
+                W::wake(waker_here)?;
+            }
+            Ok(())
+        });
+        let waker_there = wakers.recv()?;
+        let start = Instant::now();
+        for _ in 0..count {
+            W::wake(&waker_there)?;
+            while !here.wait(None)? {}
+        }
+        let elapsed = start.elapsed();
+        there.join().map_err(|_| anyhow!("the thread that answers has failed"))??;
+        // One for each, and none left over.
+        ensure!(!here.wait(Some(Duration::ZERO))?, "more wake-ups than wakes");
+        Ok(Timed { elapsed, count })
+    })
+}

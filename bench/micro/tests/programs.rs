@@ -1,0 +1,82 @@
+//! The programs, run small: each prints what it should, of every contestant in every round.
+
+#![forbid(unsafe_code)]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+const ROUNDS: usize = 2;
+
+/// How often each contestant was measured, by case.
+type Counts = BTreeMap<String, BTreeMap<String, usize>>;
+
+/// Runs a program and checks each line.
+#[track_caller]
+fn measure(program: &str, suite: &str) -> Counts {
+    let rounds = ROUNDS.to_string();
+    let mut command = Command::new(program);
+    command.args(["--quick", "--rounds", &rounds]).stderr(Stdio::inherit());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{program}: {}", output.status);
+    let mut counts = Counts::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let text = |name: &str| row[name].as_str().expect("a text").to_owned();
+        assert_eq!(text("suite"), suite);
+        assert!(["ns", "per_s"].contains(&&*text("unit")), "{line}");
+        assert!(row["x"].as_u64().is_some_and(|x| x > 0), "{line}");
+        assert!(row["round"].as_u64().is_some_and(|round| round < ROUNDS as u64), "{line}");
+        assert!(row["value"].as_f64().is_some_and(f64::is_finite), "{line}");
+        *counts.entry(text("case")).or_default().entry(text("contestant")).or_default() += 1;
+    }
+    counts
+}
+
+/// Every case has these contestants, each as often as there are rounds.
+#[track_caller]
+fn competed(counts: &Counts, cases: usize, contestants: &[&str]) {
+    // Where descriptors are scarce, the greater cases are left out.
+    assert!((1..=cases).contains(&counts.len()), "{counts:?}");
+    for (case, counts) in counts {
+        for contestant in contestants {
+            assert_eq!(counts.get(*contestant), Some(&ROUNDS), "{case}: {contestant}");
+        }
+    }
+}
+
+#[test]
+fn waits_find_what_is_ready() {
+    let counts = measure(env!("CARGO_BIN_EXE_select-poll-epoll"), "select-poll-epoll");
+    let contestants = ["floor", "floor again", "epoll, level", "epoll, edge", "poll"];
+    competed(&counts, 12, &contestants);
+    assert_eq!(counts["1000 descriptors, 100 ready"]["select"], ROUNDS);
+    assert!(counts.get("5000 descriptors, 100 ready").is_none_or(|it| !it.contains_key("select")));
+}
+
+#[test]
+fn bytes_go_round_the_chain() {
+    let counts = measure(env!("CARGO_BIN_EXE_dispatch"), "dispatch");
+    let contestants = ["floor", "floor again", "epoll-kit", "mio", "polling", "calloop"];
+    competed(&counts, 8, &contestants);
+    competed(&counts, 8, &["floor, edge", "epoll-kit, edge"]);
+}
+
+#[test]
+fn no_wake_is_lost() {
+    let counts = measure(env!("CARGO_BIN_EXE_wake"), "wake");
+    competed(&counts, 5, &["floor", "floor again", "epoll-kit", "mio", "polling"]);
+    assert_eq!(counts.len(), 5);
+}
+
+#[test]
+fn a_flag_that_means_nothing_is_refused() {
+    for (arguments, named) in
+        [(&["--rounds", "0"][..], "--rounds"), (&["--round", "1"], "--round"), (&["x"], "x")]
+    {
+        let program = env!("CARGO_BIN_EXE_wake");
+        let output = Command::new(program).args(arguments).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && message.contains(named), "{message}");
+    }
+}
