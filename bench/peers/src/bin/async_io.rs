@@ -20,9 +20,7 @@ fn main() -> ExitCode {
 }
 
 enum Step {
-    /// There may be more to read.
-    Go,
-    /// Everything is read.
+    /// Everything that was read is sent.
     Readable,
     /// Something is to be sent.
     Writable,
@@ -56,7 +54,6 @@ async fn echo(stream: Async<TcpStream>, buffer: &RefCell<Vec<u8>>) -> io::Result
     loop {
         let done = step(stream.get_ref(), &mut unsent, &mut buffer.borrow_mut())?;
         match done {
-            Step::Go => {}
             Step::Readable => stream.readable().await?,
             Step::Writable => stream.writable().await?,
             Step::Close => return Ok(()),
@@ -77,5 +74,6 @@ fn step(mut stream: &TcpStream, unsent: &mut Unsent, buffer: &mut [u8]) -> io::R
     if !unsent.send(stream, &buffer[..len])? {
         return Ok(Step::Writable);
     }
-    Ok(if len < buffer.len() { Step::Readable } else { Step::Go })
+    // More may be there, but the other tasks come first.
+    Ok(Step::Readable)
 }
