@@ -21,11 +21,12 @@ const FULL_MAX: usize = 128 * 1024 * 1024;
 /// Lengths of pieces, in turn: none divides another or the buffer.
 const PIECES: [usize; 6] = [1, 997, 65_537, 7, 16_381, 120_011];
 
-/// What the client's own socket may hold, so that it is the peer that has to wait.
-const SMALL: usize = 16 * 1024;
+/// What the client's own socket may hold, so that it is the peer that has to wait. With much less
+/// the kernel delays the answers that make room.
+const SMALL: usize = 64 * 1024;
 
-/// Not a limit: when a write has not ended by then, the connection is taken to be full.
-const FULL_AFTER: Duration = Duration::from_millis(100);
+/// When nothing of a write was taken for so long, the connection is full.
+const FULL_AFTER: Duration = Duration::from_millis(300);
 
 macro_rules! each_peer {
     ($($name:ident: $program:literal $($flag:literal)*;)*) => {
