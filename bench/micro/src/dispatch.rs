@@ -8,13 +8,11 @@
 
 mod chain;
 mod loops;
-mod polling;
 
 use crate::contest::{Case, Contestant, Timed, Unit};
 use crate::{Options, Report, descriptors};
 use chain::{Baton, Chain};
-use loops::{Calloop, Floor, Mio, Ours};
-use polling::Polling;
+use loops::{Calloop, Floor, Mio, Ours, Polling};
 use std::io;
 use std::time::Instant;
 
@@ -60,7 +58,7 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
             contestant::<Mio>("mio", &chain, active),
             contestant::<Floor<EDGE>>("floor, edge", &chain, active),
             contestant::<Ours<'_, EDGE>>("epoll-kit, edge", &chain, active),
-            contestant::<Polling<'_>>("polling", &chain, active),
+            contestant::<Polling>("polling", &chain, active),
             contestant::<Calloop<'_>>("calloop", &chain, active),
             contestant::<Floor<LEVEL>>("floor again", &chain, active),
         ];

@@ -5,7 +5,7 @@
 //! the bare system calls, is measured twice a round: how far the two are apart is how far any two
 //! may be without meaning anything.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod contest;
 mod descriptors;

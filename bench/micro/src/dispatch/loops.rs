@@ -1,4 +1,4 @@
-//! The loops that watch a chain, but for the one that takes an unsafe call.
+//! The loops that watch a chain.
 
 use super::{Baton, Chain, Loop};
 use crate::EVENTS_MAX;
@@ -6,10 +6,12 @@ use calloop::generic::Generic;
 use calloop::{EventLoop, Interest, Mode, PostAction};
 use epoll_reactor::{Reactor, Ready, Source, Watch};
 use mio::unix::SourceFd;
+use polling::{Events, Poller};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// `epoll_wait` and nothing else. Edge-triggered or not.
@@ -111,6 +113,36 @@ impl<'a> Loop<'a> for Mio {
             }
             for event in &self.events {
                 baton.hand_on(event.token().0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// polling, level-triggered.
+pub(crate) struct Polling {
+    poller: Poller,
+    events: Events,
+}
+
+impl<'a> Loop<'a> for Polling {
+    fn new(chain: &'a Chain) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        // What its own call, an unsafe one, asks of the kernel.
+        let flags = EventFlags::IN | EventFlags::PRI;
+        for (index, reader) in chain.readers().enumerate() {
+            epoll::add(&poller, reader, EventData::new_u64(index as u64), flags)?;
+        }
+        let events = NonZeroUsize::new(EVENTS_MAX).map_or_else(Events::new, Events::with_capacity);
+        Ok(Self { poller, events })
+    }
+
+    fn run(&mut self, baton: &mut Baton<'a>) -> io::Result<()> {
+        while !baton.is_done() {
+            self.events.clear();
+            self.poller.wait(&mut self.events, None)?;
+            for event in self.events.iter() {
+                baton.hand_on(event.key)?;
             }
         }
         Ok(())
