@@ -71,12 +71,13 @@ impl<'a> Contestant<'a> {
         const COUNT_MAX: u64 = 1 << 32;
         const GROWTH: u64 = 8;
         loop {
-            let elapsed = (self.measure)(self.count)?.elapsed;
+            // More may have been done than was asked for.
+            let Timed { elapsed, count } = (self.measure)(self.count)?;
             if elapsed * 8 >= duration || self.count >= COUNT_MAX {
                 let factor = duration.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
                 // Of positive numbers that are far from the ends of their types.
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-                let count = (self.count as f64 * factor) as u64;
+                let count = (count as f64 * factor) as u64;
                 self.count = count.clamp(1, COUNT_MAX);
                 return Ok(());
             }
