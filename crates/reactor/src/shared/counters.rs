@@ -4,7 +4,7 @@
 use crate::Counters;
 use std::ops::Add;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is counted for all threads in common: it goes with system calls.
 #[derive(Default)]
@@ -12,7 +12,14 @@ pub(crate) struct Shared {
     pub(crate) adds: AtomicU64,
     pub(crate) mods: AtomicU64,
     pub(crate) dels: AtomicU64,
-    workers: Mutex<Vec<Arc<OfWorker>>>,
+    workers: Mutex<Workers>,
+}
+
+#[derive(Default)]
+struct Workers {
+    present: Vec<Arc<OfWorker>>,
+    /// What those have done that are gone.
+    gone: Counters,
 }
 
 /// What one thread has done.
@@ -60,12 +67,18 @@ impl OfWorker {
 }
 
 impl Shared {
-    /// The counters of one more thread. They are kept when the thread is gone.
+    /// The counters of one more thread.
     pub(crate) fn of_worker(&self) -> Arc<OfWorker> {
         let counters = Arc::new(OfWorker::default());
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.push(Arc::clone(&counters));
+        self.workers().present.push(Arc::clone(&counters));
         counters
+    }
+
+    /// A thread is gone; what it has done stays counted.
+    pub(crate) fn retire(&self, counters: &Arc<OfWorker>) {
+        let mut workers = self.workers();
+        workers.gone = workers.gone + counters.read();
+        workers.present.retain(|present| !Arc::ptr_eq(present, counters));
     }
 
     pub(crate) fn sum(&self) -> Counters {
@@ -76,7 +89,13 @@ impl Shared {
             dels: read(&self.dels),
             ..Counters::default()
         };
-        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        workers.iter().map(|worker| worker.read()).fold(in_common, Add::add)
+        let workers = self.workers();
+        let gone = in_common + workers.gone;
+        workers.present.iter().map(|worker| worker.read()).fold(gone, Add::add)
+    }
+
+    fn workers(&self) -> MutexGuard<'_, Workers> {
+        // Nothing in there panics but for want of memory.
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -196,7 +196,7 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
         // Before it is released: whoever holds it next does not wait for the lock.
         drop(guard);
         let note = if is_revisited {
-            Some(self.slot.handover.take_note().and(Note::ready(self.revisit)))
+            Some(Note::ready(self.revisit))
         } else {
             self.slot.handover.release()
         };

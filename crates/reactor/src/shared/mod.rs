@@ -99,7 +99,8 @@ pub struct SharedReactor<T, S = ()> {
     id: ReactorId,
     table: Table<T>,
     watched: RwLock<Slots<Tagged<S>>>,
-    /// Sources that stay held for whoever serves what was noted of them.
+    /// Sources that stay held for whoever serves what was noted of them, and reports of descriptors
+    /// that live elsewhere, which a worker has left undone.
     again: Mutex<VecDeque<(Token, Note)>>,
     /// The length of `again`.
     again_len: AtomicUsize,
@@ -383,8 +384,8 @@ impl<T, S> SharedReactor<T, S> {
         self.waker.clone()
     }
 
-    /// Ends all waits, present and future: [`Worker::wait`] answers `false` from now on. What was not
-    /// handed out by then is not handed out any more.
+    /// Ends all waits, present and future: [`Worker::wait`] answers `false` from now on, and the threads
+    /// should end. What nobody was given by then [into_sources](Self::into_sources) gives back.
     ///
     /// # Errors
     ///

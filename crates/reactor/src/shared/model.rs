@@ -209,6 +209,52 @@ fn a_close_that_was_asked_for_is_done_edge() {
     a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(Trigger::Edge);
 }
 
+/// A thread that always has the source handed out again hears of the question all the same.
+#[test]
+fn one_that_is_never_released_hears_that_it_is_to_be_closed() {
+    explore(|| {
+        let scene = Scene::new(Trigger::Edge);
+        assert_eq!(scene.handover.claim_idle(scene.generation), claimed(&scene));
+        let revisiting = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || {
+                let mut note = Note::NOTHING;
+                while !note.has(Note::CLOSE) {
+                    scene.touch();
+                    thread::yield_now();
+                    note = scene.handover.take_note();
+                }
+                scene.serve(note);
+            })
+        };
+        scene.ask_to_close();
+        revisiting.join().unwrap();
+        assert_eq!(scene.handover.occupant(), None);
+    });
+}
+
+/// What arrives until a source is handed out again is told then or after it, and is not lost.
+#[test]
+fn what_is_noted_around_a_revisit_is_served() {
+    explore(|| {
+        let scene = Scene::new(Trigger::Edge);
+        let worker = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || scene.work())
+        };
+        if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
+            scene.arrive();
+            scene.touch();
+            scene.serve(scene.handover.take_note());
+        } else {
+            scene.arrive();
+        }
+        scene.wait_until_read(1);
+        scene.stop();
+        worker.join().unwrap();
+    });
+}
+
 /// A source is reported before the thread that inserts it has let go of it.
 #[test]
 fn what_is_reported_during_the_insertion_is_served() {

@@ -21,7 +21,8 @@ pub const BATCH_MAX: usize = 4;
 
 /// One thread that waits for a [`SharedReactor`].
 ///
-/// Reports that it has fetched and not handed out when it is dropped go to the others.
+/// Reports that it has fetched and not handed out when it is dropped go to the others. Of a
+/// level-triggered descriptor they may then come once more than the kernel makes them.
 pub struct Worker<'a, T: Source, S: Copy = ()> {
     shared: &'a SharedReactor<T, S>,
     events: Events,
@@ -46,7 +47,8 @@ pub enum Ready<'a, T: Source, S = ()> {
         /// What it is ready for.
         readiness: Readiness,
     },
-    /// A [`Waker`](crate::Waker) of this reactor was used.
+    /// A [`Waker`](crate::Waker) of this reactor was used, or a thread was needed for a source that is
+    /// handed out again: one that is to be closed, or was reported while it was leased by name.
     Woken,
 }
 
@@ -137,8 +139,18 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
                 return self.lease(token, note);
             }
         }
-        let (token, note) = self.next_again()?;
-        self.lease(token, note)
+        loop {
+            let (token, note) = self.next_again()?;
+            if token.index < INDEX_END {
+                return self.lease(token, note);
+            }
+            // Left by another worker.
+            if let Some(Report::Watched { token, tag }) =
+                self.service(token.data(), note.readiness())
+            {
+                return Some(Ready::Watched { token, tag, readiness: note.readiness() });
+            }
+        }
     }
 
     /// The source's name, if this thread holds it now.
@@ -198,9 +210,13 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     #[cold]
     fn next_again_due(&mut self) -> Option<(Token, Note)> {
         self.again_due -= 1;
-        let again = self.shared.pop_again()?;
+        let (token, note) = self.shared.pop_again()?;
         OfWorker::add(&self.counters.revisits, 1);
-        Some(again)
+        // A source that is revisited again and again is never released, where its notes come out
+        // otherwise: it would not hear that it is to be closed.
+        let slot = self.shared.table.slot(token.index);
+        let noted = slot.map_or(Note::NOTHING, |slot| slot.handover.take_note());
+        Some((token, note.and(noted)))
     }
 
     /// What this thread has done so far. What is counted for all in common, the calls of `epoll_ctl`,
@@ -225,7 +241,12 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
             if event.data == WAKER {
                 self.shared.waker.take();
                 let _ = self.shared.waker.wake();
-            } else if generation != 0 && index < INDEX_END {
+            } else if index >= INDEX_END {
+                let Some(generation) = Generation::new(generation) else { continue };
+                // Whether it is still watched is seen when it is handed out.
+                let token = Token { index, generation, reactor: self.shared.id };
+                self.shared.push_again(token, note);
+            } else if generation != 0 {
                 if let Some(token) = self.claim(index, generation, note) {
                     self.shared.push_again(token, note);
                 }
@@ -234,6 +255,7 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
         if self.shared.again_len.load(Ordering::Acquire) > 0 {
             let _ = self.shared.waker.wake();
         }
+        self.shared.counters.retire(&self.counters);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the crate promises, put to the kernel it runs on: no stale events, triggers, fairness,
-//! waking, what a turn costs, registrations, and the listeners and streams on top.
+//! waking, what a turn costs, registrations, the reactor that threads share, and the listeners and
+//! streams on top.
 
 #![forbid(unsafe_code)]
 
@@ -7,6 +8,7 @@ mod fairness;
 mod net;
 mod refusals;
 mod registering;
+mod shared;
 mod stale;
 mod triggers;
 mod turns;

@@ -1,0 +1,184 @@
+//! The reactor that threads share: one holder at a time, no report lost, and nobody told what is over.
+//!
+//! What follows has a worker on the test's own thread where one is enough, for then every turn is known.
+
+mod asking;
+mod contention;
+mod dropping;
+mod interruptions;
+mod leases;
+mod naming;
+mod panics;
+mod refusals;
+mod revisiting;
+mod stale;
+mod threads;
+mod watching;
+
+use crate::processes::sleeps_in_a_wait;
+use crate::support::{DEADLINE, drain, eventually};
+use epoll_reactor::net::Stream;
+use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
+use epoll_reactor::{Interest, Readiness, Source, Token, Watch};
+use std::process;
+use std::sync::mpsc;
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+/// A way to watch a source, whatever for.
+type Trigger = fn(Interest) -> Watch;
+
+/// The triggers that a shared source may have.
+const TRIGGERS: [Trigger; 3] = [Watch::oneshot, Watch::edge, Watch::edge_oneshot];
+
+/// What a lease said and brought, when it is over.
+#[derive(Clone, Debug, PartialEq)]
+struct Told {
+    token: Token,
+    readiness: Readiness,
+    is_asked_to_close: bool,
+    bytes: Vec<u8>,
+}
+
+impl Told {
+    /// A report of `bytes`, and of nothing else.
+    fn brought(token: Token, bytes: &[u8]) -> Self {
+        Self { token, readiness: Readiness::IN, is_asked_to_close: false, bytes: bytes.to_vec() }
+    }
+
+    /// A question for the close, and nothing else.
+    fn to_close(token: Token) -> Self {
+        Self { token, readiness: Readiness::empty(), is_asked_to_close: true, bytes: Vec::new() }
+    }
+}
+
+/// Reads all there is and ends the lease.
+#[track_caller]
+fn read(lease: Lease<'_, Stream>) -> Told {
+    let told = Told {
+        token: lease.token(),
+        readiness: lease.readiness(),
+        is_asked_to_close: lease.is_asked_to_close(),
+        bytes: drain(&lease),
+    };
+    drop(lease);
+    told
+}
+
+/// The next lease of this turn. Wakes must not come.
+#[track_caller]
+fn next<'a, T: Source>(worker: &'a mut Worker<'_, T>) -> Option<Lease<'a, T>> {
+    match worker.next_ready()? {
+        Ready::Owned(lease) => Some(lease),
+        Ready::Watched { .. } => panic!("nothing is watched"),
+        Ready::Woken => panic!("nobody used the waker"),
+    }
+}
+
+/// What is left of this turn. A wake may be among it, for a source that is handed out again.
+#[track_caller]
+fn rest(worker: &mut Worker<'_, Stream>) -> Vec<Told> {
+    let mut told = Vec::new();
+    while let Some(ready) = worker.next_ready() {
+        match ready {
+            Ready::Owned(lease) => told.push(read(lease)),
+            Ready::Woken => {}
+            Ready::Watched { .. } => panic!("nothing is watched"),
+        }
+    }
+    told
+}
+
+/// The reports of a turn that only looks. It is sure to find them where no other thread waits.
+#[track_caller]
+fn look(worker: &mut Worker<'_, Stream>) -> Vec<Told> {
+    assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+    rest(worker)
+}
+
+/// The reports of the next turn that has some.
+#[track_caller]
+fn wait(worker: &mut Worker<'_, Stream>) -> Vec<Told> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        assert!(worker.wait(Some(DEADLINE)).unwrap());
+        let told = rest(worker);
+        if !told.is_empty() {
+            return told;
+        }
+        assert!(Instant::now() < deadline, "no report before the deadline");
+    }
+}
+
+/// Asserts that nothing is ready: a wait sleeps until its timeout is over and reports nothing.
+#[track_caller]
+fn assert_sleeps(worker: &mut Worker<'_, Stream>) {
+    const NAP: Duration = Duration::from_millis(20);
+    let (start, waits) = (Instant::now(), worker.counters().waits);
+    assert!(worker.wait(Some(NAP)).unwrap());
+    assert_eq!(rest(worker), []);
+    assert!(start.elapsed() >= NAP, "the wait did not sleep");
+    // The kernel may end a sleep by a hair's breadth too early for the clock.
+    let waits = worker.counters().waits - waits;
+    assert!(waits <= 2, "{waits} waits for one sleep");
+}
+
+/// Stops a reactor when a test ends, by failing too, so that its workers end.
+struct StopAtTheEnd<'a, T: Source, S = ()>(&'a SharedReactor<T, S>);
+
+impl<T: Source, S> Drop for StopAtTheEnd<'_, T, S> {
+    fn drop(&mut self) {
+        self.0.stop().unwrap();
+    }
+}
+
+/// Hands every lease to `serve` until the reactor is stopped.
+fn work<T: Source>(reactor: &SharedReactor<T>, mut serve: impl FnMut(Lease<'_, T>)) {
+    let mut worker = reactor.worker();
+    while worker.wait(None).unwrap() {
+        while let Some(ready) = worker.next_ready() {
+            if let Ready::Owned(lease) = ready {
+                serve(lease);
+            }
+        }
+    }
+}
+
+/// Runs `body` beside `count` threads that hand every lease to `serve`.
+fn beside_workers<T: Source + Send, R>(
+    reactor: &SharedReactor<T>,
+    count: usize,
+    serve: impl Fn(Lease<'_, T>) + Sync,
+    body: impl FnOnce() -> R,
+) -> R {
+    thread::scope(|threads| {
+        let _stop = StopAtTheEnd(reactor);
+        for _ in 0..count {
+            threads.spawn(|| work(reactor, &serve));
+        }
+        body()
+    })
+}
+
+/// Threads of a scope which all sleep in the kernel, in `run`, when this returns.
+#[track_caller]
+fn asleep<'scope, R: Send + 'scope>(
+    threads: &'scope Scope<'scope, '_>,
+    count: usize,
+    run: impl Fn() -> R + Send + Copy + 'scope,
+) -> Vec<ScopedJoinHandle<'scope, R>> {
+    let (send, tids) = mpsc::channel();
+    let running = (0..count).map(|_| {
+        let send = send.clone();
+        threads.spawn(move || {
+            send.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            run()
+        })
+    });
+    let running: Vec<_> = running.collect();
+    for _ in 0..count {
+        let tid = tids.recv_timeout(DEADLINE).unwrap();
+        eventually("the thread sleeps", || sleeps_in_a_wait(process::id(), tid));
+    }
+    running
+}

@@ -1,0 +1,183 @@
+//! Descriptors that live elsewhere, watched under a tag: reported to whoever waits, leased by nobody.
+
+use crate::shared::{StopAtTheEnd, TRIGGERS, Trigger, asleep};
+use crate::support::{DEADLINE, assert_kind, drain, ready_pair, ready_std_pair};
+use epoll_reactor::net::Stream;
+use epoll_reactor::shared::{Ready, SharedReactor, Worker};
+use epoll_reactor::{Interest, Readiness, Token, Watch};
+use epoll_sys::EventFd;
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+type Tagged = SharedReactor<Stream, char>;
+
+/// The reports of a turn that only looks.
+#[track_caller]
+fn look(worker: &mut Worker<'_, Stream, char>) -> Vec<(Token, char, Readiness)> {
+    assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+    let mut told = Vec::new();
+    while let Some(ready) = worker.next_ready() {
+        match ready {
+            Ready::Watched { token, tag, readiness } => told.push((token, tag, readiness)),
+            other => panic!("{other:?}"),
+        }
+    }
+    told
+}
+
+#[test]
+fn it_is_reported_with_its_tag_as_its_trigger_says() {
+    // Whether a report comes again while it is ready.
+    let watches: [(Trigger, bool); 4] = [
+        (Watch::level, true),
+        (Watch::edge, false),
+        (Watch::oneshot, false),
+        (Watch::edge_oneshot, false),
+    ];
+    for (watch, comes_again) in watches {
+        let reactor: Tagged = SharedReactor::new().unwrap();
+        let [mut one, mut other] = [reactor.worker(), reactor.worker()];
+        let (elsewhere, mut theirs) = ready_pair();
+        let token = reactor.watch(&elsewhere, 'w', watch(Interest::IN)).unwrap();
+        let report = (token, 'w', Readiness::IN);
+        assert_eq!(look(&mut one), [report]);
+        assert_eq!(look(&mut other), vec![report; usize::from(comes_again)]);
+        assert_eq!(reactor.len(), 0, "it is not owned");
+
+        drain(&elsewhere);
+        theirs.write_all(b"more").unwrap();
+        let is_armed = !watch(Interest::IN).is_oneshot();
+        assert_eq!(look(&mut one), vec![report; usize::from(is_armed)]);
+        reactor.modify_watched(token, &elsewhere, watch(Interest::IN)).unwrap();
+        assert_eq!(look(&mut other), [report]);
+        assert_eq!((reactor.counters().adds, reactor.counters().mods), (1, 1));
+    }
+}
+
+#[test]
+fn it_is_watched_for_something_else_and_no_more() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let mut worker = reactor.worker();
+    let (elsewhere, _theirs) = ready_pair();
+    let token = reactor.watch(&elsewhere, 'w', Watch::level(Interest::IN)).unwrap();
+    reactor.modify_watched(token, &elsewhere, Watch::edge(Interest::OUT)).unwrap();
+    assert_eq!(look(&mut worker), [(token, 'w', Readiness::OUT)]);
+    assert_eq!(look(&mut worker), []);
+    reactor.unwatch(token, &elsewhere).unwrap();
+    assert_eq!(reactor.epoll().interest_list().unwrap().len(), 2);
+    assert_kind(reactor.unwatch(token, &elsewhere), ErrorKind::NotFound);
+    let level = Watch::level(Interest::IN);
+    assert_kind(reactor.modify_watched(token, &elsewhere, level), ErrorKind::NotFound);
+    assert_eq!((reactor.counters().mods, reactor.counters().dels), (1, 1));
+    // It is as it was, and may come back under another name.
+    let again = reactor.watch(&elsewhere, 'a', level).unwrap();
+    assert_ne!(again, token);
+    assert_eq!(look(&mut worker), [(again, 'a', Readiness::IN)]);
+}
+
+#[test]
+fn another_descriptor_under_its_name_is_refused() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let mut worker = reactor.worker();
+    let (elsewhere, theirs) = ready_pair();
+    let level = Watch::level(Interest::IN);
+    let token = reactor.watch(&elsewhere, 'w', level).unwrap();
+    assert_kind(reactor.unwatch(token, &theirs), ErrorKind::NotFound);
+    assert_kind(reactor.modify_watched(token, &theirs, level), ErrorKind::NotFound);
+    assert_eq!(look(&mut worker), [(token, 'w', Readiness::IN)]);
+    assert_eq!((reactor.counters().mods, reactor.counters().dels), (0, 0));
+}
+
+#[test]
+fn a_descriptor_that_blocks_is_refused_with_an_edge() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let (elsewhere, _theirs) = ready_std_pair();
+    let edge = Watch::edge(Interest::IN);
+    assert_kind(reactor.watch(&elsewhere, 'w', edge), ErrorKind::InvalidInput);
+    let token = reactor.watch(&elsewhere, 'w', Watch::oneshot(Interest::IN)).unwrap();
+    assert_kind(reactor.modify_watched(token, &elsewhere, edge), ErrorKind::InvalidInput);
+    assert_eq!((reactor.counters().adds, reactor.counters().mods), (1, 0));
+    assert_eq!(look(&mut reactor.worker()), [(token, 'w', Readiness::IN)]);
+}
+
+#[test]
+fn an_event_that_was_fetched_before_the_end_is_stale() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let mut worker = reactor.worker();
+    let (elsewhere, _theirs) = ready_pair();
+    let edge = Watch::edge(Interest::IN);
+    let token = reactor.watch(&elsewhere, 'w', edge).unwrap();
+    assert!(worker.wait(Some(DEADLINE)).unwrap());
+    reactor.unwatch(token, &elsewhere).unwrap();
+    let (new, _keep) = Stream::pair().unwrap();
+    let successor = reactor.watch(&new, 'n', edge).unwrap();
+    assert_ne!(successor, token);
+    assert!(worker.next_ready().is_none());
+    assert_eq!(worker.counters().stale, 1);
+    assert_eq!(look(&mut worker), []);
+}
+
+#[test]
+fn tags_and_sources_do_not_get_into_each_others_way() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let mut worker = reactor.worker();
+    let (ours, _theirs) = ready_pair();
+    let (elsewhere, _their_elsewhere) = ready_pair();
+    let owned = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
+    let watched = reactor.watch(&elsewhere, 'w', Watch::edge(Interest::IN)).unwrap();
+    assert_ne!(owned, watched);
+    assert!(worker.wait(Some(DEADLINE)).unwrap());
+    let mut told = Vec::new();
+    while let Some(ready) = worker.next_ready() {
+        told.push(match ready {
+            Ready::Owned(lease) => {
+                drain(&lease);
+                lease.token()
+            }
+            Ready::Watched { token, tag, .. } => {
+                assert_eq!(tag, 'w');
+                token
+            }
+            Ready::Woken => panic!("nobody used the waker"),
+        });
+    }
+    told.sort();
+    let mut expected = [owned, watched];
+    expected.sort();
+    assert_eq!(told, expected);
+    assert_eq!((reactor.tokens(), reactor.len()), (vec![owned], 1));
+}
+
+/// Descriptors come and go from a thread that never waits, while three wait.
+#[test]
+fn descriptors_come_and_go_while_others_wait() {
+    const ROUNDS: u32 = 100;
+    for watch in TRIGGERS {
+        let reactor: SharedReactor<Stream, u32> = SharedReactor::new().unwrap();
+        let (send, told) = mpsc::channel();
+        let work = || {
+            let mut worker = reactor.worker();
+            while worker.wait(None).unwrap() {
+                while let Some(ready) = worker.next_ready() {
+                    let Ready::Watched { token, tag, .. } = ready else { panic!("{ready:?}") };
+                    send.send((token, tag)).unwrap();
+                }
+            }
+        };
+        thread::scope(|threads| {
+            let _stop = StopAtTheEnd(&reactor);
+            asleep(threads, 3, work);
+            for round in 0..ROUNDS {
+                let eventfd = EventFd::new(0).unwrap();
+                let token = reactor.watch(&eventfd, round, watch(Interest::IN)).unwrap();
+                eventfd.write(1).unwrap();
+                assert_eq!(told.recv_timeout(DEADLINE).unwrap(), (token, round));
+                reactor.unwatch(token, eventfd.as_fd()).unwrap();
+            }
+        });
+        assert!(told.try_recv().is_err());
+    }
+}
