@@ -117,10 +117,16 @@ impl Worker {
             let turn = AssertUnwindSafe(|| self.turn(chair.as_deref_mut()));
             match catch_unwind(turn) {
                 Ok(done) => done?,
-                Err(_) => self.clients.bury(&mut self.connections),
+                Err(_) => self.bury(),
             }
         }
         Ok(())
+    }
+
+    /// Closes the connection whose handler has panicked. If even that panics, the thread lives on
+    /// without having done it.
+    fn bury(&mut self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.clients.bury(&mut self.connections)));
     }
 
     /// Serves up to the next report that is not about a connection, and attends to that.
