@@ -1,0 +1,122 @@
+//! A run: what every suite needs, and the way from the plan to the report.
+
+use crate::interrupt::Interrupt;
+use crate::machine::Cores;
+use crate::progress::Progress;
+use crate::report::{Report, Section};
+use crate::suites::{self, Suite};
+use crate::{machine, network, plan, raw, report};
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Where everything is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Paths {
+    /// The repository.
+    pub(crate) root: PathBuf,
+    /// The folder with epoll-server and epoll-load.
+    pub(crate) programs: PathBuf,
+    /// The folder with the peers and the micro-benchmarks.
+    pub(crate) bench_programs: PathBuf,
+    /// The folder that the report goes to.
+    pub(crate) out: PathBuf,
+}
+
+impl Paths {
+    /// Where a contestant's stderr goes.
+    pub(crate) fn log_of(&self, label: &str) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        self.out.join("logs").join(label.chars().map(plain).collect::<String>() + ".log")
+    }
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) paths: Paths,
+    pub(crate) suites: Vec<Suite>,
+    pub(crate) is_quick: bool,
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// What the suites share.
+pub(crate) struct Bench {
+    pub(crate) paths: Paths,
+    pub(crate) is_quick: bool,
+    pub(crate) cores: Cores,
+    pub(crate) interrupt: Interrupt,
+    /// What the client has to ask for on its sockets.
+    pub(crate) congestion: Option<&'static str>,
+    pub(crate) progress: Progress,
+}
+
+/// Measures and reports; whether every contestant did what it should.
+pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
+    // Before the first thread and the first process.
+    let network = network::enter();
+    let interrupt = Interrupt::new().context("failed to take over the signals")?;
+    let Options { paths, suites, is_quick, json } = options;
+    let logs = paths.out.join("logs");
+    fs::create_dir_all(&logs).with_context(|| format!("failed to create {}", logs.display()))?;
+    let raw_file =
+        match &json {
+            Some(path) => Some(File::create(path).with_context(|| {
+                format!("failed to create the file of --json {}", path.display())
+            })?),
+            None => None,
+        };
+    for suite in &suites {
+        suite.check()?;
+    }
+    raise_descriptors().context("failed to raise the limit of descriptors")?;
+
+    let items: Vec<_> = suites.iter().flat_map(|suite| suite.plan(&paths, is_quick)).collect();
+    println!("The plan:\n{}", plan::describe(&items));
+    let cores = Cores::choose();
+    let facts = machine::facts(&paths, cores, &network.description);
+    let versions = machine::versions(&paths);
+    let bench = Bench {
+        paths,
+        is_quick,
+        cores,
+        interrupt,
+        congestion: network.congestion,
+        progress: Progress::new(&items),
+    };
+    let start = Instant::now();
+    let mut sections = Vec::new();
+    let mut series = Vec::new();
+    for suite in suites {
+        let outcome = suite.run(&bench)?;
+        bench.progress.clear();
+        print_section(&outcome.section);
+        series.extend(outcome.parts);
+        sections.push(outcome.section);
+    }
+    let failures = suites::failures(&series);
+    let report = Report { facts, versions, is_quick, sections, took: start.elapsed() };
+    if let (Some(mut file), Some(path)) = (raw_file, &json) {
+        raw::write(&mut file, &report, &series)
+            .with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    for path in report::write(&bench.paths.out, &report)? {
+        println!("wrote {}", path.display());
+    }
+    for failure in &failures {
+        eprintln!("bench: {failure}");
+    }
+    Ok(failures.is_empty())
+}
+
+fn print_section(section: &Section) {
+    println!("{}", report::markdown::section(section, 2));
+}
+
+/// Servers inherit it; 10 000 connections are more than the usual soft limit.
+fn raise_descriptors() -> rustix::io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+}

@@ -1,0 +1,111 @@
+//! Who takes part: our server in its modes, and the same server written with other crates.
+
+use crate::bench::Paths;
+use std::path::PathBuf;
+
+/// The reference of every ratio: a loop that is written straight on the system calls.
+pub(crate) const FLOOR: &str = "floor";
+/// The reference once more, in a process of its own: how far from 1 its ratio is, is noise.
+pub(crate) const FLOOR_AGAIN: &str = "floor again";
+
+/// An echo server that can be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Contestant {
+    pub(crate) label: String,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) threads: u32,
+    /// Whether it is one of the few that are measured with many connections under `--quick`.
+    pub(crate) is_main: bool,
+    /// More connections than this are more than it is expected to serve on every machine.
+    pub(crate) connections_max: Option<u32>,
+}
+
+/// A thread each is a stack and several mappings each; limits differ from machine to machine.
+const THREADS_SURE: u32 = 5_000;
+
+/// All of them, the reference first.
+pub(crate) fn all(paths: &Paths) -> Vec<Contestant> {
+    let mut all = vec![
+        peer(paths, FLOOR, "peer-floor", 1).main(),
+        peer(paths, FLOOR_AGAIN, "peer-floor", 1).main(),
+        ours(paths, "level", 1).main(),
+        ours(paths, "edge", 1).main(),
+        ours(paths, "oneshot", 1).main(),
+        peer(paths, "mio", "peer-mio", 1).main(),
+        peer(paths, "polling", "peer-polling", 1),
+        peer(paths, "calloop", "peer-calloop", 1),
+        peer(paths, "tokio", "peer-tokio", 1).main(),
+        peer(paths, "async-io", "peer-async-io", 1),
+        peer(paths, "std threads", "peer-threads", 1),
+        peer(paths, FLOOR, "peer-floor", 2),
+        ours(paths, "level", 2),
+        ours(paths, "edge", 2),
+        ours(paths, "oneshot", 2),
+        peer(paths, "tokio", "peer-tokio", 2),
+    ];
+    for contestant in &mut all {
+        if contestant.label == "std threads" {
+            contestant.connections_max = Some(THREADS_SURE);
+        }
+    }
+    all
+}
+
+/// Our server, one thread or several.
+pub(crate) fn ours(paths: &Paths, mode: &str, threads: u32) -> Contestant {
+    let shown = if mode == "oneshot" { "one-shot" } else { mode };
+    let args = vec!["--log".to_owned(), "error".to_owned(), "--mode".to_owned(), mode.to_owned()];
+    Contestant::new(shown, paths.programs.join("epoll-server"), args, threads)
+}
+
+fn peer(paths: &Paths, label: &str, program: &str, threads: u32) -> Contestant {
+    Contestant::new(label, paths.bench_programs.join(program), Vec::new(), threads)
+}
+
+impl Contestant {
+    fn new(label: &str, program: PathBuf, mut args: Vec<String>, threads: u32) -> Self {
+        let mut label = label.to_owned();
+        if threads > 1 {
+            label += &format!(", {threads} threads");
+            args.extend(["--threads".to_owned(), threads.to_string()]);
+        }
+        Self { label, program, args, threads, is_main: false, connections_max: None }
+    }
+
+    fn main(mut self) -> Self {
+        self.is_main = true;
+        self
+    }
+
+    /// How it is started by hand.
+    pub(crate) fn command_line(&self) -> String {
+        let program = self.program.file_name().unwrap_or_default().to_string_lossy();
+        let words = self.args.iter().map(|word| format!(" {word}"));
+        words.fold(program.into_owned(), |line, word| line + &word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_the_floor_comes_first() {
+        let all = all(&Paths::default());
+        let names: BTreeSet<_> = all.iter().map(|c| &c.label).collect();
+        assert_eq!(names.len(), all.len());
+        assert_eq!(all[0].label, FLOOR);
+    }
+
+    #[test]
+    fn a_command_line_can_be_typed() {
+        let contestant = ours(&Paths::default(), "oneshot", 2);
+        assert_eq!(contestant.label, "one-shot, 2 threads");
+        assert_eq!(
+            contestant.command_line(),
+            "epoll-server --log error --mode oneshot --threads 2"
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! Ctrl-C and SIGTERM as something to wait for, so that whoever waits for a process hears of them
+//! too, returns, and ends what it started on its way out.
+
+use rustix::fd::{AsFd, BorrowedFd};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::fmt;
+use std::io;
+use std::os::unix::net::UnixStream;
+
+/// Readable from the first signal to end on; it is never read.
+pub(crate) struct Interrupt(UnixStream);
+
+/// A signal asked for the end.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+impl Interrupt {
+    /// Takes the signals over.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (ours, handlers) = UnixStream::pair()?;
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::low_level::pipe::register(signal, handlers.try_clone()?)?;
+        }
+        Ok(Self(ours))
+    }
+}
+
+impl AsFd for Interrupt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,196 @@
+//! One run of the load client, and what it prints.
+
+use crate::bench::Bench;
+use crate::process::Process;
+use crate::rounds::Sample;
+use anyhow::{Context, bail};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a run may take on top of the time that is measured: connecting, closing, a server that has
+/// stopped answering.
+const REST_MAX: Duration = Duration::from_secs(30);
+
+/// What is asked of the load client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) connections: u32,
+    /// Connections that are opened and then only held.
+    pub(crate) idle: u32,
+    /// Bytes of a message.
+    pub(crate) size: u32,
+    pub(crate) kind: Kind,
+    pub(crate) amount: Amount,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The next message when the answer has come.
+    Closed,
+    /// So many messages a second, whatever the answers do.
+    Open(u32),
+    /// A connection for each message.
+    Churn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Amount {
+    Time(Duration),
+    Requests(u64),
+}
+
+impl Load {
+    /// The flags that ask for it.
+    pub(crate) fn flags(&self, congestion: Option<&str>) -> Vec<String> {
+        let mut flags = vec![
+            format!("--connections={}", self.connections),
+            format!("--size={}", self.size),
+            match self.amount {
+                Amount::Time(time) => format!("--duration={}ms", time.as_millis()),
+                Amount::Requests(count) => format!("--requests={count}"),
+            },
+        ];
+        match self.kind {
+            Kind::Closed => {}
+            Kind::Open(rate) => flags.push(format!("--rate={rate}")),
+            Kind::Churn => flags.push("--churn".to_owned()),
+        }
+        if self.idle > 0 {
+            flags.push(format!("--idle={}", self.idle));
+        }
+        flags.extend(congestion.map(|name| format!("--congestion={name}")));
+        flags
+    }
+
+    /// Runs it against a server, on the client's core.
+    ///
+    /// # Errors
+    ///
+    /// The client could not start, did not finish, lost a connection or got a wrong byte; or
+    /// [`crate::interrupt::Interrupted`].
+    pub(crate) fn run(&self, bench: &Bench, address: &str, pid: u32) -> anyhow::Result<Sample> {
+        let mut command = Command::new(bench.paths.programs.join("epoll-load"));
+        command.arg(address).args(self.flags(bench.congestion)).arg("--json");
+        command.arg(format!("--server-pid={pid}"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let time = match self.amount {
+            Amount::Time(time) => time,
+            Amount::Requests(_) => REST_MAX,
+        };
+        let deadline = Instant::now() + time + REST_MAX;
+        let process = Process::start(command, bench.cores.client())?;
+        let output = process.collect(deadline, &bench.interrupt, |_| {})?;
+        match serde_json::from_str(&output.stdout) {
+            Ok(json) => {
+                let sample = sample(&json)?;
+                if !output.status.success() {
+                    bail!("epoll-load: {}", output.complaint());
+                }
+                Ok(sample)
+            }
+            Err(_) if !output.status.success() => bail!("{}", output.complaint()),
+            Err(error) => Err(error).context("epoll-load printed no JSON"),
+        }
+    }
+}
+
+/// The figures of a run: whatever is a number, by the names that the tables use.
+fn sample(json: &Value) -> anyhow::Result<Sample> {
+    let errors = json["errors"].as_object().into_iter().flatten();
+    let errors: Vec<_> = errors
+        .filter(|(_, count)| count.as_u64() != Some(0))
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    if !errors.is_empty() {
+        bail!("{}", errors.join(", "));
+    }
+    let number = |value: &Value, what: &str| {
+        value.as_f64().with_context(|| format!("epoll-load printed no {what}"))
+    };
+    let mut values = BTreeMap::new();
+    for name in ["throughput_per_s", "mib_per_s", "duration_s", "requests"] {
+        values.insert(name.to_owned(), number(&json[name], name)?);
+    }
+    if values["requests"] == 0.0 {
+        bail!("no answer came");
+    }
+    for name in ["mean", "p50", "p99"] {
+        values.insert(format!("{name}_us"), number(&json["latency_us"][name], name)?);
+    }
+    let server = &json["server"];
+    if let Some(cpu) = server["cpu_us_per_request"].as_f64() {
+        values.insert("cpu_us_per_request".to_owned(), cpu);
+        let busy_us =
+            server["user_us"].as_f64().unwrap_or(0.0) + server["system_us"].as_f64().unwrap_or(0.0);
+        values.insert("cpu_share".to_owned(), busy_us / 1e6 / values["duration_s"]);
+    }
+    if let Some(bytes) = server["memory_bytes_per_connection"].as_f64() {
+        values.insert("memory_bytes_per_connection".to_owned(), bytes);
+    }
+    Ok(Sample { values, curve: curve(&json["latency_curve"]) })
+}
+
+fn curve(json: &Value) -> Vec<(f64, f64)> {
+    let points = json.as_array().into_iter().flatten();
+    points.filter_map(|point| Some((point[0].as_f64()?, point[1].as_f64()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn answer(errors: &Value) -> Value {
+        json!({
+            "duration_s": 2.0, "requests": 100, "throughput_per_s": 50.0, "mib_per_s": 0.1,
+            "latency_us": { "mean": 5.0, "p50": 4.0, "p99": 9.0 },
+            "latency_curve": [[50.0, 4.0], [99.0, 9.0]],
+            "errors": errors,
+            "server": { "user_us": 250_000, "system_us": 250_000, "cpu_us_per_request": 5000.0,
+                        "memory_bytes_per_connection": null },
+        })
+    }
+
+    #[test]
+    fn figures_come_out_by_name() {
+        let sample = sample(&answer(&json!({ "wrong-bytes": 0 }))).unwrap();
+        assert_eq!(sample.values["p99_us"], 9.0);
+        assert_eq!(sample.values["cpu_share"], 0.25);
+        assert_eq!(sample.curve, [(50.0, 4.0), (99.0, 9.0)]);
+        assert!(!sample.values.contains_key("memory_bytes_per_connection"));
+    }
+
+    #[test]
+    fn errors_of_any_kind_are_named() {
+        let error = sample(&answer(&json!({ "lost": 2, "wrong-bytes": 7 }))).unwrap_err();
+        assert_eq!(error.to_string(), "2 lost, 7 wrong-bytes");
+    }
+
+    #[test]
+    fn a_missing_figure_is_named() {
+        let mut json = answer(&Value::Null);
+        json["latency_us"]["p99"] = Value::Null;
+        assert!(sample(&json).unwrap_err().to_string().contains("p99"));
+        json["requests"] = json!(0);
+        assert!(sample(&json).unwrap_err().to_string().contains("no answer"));
+    }
+
+    #[test]
+    fn flags_say_what_is_asked() {
+        let load = Load {
+            connections: 50,
+            idle: 15_000,
+            size: 64,
+            kind: Kind::Open(20_000),
+            amount: Amount::Time(Duration::from_millis(1500)),
+        };
+        let flags = load.flags(Some("cubic")).join(" ");
+        assert_eq!(
+            flags,
+            "--connections=50 --size=64 --duration=1500ms --rate=20000 --idle=15000 \
+             --congestion=cubic"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! What the figures were measured on: the machine, the system, the versions of everybody.
+
+use crate::bench::Paths;
+use rustix::thread::sched_getaffinity;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+/// Which cores the servers and the client have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cores(Option<(usize, usize)>);
+
+impl Cores {
+    /// The first two that this process may use; with only one there is nothing to choose.
+    pub(crate) fn choose() -> Self {
+        let Ok(allowed) = sched_getaffinity(None) else { return Self(None) };
+        let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+        Self(cores.next().zip(cores.next()))
+    }
+
+    pub(crate) fn server(&self) -> Option<usize> {
+        self.0.map(|(server, _)| server)
+    }
+
+    pub(crate) fn client(&self) -> Option<usize> {
+        self.0.map(|(_, client)| client)
+    }
+
+    fn describe(&self) -> String {
+        match self.0 {
+            Some((server, client)) => format!(
+                "servers on core {server}, the client on core {client}; servers with two threads on \
+                 all of them"
+            ),
+            None => "one core for servers and client alike".to_owned(),
+        }
+    }
+}
+
+/// Names and values, in the order in which they are shown.
+pub(crate) type Facts = Vec<(&'static str, String)>;
+
+/// The machine and the system.
+pub(crate) fn facts(paths: &Paths, cores: Cores, network: &str) -> Facts {
+    vec![
+        ("Date", first_line(Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M UTC"]))),
+        ("Commit", commit(paths)),
+        ("CPU", cpu()),
+        ("Memory", memory()),
+        ("Kernel", kernel()),
+        ("Network", network.to_owned()),
+        ("Pinning", cores.describe()),
+        ("Compiler", first_line(Command::new("rustc").arg("--version"))),
+    ]
+}
+
+fn first_line(command: &mut Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let line = text.as_deref().and_then(|text| text.lines().next()).unwrap_or_default();
+    if line.is_empty() { "unknown".to_owned() } else { line.to_owned() }
+}
+
+fn commit(paths: &Paths) -> String {
+    let git = |args: &[&str]| first_line(Command::new("git").arg("-C").arg(&paths.root).args(args));
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+    let is_changed = git(&["status", "--porcelain", "--untracked-files=no"]) != "unknown";
+    if is_changed { commit + " and uncommitted changes" } else { commit }
+}
+
+fn cpu() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = value_of(&text, "model name").unwrap_or("unknown model");
+    let cores = text.lines().filter(|line| line.starts_with("processor")).count();
+    format!("{model}, {cores} {}", if cores == 1 { "core" } else { "cores" })
+}
+
+fn memory() -> String {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = value_of(&text, "MemTotal").and_then(|value| value.split(' ').next()?.parse().ok());
+    kib.map_or_else(
+        || "unknown".to_owned(),
+        |kib: f64| format!("{:.1} GiB", kib / f64::from(1 << 20)),
+    )
+}
+
+fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let line = text.lines().find(|line| line.starts_with(key))?;
+    line.split_once(':').map(|(_, value)| value.trim())
+}
+
+fn kernel() -> String {
+    let name = rustix::system::uname();
+    let word = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    format!("{} {} {}", word(name.sysname()), word(name.release()), word(name.machine()))
+}
+
+/// The crates whose versions are shown.
+const CRATES: [&str; 9] = [
+    "epoll-server",
+    "epoll-reactor",
+    "rustix",
+    "mio",
+    "polling",
+    "calloop",
+    "tokio",
+    "async-io",
+    "smol",
+];
+
+/// Of the crates that take part, as the two lock files have them.
+pub(crate) fn versions(paths: &Paths) -> Vec<(String, String)> {
+    let mut found = BTreeMap::new();
+    for manifest in ["Cargo.toml", "bench/Cargo.toml"] {
+        found.extend(packages(&paths.root.join(manifest)));
+    }
+    let known = CRATES
+        .iter()
+        .filter_map(|name| found.get(*name).map(|version| ((*name).to_owned(), version.clone())));
+    known.collect()
+}
+
+fn packages(manifest: &std::path::Path) -> BTreeMap<String, String> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["metadata", "--format-version", "1", "--offline", "--manifest-path"]).arg(manifest);
+    let output = cargo.output().map(|output| output.stdout).unwrap_or_default();
+    let json: Value = serde_json::from_slice(&output).unwrap_or_default();
+    let packages = json["packages"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    packages.filter_map(|package| text(&package["name"]).zip(text(&package["version"]))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_their_keys() {
+        let text = "processor\t: 0\nmodel name\t: A CPU: fast\n";
+        assert_eq!(value_of(text, "model name"), Some("A CPU: fast"));
+        assert_eq!(value_of(text, "cache"), None);
+    }
+
+    #[test]
+    fn this_machine_can_be_described() {
+        assert!(kernel().starts_with("Linux "));
+        assert!(memory().ends_with(" GiB"), "{}", memory());
+        assert!(cpu().contains("core"));
+    }
+}

@@ -1,0 +1,85 @@
+//! The network that the benchmarks use: a namespace of their own where that is allowed. Nothing else
+//! is on its loopback, its ports are all free, and its congestion control can be chosen without
+//! changing the machine's.
+
+use anyhow::{Context, bail};
+use nix::sched::{CloneFlags, unshare};
+use std::fs;
+use std::process::{Command, Stdio};
+
+/// Does not pace. With one that does, loopback measures the pacing.
+pub(crate) const CONGESTION: &str = "cubic";
+
+const CONGESTION_FILE: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
+/// What the servers and the client talk over.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) description: String,
+    /// What the client has to ask for on its sockets, since it is not the default.
+    pub(crate) congestion: Option<&'static str>,
+}
+
+/// The argument with which this program tries whether it may do that, and does nothing else.
+pub(crate) const PROBE: &str = "--probe-network";
+
+/// Moves this process, and so the ones that it starts, into a namespace of their own. To be called
+/// before there is a second thread. Where it is not allowed, all stays as it is.
+pub(crate) fn enter() -> Network {
+    let machine = default_congestion();
+    match probe().and_then(|()| enter_own()) {
+        Ok(()) => Network {
+            description: format!(
+                "loopback of a network namespace of its own, {CONGESTION} (the machine's default is \
+                 {machine})"
+            ),
+            congestion: None,
+        },
+        Err(_) if machine == CONGESTION => {
+            Network { description: format!("loopback, {CONGESTION}"), congestion: None }
+        }
+        Err(_) => Network {
+            description: format!(
+                "loopback, {CONGESTION} on the client's sockets, {machine} on the servers'"
+            ),
+            congestion: Some(CONGESTION),
+        },
+    }
+}
+
+fn default_congestion() -> String {
+    let name = fs::read_to_string(CONGESTION_FILE).unwrap_or_default();
+    if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
+}
+
+/// There is no way back for a process that came half the way, so another one goes first.
+fn probe() -> anyhow::Result<()> {
+    let mut probe = Command::new(std::env::current_exe()?);
+    probe.arg(PROBE).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if !probe.status()?.success() {
+        bail!("a network namespace is not allowed");
+    }
+    Ok(())
+}
+
+/// Makes the namespace, brings its loopback up and chooses its congestion control.
+///
+/// # Errors
+///
+/// A part of it is not allowed; the process is of no use then.
+pub(crate) fn enter_own() -> anyhow::Result<()> {
+    if unshare(CloneFlags::CLONE_NEWNET).is_err() {
+        let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)?;
+        // A user who is nobody there loses its rights with the next exec.
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw()))?;
+        fs::write("/proc/self/gid_map", format!("0 {} 1", gid.as_raw()))?;
+    }
+    let mut ip = Command::new("ip");
+    ip.args(["link", "set", "lo", "up"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if !ip.status().context("failed to start ip")?.success() {
+        bail!("failed to bring the loopback up");
+    }
+    fs::write(CONGESTION_FILE, CONGESTION).context("failed to set the congestion control")
+}

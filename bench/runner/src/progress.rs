@@ -1,0 +1,53 @@
+//! Where the run is: one line that changes on a terminal, one line for each part elsewhere.
+
+use crate::plan::{Item, clock};
+use std::io::{IsTerminal, Write, stderr};
+use std::time::{Duration, Instant};
+
+/// What stderr is told while it runs.
+pub(crate) struct Progress {
+    start: Instant,
+    total: Duration,
+    is_terminal: bool,
+}
+
+impl Progress {
+    /// Begins now.
+    pub(crate) fn new(items: &[Item]) -> Self {
+        Self {
+            start: Instant::now(),
+            total: items.iter().map(|item| item.estimate).sum(),
+            is_terminal: stderr().is_terminal(),
+        }
+    }
+
+    /// A part of the plan begins.
+    pub(crate) fn begin(&self, item: &Item) {
+        if !self.is_terminal {
+            self.say(&format!("{}: {}", item.suite, item.title));
+        }
+    }
+
+    /// What is being measured this moment.
+    pub(crate) fn at(&self, item: &Item, what: &str) {
+        if self.is_terminal {
+            // To the start of the line, and clear what the last one leaves behind.
+            self.say(&format!("\r\x1b[K{}: {}: {what}", item.suite, item.title));
+        }
+    }
+
+    /// A result is about to be printed: the line goes.
+    pub(crate) fn clear(&self) {
+        if self.is_terminal {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn say(&self, text: &str) {
+        let (elapsed, total) = (clock(self.start.elapsed()), clock(self.total));
+        let end = if self.is_terminal { "" } else { "\n" };
+        // Nobody may be reading.
+        let _ = write!(stderr(), "{text}  [{elapsed} of about {total}]{end}");
+        let _ = stderr().flush();
+    }
+}

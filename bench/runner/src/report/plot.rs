@@ -1,0 +1,95 @@
+//! Plots as SVG: what bars and lines share.
+//!
+//! A plot is read on a light and on a dark page, so its colours are the page's: they are drawn with
+//! marks in their place, which become CSS variables at the end.
+
+mod bars;
+mod lines;
+
+pub(crate) use bars::{Bar, Bars};
+pub(crate) use lines::{Line, Lines, Scale};
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// Colours of contestants; the first is the reference's.
+const SERIES: u8 = 10;
+
+/// Places in the table of colours.
+const INK: u8 = 10;
+const MUTED: u8 = 11;
+const GRID: u8 = 12;
+const NOISE: u8 = 13;
+const COLOURS: u8 = 14;
+
+/// Names of the CSS variables, by place.
+fn variable(colour: u8) -> String {
+    match colour {
+        INK => "--ink".to_owned(),
+        MUTED => "--muted".to_owned(),
+        GRID => "--grid".to_owned(),
+        NOISE => "--noise".to_owned(),
+        series => format!("--c{series}"),
+    }
+}
+
+/// The mark that stands for a colour while a plot is drawn.
+fn mark(colour: u8) -> RGBColor {
+    RGBColor(0xFA, colour, 0x07)
+}
+
+/// The drawing with the page's colours in the place of the marks, in the page's font.
+fn finish(svg: &str, label: &str) -> String {
+    let mut svg = svg.to_owned();
+    for colour in 0..COLOURS {
+        svg = svg
+            .replace(&format!("\"#FA{colour:02X}07\""), &format!("\"var({})\"", variable(colour)));
+    }
+    let label = label.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+    svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{label}\" "), 1)
+}
+
+fn text(size: u32, colour: u8, h: HPos, v: VPos) -> TextStyle<'static> {
+    ("sans-serif", size).into_font().color(&mark(colour)).pos(Pos::new(h, v))
+}
+
+/// The colour of a contestant: the same in every plot if it is one of the known, otherwise by its
+/// place among the others.
+fn colour(label: &str, place: usize) -> u8 {
+    let name = label.split(',').next().unwrap_or_default().trim_end_matches(" again");
+    match name {
+        "floor" => 0,
+        "level" | "epoll-kit" | "epoll-timers" | "epoll level" => 1,
+        "edge" | "epoll edge" => 2,
+        "one-shot" => 3,
+        "mio" => 4,
+        "polling" | "poll" => 5,
+        "calloop" | "select" => 6,
+        "tokio" | "DelayQueue" => 7,
+        "async-io" => 8,
+        "std threads" => 9,
+        _ => u8::try_from(place % usize::from(SERIES - 1)).unwrap_or(0) + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_become_variables() {
+        let svg = "<svg a=\"1\"><path stroke=\"#FA0107\" fill=\"#FA0A07\"/></svg>";
+        assert_eq!(
+            finish(svg, "a \"b\""),
+            "<svg role=\"img\" aria-label=\"a &quot;b&quot;\" a=\"1\">\
+             <path stroke=\"var(--c1)\" fill=\"var(--ink)\"/></svg>"
+        );
+    }
+
+    #[test]
+    fn threads_and_repetitions_have_the_colour_of_their_kind() {
+        assert_eq!(colour("tokio, 2 threads", 0), colour("tokio", 5));
+        assert_eq!(colour("floor again", 3), 0);
+        assert_ne!(colour("something new", 0), 0);
+    }
+}

@@ -1,0 +1,165 @@
+//! Horizontal bars with their quartiles, one for each contestant.
+
+use super::{GRID, INK, MUTED, NOISE, colour, finish, mark, text};
+use crate::stats::Spread;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+const WIDTH: u32 = 480;
+const LABELS: i32 = 136;
+const VALUES: i32 = 62;
+const ROW: i32 = 21;
+const TOP: i32 = 6;
+const FOOT: i32 = 26;
+
+/// A bar, or why there is none.
+pub(crate) struct Bar {
+    pub(crate) label: String,
+    pub(crate) value: Option<Spread>,
+    /// Stands where the bar would be.
+    pub(crate) remark: String,
+}
+
+/// Bars from zero on.
+pub(crate) struct Bars<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) bars: &'a [Bar],
+    /// A line at this value.
+    pub(crate) reference: Option<f64>,
+    /// How far apart equal things were.
+    pub(crate) noise: Option<Spread>,
+    pub(crate) show: fn(f64) -> String,
+}
+
+impl Bars<'_> {
+    /// The plot. Drawing into memory cannot fail; if it did, the plot would be empty.
+    pub(crate) fn svg(&self) -> String {
+        let rows = i32::try_from(self.bars.len()).unwrap_or(i32::MAX / ROW);
+        let height = TOP + rows * ROW + FOOT;
+        let mut svg = String::new();
+        {
+            let size = (WIDTH, height.unsigned_abs());
+            let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+            let _ = self.draw(&area, TOP + rows * ROW);
+            let _ = area.present();
+        }
+        finish(&svg, self.title)
+    }
+
+    fn draw<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, plotters::coord::Shift>,
+        bottom: i32,
+    ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+        let scale = self.scale();
+        if let Some(noise) = self.noise {
+            let corners = [(scale.x(noise.low), TOP), (scale.x(noise.high), bottom)];
+            area.draw(&Rectangle::new(corners, mark(NOISE).filled()))?;
+        }
+        for tick in scale.ticks() {
+            let x = scale.x(tick);
+            area.draw(&PathElement::new([(x, TOP), (x, bottom)], mark(GRID)))?;
+            let style = text(12, MUTED, HPos::Center, VPos::Top);
+            area.draw(&Text::new((self.show)(tick), (x, bottom + 7), style))?;
+        }
+        for (place, bar) in self.bars.iter().enumerate() {
+            let y = TOP + i32::try_from(place).unwrap_or(0) * ROW + ROW / 2;
+            self.draw_bar(area, &scale, bar, place, y)?;
+        }
+        if let Some(reference) = self.reference {
+            let x = scale.x(reference);
+            area.draw(&PathElement::new([(x, TOP), (x, bottom)], mark(MUTED)))?;
+        }
+        Ok(())
+    }
+
+    fn draw_bar<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, plotters::coord::Shift>,
+        scale: &Linear,
+        bar: &Bar,
+        place: usize,
+        y: i32,
+    ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+        let style = text(13, INK, HPos::Right, VPos::Center);
+        area.draw(&Text::new(bar.label.clone(), (LABELS - 8, y), style))?;
+        let Some(Spread { low, median, high }) = bar.value else {
+            let style = text(12, MUTED, HPos::Left, VPos::Center);
+            return area.draw(&Text::new(bar.remark.clone(), (LABELS + 6, y), style));
+        };
+        let corners = [(LABELS, y - 7), (scale.x(median), y + 7)];
+        let fill = mark(colour(&bar.label, place)).filled();
+        area.draw(&Rectangle::new(corners, fill))?;
+        let (low, high) = (scale.x(low), scale.x(high));
+        if low < high {
+            area.draw(&PathElement::new([(low, y), (high, y)], mark(INK)))?;
+            for x in [low, high] {
+                area.draw(&PathElement::new([(x, y - 4), (x, y + 4)], mark(INK)))?;
+            }
+        }
+        let style = text(13, INK, HPos::Left, VPos::Center);
+        let x = scale.x(median).max(high) + 6;
+        area.draw(&Text::new((self.show)(median), (x, y), style))
+    }
+
+    fn scale(&self) -> Linear {
+        let ends = self.bars.iter().filter_map(|bar| bar.value).map(|value| value.high);
+        let end = ends.chain(self.reference).fold(0.0, f64::max);
+        Linear { end: if end > 0.0 { end * 1.02 } else { 1.0 } }
+    }
+}
+
+/// From zero to the longest bar.
+struct Linear {
+    end: f64,
+}
+
+impl Linear {
+    #[allow(clippy::cast_possible_truncation, reason = "a part of the width, in pixels")]
+    fn x(&self, value: f64) -> i32 {
+        let width = f64::from(i32::try_from(WIDTH).unwrap_or(0) - LABELS - VALUES);
+        LABELS + (value.clamp(0.0, self.end) / self.end * width).round() as i32
+    }
+
+    /// Two to five round numbers.
+    fn ticks(&self) -> Vec<f64> {
+        let decade = 10_f64.powf(self.end.log10().floor());
+        let steps = [0.2, 0.5, 1.0, 2.0].map(|part| part * decade);
+        let step = steps.into_iter().find(|step| self.end / step <= 5.0).unwrap_or(decade);
+        (0..=5).map(|count| f64::from(count) * step).filter(|tick| *tick <= self.end).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_few_and_round() {
+        assert_eq!(Linear { end: 1.1 }.ticks(), [0.0, 0.5, 1.0]);
+        assert_eq!(Linear { end: 0.9 }.ticks().len(), 5);
+        for end in [0.003, 1.0, 7.7, 123.0, 9.9e9] {
+            let ticks = Linear { end }.ticks();
+            assert!((2..=6).contains(&ticks.len()), "{end}: {ticks:?}");
+        }
+    }
+
+    #[test]
+    fn every_contestant_is_in_the_plot() {
+        let value = Spread::of([0.9, 1.0, 1.1]);
+        let bars = [
+            Bar { label: "edge".to_owned(), value, remark: String::new() },
+            Bar { label: "a<b".to_owned(), value: None, remark: "failed".to_owned() },
+        ];
+        let svg = Bars {
+            title: "t",
+            bars: &bars,
+            reference: Some(1.0),
+            noise: value,
+            show: crate::report::ratio,
+        }
+        .svg();
+        assert!(svg.contains("edge") && svg.contains("a&lt;b") && svg.contains("failed"), "{svg}");
+        assert!(svg.contains("var(--c2)") && !svg.contains("#FA"), "{svg}");
+    }
+}

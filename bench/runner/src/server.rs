@@ -1,0 +1,66 @@
+//! A server that is being measured: started on its core, known by its address, ended by its id.
+
+use crate::bench::Bench;
+use crate::contestants::Contestant;
+use crate::process::Process;
+use anyhow::{Context, bail};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) address: String,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts it and reads where it listens. With more than one thread it has all cores.
+    pub(crate) fn start(bench: &Bench, contestant: &Contestant) -> anyhow::Result<Self> {
+        let mut command = Command::new(&contestant.program);
+        command.args(&contestant.args);
+        Self::start_as(bench, contestant, command)
+    }
+
+    /// The same with a command line of one's own, to which the address is added.
+    pub(crate) fn start_as(
+        bench: &Bench,
+        contestant: &Contestant,
+        mut command: Command,
+    ) -> anyhow::Result<Self> {
+        let core = if contestant.threads > 1 { None } else { bench.cores.server() };
+        let log = bench.paths.log_of(&contestant.label);
+        let stderr = File::create(&log).context("failed to create a log")?;
+        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(stderr);
+        let mut process = Process::start(command, core)?;
+        let line = process.first_line(Instant::now() + START_MAX, &bench.interrupt);
+        let line = line.map_err(|error| match last_line(&log) {
+            Some(said) => error.context(said),
+            None => error,
+        })?;
+        let Some(address) = line.strip_prefix("listening on ") else {
+            bail!("it says {line:?} instead of where it listens");
+        };
+        let address = address.trim().to_owned();
+        Ok(Self { process, address, log })
+    }
+
+    /// Says that it has died, if it has, in place of what its clients saw of that.
+    pub(crate) fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        if error.is::<crate::interrupt::Interrupted>() || !self.process.has_ended() {
+            return error;
+        }
+        let said = last_line(&self.log).map(|line| format!(": {line}")).unwrap_or_default();
+        anyhow::anyhow!("the server died{said}")
+    }
+}
+
+fn last_line(log: &PathBuf) -> Option<String> {
+    let text = fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().rev().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
+}

@@ -1,0 +1,151 @@
+//! The suites: what each measures, and what it makes of it.
+
+mod echo;
+mod lesson;
+mod micro;
+mod syscalls;
+mod timers;
+mod workloads;
+
+use crate::bench::{Bench, Paths};
+use crate::plan::Item;
+use crate::report::Section;
+use crate::rounds::Series;
+
+/// A suite, by its name on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    Echo,
+    Lesson,
+    SelectPollEpoll,
+    Dispatch,
+    Wake,
+    Timers,
+    Syscalls,
+}
+
+/// Everything that was measured of one workload or case.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) suite: &'static str,
+    pub(crate) title: String,
+    pub(crate) series: Vec<Series>,
+}
+
+/// What a suite has brought.
+pub(crate) struct Outcome {
+    pub(crate) section: Section,
+    pub(crate) parts: Vec<Part>,
+}
+
+impl Suite {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Echo,
+        Self::Lesson,
+        Self::SelectPollEpoll,
+        Self::Dispatch,
+        Self::Wake,
+        Self::Timers,
+        Self::Syscalls,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Lesson => "lesson",
+            Self::SelectPollEpoll => "select-poll-epoll",
+            Self::Dispatch => "dispatch",
+            Self::Wake => "wake",
+            Self::Timers => "timers",
+            Self::Syscalls => "syscalls",
+        }
+    }
+
+    /// # Errors
+    ///
+    /// Something that it needs is missing on this machine.
+    pub(crate) fn check(self) -> anyhow::Result<()> {
+        match self {
+            Self::Syscalls => syscalls::check(),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn plan(self, paths: &Paths, is_quick: bool) -> Vec<Item> {
+        match self {
+            Self::Echo => echo::plan(paths, is_quick),
+            Self::Lesson => lesson::plan(is_quick),
+            Self::SelectPollEpoll | Self::Dispatch | Self::Wake => {
+                vec![micro::plan(self.name(), is_quick)]
+            }
+            Self::Timers => vec![timers::plan(is_quick)],
+            Self::Syscalls => vec![syscalls::plan(paths, is_quick)],
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`crate::interrupt::Interrupted`], or the machine failed; what a contestant does wrong is in
+    /// the outcome.
+    pub(crate) fn run(self, bench: &Bench) -> anyhow::Result<Outcome> {
+        let mut outcome = match self {
+            Self::Echo => echo::run(bench)?,
+            Self::Lesson => lesson::run(bench)?,
+            Self::SelectPollEpoll | Self::Dispatch | Self::Wake => micro::run(bench, self.name())?,
+            Self::Timers => timers::run(bench)?,
+            Self::Syscalls => syscalls::run(bench)?,
+        };
+        outcome.section.id = self.name();
+        let quick = if bench.is_quick { " --quick" } else { "" };
+        outcome.section.command = format!("cargo xtask bench {}{quick}", self.name());
+        Ok(outcome)
+    }
+}
+
+/// A line for each contestant that did not do what it should.
+pub(crate) fn failures(parts: &[Part]) -> Vec<String> {
+    let failures = parts.iter().flat_map(|part| {
+        part.series.iter().filter(|series| series.has_failed()).map(move |series| {
+            let message = series.trouble.as_ref().map_or("", crate::rounds::Trouble::message);
+            format!("{}, {}: {}: {message}", part.suite, part.title, series.contestant)
+        })
+    });
+    failures.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rounds::Trouble;
+    use std::time::Duration;
+
+    #[test]
+    fn every_suite_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = Suite::ALL.iter().map(|s| s.name()).collect();
+        assert_eq!(names.len(), Suite::ALL.len());
+    }
+
+    #[test]
+    fn everything_takes_half_an_hour_and_quick_three_minutes() {
+        for (is_quick, minutes) in [(false, 28), (true, 3)] {
+            let items = Suite::ALL.iter().flat_map(|s| s.plan(&Paths::default(), is_quick));
+            let total: Duration = items.map(|item| item.estimate).sum();
+            assert!(total <= Duration::from_secs(60 * minutes), "{is_quick}: {total:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_expected_is_no_failure() {
+        let series = |name: &str, trouble| Series { trouble, ..Series::new(name) };
+        let part = Part {
+            suite: "echo",
+            title: "64 B x 50".to_owned(),
+            series: vec![
+                series("floor", None),
+                series("std threads", Some(Trouble::Unable("too many".to_owned()))),
+                series("mio", Some(Trouble::Failed("3 wrong-bytes".to_owned()))),
+            ],
+        };
+        assert_eq!(failures(&[part]), ["echo, 64 B x 50: mio: 3 wrong-bytes"]);
+    }
+}
