@@ -2,7 +2,7 @@
 //! wrong.
 
 use crate::workspace::Workspace;
-use crate::{build, lint, test};
+use crate::{bench, build, lint, test};
 use lexopt::Arg;
 use std::ffi::OsString;
 use std::fmt;
@@ -17,6 +17,10 @@ Commands:
   test [NAME...]  test every package alone, then check all of them with all features;
                   with names, test only these packages
   lint            rustfmt, the rules of this repository, clippy, rustdoc
+  bench [SUITE...] [--quick] [--json PATH]
+                  measure it beside other crates and write target/bench/report.html;
+                  suites: echo, lesson, select-poll-epoll, dispatch, wake, timers, syscalls;
+                  --quick takes 3 minutes instead of 30, --json writes every round to a file
   help            print this text
 
 `test` ends by naming the tests that left themselves out because a program is missing.
@@ -29,6 +33,7 @@ enum Command {
     Build,
     Test { names: Vec<String> },
     Lint,
+    Bench(bench::Options),
 }
 
 /// What is wrong with the command line, in one line.
@@ -67,6 +72,7 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Build => build::run(&workspace)?,
         Command::Test { names } => test::run(&workspace, names)?,
         Command::Lint => lint::run(&workspace)?,
+        Command::Bench(options) => bench::run(&workspace, options)?,
     }
     println!("xtask: done in {} s", start.elapsed().as_secs());
     Ok(())
@@ -78,6 +84,11 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError
     while let Some(arg) = parser.next().map_err(|error| usage(error.to_string()))? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help),
+            // The only command with flags of its own.
+            Arg::Value(name) if names.is_empty() && name == "bench" => {
+                let options = bench::parse(&mut parser).map_err(|error| usage(error.0))?;
+                return Ok(options.map_or(Command::Help, Command::Bench));
+            }
             Arg::Value(name) => names.push(name.to_string_lossy().into_owned()),
             flag => return Err(usage(flag.unexpected().to_string())),
         }
@@ -128,6 +139,17 @@ mod tests {
     fn test_takes_names_of_packages() {
         let names = vec!["epoll-sys".to_owned(), "xtask".to_owned()];
         assert_eq!(parsed(&["test", "epoll-sys", "xtask"]), Ok(Command::Test { names }));
+    }
+
+    #[test]
+    fn bench_has_flags_of_its_own() {
+        let Ok(Command::Bench(options)) = parsed(&["bench", "--quick", "echo"]) else {
+            panic!("not understood");
+        };
+        assert_eq!((options.is_quick, options.suites), (true, vec!["echo".to_owned()]));
+        assert_eq!(parsed(&["bench", "--help"]), Ok(Command::Help));
+        refuses(&["bench", "ecko"], "no suite \"ecko\"");
+        refuses(&["test", "--quick"], "--quick");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! `cargo xtask`: builds, tests and lints the workspace. It runs the other packages and links none
+//! `cargo xtask`: builds, tests, lints and measures the workspace. It runs the other packages and links none
 //! of them.
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod cli;
 mod left_out;

@@ -20,6 +20,13 @@ impl Step {
         Self { command, shown: words.fold("cargo".to_owned(), |line, word| line + &word) }
     }
 
+    /// A program by its path, which is not printed: it is as long as it is obvious.
+    pub(crate) fn program(path: &Path, args: &[OsString]) -> Self {
+        let mut command = Command::new(path);
+        command.args(args);
+        Self { command, shown: path.file_name().unwrap_or_default().to_string_lossy().into_owned() }
+    }
+
     /// Adds to the environment, and to what is printed.
     pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {
         self.command.env(variable, value);

@@ -4,7 +4,8 @@
 use crate::step::cargo_program;
 use anyhow::{Context, bail};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 #[derive(Debug)]
@@ -48,8 +49,18 @@ pub(crate) struct Target {
 impl Workspace {
     /// Asks cargo about the workspace around the current folder.
     pub(crate) fn find() -> anyhow::Result<Self> {
+        Self::ask(&[])
+    }
+
+    /// Asks cargo about the workspace that this Cargo.toml belongs to.
+    pub(crate) fn of(manifest: &Path) -> anyhow::Result<Self> {
+        Self::ask(&["--manifest-path".as_ref(), manifest.as_os_str()])
+    }
+
+    fn ask(which: &[&OsStr]) -> anyhow::Result<Self> {
         let output = Command::new(cargo_program())
             .args(["metadata", "--format-version", "1", "--no-deps"])
+            .args(which)
             .output()
             .context("failed to start `cargo metadata`")?;
         if !output.status.success() {
