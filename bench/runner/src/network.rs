@@ -76,10 +76,23 @@ pub(crate) fn enter_own() -> anyhow::Result<()> {
         fs::write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw()))?;
         fs::write("/proc/self/gid_map", format!("0 {} 1", gid.as_raw()))?;
     }
-    let mut ip = Command::new("ip");
-    ip.args(["link", "set", "lo", "up"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if !ip.status().context("failed to start ip")?.success() {
-        bail!("failed to bring the loopback up");
+    ip("link set lo up")?;
+    // A namespace may not take every algorithm for its default, but a route may name any.
+    for destination in ["127.0.0.0/8", "127.0.0.1"] {
+        ip(&format!(
+            "route replace local {destination} dev lo table local scope host src 127.0.0.1 \
+             congctl {CONGESTION}"
+        ))?;
     }
-    fs::write(CONGESTION_FILE, CONGESTION).context("failed to set the congestion control")
+    Ok(())
+}
+
+fn ip(arguments: &str) -> anyhow::Result<()> {
+    let mut ip = Command::new("ip");
+    ip.args(arguments.split(' ')).stdin(Stdio::null());
+    ip.stdout(Stdio::null()).stderr(Stdio::null());
+    if !ip.status().context("failed to start ip")?.success() {
+        bail!("failed to set up the namespace: ip {arguments}");
+    }
+    Ok(())
 }

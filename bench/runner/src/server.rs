@@ -39,8 +39,8 @@ impl Server {
         let mut process = Process::start(command, core)?;
         let line = process.first_line(Instant::now() + START_MAX, &bench.interrupt);
         let line = line.map_err(|error| match last_line(&log) {
-            Some(said) => error.context(said),
-            None => error,
+            Some(said) if process.has_ended() => anyhow::Error::msg(said),
+            _ => error,
         })?;
         let Some(address) = line.strip_prefix("listening on ") else {
             bail!("it says {line:?} instead of where it listens");

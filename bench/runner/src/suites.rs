@@ -102,15 +102,24 @@ impl Suite {
     }
 }
 
-/// A line for each contestant that did not do what it should.
+/// A line for each contestant that did not do what it should, in the same way once.
 pub(crate) fn failures(parts: &[Part]) -> Vec<String> {
-    let failures = parts.iter().flat_map(|part| {
-        part.series.iter().filter(|series| series.has_failed()).map(move |series| {
+    let mut places: Vec<(String, Vec<&str>)> = Vec::new();
+    for part in parts {
+        for series in part.series.iter().filter(|series| series.has_failed()) {
             let message = series.trouble.as_ref().map_or("", crate::rounds::Trouble::message);
-            format!("{}, {}: {}: {message}", part.suite, part.title, series.contestant)
-        })
+            let failure = format!("{}: {}: {message}", part.suite, series.contestant);
+            match places.iter_mut().find(|(known, _)| *known == failure) {
+                Some((_, titles)) => titles.push(&part.title),
+                None => places.push((failure, vec![&part.title])),
+            }
+        }
+    }
+    let lines = places.into_iter().map(|(failure, titles)| match titles[..] {
+        [title] => format!("{failure} ({title})"),
+        _ => format!("{failure} ({} times)", titles.len()),
     });
-    failures.collect()
+    lines.collect()
 }
 
 #[cfg(test)]
@@ -146,6 +155,6 @@ mod tests {
                 series("mio", Some(Trouble::Failed("3 wrong-bytes".to_owned()))),
             ],
         };
-        assert_eq!(failures(&[part]), ["echo, 64 B x 50: mio: 3 wrong-bytes"]);
+        assert_eq!(failures(&[part]), ["echo: mio: 3 wrong-bytes (64 B x 50)"]);
     }
 }

@@ -66,9 +66,13 @@ fn lines(table: &Table) -> String {
     for cell in rows.iter_mut().flatten() {
         *cell = cell.replace('|', "\\|").replace('\n', " ");
     }
-    let widths: Vec<_> = (0..rows[0].len())
+    let mut widths: Vec<_> = (0..rows[0].len())
         .map(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(3))
         .collect();
+    if let Some(last) = widths.last_mut().filter(|_| remarks) {
+        // The only one of these that may be a long sentence.
+        *last = 6;
+    }
     let mut text = line(&rows[0], &widths, remarks);
     let rules = widths.iter().enumerate().map(|(at, width)| {
         let is_left = at == 0 || (remarks && at == widths.len() - 1);

@@ -75,6 +75,8 @@ pub(crate) enum Column {
     Value { header: &'static str, name: &'static str },
     /// Median only, where the quartiles would say nothing more.
     Median { header: &'static str, name: &'static str },
+    /// What the first round found, where the later ones find what it has left.
+    First { header: &'static str, name: &'static str },
     /// Median and quartiles of the ratios to the reference within the same round.
     Ratio { header: &'static str, name: &'static str },
 }
@@ -84,6 +86,7 @@ impl Column {
         match self {
             Self::Value { header, .. }
             | Self::Median { header, .. }
+            | Self::First { header, .. }
             | Self::Ratio { header, .. } => header,
         }
     }
@@ -94,8 +97,14 @@ impl Column {
             Self::Median { name, .. } => {
                 Cell::text(series.spread(name).map_or("–".to_owned(), |s| number(s.median)))
             }
+            Self::First { name, .. } => {
+                let first = series.by_round(name).into_values().next();
+                Cell::text(first.map_or("–".to_owned(), number))
+            }
             // Of the reference it would always be 1.
-            Self::Ratio { .. } if series.contestant == base.contestant => Cell::text("1"),
+            Self::Ratio { .. } if series.contestant == base.contestant => {
+                Cell::text(if base.rounds.is_empty() { "–" } else { "1" })
+            }
             Self::Ratio { name, .. } => Cell::spread(series.ratio(base, name), ratio),
         }
     }

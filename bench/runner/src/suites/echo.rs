@@ -32,12 +32,11 @@ fn chosen<'a>(all: &'a [Contestant], workload: &Workload, is_quick: bool) -> Vec
 
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     let all = contestants::all(&bench.paths);
-    let mut servers: Vec<Option<Server>> = all.iter().map(|_| None).collect();
     let mut section = Section { title: "Echo servers".to_owned(), ..Section::default() };
     section.intro = intro();
     let mut parts = Vec::new();
     for workload in &ALL {
-        let series = measure(bench, workload, &all, &mut servers)?;
+        let series = measure(bench, workload, &all)?;
         section.figures.extend(figures(workload, &series));
         section.tables.push(table(bench, workload, &series));
         parts.push(Part { suite: "echo", title: workload.title.to_owned(), series });
@@ -58,30 +57,27 @@ fn intro() -> Vec<String> {
     ]
 }
 
-/// One workload. Servers stay where they are from round to round and from workload to workload; one
-/// that had trouble is started anew for the next workload.
+/// One workload. Servers are started for it and stay for all of its rounds.
 fn measure(
     bench: &Bench,
     workload: &Workload,
     all: &[Contestant],
-    servers: &mut [Option<Server>],
 ) -> Result<Vec<Series>, Interrupted> {
-    let chosen: Vec<_> = (0..all.len())
-        .filter(|at| all[*at].is_main || !bench.is_quick || !workload.is_crowd())
-        .collect();
-    let labels: Vec<_> = chosen.iter().map(|at| all[*at].label.clone()).collect();
+    let chosen = chosen(all, workload, bench.is_quick);
+    let mut servers: Vec<Option<Server>> = chosen.iter().map(|_| None).collect();
+    let labels: Vec<_> = chosen.iter().map(|one| one.label.clone()).collect();
     let item = item(workload, chosen.len(), bench.is_quick);
     let load = workload.load(bench.is_quick);
     let rounds = workload.effort(bench.is_quick).rounds;
     bench.progress.begin(&item);
     let until = Instant::now() + item.limit();
     let measure = |at: usize, round: u32| {
-        let (contestant, server) = (&all[chosen[at]], &mut servers[chosen[at]]);
+        let (contestant, server) = (chosen[at], &mut servers[at]);
         bench.progress.at(&item, &format!("round {round} of {rounds}, {}", contestant.label));
         measure_one(bench, contestant, server, &load)
     };
     let trouble = |at: usize, message: String| {
-        let sure = all[chosen[at]].connections_max;
+        let sure = chosen[at].connections_max;
         if sure.is_some_and(|sure| workload.connections_all() > sure) {
             Trouble::Unable(message)
         } else {
@@ -120,7 +116,7 @@ fn columns(workload: &Workload) -> Vec<Column> {
     let p99 = Column::Value { header: "p99 µs", name: "p99_us" };
     let cpu = Column::Value { header: "server CPU µs/message", name: "cpu_us_per_request" };
     let memory =
-        Column::Median { header: "bytes a connection", name: "memory_bytes_per_connection" };
+        Column::First { header: "bytes a connection", name: "memory_bytes_per_connection" };
     match workload.kind {
         Kind::Open(_) => {
             vec![cpu, Column::Ratio { header: "x floor", name: "cpu_us_per_request" }, p50, p99]

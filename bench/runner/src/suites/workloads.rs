@@ -69,8 +69,8 @@ pub(crate) const ALL: [Workload; 8] = [
     Workload {
         title: "64 B x 10 000 connections",
         connections: 10_000,
-        full: Effort::ms(5, 800, 1_400),
-        quick: Effort::ms(1, 400, 1_200),
+        full: Effort::ms(15, 500, 500),
+        quick: Effort::ms(2, 300, 450),
         ..CLOSED
     },
     Workload { title: "16 KiB x 50 connections", size: 16 << 10, ..CLOSED },
@@ -79,8 +79,8 @@ pub(crate) const ALL: [Workload; 8] = [
     Workload {
         title: "64 B x 50 connections among 15 000 idle",
         idle: 15_000,
-        full: Effort::ms(4, 400, 2_000),
-        quick: Effort::ms(1, 200, 1_800),
+        full: Effort::ms(10, 300, 1_200),
+        quick: Effort::ms(2, 200, 1_200),
         ..CLOSED
     },
     Workload {

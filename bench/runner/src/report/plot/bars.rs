@@ -88,7 +88,10 @@ impl Bars<'_> {
             return area.draw(&Text::new(bar.remark.clone(), (LABELS + 6, y), style));
         };
         let corners = [(LABELS, y - 7), (scale.x(median), y + 7)];
-        let fill = mark(colour(&bar.label, place)).filled();
+        // Those with more than one thread are in a lighter shade of the same colour.
+        let shade =
+            if bar.label.contains(" threads") && bar.label.contains(',') { 0.55 } else { 1.0 };
+        let fill = mark(colour(&bar.label, place)).mix(shade).filled();
         area.draw(&Rectangle::new(corners, fill))?;
         let (low, high) = (scale.x(low), scale.x(high));
         if low < high {
