@@ -2,6 +2,7 @@
 
 use crate::interrupt::Interrupt;
 use crate::machine::Cores;
+use crate::plan::Item;
 use crate::progress::Progress;
 use crate::report::{Report, Section};
 use crate::suites::{self, Suite};
@@ -10,7 +11,7 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where everything is.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,19 @@ pub(crate) struct Bench {
     /// What the client has to ask for on its sockets.
     pub(crate) congestion: Option<&'static str>,
     pub(crate) progress: Progress,
+    /// When there is no further round, wherever the run is.
+    end: Instant,
+}
+
+/// How long rounds go on, in all.
+const TIME_MAX: Duration = Duration::from_secs(29 * 60);
+const TIME_MAX_QUICK: Duration = Duration::from_secs(170);
+
+impl Bench {
+    /// When a part that begins now has its last round.
+    pub(crate) fn until(&self, item: &Item) -> Instant {
+        (Instant::now() + item.limit()).min(self.end)
+    }
 }
 
 /// Measures and reports; whether every contestant did what it should.
@@ -76,6 +90,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
     let items: Vec<_> = suites.iter().flat_map(|suite| suite.plan(&paths, is_quick)).collect();
     println!("The plan:\n{}", plan::describe(&items));
     let cores = Cores::choose();
+    let start = Instant::now();
     let facts = machine::facts(&paths, cores, &network.description);
     let versions = machine::versions(&paths);
     let bench = Bench {
@@ -85,8 +100,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
         interrupt,
         congestion: network.congestion,
         progress: Progress::new(&items),
+        end: start + if is_quick { TIME_MAX_QUICK } else { TIME_MAX },
     };
-    let start = Instant::now();
     let mut sections = Vec::new();
     let mut series = Vec::new();
     for suite in suites {

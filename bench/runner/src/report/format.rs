@@ -20,6 +20,11 @@ pub(crate) fn number(value: f64) -> String {
     grouped(&shown)
 }
 
+/// A whole number with all its digits, thousands apart: `19 000`.
+pub(crate) fn whole(value: f64) -> String {
+    grouped(&format!("{value:.0}"))
+}
+
 /// How many times as much: `0.97`, `12.5`, `1 040`.
 pub(crate) fn ratio(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { number(value) }

@@ -54,20 +54,20 @@ fn text(size: u32, colour: u8, h: HPos, v: VPos) -> TextStyle<'static> {
 }
 
 /// The colour of a contestant: the same in every plot if it is one of the known, otherwise by its
-/// place among the others.
+/// place among the others. What follows a comma is a variant, and has the colour of the whole.
 fn colour(label: &str, place: usize) -> u8 {
-    let name = label.split(',').next().unwrap_or_default().trim_end_matches(" again");
-    match name {
-        "floor" => 0,
-        "level" | "epoll-kit" | "epoll-timers" | "epoll level" => 1,
-        "edge" | "epoll edge" => 2,
-        "one-shot" => 3,
-        "mio" => 4,
-        "polling" | "poll" => 5,
-        "calloop" | "select" => 6,
-        "tokio" | "DelayQueue" => 7,
-        "async-io" => 8,
-        "std threads" => 9,
+    let name = label.trim_end_matches(" again");
+    match (name, name.split(',').next().unwrap_or_default()) {
+        (_, "floor") => 0,
+        ("epoll, edge" | "epoll-kit, edge", _) | (_, "edge") => 2,
+        (_, "level" | "epoll-kit" | "epoll-timers" | "epoll") => 1,
+        (_, "one-shot") => 3,
+        (_, "mio") => 4,
+        (_, "polling" | "poll") => 5,
+        (_, "calloop" | "select" | "BinaryHeap") => 6,
+        (_, "tokio" | "DelayQueue") => 7,
+        (_, "async-io") => 8,
+        (_, "std threads") => 9,
         _ => u8::try_from(place % usize::from(SERIES - 1)).unwrap_or(0) + 1,
     }
 }

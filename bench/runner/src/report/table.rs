@@ -157,7 +157,12 @@ impl Table {
         let mut contestants: Vec<&str> = Vec::new();
         for case in cases {
             let base = case.series.first().map_or("", |one| one.contestant.as_str());
-            columns.extend([format!("{}, {}", case.header, case.unit), format!("x {base}")]);
+            let header = if case.header.ends_with(&case.unit) {
+                case.header.clone()
+            } else {
+                format!("{}, {}", case.header, case.unit)
+            };
+            columns.extend([header, format!("x {base}")]);
             for one in &case.series {
                 if !contestants.contains(&one.contestant.as_str()) {
                     contestants.push(&one.contestant);
@@ -240,6 +245,31 @@ mod tests {
         let cell = &table.rows[1].cells[1];
         assert_eq!((cell.main.as_str(), cell.aside.as_str()), ("2.00", "(1.50–2.00)"));
         assert!(!table.has_remarks());
+    }
+
+    #[test]
+    fn a_grid_has_two_columns_for_each_case() {
+        let case = |header: &str, unit: &str, series| Case {
+            header: header.to_owned(),
+            unit: unit.to_owned(),
+            series,
+        };
+        let named = |contestant, value: f64| {
+            let mut series = series(contestant, &[]);
+            let values = BTreeMap::from([(VALUE.to_owned(), value)]);
+            series.rounds.insert(1, Sample { values, curve: Vec::new() });
+            series
+        };
+        let cases = [
+            case("10", "ns", vec![named("floor", 2.0), named("poll", 6.0)]),
+            case("wakes a second", "a second", vec![named("floor", 5.0)]),
+        ];
+        for ratios in [Ratios::Paired, Ratios::OfMedians] {
+            let table = Table::grid("t", &cases, ratios);
+            assert_eq!(table.columns, ["", "10, ns", "x floor", "wakes a second", "x floor"]);
+            let shown: Vec<_> = table.rows[1].cells.iter().map(|c| c.main.as_str()).collect();
+            assert_eq!(shown, ["6.00", "3.00", "–", "–"]);
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use crate::report::{Column, Figure, Section, Table, ratio};
 use crate::rounds::{Sample, Series, Trouble, interleave};
 use crate::server::Server;
 use anyhow::Context;
-use std::time::Instant;
 
 pub(crate) fn plan(paths: &Paths, is_quick: bool) -> Vec<Item> {
     let all = contestants::all(paths);
@@ -70,7 +69,7 @@ fn measure(
     let load = workload.load(bench.is_quick);
     let rounds = workload.effort(bench.is_quick).rounds;
     bench.progress.begin(&item);
-    let until = Instant::now() + item.limit();
+    let until = bench.until(&item);
     let measure = |at: usize, round: u32| {
         let (contestant, server) = (chosen[at], &mut servers[at]);
         bench.progress.at(&item, &format!("round {round} of {rounds}, {}", contestant.label));

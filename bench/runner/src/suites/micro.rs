@@ -6,7 +6,7 @@ use crate::bench::Bench;
 use crate::plan::Item;
 use crate::process::{Output, Process};
 use crate::report::plot::{Bar, Bars, Line, Lines, Scale};
-use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, number};
+use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, number, whole};
 use crate::rounds::{Sample, Series, Trouble};
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: u32 = 15;
 const ROUNDS_QUICK: u32 = 3;
 /// Cases with fewer different numbers than this are bars instead of lines.
-const LINE_MIN: usize = 3;
+const LINE_MIN: usize = 2;
 
 /// What a suite is about.
 struct About {
@@ -33,26 +33,33 @@ fn about(suite: &str) -> About {
     match suite {
         "select-poll-epoll" => About {
             title: "select, poll, epoll",
-            intro: "One round of waiting and handling what is ready, with more and more descriptors: \
-                    select and poll look at all of them every time, epoll at those that are ready.",
+            intro: "Eventfds, of which some are ready. Timed is one round: the wait, finding those that \
+                    are ready, and reading each of them. select and poll look at all of them every \
+                    time, epoll at those that are ready. select has no more than 1 024.",
             x_label: "descriptors",
             full_s: 70,
             quick_s: 10,
         },
         "dispatch" => About {
             title: "Handing on",
-            intro: "Socket pairs in a chain; a byte that arrives at one is handed on to the next. What \
-                    a step costs is the loop's own work: there is no network in it.",
+            intro: "A ring of socket pairs: when a byte arrives it is read and written to the next pair. \
+                    Timed is one such step: its share of a wait, what the loop does to find whom to \
+                    tell, one read and one write.",
             x_label: "socket pairs",
             full_s: 70,
             quick_s: 10,
         },
         _ => About {
             title: "Waking",
-            intro: "What it takes to wake a loop from outside, and to be woken.",
+            intro: "What it takes to wake a loop from another thread, and to be woken. The floor is a \
+                    bare eventfd, edge-triggered and never read. “Pending” is a wake while one is on its \
+                    way, “not pending” a wake of a loop that does not sleep and has seen the one before. \
+                    In the two that are counted by the second one thread wakes as fast as it can and \
+                    another waits: how often it could call, and how often the other was told. “Round \
+                    trip”: two threads wake one another in turn, and wait.",
             x_label: "",
-            full_s: 40,
-            quick_s: 8,
+            full_s: 25,
+            quick_s: 3,
         },
     }
 }
@@ -141,7 +148,7 @@ impl MicroCase {
     /// Its name without what the title of the group says already.
     fn as_column(&self, group: &str) -> Case {
         let is_member = generic(&self.name, self.x).is_some_and(|name| name == group);
-        let header = if is_member { number(self.x) } else { self.name.clone() };
+        let header = if is_member { whole(self.x) } else { self.name.clone() };
         Case { header, unit: self.unit.clone(), series: self.series.clone() }
     }
 }
@@ -159,7 +166,7 @@ fn parse(stdout: &str) -> anyhow::Result<Vec<MicroCase>> {
         let (name, contestant) = (text("case")?, text("contestant")?);
         let at = cases.iter().position(|case| case.name == name).unwrap_or(cases.len());
         if at == cases.len() {
-            let (name, unit) = (name.to_owned(), text("unit")?.to_owned());
+            let (name, unit) = (name.to_owned(), unit(text("unit")?));
             cases.push(MicroCase { name, x: value("x")?, unit, series: Vec::new() });
         }
         let series = &mut cases[at].series;
@@ -181,6 +188,11 @@ fn parse(stdout: &str) -> anyhow::Result<Vec<MicroCase>> {
         });
     }
     Ok(cases)
+}
+
+/// As people write it.
+fn unit(name: &str) -> String {
+    if name == "per_s" { "a second" } else { name }.to_owned()
 }
 
 /// Cases that differ in one number.
@@ -216,7 +228,7 @@ fn groups(cases: Vec<MicroCase>) -> Vec<Group> {
 
 /// The name of a case with N in the place of its number.
 fn generic(name: &str, x: f64) -> Option<String> {
-    let grouped = number_exact(x);
+    let grouped = whole(x);
     let plain = grouped.replace(' ', "");
     [grouped, plain].into_iter().find_map(|shown| {
         let (at, _) = name.match_indices(&shown).find(|(at, shown)| {
@@ -226,19 +238,6 @@ fn generic(name: &str, x: f64) -> Option<String> {
         })?;
         Some(format!("{}N{}", &name[..at], &name[at + shown.len()..]))
     })
-}
-
-/// A whole number with all its digits, thousands apart.
-fn number_exact(x: f64) -> String {
-    let digits = format!("{x:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            text.push(' ');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 fn figures(about: &About, group: &Group) -> Vec<Figure> {
@@ -286,7 +285,9 @@ fn bars(case: &MicroCase) -> Figure {
         })
         .collect();
     let plot = Bars { title: &case.name, bars: &bars, reference: None, noise: None, show: number };
-    Figure { title: case.name.clone(), note: case.unit.clone(), svg: plot.svg() }
+    let better = if case.unit == "a second" { "more" } else { "less" };
+    let note = format!("{}, {better} is better", case.unit);
+    Figure { title: case.name.clone(), note, svg: plot.svg() }
 }
 
 #[cfg(test)]

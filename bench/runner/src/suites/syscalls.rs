@@ -77,7 +77,7 @@ fn chosen(paths: &Paths, is_quick: bool) -> Vec<Contestant> {
 }
 
 pub(crate) fn plan(paths: &Paths, is_quick: bool) -> Item {
-    let effort = Effort::ms(1, 0, if is_quick { 2_500 } else { 4_000 });
+    let effort = Effort::ms(1, 0, 1_800);
     Item::of("syscalls", "counted by strace", chosen(paths, is_quick).len(), effort)
 }
 

@@ -7,7 +7,7 @@ use crate::interrupt::Interrupted;
 use crate::plan::Item;
 use crate::process::Process;
 use crate::report::plot::{Line, Lines, Scale};
-use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, number};
+use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, whole};
 use crate::rounds::{Sample, Series, Trouble};
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -16,6 +16,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+const PACKAGE: &str = "epoll-kit-bench-timers";
 
 /// The reference, and the name of its second measurement.
 const OURS: &str = "epoll-timers";
@@ -26,7 +28,7 @@ const OPERATIONS: [&str; 5] = ["insert", "cancel", "reschedule", "put off", "exp
 
 pub(crate) fn plan(is_quick: bool) -> Item {
     let (title, seconds) =
-        if is_quick { ("1 000 timers", 25) } else { ("up to 1 000 000 timers", 270) };
+        if is_quick { ("1 000 timers", 25) } else { ("up to 1 000 000 timers", 220) };
     Item {
         suite: "timers",
         title: title.to_owned(),
@@ -115,8 +117,8 @@ fn run_criterion(
     deadline: Instant,
 ) -> anyhow::Result<()> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["bench", "--offline", "--bench", "timers", "--manifest-path"]);
-    cargo.arg(bench.paths.root.join("bench/timers/Cargo.toml")).args(["--", filter]);
+    cargo.args(["bench", "--offline", "--package", PACKAGE, "--manifest-path"]);
+    cargo.arg(bench.paths.root.join("bench/Cargo.toml")).args(["--", filter]);
     cargo.args(bench.is_quick.then_some("--quick")).env("CRITERION_HOME", folder);
     cargo.stdout(Stdio::piped()).stderr(Stdio::piped());
     let process = Process::start(cargo, bench.cores.server())?;
@@ -185,7 +187,7 @@ fn cases(operation: &str, cells: &[Cell]) -> Vec<Case> {
     let order = |name: &str| (name != OURS, name != OURS_AGAIN, name.to_owned());
     let cases = by_size.into_iter().map(|(size, mut series)| {
         series.sort_by_key(|one| order(&one.contestant));
-        Case { header: number(f64::from(size)), unit: "ns".to_owned(), series }
+        Case { header: whole(f64::from(size)), unit: "ns".to_owned(), series }
     });
     cases.collect()
 }

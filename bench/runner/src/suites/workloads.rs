@@ -52,8 +52,8 @@ const CLOSED: Workload = Workload {
     idle: 0,
     size: 64,
     kind: Kind::Closed,
-    full: Effort::ms(15, 300, 50),
-    quick: Effort::ms(3, 120, 50),
+    full: Effort::ms(15, 300, 40),
+    quick: Effort::ms(3, 120, 40),
 };
 
 /// In the order of the report. Crowds have few rounds: most of their time goes into connecting.
@@ -62,8 +62,8 @@ pub(crate) const ALL: [Workload; 8] = [
     Workload {
         title: "64 B x 1 000 connections",
         connections: 1_000,
-        full: Effort::ms(15, 300, 150),
-        quick: Effort::ms(2, 150, 150),
+        full: Effort::ms(15, 300, 100),
+        quick: Effort::ms(3, 150, 100),
         ..CLOSED
     },
     Workload {

@@ -1,0 +1,68 @@
+//! Runs in which everybody does what they should.
+
+use crate::fakes::Fakes;
+use serde_json::Value;
+use std::fs;
+
+#[test]
+fn echo_ends_with_a_report_and_with_every_server_ended() {
+    let fakes = Fakes::new();
+    let raw = fakes.path().join("raw.json");
+    let run = fakes.run(&["echo", "--quick", "--json", raw.to_str().unwrap()]);
+    assert!(run.status.success(), "{}", run.stderr);
+    assert!(run.stdout.contains("The plan:\n"), "{}", run.stdout);
+    assert!(!fakes.started().is_empty());
+    fakes.assert_ended();
+
+    let page = fakes.report("report.html");
+    for part in ["<svg", "64 B x 50 connections", "floor again", "cargo xtask bench echo --quick"] {
+        assert!(page.contains(part), "{part}");
+    }
+    let tables = fakes.report("tables.md");
+    assert!(tables.contains("| floor "), "{tables}");
+    let raw: Value = serde_json::from_str(&fs::read_to_string(raw).unwrap()).unwrap();
+    let first = &raw["parts"][0]["contestants"][0];
+    assert_eq!(first["name"], "floor");
+    assert_eq!(first["rounds"][0]["values"]["p99_us"], 9.0);
+}
+
+#[test]
+fn what_a_micro_program_prints_becomes_a_table() {
+    let fakes = Fakes::new();
+    fakes.replace(
+        "wake",
+        r#"
+for round in 1 2 3; do
+  for name in "floor" "floor again" "epoll-kit"; do
+    echo '{"case":"round trip","x":1,"unit":"ns","value":50,"contestant":"'$name'","round":'$round'}'
+  done
+done
+"#,
+    );
+    let run = fakes.run(&["wake"]);
+    assert!(run.status.success(), "{}", run.stderr);
+    let tables = fakes.report("tables.md");
+    assert!(tables.contains("round trip, ns") && tables.contains("| epoll-kit "), "{tables}");
+}
+
+#[test]
+fn the_lesson_reads_what_the_server_has_counted() {
+    let fakes = Fakes::new();
+    fakes.replace(
+        "epoll-server",
+        r#"
+while [ $# -gt 0 ]; do
+  [ "$1" = --stats-json ] && stats=$2
+  shift
+done
+trap 'echo "{\"reactor\":{\"waits\":4321}}" > "$stats"; exit 0' TERM
+echo $$ >> "$FAKES/started"
+echo 'listening on 127.0.0.1:1'
+while :; do sleep 0.05; done
+"#,
+    );
+    let run = fakes.run(&["lesson", "--quick"]);
+    assert!(run.status.success(), "{}", run.stderr);
+    assert!(fakes.report("tables.md").contains("4 320"), "{}", run.stdout);
+    fakes.assert_ended();
+}
