@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// Longer than a first line of a server or an answer of the client ever is.
 const OUTPUT_MAX: usize = 16 << 20;
 
+/// How long the end of a process may take once its pipes are closed.
+const ENDING_MAX: Duration = Duration::from_millis(500);
+
 /// A running process and all that it starts. Dropping it kills them.
 pub(crate) struct Process {
     name: String,
@@ -64,9 +67,9 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has ended by now.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().is_ok_and(|status| status.is_some())
+    /// Whether it has ended, or is about to: its pipes close a moment before it is gone.
+    pub(crate) fn ends_soon(&mut self, interrupt: &Interrupt) -> bool {
+        self.wait(Instant::now() + ENDING_MAX, interrupt).is_ok()
     }
 
     /// What it says up to the first line end, which has to come before the deadline. Its stdout has

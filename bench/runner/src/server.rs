@@ -2,6 +2,7 @@
 
 use crate::bench::Bench;
 use crate::contestants::Contestant;
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::process::Process;
 use anyhow::{Context, bail};
 use std::fs::{self, File};
@@ -39,7 +40,7 @@ impl Server {
         let mut process = Process::start(command, core)?;
         let line = process.first_line(Instant::now() + START_MAX, &bench.interrupt);
         let line = line.map_err(|error| match last_line(&log) {
-            Some(said) if process.has_ended() => anyhow::Error::msg(said),
+            Some(said) if process.ends_soon(&bench.interrupt) => anyhow::Error::msg(said),
             _ => error,
         })?;
         let Some(address) = line.strip_prefix("listening on ") else {
@@ -50,8 +51,8 @@ impl Server {
     }
 
     /// Says that it has died, if it has, in place of what its clients saw of that.
-    pub(crate) fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
-        if error.is::<crate::interrupt::Interrupted>() || !self.process.has_ended() {
+    pub(crate) fn explain(&mut self, error: anyhow::Error, interrupt: &Interrupt) -> anyhow::Error {
+        if error.is::<Interrupted>() || !self.process.ends_soon(interrupt) {
             return error;
         }
         let said = last_line(&self.log).map(|line| format!(": {line}")).unwrap_or_default();

@@ -97,7 +97,7 @@ fn measure_one(
     }
     let running = server.as_mut().context("it was just started")?;
     let measured = load.run(bench, &running.address, running.process.id());
-    let measured = measured.map_err(|error| running.explain(error));
+    let measured = measured.map_err(|error| running.explain(error, &bench.interrupt));
     if measured.is_err() {
         // Dropping it ends it.
         *server = None;

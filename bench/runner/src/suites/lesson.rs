@@ -116,7 +116,7 @@ fn measure_one(bench: &Bench, contestant: &Contestant, case: &Case) -> anyhow::R
     command.args(&contestant.args).arg("--stats-json").arg(&stats);
     let mut server = Server::start_as(bench, contestant, command)?;
     let measured = load(case).run(bench, &server.address, server.process.id());
-    let mut sample = measured.map_err(|error| server.explain(error))?;
+    let mut sample = measured.map_err(|error| server.explain(error, &bench.interrupt))?;
     let status = server.process.terminate(END_MAX, &bench.interrupt)?;
     if !status.success() {
         bail!("the server ended with {status}");
