@@ -55,20 +55,23 @@ pub(crate) fn all(paths: &Paths) -> Vec<Contestant> {
 /// Our server, one thread or several.
 pub(crate) fn ours(paths: &Paths, mode: &str, threads: u32) -> Contestant {
     let shown = if mode == "oneshot" { "one-shot" } else { mode };
-    let args = vec!["--log".to_owned(), "error".to_owned(), "--mode".to_owned(), mode.to_owned()];
+    // Left to itself, it takes as many threads as there are cores.
+    let args = ["--log", "error", "--mode", mode, "--threads", &threads.to_string()];
+    let args = args.map(str::to_owned).to_vec();
     Contestant::new(shown, paths.programs.join("epoll-server"), args, threads)
 }
 
 fn peer(paths: &Paths, label: &str, program: &str, threads: u32) -> Contestant {
-    Contestant::new(label, paths.bench_programs.join(program), Vec::new(), threads)
+    let count = (threads > 1).then(|| ["--threads".to_owned(), threads.to_string()]);
+    let args = count.into_iter().flatten().collect();
+    Contestant::new(label, paths.bench_programs.join(program), args, threads)
 }
 
 impl Contestant {
-    fn new(label: &str, program: PathBuf, mut args: Vec<String>, threads: u32) -> Self {
+    fn new(label: &str, program: PathBuf, args: Vec<String>, threads: u32) -> Self {
         let mut label = label.to_owned();
         if threads > 1 {
             label += &format!(", {threads} threads");
-            args.extend(["--threads".to_owned(), threads.to_string()]);
         }
         Self { label, program, args, threads, is_main: false, connections_max: None }
     }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const OUTPUT_MAX: usize = 16 << 20;
 
 /// How long the end of a process may take once its pipes are closed.
-const ENDING_MAX: Duration = Duration::from_millis(500);
+const ENDING_MAX: Duration = Duration::from_millis(100);
 
 /// A running process and all that it starts. Dropping it kills them.
 pub(crate) struct Process {

@@ -6,7 +6,7 @@ pub(crate) mod markdown;
 pub(crate) mod plot;
 mod table;
 
-pub(crate) use format::{number, ratio, whole};
+pub(crate) use format::{number, ratio, short, whole};
 pub(crate) use table::{Case, Cell, Column, Kind, Ratios, Row, Table, VALUE};
 
 use crate::machine::Facts;

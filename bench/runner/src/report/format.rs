@@ -20,6 +20,15 @@ pub(crate) fn number(value: f64) -> String {
     grouped(&shown)
 }
 
+/// Three digits that count, without zeros after them: `0.5`, `1`.
+pub(crate) fn short(value: f64) -> String {
+    let text = number(value);
+    match text.split_once('.') {
+        Some(_) => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        None => text,
+    }
+}
+
 /// A whole number with all its digits, thousands apart: `19 000`.
 pub(crate) fn whole(value: f64) -> String {
     grouped(&format!("{value:.0}"))
@@ -66,6 +75,12 @@ mod tests {
         ] {
             assert_eq!(number(value), shown);
         }
+    }
+
+    #[test]
+    fn short_numbers_have_no_zeros_after_them() {
+        assert_eq!([0.0, 0.5, 1.0, 12.5, 100.0].map(short), ["0", "0.5", "1", "12.5", "100"]);
+        assert_eq!(whole(19_000.0), "19 000");
     }
 
     #[test]

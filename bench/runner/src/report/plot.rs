@@ -53,6 +53,13 @@ fn text(size: u32, colour: u8, h: HPos, v: VPos) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&mark(colour)).pos(Pos::new(h, v))
 }
 
+/// Room for the longest of these names, in pixels.
+fn room_for<'a>(names: impl Iterator<Item = &'a str>) -> i32 {
+    let chars = names.map(|name| name.chars().count()).max().unwrap_or(0);
+    // Wide enough for what most fonts make of 12 and 13 pixels.
+    i32::try_from(chars * 13 / 2 + 14).unwrap_or(i32::MAX).clamp(64, 210)
+}
+
 /// The colour of a contestant: the same in every plot if it is one of the known, otherwise by its
 /// place among the others. What follows a comma is a variant, and has the colour of the whole.
 fn colour(label: &str, place: usize) -> u8 {
@@ -84,6 +91,13 @@ mod tests {
             "<svg role=\"img\" aria-label=\"a &quot;b&quot;\" a=\"1\">\
              <path stroke=\"var(--c1)\" fill=\"var(--ink)\"/></svg>"
         );
+    }
+
+    #[test]
+    fn names_have_as_much_room_as_the_longest_needs() {
+        assert_eq!(room_for(["mio"].into_iter()), 64);
+        assert!(room_for(["mio", "one-shot, 2 threads"].into_iter()) > 19 * 6);
+        assert_eq!(room_for(["x".repeat(99).as_str()].into_iter()), 210);
     }
 
     #[test]

@@ -178,8 +178,15 @@ fn bars(workload: &Workload, series: &[Series], name: &str, note: &str) -> Figur
         })
         .collect();
     let noise = again.and_then(|again| again.ratio(base, name));
-    let svg =
-        Bars { title: workload.title, bars: &bars, reference: Some(1.0), noise, show: ratio }.svg();
+    let svg = Bars {
+        title: workload.title,
+        bars: &bars,
+        reference: Some(1.0),
+        noise,
+        show: ratio,
+        tint: None,
+    }
+    .svg();
     Figure {
         title: workload.title.to_owned(),
         note: format!("{note}; the band is the floor measured again"),

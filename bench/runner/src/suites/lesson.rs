@@ -181,9 +181,15 @@ fn figure(case: &Case, series: &[Series]) -> Figure {
             remark: "not measured".to_owned(),
         })
         .collect();
-    let svg =
-        Bars { title: case.title, bars: &bars, reference: Some(1.0), noise: None, show: ratio }
-            .svg();
+    let svg = Bars {
+        title: case.title,
+        bars: &bars,
+        reference: Some(1.0),
+        noise: None,
+        show: ratio,
+        tint: Some("edge"),
+    }
+    .svg();
     Figure { title: case.title.to_owned(), note: "edge, x level".to_owned(), svg }
 }
 

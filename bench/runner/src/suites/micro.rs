@@ -54,9 +54,10 @@ fn about(suite: &str) -> About {
             intro: "What it takes to wake a loop from another thread, and to be woken. The floor is a \
                     bare eventfd, edge-triggered and never read. “Pending” is a wake while one is on its \
                     way, “not pending” a wake of a loop that does not sleep and has seen the one before. \
-                    In the two that are counted by the second one thread wakes as fast as it can and \
-                    another waits: how often it could call, and how often the other was told. “Round \
-                    trip”: two threads wake one another in turn, and wait.",
+                    “Wakes a \
+                    second”: one thread wakes as fast as it can while another waits; how many of the \
+                    wakes are one wake-up is left to the contestant. “Round trip”: two threads wake one \
+                    another in turn, and wait.",
             x_label: "",
             full_s: 25,
             quick_s: 3,
@@ -284,7 +285,14 @@ fn bars(case: &MicroCase) -> Figure {
             remark: String::new(),
         })
         .collect();
-    let plot = Bars { title: &case.name, bars: &bars, reference: None, noise: None, show: number };
+    let plot = Bars {
+        title: &case.name,
+        bars: &bars,
+        reference: None,
+        noise: None,
+        show: number,
+        tint: None,
+    };
     let better = if case.unit == "a second" { "more" } else { "less" };
     let note = format!("{}, {better} is better", case.unit);
     Figure { title: case.name.clone(), note, svg: plot.svg() }

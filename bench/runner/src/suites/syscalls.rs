@@ -219,7 +219,8 @@ fn figure(at: usize, count: &Count, rows: &[Counted]) -> Figure {
         })
         .collect();
     let show = |value: f64| format!("{value:.2}");
-    let plot = Bars { title: count.header, bars: &bars, reference: None, noise: None, show };
+    let plot =
+        Bars { title: count.header, bars: &bars, reference: None, noise: None, show, tint: None };
     Figure {
         title: format!("System calls: {}", count.name),
         note: "less is better".to_owned(),

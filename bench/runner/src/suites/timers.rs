@@ -6,8 +6,8 @@ use crate::bench::Bench;
 use crate::interrupt::Interrupted;
 use crate::plan::Item;
 use crate::process::Process;
-use crate::report::plot::{Line, Lines, Scale};
-use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, whole};
+use crate::report::plot::{Bar, Bars, Line, Lines, Scale};
+use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, number, whole};
 use crate::rounds::{Sample, Series, Trouble};
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -193,33 +193,57 @@ fn cases(operation: &str, cells: &[Cell]) -> Vec<Case> {
 }
 
 fn figure(operation: &str, cases: &[Case]) -> Option<Figure> {
+    match cases {
+        [] => None,
+        [case] => Some(bars(operation, case)),
+        cases => Some(growth(operation, cases)),
+    }
+}
+
+fn bars(operation: &str, case: &Case) -> Figure {
+    let bars: Vec<_> = case
+        .series
+        .iter()
+        .map(|one| Bar {
+            label: one.contestant.clone(),
+            value: one.spread(VALUE),
+            remark: String::new(),
+        })
+        .collect();
+    let plot = Bars {
+        title: operation,
+        bars: &bars,
+        reference: None,
+        noise: None,
+        show: number,
+        tint: None,
+    };
+    let note = format!("ns with {} live timers, less is better", case.header);
+    Figure { title: operation.to_owned(), note, svg: plot.svg() }
+}
+
+fn growth(operation: &str, cases: &[Case]) -> Figure {
     let mut lines: Vec<Line> = Vec::new();
     for case in cases {
-        let size: f64 = case.header.replace(' ', "").parse().ok()?;
+        let size: f64 = case.header.replace(' ', "").parse().unwrap_or(f64::NAN);
         for one in case.series.iter().filter(|one| one.contestant != OURS_AGAIN) {
             let Some(spread) = one.spread(VALUE) else { continue };
+            let point = (size, spread.median);
             match lines.iter_mut().find(|line| line.label == one.contestant) {
-                Some(line) => line.points.push((size, spread.median)),
-                None => lines.push(Line {
-                    label: one.contestant.clone(),
-                    points: vec![(size, spread.median)],
-                }),
+                Some(line) => line.points.push(point),
+                None => lines.push(Line { label: one.contestant.clone(), points: vec![point] }),
             }
         }
     }
-    // A single size is no line; the table says it all.
-    lines.iter().any(|line| line.points.len() > 1).then(|| Figure {
-        title: operation.to_owned(),
-        note: "both axes are logarithmic".to_owned(),
-        svg: Lines {
-            title: operation,
-            lines: &lines,
-            x: Scale::Logarithmic,
-            x_label: "live timers",
-            y_label: "ns",
-        }
-        .svg(),
-    })
+    let plot = Lines {
+        title: operation,
+        lines: &lines,
+        x: Scale::Logarithmic,
+        x_label: "live timers",
+        y_label: "ns",
+    };
+    let note = "less is better; both axes are logarithmic".to_owned();
+    Figure { title: operation.to_owned(), note, svg: plot.svg() }
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Horizontal bars with their quartiles, one for each contestant.
 
-use super::{GRID, INK, MUTED, NOISE, colour, finish, mark, text};
+use super::{GRID, INK, MUTED, NOISE, colour, finish, mark, room_for, text};
+use crate::report::short;
 use crate::stats::Spread;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 const WIDTH: u32 = 480;
-const LABELS: i32 = 136;
 const VALUES: i32 = 62;
 const ROW: i32 = 21;
 const TOP: i32 = 6;
@@ -29,6 +29,8 @@ pub(crate) struct Bars<'a> {
     /// How far apart equal things were.
     pub(crate) noise: Option<Spread>,
     pub(crate) show: fn(f64) -> String,
+    /// Whose colour all of them have, where they are not a contestant each.
+    pub(crate) tint: Option<&'static str>,
 }
 
 impl Bars<'_> {
@@ -60,7 +62,7 @@ impl Bars<'_> {
             let x = scale.x(tick);
             area.draw(&PathElement::new([(x, TOP), (x, bottom)], mark(GRID)))?;
             let style = text(12, MUTED, HPos::Center, VPos::Top);
-            area.draw(&Text::new((self.show)(tick), (x, bottom + 7), style))?;
+            area.draw(&Text::new(short(tick), (x, bottom + 7), style))?;
         }
         for (place, bar) in self.bars.iter().enumerate() {
             let y = TOP + i32::try_from(place).unwrap_or(0) * ROW + ROW / 2;
@@ -82,16 +84,16 @@ impl Bars<'_> {
         y: i32,
     ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
         let style = text(13, INK, HPos::Right, VPos::Center);
-        area.draw(&Text::new(bar.label.clone(), (LABELS - 8, y), style))?;
+        area.draw(&Text::new(bar.label.clone(), (scale.start - 8, y), style))?;
         let Some(Spread { low, median, high }) = bar.value else {
             let style = text(12, MUTED, HPos::Left, VPos::Center);
-            return area.draw(&Text::new(bar.remark.clone(), (LABELS + 6, y), style));
+            return area.draw(&Text::new(bar.remark.clone(), (scale.start + 6, y), style));
         };
-        let corners = [(LABELS, y - 7), (scale.x(median), y + 7)];
+        let corners = [(scale.start, y - 7), (scale.x(median), y + 7)];
         // Those with more than one thread are in a lighter shade of the same colour.
         let shade =
             if bar.label.contains(" threads") && bar.label.contains(',') { 0.55 } else { 1.0 };
-        let fill = mark(colour(&bar.label, place)).mix(shade).filled();
+        let fill = mark(colour(self.tint.unwrap_or(&bar.label), place)).mix(shade).filled();
         area.draw(&Rectangle::new(corners, fill))?;
         let (low, high) = (scale.x(low), scale.x(high));
         if low < high {
@@ -108,20 +110,25 @@ impl Bars<'_> {
     fn scale(&self) -> Linear {
         let ends = self.bars.iter().filter_map(|bar| bar.value).map(|value| value.high);
         let end = ends.chain(self.reference).fold(0.0, f64::max);
-        Linear { end: if end > 0.0 { end * 1.02 } else { 1.0 } }
+        Linear {
+            start: room_for(self.bars.iter().map(|bar| bar.label.as_str())),
+            end: if end > 0.0 { end * 1.02 } else { 1.0 },
+        }
     }
 }
 
 /// From zero to the longest bar.
 struct Linear {
+    /// Where zero is, in pixels.
+    start: i32,
     end: f64,
 }
 
 impl Linear {
     #[allow(clippy::cast_possible_truncation, reason = "a part of the width, in pixels")]
     fn x(&self, value: f64) -> i32 {
-        let width = f64::from(i32::try_from(WIDTH).unwrap_or(0) - LABELS - VALUES);
-        LABELS + (value.clamp(0.0, self.end) / self.end * width).round() as i32
+        let width = f64::from(i32::try_from(WIDTH).unwrap_or(0) - self.start - VALUES);
+        self.start + (value.clamp(0.0, self.end) / self.end * width).round() as i32
     }
 
     /// Two to five round numbers.
@@ -139,10 +146,10 @@ mod tests {
 
     #[test]
     fn ticks_are_few_and_round() {
-        assert_eq!(Linear { end: 1.1 }.ticks(), [0.0, 0.5, 1.0]);
-        assert_eq!(Linear { end: 0.9 }.ticks().len(), 5);
+        assert_eq!(Linear { start: 0, end: 1.1 }.ticks(), [0.0, 0.5, 1.0]);
+        assert_eq!(Linear { start: 0, end: 0.9 }.ticks().len(), 5);
         for end in [0.003, 1.0, 7.7, 123.0, 9.9e9] {
-            let ticks = Linear { end }.ticks();
+            let ticks = Linear { start: 0, end }.ticks();
             assert!((2..=6).contains(&ticks.len()), "{end}: {ticks:?}");
         }
     }
@@ -160,6 +167,7 @@ mod tests {
             reference: Some(1.0),
             noise: value,
             show: crate::report::ratio,
+            tint: None,
         }
         .svg();
         assert!(svg.contains("edge") && svg.contains("a&lt;b") && svg.contains("failed"), "{svg}");

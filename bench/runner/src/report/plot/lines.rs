@@ -1,7 +1,7 @@
 //! Lines with their names at their ends, on logarithmic axes or over percentiles.
 
-use super::{GRID, INK, MUTED, colour, finish, mark, text};
-use crate::report::number;
+use super::{GRID, INK, MUTED, colour, finish, mark, room_for, text};
+use crate::report::short;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -9,7 +9,6 @@ use plotters::style::text_anchor::{HPos, VPos};
 const WIDTH: i32 = 480;
 const HEIGHT: i32 = 320;
 const LEFT: i32 = 56;
-const RIGHT: i32 = 368;
 const TOP: i32 = 12;
 const BOTTOM: i32 = 274;
 /// How close names may come.
@@ -57,7 +56,8 @@ impl Lines<'_> {
         area: &DrawingArea<DB, Shift>,
     ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
         let points = || self.lines.iter().flat_map(|line| &line.points);
-        let x = Axis::over(points().map(|point| self.along(point.0)), (LEFT, RIGHT));
+        let right = WIDTH - room_for(self.lines.iter().map(|line| line.label.as_str()));
+        let x = Axis::over(points().map(|point| self.along(point.0)), (LEFT, right));
         let y = Axis::over(points().map(|point| point.1.log10()), (BOTTOM, TOP));
         self.draw_axes(area, &x, &y)?;
         let mut ends = Vec::new();
@@ -74,7 +74,7 @@ impl Lines<'_> {
             }
             ends.push((end, place));
         }
-        self.draw_names(area, ends)
+        self.draw_names(area, right, ends)
     }
 
     fn draw_axes<DB: DrawingBackend>(
@@ -83,9 +83,10 @@ impl Lines<'_> {
         x: &Axis,
         y: &Axis,
     ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+        let right = x.pixels.1;
         for (value, shown) in y.ticks() {
             let Some(at) = y.at(value) else { continue };
-            area.draw(&PathElement::new([(LEFT, at), (RIGHT, at)], mark(GRID)))?;
+            area.draw(&PathElement::new([(LEFT, at), (right, at)], mark(GRID)))?;
             let style = text(12, MUTED, HPos::Right, VPos::Center);
             area.draw(&Text::new(shown, (LEFT - 6, at), style))?;
         }
@@ -100,7 +101,7 @@ impl Lines<'_> {
             area.draw(&Text::new(shown, (at, BOTTOM + 8), style))?;
         }
         let below = text(12, INK, HPos::Center, VPos::Top);
-        area.draw(&Text::new(self.x_label, ((LEFT + RIGHT) / 2, BOTTOM + 26), below))?;
+        area.draw(&Text::new(self.x_label, ((LEFT + right) / 2, BOTTOM + 26), below))?;
         let above = text(12, INK, HPos::Left, VPos::Center);
         area.draw(&Text::new(self.y_label, (LEFT + 6, TOP + 2), above))
     }
@@ -109,6 +110,7 @@ impl Lines<'_> {
     fn draw_names<DB: DrawingBackend>(
         &self,
         area: &DrawingArea<DB, Shift>,
+        right: i32,
         mut ends: Vec<((i32, i32), usize)>,
     ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
         ends.sort_by_key(|((_, y), place)| (*y, *place));
@@ -116,8 +118,8 @@ impl Lines<'_> {
         for (((x, y), place), height) in ends.into_iter().zip(heights) {
             let ink = mark(colour(&self.lines[place].label, place));
             let style = text(12, colour(&self.lines[place].label, place), HPos::Left, VPos::Center);
-            area.draw(&PathElement::new([(x + 4, y), (RIGHT + 10, height)], ink.mix(0.6)))?;
-            area.draw(&Text::new(self.lines[place].label.clone(), (RIGHT + 13, height), style))?;
+            area.draw(&PathElement::new([(x + 4, y), (right + 10, height)], ink.mix(0.6)))?;
+            area.draw(&Text::new(self.lines[place].label.clone(), (right + 13, height), style))?;
         }
         Ok(())
     }
@@ -180,22 +182,17 @@ impl Axis {
         (0.0..=1.0).contains(&part).then(|| (from + part * (to - from)).round() as i32)
     }
 
-    /// Powers of ten; where there are few, 2 and 5 times them as well.
+    /// Powers of ten; where there are few, some of what is between them as well.
     fn ticks(&self) -> Vec<(f64, String)> {
-        let steps: &[f64] = if self.end - self.start < 2.2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let steps: &[f64] = match self.end - self.start {
+            decades if decades > 2.2 => &[1.0],
+            decades if decades > 1.0 => &[1.0, 2.0, 5.0],
+            _ => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+        };
         let decades = (-12..=15).map(|power| 10_f64.powi(power));
         let values = decades.flat_map(|decade| steps.iter().map(move |step| step * decade));
-        let shown = values.map(|value| (value.log10(), tick(value)));
+        let shown = values.map(|value| (value.log10(), short(value)));
         shown.filter(|(at, _)| (self.start..=self.end).contains(at)).collect()
-    }
-}
-
-fn tick(value: f64) -> String {
-    let text = number(value);
-    match text.split_once('.') {
-        Some((whole, part)) if part.chars().all(|c| c == '0') => whole.to_owned(),
-        Some(_) => text.trim_end_matches('0').to_owned(),
-        None => text,
     }
 }
 
@@ -217,7 +214,8 @@ mod tests {
             axis.ticks().into_iter().map(|(_, text)| text).collect::<Vec<_>>()
         };
         assert_eq!(shown(1.0, 4.3), ["10", "100", "1 000", "10 000"]);
-        assert_eq!(shown(-0.4, 0.4), ["0.5", "1", "2"]);
+        assert_eq!(shown(-0.4, 0.7), ["0.5", "1", "2", "5"]);
+        assert_eq!(shown(3.1, 3.4), ["1 500", "2 000"]);
     }
 
     #[test]
