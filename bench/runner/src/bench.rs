@@ -4,12 +4,13 @@ use crate::interrupt::Interrupt;
 use crate::machine::Cores;
 use crate::plan::Item;
 use crate::progress::Progress;
-use crate::report::{Report, Section};
+use crate::report::Report;
 use crate::suites::{self, Suite};
 use crate::{machine, network, plan, raw, report};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File};
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -56,9 +57,16 @@ pub(crate) struct Bench {
     end: Instant,
 }
 
-/// How long rounds go on, in all.
+/// How long all of it may take.
 const TIME_MAX: Duration = Duration::from_secs(29 * 60);
 const TIME_MAX_QUICK: Duration = Duration::from_secs(170);
+
+/// What programs that plan their rounds themselves leave of that for the others.
+fn time_for_rounds(items: &[Item], is_quick: bool) -> Duration {
+    let time_max = if is_quick { TIME_MAX_QUICK } else { TIME_MAX };
+    let fixed = items.iter().filter(|item| item.effort.is_none()).map(|item| item.estimate);
+    time_max.saturating_sub(fixed.sum())
+}
 
 impl Bench {
     /// When a part that begins now has its last round.
@@ -88,7 +96,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
     raise_descriptors().context("failed to raise the limit of descriptors")?;
 
     let items: Vec<_> = suites.iter().flat_map(|suite| suite.plan(&paths, is_quick)).collect();
-    println!("The plan:\n{}", plan::describe(&items));
+    say(&format!("The plan:\n{}", plan::describe(&items)));
     let cores = Cores::choose();
     let start = Instant::now();
     let facts = machine::facts(&paths, cores, &network.description);
@@ -100,14 +108,14 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
         interrupt,
         congestion: network.congestion,
         progress: Progress::new(&items),
-        end: start + if is_quick { TIME_MAX_QUICK } else { TIME_MAX },
+        end: start + time_for_rounds(&items, is_quick),
     };
     let mut sections = Vec::new();
     let mut series = Vec::new();
     for suite in suites {
         let outcome = suite.run(&bench)?;
         bench.progress.clear();
-        print_section(&outcome.section);
+        say(&report::markdown::section(&outcome.section, 2));
         series.extend(outcome.parts);
         sections.push(outcome.section);
     }
@@ -118,20 +126,47 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
             .with_context(|| format!("failed to write {}", path.display()))?;
     }
     for path in report::write(&bench.paths.out, &report)? {
-        println!("wrote {}", path.display());
+        say(&format!("wrote {}", path.display()));
     }
     for failure in &failures {
-        eprintln!("bench: {failure}");
+        complain(failure);
     }
     Ok(failures.is_empty())
 }
 
-fn print_section(section: &Section) {
-    println!("{}", report::markdown::section(section, 2));
+/// A line or more on stdout, if anybody reads it; the report is written all the same.
+fn say(text: &str) {
+    let _ = writeln!(stdout(), "{text}");
+}
+
+/// A line on stderr, if anybody reads it.
+pub(crate) fn complain(what: &str) {
+    let _ = writeln!(stderr(), "bench: {what}");
 }
 
 /// Servers inherit it; 10 000 connections are more than the usual soft limit.
 fn raise_descriptors() -> rustix::io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Effort;
+
+    #[test]
+    fn rounds_leave_time_for_programs_that_plan_their_own() {
+        let mut fixed = Item::of("wake", "", 1, Effort::ms(1, 60_000, 0));
+        fixed.effort = None;
+        let items = [Item::of("echo", "", 1, Effort::ms(1, 1, 0)), fixed];
+        assert_eq!(time_for_rounds(&items, false), TIME_MAX - Duration::from_secs(60));
+        assert_eq!(time_for_rounds(&[], true), TIME_MAX_QUICK);
+    }
+
+    #[test]
+    fn a_log_has_a_plain_name() {
+        let paths = Paths { out: "/out".into(), ..Paths::default() };
+        assert_eq!(paths.log_of("one-shot, 2").to_str(), Some("/out/logs/one-shot--2.log"));
+    }
 }

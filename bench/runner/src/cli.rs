@@ -8,6 +8,7 @@ use crate::suites::Suite;
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -50,11 +51,11 @@ pub(crate) fn run() -> ExitCode {
     let options = match parse(std::env::args_os().skip(1)) {
         Ok(Some(options)) => options,
         Ok(None) => {
-            print!("{HELP}");
+            let _ = std::io::stdout().write_all(HELP.as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("bench: {error}");
+            bench::complain(&error.to_string());
             return ExitCode::from(2);
         }
     };
@@ -62,7 +63,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("bench: {error:#}");
+            bench::complain(&format!("{error:#}"));
             if error.is::<Interrupted>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }

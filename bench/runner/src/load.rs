@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 
 /// What a run may take on top of the time that is measured: connecting, closing, a server that has
 /// stopped answering.
-const REST_MAX: Duration = Duration::from_secs(30);
+const REST_MAX: Duration = Duration::from_secs(15);
+
+/// How long the client waits for an answer; less than what a run may take, so that it says which
+/// answer did not come.
+const ANSWER_MAX: &str = "--timeout=8s";
 
 /// What is asked of the load client.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +76,7 @@ impl Load {
     /// [`crate::interrupt::Interrupted`].
     pub(crate) fn run(&self, bench: &Bench, address: &str, pid: u32) -> anyhow::Result<Sample> {
         let mut command = Command::new(bench.paths.programs.join("epoll-load"));
-        command.arg(address).args(self.flags(bench.congestion)).arg("--json");
+        command.arg(address).args(self.flags(bench.congestion)).args(["--json", ANSWER_MAX]);
         command.arg(format!("--server-pid={pid}"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let time = match self.amount {

@@ -2,7 +2,6 @@
 
 use crate::bench::Paths;
 use rustix::thread::sched_getaffinity;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
@@ -112,23 +111,22 @@ const CRATES: [&str; 9] = [
 /// Of the crates that take part, as the two lock files have them.
 pub(crate) fn versions(paths: &Paths) -> Vec<(String, String)> {
     let mut found = BTreeMap::new();
-    for manifest in ["Cargo.toml", "bench/Cargo.toml"] {
-        found.extend(packages(&paths.root.join(manifest)));
+    for lock_file in ["Cargo.lock", "bench/Cargo.lock"] {
+        let text = fs::read_to_string(paths.root.join(lock_file)).unwrap_or_default();
+        found.extend(packages(&text));
     }
-    let known = CRATES
-        .iter()
-        .filter_map(|name| found.get(*name).map(|version| ((*name).to_owned(), version.clone())));
-    known.collect()
+    let version = |name: &&str| Some(((*name).to_owned(), found.get(*name)?.clone()));
+    CRATES.iter().filter_map(version).collect()
 }
 
-fn packages(manifest: &std::path::Path) -> BTreeMap<String, String> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["metadata", "--format-version", "1", "--offline", "--manifest-path"]).arg(manifest);
-    let output = cargo.output().map(|output| output.stdout).unwrap_or_default();
-    let json: Value = serde_json::from_slice(&output).unwrap_or_default();
-    let packages = json["packages"].as_array().into_iter().flatten();
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    packages.filter_map(|package| text(&package["name"]).zip(text(&package["version"]))).collect()
+/// Names and versions in a lock file, which cargo always writes one above the other.
+fn packages(lock_file: &str) -> BTreeMap<String, String> {
+    let lines = lock_file.lines().zip(lock_file.lines().skip(1));
+    let quoted = |line: &str, key: &str| {
+        let value = line.strip_prefix(key)?.strip_prefix(" = ")?;
+        Some(value.trim_matches('"').to_owned())
+    };
+    lines.filter_map(|(a, b)| quoted(a, "name").zip(quoted(b, "version"))).collect()
 }
 
 #[cfg(test)]
@@ -140,6 +138,13 @@ mod tests {
         let text = "processor\t: 0\nmodel name\t: A CPU: fast\n";
         assert_eq!(value_of(text, "model name"), Some("A CPU: fast"));
         assert_eq!(value_of(text, "cache"), None);
+    }
+
+    #[test]
+    fn versions_are_read_from_a_lock_file() {
+        let text = "version = 4\n\n[[package]]\nname = \"mio\"\nversion = \"1.2.4\"\n";
+        let expected = BTreeMap::from([("mio".to_owned(), "1.2.4".to_owned())]);
+        assert_eq!(packages(text), expected);
     }
 
     #[test]

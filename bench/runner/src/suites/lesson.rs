@@ -35,7 +35,8 @@ const CONNECTIONS: u32 = 10_000;
 const CASES: [Case; 2] = [
     Case {
         title: "10 000 connections, 100 000 messages of 64 B",
-        note: "A read takes a whole message, and both wait as often as there is something to do.",
+        note: "A read takes a whole message, and one more is not needed to know that the socket is \
+               dry: the trigger is all that is different.",
         size: 64,
         requests: 100_000,
         read_buffer: None,
@@ -44,8 +45,8 @@ const CASES: [Case; 2] = [
     },
     Case {
         title: "10 000 connections, messages of 16 KiB, a read buffer of 512 B",
-        note: "A message takes 32 reads. Level-triggered, the server is woken again for what it has \
-               left; edge-triggered, it goes on by itself until there is nothing more.",
+        note: "A message takes 32 reads or more. Both read on until the socket is dry or a turn's \
+               share of bytes is spent; what is left is for the next turn.",
         size: 16 << 10,
         requests: 20_000,
         read_buffer: Some(512),
