@@ -79,8 +79,8 @@ pub(crate) const ALL: [Workload; 8] = [
     Workload {
         title: "64 B x 50 connections among 15 000 idle",
         idle: 15_000,
-        full: Effort::ms(10, 300, 1_200),
-        quick: Effort::ms(2, 200, 1_200),
+        full: Effort::ms(5, 300, 2_400),
+        quick: Effort::ms(1, 200, 2_400),
         ..CLOSED
     },
     Workload {
