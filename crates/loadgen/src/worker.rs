@@ -282,7 +282,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Begins what is due on connections that have room.
-    fn begin_due(&mut self, now: Timestamp) {
+    fn begin_due(&mut self, mut now: Timestamp) {
         let Plan { rate, pipeline, .. } = *self.common.plan;
         while self.pacer.is_due(now) && !self.is_held_up(now) {
             let Some(index) = self.free.pop_front() else { return };
@@ -292,8 +292,11 @@ impl<'a> Worker<'a> {
                 // They take turns.
                 Some(_) => self.fill(index, now, 1),
                 // Each is filled at once. Many are begun with, and the last must not seem to have
-                // waited for the first.
-                None => self.fill(index, Clock::Monotonic.now(), pipeline),
+                // waited for the first. Nor may the end come unnoticed meanwhile.
+                None => {
+                    now = Clock::Monotonic.now();
+                    self.fill(index, now, pipeline);
+                }
             }
         }
     }

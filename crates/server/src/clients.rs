@@ -10,6 +10,7 @@ use crate::worker::Service;
 use crate::{Config, Timeouts};
 use epoll_echo::{Connection, Mode, Rules, Step};
 use epoll_reactor::net::{Accepted, Stream};
+use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Readiness, Token};
 use epoll_timers::{Clock, Timers, Timestamp};
 use std::collections::HashMap;
@@ -328,7 +329,7 @@ impl Clients {
             return held.count() as u64;
         };
         // Some may be in nobody's hands and yet not free: they were to be handed out again.
-        let left = Arc::into_inner(shared).into_iter().flat_map(|shared| shared.into_sources());
+        let left = Arc::into_inner(shared).into_iter().flat_map(SharedReactor::into_sources);
         left.map(|client| self.account(&client, None, Closed::Cut)).count() as u64
     }
 

@@ -94,8 +94,9 @@ impl Wire {
         let asked = Readiness::from_bits_retain(interest.bits()) | Readiness::HUP | Readiness::ERR;
         let readiness = self.readiness() & asked;
         let fires = match mode {
-            Mode::Level => true,
-            Mode::Edge => std::mem::take(&mut self.edge),
+            // Armed anew after every step, one-shot comes to the same.
+            Mode::Level | Mode::Oneshot => true,
+            Mode::Edge | Mode::EdgeShared => std::mem::take(&mut self.edge),
         };
         (fires && !readiness.is_empty()).then_some(readiness)
     }

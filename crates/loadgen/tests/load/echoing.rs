@@ -46,6 +46,16 @@ fn a_run_lasts_as_long_as_it_is_to() {
     assert!(json["requests"].as_u64().unwrap() > 0);
 }
 
+/// The end comes while connections are still being filled for the first time.
+#[test]
+fn a_run_ends_however_short_it_is() {
+    let server = Server::tcp(echo);
+    for duration in ["1us", "50us", "200us", "500us", "1ms", "2ms"] {
+        let args = ["--connections", "100", "--pipeline", "8", "--duration", duration];
+        measure_well(&server.target, &args);
+    }
+}
+
 #[test]
 fn threads_share_the_connections_and_the_requests() {
     let server = Server::tcp(echo);
