@@ -2,6 +2,7 @@
 //! messages and one of N, so what starting, accepting and ending cost falls out. These counts do
 //! not depend on how fast the machine is; each test prints what it found.
 
+mod allocations;
 mod instructions;
 mod load;
 mod memory;

@@ -14,12 +14,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn mode() -> impl Strategy<Value = Mode> {
-    prop_oneof![
-        Just(Mode::Level),
-        Just(Mode::Edge),
-        Just(Mode::Oneshot),
-        Just(Mode::EdgeShared)
-    ]
+    prop_oneof![Just(Mode::Level), Just(Mode::Edge), Just(Mode::Oneshot), Just(Mode::EdgeShared)]
 }
 
 fn arrived<'a>(acts: impl IntoIterator<Item = &'a Act>) -> Vec<u8> {
