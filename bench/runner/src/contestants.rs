@@ -32,6 +32,7 @@ pub(crate) fn all(paths: &Paths) -> Vec<Contestant> {
         ours(paths, "level", 1).main(),
         ours(paths, "edge", 1).main(),
         ours(paths, "oneshot", 1).main(),
+        ours(paths, "edge-shared", 1),
         peer(paths, "mio", "peer-mio", 1).main(),
         peer(paths, "polling", "peer-polling", 1),
         peer(paths, "calloop", "peer-calloop", 1),
@@ -42,6 +43,7 @@ pub(crate) fn all(paths: &Paths) -> Vec<Contestant> {
         ours(paths, "level", 2),
         ours(paths, "edge", 2),
         ours(paths, "oneshot", 2),
+        ours(paths, "edge-shared", 2),
         peer(paths, "tokio", "peer-tokio", 2),
     ];
     for contestant in &mut all {

@@ -45,7 +45,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
 
 fn intro() -> Vec<String> {
     vec![
-        "Each contestant is the same echo server: ours in its three modes, and one written with each \
+        "Each contestant is the same echo server: ours in its four modes, and one written with each \
          of the other crates. The floor is a loop that is written straight on the system calls."
             .to_owned(),
         "In a closed loop the client sends the next message when the answer has come, and checks every \
@@ -122,7 +122,8 @@ fn columns(workload: &Workload) -> Vec<Column> {
         }
         _ => {
             let ratio = Column::Ratio { header: "x floor", name: "throughput_per_s" };
-            let mut columns = vec![throughput, ratio, p50, p99];
+            let cpu_ratio = Column::Ratio { header: "CPU x floor", name: "cpu_us_per_request" };
+            let mut columns = vec![throughput, ratio, cpu, cpu_ratio, p50, p99];
             columns.extend(workload.is_crowd().then_some(memory));
             columns
         }
@@ -135,7 +136,7 @@ fn table(bench: &Bench, workload: &Workload, series: &[Series]) -> Table {
     let rounds = series.iter().map(|one| one.rounds.len()).max().unwrap_or(0);
     let (better, what) = match workload.kind {
         Kind::Open(_) => ("Less is better.", "server CPU"),
-        _ => ("More is better.", "throughput"),
+        _ => ("More is better; of CPU time, less.", "throughput"),
     };
     let flags = load.flags(bench.congestion).join(" ");
     Table {

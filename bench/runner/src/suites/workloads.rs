@@ -52,8 +52,8 @@ const CLOSED: Workload = Workload {
     idle: 0,
     size: 64,
     kind: Kind::Closed,
-    full: Effort::ms(15, 300, 40),
-    quick: Effort::ms(3, 120, 40),
+    full: Effort::ms(15, 250, 40),
+    quick: Effort::ms(3, 75, 40),
 };
 
 /// In the order of the report. Crowds have few rounds: most of their time goes into connecting.
@@ -62,14 +62,14 @@ pub(crate) const ALL: [Workload; 8] = [
     Workload {
         title: "64 B x 1 000 connections",
         connections: 1_000,
-        full: Effort::ms(15, 300, 100),
-        quick: Effort::ms(3, 150, 100),
+        full: Effort::ms(15, 200, 100),
+        quick: Effort::ms(3, 100, 100),
         ..CLOSED
     },
     Workload {
         title: "64 B x 10 000 connections",
         connections: 10_000,
-        full: Effort::ms(15, 500, 500),
+        full: Effort::ms(15, 400, 500),
         quick: Effort::ms(2, 300, 450),
         ..CLOSED
     },
@@ -87,7 +87,7 @@ pub(crate) const ALL: [Workload; 8] = [
         title: "64 B x 50 connections at 20 000 messages a second",
         kind: Kind::Open(RATE),
         full: Effort::ms(15, 500, 50),
-        quick: Effort::ms(3, 250, 50),
+        quick: Effort::ms(3, 200, 50),
         ..CLOSED
     },
 ];
