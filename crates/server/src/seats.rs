@@ -44,20 +44,21 @@ impl Seats {
 
     /// A seat for a connection with this peer, to be given back when it is closed.
     pub(crate) fn take(&self, peer: &Peer) -> Result<(), Refusal> {
-        let more = |taken| (taken < self.max).then_some(taken + 1);
-        if self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_err() {
-            return Err(Refusal::Full);
-        }
-        let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) else { return Ok(()) };
+        let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) else { return self.take_any() };
+        // Locked meanwhile, so that who is refused takes nothing from others, not even for a moment.
         let mut counts = peers.counts();
-        let count = counts.entry(ip).or_default();
-        if *count < peers.max {
-            *count += 1;
-            return Ok(());
+        if counts.get(&ip).is_some_and(|&count| count >= peers.max) {
+            return Err(Refusal::PeerFull);
         }
-        drop(counts);
-        self.taken.fetch_sub(1, Ordering::SeqCst);
-        Err(Refusal::PeerFull)
+        self.take_any()?;
+        *counts.entry(ip).or_default() += 1;
+        Ok(())
+    }
+
+    fn take_any(&self) -> Result<(), Refusal> {
+        let more = |taken| (taken < self.max).then_some(taken + 1);
+        let taken = self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
+        taken.map(drop).map_err(|_| Refusal::Full)
     }
 
     pub(crate) fn give_back(&self, peer: &Peer) {
@@ -130,6 +131,24 @@ mod tests {
         assert_eq!(seats.take(&mapped), Ok(()));
         assert_eq!(seats.take(&Peer::Unix), Ok(()));
         assert_eq!(seats.take(&Peer::Unix), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn a_peer_that_is_refused_takes_no_seat_for_a_moment_either() {
+        let seats = Seats::new(2, NonZeroU32::new(1), 2);
+        let (greedy, other) = (peer("10.0.0.1"), peer("10.0.0.2"));
+        seats.take(&greedy).unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for _ in 0..100_000 {
+                    assert_eq!(seats.take(&greedy), Err(Refusal::PeerFull));
+                }
+            });
+            for _ in 0..100_000 {
+                assert_eq!(seats.take(&other), Ok(()));
+                seats.give_back(&other);
+            }
+        });
     }
 
     #[test]
