@@ -87,15 +87,19 @@ impl Common {
         self.wakers.iter().for_each(wake);
     }
 
-    /// Whether there was a roll call since the last time.
+    /// Whether there was a roll call since the one that was `seen` last.
     pub(crate) fn is_called(&self, seen: &mut u64) -> bool {
         let calls = self.roll().calls;
         std::mem::replace(seen, calls) != calls
     }
 
-    /// Adds what a thread has to say; the sum, if it was the last.
-    pub(crate) fn answer(&self, stats: Stats) -> Option<Stats> {
+    /// Adds what a thread has to say to the roll `call` that it saw; the sum, if it was the last. What it
+    /// has to say to an earlier one than the last is late: it will be asked again.
+    pub(crate) fn answer(&self, call: u64, stats: Stats) -> Option<Stats> {
         let mut roll = self.roll();
+        if call != roll.calls {
+            return None;
+        }
         roll.missing = roll.missing.saturating_sub(1);
         roll.sum += stats;
         (roll.missing == 0).then(|| roll.sum.clone())
@@ -103,6 +107,30 @@ impl Common {
 
     fn roll(&self) -> MutexGuard<'_, Roll> {
         self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use epoll_reactor::Reactor;
+
+    #[test]
+    fn who_is_late_for_a_roll_call_is_not_counted_twice_in_the_next() {
+        let reactors = [(); 2].map(|()| Reactor::<std::net::TcpStream>::new().unwrap());
+        let wakers = reactors.iter().map(Reactor::waker).collect();
+        let common = Common::new(Seats::new(1, None, 2), wakers);
+        let [mut first, mut second] = [0; 2];
+        let one = || Stats { opened: 1, ..Stats::default() };
+        common.call_roll();
+        assert!(common.is_called(&mut first));
+        common.call_roll();
+        assert!(common.answer(first, one()).is_none());
+        assert!(common.is_called(&mut second) && common.is_called(&mut first));
+        assert!(common.answer(first, one()).is_none());
+        let sum = common.answer(second, one()).expect("the last one to answer");
+        assert_eq!(sum.opened, 2);
+        assert!(!common.is_called(&mut first) && !common.is_called(&mut second));
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Worker {
     accepted_before: AcceptCounters,
     backlog: u32,
     is_draining: bool,
-    /// How many roll calls it has answered.
+    /// The last roll call that it has answered.
     roll_calls: u64,
     /// Those of the threads that share its connections.
     partners: Vec<Arc<Mutex<Stats>>>,
@@ -262,7 +262,7 @@ impl Worker {
         if let Some(shared) = &self.connections.shared {
             tracing::info!(reactor = ?shared.counters(), unseen, "counters of shared connections");
         }
-        if let Some(sum) = self.common.answer(stats) {
+        if let Some(sum) = self.common.answer(self.roll_calls, stats) {
             tracing::info!(open = self.common.seats.taken(), "open connections");
             sum.log("connections so far");
         }
