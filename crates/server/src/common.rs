@@ -6,7 +6,6 @@ use crate::seats::Seats;
 use crate::stats::Stats;
 use epoll_reactor::Waker;
 use epoll_shutdown::Notice;
-use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) struct Common {
@@ -19,7 +18,7 @@ pub(crate) struct Common {
     wakers: Vec<Waker>,
     roll: Mutex<Roll>,
     /// What the first thread that failed failed with.
-    failure: Mutex<Option<io::Error>>,
+    failure: Mutex<Option<anyhow::Error>>,
 }
 
 /// A roll call: every thread logs its counters, the last one the sum of what became of connections.
@@ -61,22 +60,17 @@ impl Common {
     /// Has the first thread look whether it is all over.
     pub(crate) fn tell_if_over(&self) {
         if self.seats.is_over() {
-            self.wake_first();
+            self.wakers.first().into_iter().for_each(wake);
         }
     }
 
-    fn wake_first(&self) {
-        self.wakers.first().into_iter().for_each(wake);
+    /// Ends everything because of `error`.
+    pub(crate) fn fail(&self, error: anyhow::Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.notice.stop();
     }
 
-    /// Has the first thread end everything because of `error`.
-    pub(crate) fn fail(&self, error: io::Error) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert(error);
-        self.wake_first();
-    }
-
-    pub(crate) fn take_failure(&self) -> Option<io::Error> {
+    pub(crate) fn take_failure(&self) -> Option<anyhow::Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -110,6 +104,13 @@ impl Common {
     }
 }
 
+fn wake(waker: &Waker) {
+    // No error of it is known.
+    if let Err(error) = waker.wake() {
+        tracing::error!(%error, "a thread cannot be woken");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,12 +132,5 @@ mod tests {
         let sum = common.answer(second, one()).expect("the last one to answer");
         assert_eq!(sum.opened, 2);
         assert!(!common.is_called(&mut first) && !common.is_called(&mut second));
-    }
-}
-
-fn wake(waker: &Waker) {
-    // No error of it is known.
-    if let Err(error) = waker.wake() {
-        tracing::error!(%error, "a thread cannot be woken");
     }
 }

@@ -165,7 +165,7 @@ impl Server {
         let mut started = Vec::new();
         let mut served = self
             .start(workers, pool, &mut started)
-            .and_then(|()| first.run(Some(chair)).context("the event loop failed"));
+            .and_then(|()| first.run(Some(chair)).context("the event loop of thread 0 failed"));
         // They have been told already, unless something has failed.
         self.common.notice.stop();
         if let Some(shared) = shared {
@@ -177,6 +177,9 @@ impl Server {
                 Ok(stats) => others.extend(stats),
                 Err(_) => served = served.and(Err(anyhow::anyhow!("a thread has panicked"))),
             }
+        }
+        if let Some(failure) = self.common.take_failure() {
+            served = served.and(Err(failure));
         }
         (served, std::iter::once(first.end()).chain(others).collect())
     }
@@ -214,7 +217,7 @@ impl Server {
         Ok(())
     }
 
-    /// Starts a thread that has the first one end everything if it fails.
+    /// Starts a thread that ends all of them if it fails.
     fn start_thread(
         &self,
         index: usize,
@@ -224,7 +227,13 @@ impl Server {
         let common = Arc::clone(&self.common);
         let run = move || {
             let pinned = core.map_or(Ok(()), threads::pin);
-            pinned.and_then(|()| body()).map_err(|error| common.fail(error)).ok()
+            pinned
+                .with_context(|| format!("failed to start thread {index}"))
+                .and_then(|()| {
+                    body().with_context(|| format!("the event loop of thread {index} failed"))
+                })
+                .map_err(|error| common.fail(error))
+                .ok()
         };
         let thread = Builder::new().name(format!("epoll-{index}")).spawn(run);
         thread.with_context(|| format!("failed to start thread {index} (--threads)"))

@@ -241,9 +241,6 @@ impl Worker {
             self.common.tell_if_over();
         }
         let Some(chair) = chair else { return Ok(()) };
-        if let Some(error) = self.common.take_failure() {
-            return Err(error);
-        }
         if self.common.seats.is_over() {
             chair.drain.finish();
             self.common.notice.publish(&chair.drain);
