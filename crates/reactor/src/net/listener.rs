@@ -168,7 +168,8 @@ impl Listener {
         Self::bind_then(address, options, options.reuse_port)
     }
 
-    /// Binds, and lets others of the user bind to the same address only after that, if `is_joined`.
+    /// Listens, and lets others of the user join in at the same address only after that, if `is_joined`.
+    /// Before, two servers that start at the same time could both do so and never learn of each other.
     fn bind_then(address: &Address, options: &ListenOptions, is_joined: bool) -> io::Result<Self> {
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
         let (fd, path) = match address {
@@ -181,10 +182,10 @@ impl Listener {
                 socket::set_keepalive(&fd, options.keepalive)?;
                 set_buffers(&fd, options)?;
                 socket::bind(&fd, inet)?;
+                socket::listen(&fd, backlog)?;
                 if is_joined != options.reuse_port {
                     socket::set_reuse_port(&fd, is_joined)?;
                 }
-                socket::listen(&fd, backlog)?;
                 (fd, None)
             }
             Address::Unix(path) => {
