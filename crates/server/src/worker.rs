@@ -184,12 +184,13 @@ impl Worker {
     fn heed_time(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
         let now = Clock::Monotonic.now();
         let _ = self.reminders.expire(now, REMINDERS_MAX, |_, _| None)?;
-        let mut reminders = Vec::new();
+        let mut pauses = Vec::new();
         for listening in &mut self.listening {
-            reminders.extend(listening.resume_if_due(&mut self.connections.own)?);
+            pauses.extend(listening.resume_if_due(&mut self.connections.own)?);
         }
-        for pause in reminders {
-            self.remind_at(now + pause)?;
+        for pause in pauses {
+            // Counted from here: a reminder before the end of the pause would be the last one.
+            self.remind_at(Clock::Monotonic.now() + pause)?;
         }
         if let Some(chair) = chair {
             chair.drain.pass(now);
