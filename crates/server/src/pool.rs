@@ -45,7 +45,9 @@ fn serve_until_stop(
             let Ready::Owned(mut lease) = ready else { continue };
             let readiness = lease.readiness();
             if lease.is_asked_to_close() {
-                clients.close(Held::Leased(lease), Closed::Panicked);
+                let closed =
+                    if lease.is_unwatched() { Closed::Unwatched } else { Closed::Panicked };
+                clients.close(Held::Leased(lease), closed);
                 continue;
             }
             let now = clients.now_within(turn);

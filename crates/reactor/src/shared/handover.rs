@@ -27,10 +27,12 @@ impl Note {
     pub(crate) const CLOSE: Self = Self(1 << 29);
     /// Somebody asks for attention.
     pub(crate) const CALL: Self = Self(1 << 28);
+    /// The kernel has refused to watch it any longer.
+    pub(crate) const UNWATCHED: Self = Self(1 << 27);
     /// The bits that epoll reports.
     const READINESS: u32 = 0xffff;
     /// The bits of the word that are a note.
-    const MASK: u64 = (Self::READINESS | Self::CLOSE.0 | Self::CALL.0) as u64;
+    const MASK: u64 = (Self::READINESS | Self::CLOSE.0 | Self::CALL.0 | Self::UNWATCHED.0) as u64;
 
     #[inline]
     pub(crate) fn ready(readiness: Readiness) -> Self {

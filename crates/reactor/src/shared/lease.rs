@@ -85,11 +85,19 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
         self.note.readiness()
     }
 
-    /// Whether someone has asked that this source be closed; see [`SharedReactor::ask_to_close`].
+    /// Whether this source is to be closed: someone has [asked](SharedReactor::ask_to_close) for that, a
+    /// panic has dropped its lease, or it is [not watched](Self::is_unwatched) any more.
     #[inline]
     #[must_use]
     pub fn is_asked_to_close(&self) -> bool {
-        self.note.has(Note::CLOSE)
+        self.note.has(Note::CLOSE) || self.is_unwatched()
+    }
+
+    /// Whether the kernel has refused to arm it again, or to watch it for something else. Nothing would
+    /// be reported of it any more. It is not known to happen.
+    #[must_use]
+    pub fn is_unwatched(&self) -> bool {
+        self.note.has(Note::UNWATCHED)
     }
 
     /// Whether someone has [called](SharedReactor::call) whoever holds this source.
@@ -168,12 +176,12 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
         match self.shared.epoll.modify(content.source.as_fd(), self.token.data(), content.watch) {
             Ok(()) => count(&self.shared.counters.mods),
             // Not known to happen. Unwatched it would be forgotten: its next holder is to close it.
-            Err(_) => self.ask_to_close(),
+            Err(_) => self.note(Note::UNWATCHED),
         }
     }
 
-    fn ask_to_close(&self) {
-        self.slot.handover.claim(self.token.generation.get(), Note::CLOSE);
+    fn note(&self, note: Note) {
+        self.slot.handover.claim(self.token.generation.get(), note);
     }
 }
 
@@ -186,7 +194,7 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
             return self.shared.table.vacate(self.token.index, self.slot);
         };
         if thread::panicking() {
-            self.ask_to_close();
+            self.note(Note::CLOSE);
         }
         let is_revisited = !self.revisit.is_empty();
         // A one-shot source that is revisited is armed when that is over.
