@@ -33,6 +33,15 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
         ("--listen", "unix:"),
         ("--listen", ""),
         ("--mode", "oneshot?"),
+        ("--threads", "0"),
+        ("--threads", "1025"),
+        ("--threads", "x"),
+        ("--accept", "sideways"),
+        ("--max-per-peer", "0"),
+        ("--max-per-peer", "-1"),
+        ("--read-buffer", "0"),
+        ("--read-buffer", "16777217"),
+        ("--read-buffer", "64k"),
         ("--max-connections", "0"),
         ("--max-connections", "-1"),
         ("--max-connections", "5000000000"),
@@ -54,6 +63,19 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
+fn a_way_to_accept_is_refused_where_one_thread_accepts() {
+    for mode in ["oneshot", "edge-shared"] {
+        for accept in ["reuseport", "exclusive"] {
+            let launch = Launch::bare().flag("--mode", mode);
+            let given = launch.clone().flag("--accept", accept);
+            is_refused(&given, USAGE, "'--accept'", "level and edge");
+            let inherited = launch.variable("EPOLL_SERVER_ACCEPT", accept);
+            is_refused(&inherited, USAGE, "'--accept'", "level and edge");
+        }
+    }
+}
+
+#[test]
 fn an_unknown_flag_is_a_usage_error() {
     is_refused(&Launch::bare().switch("--port"), USAGE, "--port", "unexpected");
     is_refused(&Launch::bare().switch("8080"), USAGE, "8080", "unexpected");
@@ -65,7 +87,11 @@ fn a_wrong_value_in_the_environment_is_named_too() {
     for (variable, flag, value) in [
         ("EPOLL_SERVER_LISTEN", "--listen", "127.0.0.1:0,localhost"),
         ("EPOLL_SERVER_MODE", "--mode", "both"),
+        ("EPOLL_SERVER_THREADS", "--threads", "all"),
+        ("EPOLL_SERVER_ACCEPT", "--accept", "both"),
         ("EPOLL_SERVER_MAX_CONNECTIONS", "--max-connections", "0"),
+        ("EPOLL_SERVER_MAX_PER_PEER", "--max-per-peer", "0"),
+        ("EPOLL_SERVER_READ_BUFFER", "--read-buffer", "0"),
         ("EPOLL_SERVER_BACKLOG", "--backlog", "0"),
         ("EPOLL_SERVER_IDLE_TIMEOUT", "--idle-timeout", "soon"),
     ] {

@@ -1,9 +1,10 @@
 //! The limit of connections, and the limit of descriptors behind it.
 
-use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Server, converse, ends};
-use crate::harness::{is_cut_off, poll_input, tool};
+use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Server, Stats, client_from, closed};
+use crate::harness::{converse, ends, is_cut_off, poll_input, tool};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 in_all_modes!(one_connection_over_the_limit_is_closed_at_once);
@@ -30,15 +31,53 @@ fn one_connection_over_the_limit_is_closed_at_once(mode: Mode) {
 /// Connects anew until the server keeps the connection.
 #[track_caller]
 fn first_that_is_served(server: &Server) -> TcpStream {
+    first_that_is_kept(|| server.client()).0
+}
+
+/// The first of these connections that the server keeps, and how many it has closed before.
+#[track_caller]
+fn first_that_is_kept(connect: impl Fn() -> TcpStream) -> (TcpStream, u64) {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let mut stream = server.client();
+    for closed in 0.. {
+        let mut stream = connect();
         // A connection that was closed already may refuse the message or lose it.
         if stream.write_all(b"x").is_ok() && !is_cut_off(&mut stream) {
-            return stream;
+            return (stream, closed);
         }
         assert!(Instant::now() < deadline, "nobody is served any more");
     }
+    unreachable!("so many are not tried")
+}
+
+in_all_modes!(one_connection_over_the_limit_of_its_address_is_closed_at_once);
+
+fn one_connection_over_the_limit_of_its_address_is_closed_at_once(mode: Mode) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo");
+    let launch = Launch::tcp(mode).flag("--listen", format!("unix:{}", path.display()));
+    let (launch, stats) = Stats::of(launch.flag("--max-per-peer", "2"));
+    let mut server = launch.start();
+    let from = |last| client_from([127, 0, 0, last].into(), server.inet());
+    let mut within: Vec<_> = [2, 2, 3, 3].map(from).into_iter().collect();
+    within.iter_mut().for_each(|stream| converse(stream, b"within"));
+    for last in [2, 3, 2, 3] {
+        ends(&mut from(last));
+    }
+    // Those who come by the path have no address.
+    for stream in &mut [(); 5].map(|()| UnixStream::connect(&path).unwrap()) {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        converse(stream, b"from the same machine");
+    }
+    drop(within.remove(0));
+    let (mut next, refused) = first_that_is_kept(|| from(2));
+    ends(&mut from(3));
+    ends(&mut from(2));
+    converse(&mut next, b"in its place");
+    drop((next, within));
+    server.drain();
+    let connections = &stats.read()["connections"];
+    let counts = ["opened", "refused", "refused_peer"].map(|name| connections[name].as_u64());
+    assert_eq!(counts, [4 + 5 + 1, 0, 6 + refused].map(Some), "{connections:#}");
 }
 
 #[test]
@@ -78,16 +117,21 @@ fn without_descriptors_the_server_neither_spins_nor_forgets(mode: Mode) {
     assert!(queue.served.len() < 64, "more connections than descriptors");
     assert!(!queue.waiting.is_empty());
 
-    let (ticks, switches) = (server.process.cpu_ticks(), voluntary_switches(&server));
+    let process = &server.process;
+    let (ticks, switches) = (process.cpu_ticks(), process.voluntary_switches());
     let start = Instant::now();
     while start.elapsed() < OBSERVATION {
         queue.watch();
     }
-    let ticks = server.process.cpu_ticks() - ticks;
-    let switches = voluntary_switches(&server) - switches;
+    let ticks = process.cpu_ticks() - ticks;
+    let switches = process.voluntary_switches() - switches;
     println!("{mode}: {ticks} ticks and {switches} wake-ups in {OBSERVATION:?}");
     // 30 ticks are what a loop that spins would take, and tens of thousands of wake-ups.
-    assert!(ticks <= 10 && switches <= 30, "{ticks} ticks, {switches} wake-ups: it spins");
+    let switches_max = 30 * u64::from(mode.threads());
+    assert!(
+        ticks <= 10 && switches <= switches_max,
+        "{ticks} ticks, {switches} wake-ups: it spins"
+    );
     for stream in &mut queue.served {
         converse(stream, b"as before");
     }
@@ -99,9 +143,60 @@ fn without_descriptors_the_server_neither_spins_nor_forgets(mode: Mode) {
     converse(&mut first_that_is_served(&server), b"a new one");
 }
 
-#[track_caller]
-fn voluntary_switches(server: &Server) -> u64 {
-    server.process.status("voluntary_ctxt_switches")
+in_all_modes!(what_accept_fails_with_passes_and_everybody_is_served);
+
+/// Injected for the first four calls of each thread.
+fn what_accept_fails_with_passes_and_everybody_is_served(mode: Mode) {
+    let Some(strace) = tool("strace") else { return };
+    for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPROTO", "ENETDOWN"] {
+        let (launch, stats) = Stats::of(Launch::tcp(mode));
+        let launch = launch.under([strace.path(), "-fqo".as_ref(), "/dev/null".as_ref()]);
+        let inject = format!("inject=accept4:error={error}:when=1..4");
+        let mut server = launch.under(["-e", &inject]).start();
+        let mut streams = [(); 5].map(|()| server.client());
+        streams.iter_mut().for_each(|stream| converse(stream, b"hello"));
+        drop(streams);
+        server.drain();
+        let accept = &stats.read()["accept"];
+        let count = |name: &str| accept[name].as_u64().unwrap();
+        assert_eq!((count("accepted"), count("shed")), (5, 0), "{error}: {accept}");
+        // A call is made with the spare descriptor before each pause.
+        let passed = if error.starts_with("EN") && error != "ENETDOWN" || error == "EMFILE" {
+            (count("pauses") * 2, count("aborted"))
+        } else {
+            (count("aborted"), count("pauses"))
+        };
+        let threads = if mode.is_shared() { 1 } else { u64::from(mode.threads()) };
+        assert!((4..=4 * threads).contains(&passed.0) && passed.1 == 0, "{error}: {accept}");
+    }
+}
+
+// Where one queue is shared, calls are made for it in between.
+in_modes!(a_connection_that_the_kernel_does_not_watch_is_closed_and_counted: level Level, edge Edge,
+    reuseport Reuseport, oneshot Oneshot, edge_shared EdgeShared);
+
+/// The one call that fails on each thread is for a connection.
+fn a_connection_that_the_kernel_does_not_watch_is_closed_and_counted(mode: Mode) {
+    const CLIENTS: usize = 120;
+    let Some(strace) = tool("strace") else { return };
+    let (launch, stats) = Stats::of(Launch::tcp(mode));
+    let launch = launch.under([strace.path(), "-fqo".as_ref(), "/dev/null".as_ref()]);
+    let mut server = launch.under(["-e", "inject=epoll_ctl:error=ENOSPC:when=30"]).start();
+    let mut streams: Vec<_> = (0..CLIENTS).map(|_| server.client()).collect();
+    let is_kept = |stream: &mut TcpStream| stream.write_all(b"x").is_ok() && !is_cut_off(stream);
+    for _ in 0..3 {
+        streams.retain_mut(is_kept);
+    }
+    let (kept, lost) = (streams.len(), CLIENTS - streams.len());
+    assert!((1..=mode.threads() as usize + 1).contains(&lost), "{lost} connections are lost");
+    drop(streams);
+    server.drain();
+    let stats = stats.read();
+    let unwatched = stats["connections"]["unwatched"].as_u64().unwrap();
+    // Those that were watched for a while.
+    let no_more = closed(&stats, "unwatched");
+    assert_eq!(unwatched + no_more, lost as u64, "{stats:#}");
+    assert_eq!(closed(&stats, "peer-closed"), kept as u64, "{stats:#}");
 }
 
 /// Clients of a server that has no room for all of them. Each has sent a byte.

@@ -1,9 +1,11 @@
 //! Where the server listens, what it says about it, and where its flags come from.
 
-use crate::harness::{Launch, Mode, client, converse, ends};
+use crate::harness::{Guard, Launch, Lines, Mode, Server, Stats, client, converse, ends, tool};
 use std::net::{Shutdown, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Stdio;
+use std::thread;
 
 in_all_modes!(a_free_port_is_printed_and_served);
 
@@ -138,7 +140,12 @@ fn help_goes_to_stdout_and_names_every_flag() {
     for flag in [
         "--listen <ADDR>",
         "--mode <MODE>",
+        "--threads <N>",
+        "--accept <ACCEPT>",
+        "--pin",
         "--max-connections <N>",
+        "--max-per-peer <N>",
+        "--read-buffer <BYTES>",
         "--quit-word <WORD>",
         "--backlog <N>",
         "--log <LEVEL>",
@@ -152,4 +159,71 @@ fn help_goes_to_stdout_and_names_every_flag() {
         assert!(help.contains(flag), "{flag} is not in:\n{help}");
     }
     assert!(help.contains("EPOLL_SERVER_STATS_JSON"), "{help}");
+    for mode in ["level:", "edge:", "oneshot:", "edge-shared:", "reuseport:", "exclusive:"] {
+        assert!(help.contains(&format!("- {mode}")), "{mode} is not in:\n{help}");
+    }
+    // As words: where lines break depends on the terminal.
+    let words: Vec<_> = help.split_whitespace().collect();
+    let refusal = "How threads accept in the modes level and edge; the others have one thread for it \
+        and take no such flag";
+    assert!(words.join(" ").contains(refusal), "{help}");
+}
+
+in_threaded_modes!(all_threads_serve_the_port_and_the_path_that_are_printed);
+
+fn all_threads_serve_the_port_and_the_path_that_are_printed(mode: Mode) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo");
+    let unix = format!("unix:{}", path.display());
+    let (launch, stats) = Stats::of(Launch::tcp(mode).flag("--listen", &unix));
+    let mut server = launch.start();
+    assert_eq!(server.next_address(), unix);
+    // Hashes spread so many over all queues; no thread takes so many in a row from one queue.
+    for _ in 0..100 {
+        converse(&mut server.client(), b"hello");
+        unix_is_served(&path);
+    }
+    server.drain();
+    assert!(!path.exists());
+    let stats = stats.read();
+    assert_eq!(stats["connections"]["opened"], 200);
+    for thread in stats["threads"].as_array().unwrap() {
+        let worked = thread["reactor"]["events"].as_u64().unwrap();
+        assert!(worked > 0, "a thread without work: {stats:#}");
+    }
+}
+
+in_threaded_modes!(a_second_server_at_the_port_is_refused);
+
+fn a_second_server_at_the_port_is_refused(mode: Mode) {
+    let server = Server::start(mode);
+    for other in [Mode::Level, Mode::Reuseport, Mode::Exclusive, Mode::Oneshot] {
+        let output = Launch::at(server.address()).mode(other).run();
+        assert_eq!(output.status.code(), Some(1), "{other}: {:#?}", output.stderr);
+        let parts = ["--listen", server.address(), "Address already in use"];
+        let [line] = output.stderr.as_slice() else { panic!("{:#?}", output.stderr) };
+        assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+    }
+    converse(&mut server.client(), b"unharmed");
+}
+
+#[test]
+fn of_two_servers_that_start_at_once_at_a_port_one_serves() {
+    let Some(strace) = tool("strace") else { return };
+    // An address that no other test uses: the port is free from here on.
+    let port = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap();
+    let launch = Launch::at(port.to_string()).mode(Mode::Reuseport).flag("--log", "off");
+    // Both have bound before either listens.
+    let launch = launch.under([strace.path(), "-fqo".as_ref(), "/dev/null".as_ref()]);
+    let launch = launch.under(["-e", "inject=listen:delay_enter=1000000:when=1"]);
+    let start = || {
+        let mut guard = Guard::spawn(launch.command().stdout(Stdio::piped()).stderr(Stdio::null()));
+        Lines::of(guard.child().stdout.take().unwrap()).next().map(|line| (line, guard))
+    };
+    let listening = thread::scope(|scope| {
+        let servers = [scope.spawn(start), scope.spawn(start)];
+        let started = servers.map(|server| server.join().unwrap());
+        started.into_iter().flatten().count()
+    });
+    assert_eq!(listening, 1, "servers at one port");
 }

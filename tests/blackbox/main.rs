@@ -8,6 +8,7 @@
 mod harness;
 
 mod bad_input;
+mod churn;
 mod closing;
 mod crowds;
 mod draining;
@@ -17,7 +18,10 @@ mod limits;
 mod listening;
 mod logs;
 mod numbers;
+mod panics;
+mod sharing;
 mod signals;
 mod streams;
+mod threads;
 mod timeouts;
 mod unix_paths;

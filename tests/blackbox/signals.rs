@@ -1,10 +1,11 @@
 //! Signals while the server is at work: none kills it, none disturbs anybody.
 
-use crate::harness::{Launch, Mode, Outcome, Sends, Server, Streaming, converse, ends};
+use crate::harness::{Crowd, Launch, Mode, Outcome, PATIENCE, Sends, Server, Stats, Streaming};
+use crate::harness::{converse, ends};
 use rustix::process::Signal;
 use std::net::Shutdown;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How much each client of a storm sends.
 const BYTES: u64 = 4_000_000;
@@ -54,6 +55,74 @@ fn a_storm_of_signals_disturbs_nobody(mode: Mode) {
     converse(&mut quiet, b"after");
     drop(quiet);
     ends_well(server);
+}
+
+in_all_modes!(every_thread_logs_its_counters_and_their_sum_is_right);
+
+fn every_thread_logs_its_counters_and_their_sum_is_right(mode: Mode) {
+    let (launch, stats) = Stats::of(Launch::at("127.0.0.1:0").mode(mode));
+    let mut server = launch.flag("--log-format", "json").start();
+    let mut crowd = Crowd::of(server.inet(), 20);
+    let bytes = 20 * "welcome".len() as u64;
+    let idle = counters(&server, mode);
+    assert_eq!(idle, Sum { open: 20, opened: 20, received: Some(bytes) });
+
+    let sends = Sends::Bytes { count: BYTES, after: Duration::ZERO };
+    let streaming = Streaming::start(server.inet(), [sends; 4]);
+    while streaming.received() < 4 * BYTES / 2 {
+        let Sum { open, opened, received } = counters(&server, mode);
+        assert!((20..=24).contains(&opened) && (20..=opened).contains(&open), "{open} {opened}");
+        // Of connections that are at work just then nothing is known.
+        let most = bytes + 4 * BYTES;
+        assert!(received.is_none_or(|received| (bytes..=most).contains(&received)));
+    }
+    streaming.outcomes();
+    drop(crowd.streams.pop());
+    let deadline = Instant::now() + PATIENCE;
+    let expected = Sum { open: 19, opened: 24, received: Some(bytes + 4 * BYTES) };
+    while counters(&server, mode) != expected {
+        assert!(Instant::now() < deadline, "{:?}, not {expected:?}", counters(&server, mode));
+    }
+    drop(crowd);
+    server.drain();
+    assert_eq!(stats.read()["connections"]["bytes_received"], bytes + 4 * BYTES);
+}
+
+/// What the server says about all of its connections.
+#[derive(Debug, PartialEq)]
+struct Sum {
+    open: u64,
+    opened: u64,
+    /// `None`: some connections could not be looked at.
+    received: Option<u64>,
+}
+
+/// Asks the server for its counters, and reads what each of its threads says.
+#[track_caller]
+fn counters(server: &Server, mode: Mode) -> Sum {
+    server.process.signal(Signal::HUP);
+    let mut open = None;
+    let mut unseen = 0;
+    let mut threads = Vec::new();
+    loop {
+        let line = server.stderr.next().expect("a line");
+        let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let number = |name: &str| line[name].as_u64().unwrap_or_else(|| panic!("{name}: {line}"));
+        match line["message"].as_str() {
+            Some("counters") => threads.push(number("thread")),
+            Some("counters of shared connections") => unseen = number("unseen"),
+            Some("open connections") => open = Some(number("open")),
+            Some("connections so far") => {
+                threads.sort_unstable();
+                let loops = if mode.is_shared() { 1 } else { mode.threads().into() };
+                assert!(threads.into_iter().eq(0..loops), "not every thread has told");
+                let received = (unseen == 0).then(|| number("received"));
+                let open = open.expect("how many are open");
+                return Sum { open, opened: number("connections"), received };
+            }
+            _ => {}
+        }
+    }
 }
 
 in_all_modes!(stops_and_continuations_disturb_nobody);

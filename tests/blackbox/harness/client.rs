@@ -2,9 +2,9 @@
 
 use super::PATIENCE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -23,6 +23,16 @@ pub(crate) fn small_client(address: SocketAddr) -> TcpStream {
     sockopt::set_socket_recv_buffer_size(&fd, 1).expect("a receive buffer");
     sockopt::set_socket_send_buffer_size(&fd, 1).expect("a send buffer");
     connect(&fd, &address).expect("a connection");
+    with_limits(fd.into())
+}
+
+/// A client with this address of its own.
+#[track_caller]
+pub(crate) fn client_from(own: IpAddr, server: SocketAddr) -> TcpStream {
+    let fd = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .expect("a socket");
+    bind(&fd, &SocketAddr::new(own, 0)).expect("an address");
+    connect(&fd, &server).expect("a connection");
     with_limits(fd.into())
 }
 

@@ -10,12 +10,15 @@ mod mode;
 mod process;
 mod random;
 mod server;
+mod stats;
 mod streaming;
 mod tools;
+mod words;
 
 pub(crate) use child::{Guard, Output};
 pub(crate) use client::{
-    await_input, client, converse, ends, is_cut_off, is_echoed, poll_input, small_client,
+    await_input, client, client_from, converse, ends, is_cut_off, is_echoed, poll_input,
+    small_client,
 };
 pub(crate) use crowd::{Crowd, alone};
 pub(crate) use lines::Lines;
@@ -23,8 +26,10 @@ pub(crate) use mode::Mode;
 pub(crate) use process::Process;
 pub(crate) use random::Random;
 pub(crate) use server::{Launch, Server};
+pub(crate) use stats::{Stats, closed};
 pub(crate) use streaming::{Outcome, Sends, Streaming};
 pub(crate) use tools::{Tool, tool};
+pub(crate) use words::exchange_words;
 
 use std::time::Duration;
 

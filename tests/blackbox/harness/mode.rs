@@ -30,6 +30,27 @@ impl Mode {
             Self::EdgeShared => &["--mode", "edge-shared", "--threads", "3"],
         }
     }
+
+    /// The same with another number of threads.
+    pub(crate) fn flags_with(self, threads: u32) -> Vec<String> {
+        let mut flags: Vec<String> = self.flags().iter().map(ToString::to_string).collect();
+        let at = flags.iter().position(|flag| flag == "--threads").expect("a number of threads");
+        flags[at + 1] = threads.to_string();
+        flags
+    }
+
+    /// How many threads serve.
+    pub(crate) fn threads(self) -> u32 {
+        match self {
+            Self::Level | Self::Edge => 1,
+            Self::Reuseport | Self::Exclusive | Self::Oneshot | Self::EdgeShared => 3,
+        }
+    }
+
+    /// Whether threads share connections. One more then accepts them.
+    pub(crate) fn is_shared(self) -> bool {
+        matches!(self, Self::Oneshot | Self::EdgeShared)
+    }
 }
 
 impl fmt::Display for Mode {
@@ -57,6 +78,21 @@ macro_rules! in_all_modes {
     ($($name:ident),+ $(,)?) => {$(
         in_modes!($name: level Level, edge Edge, reuseport Reuseport, exclusive Exclusive,
             oneshot Oneshot, edge_shared EdgeShared);
+    )+};
+}
+
+/// Makes a test of each function that takes a mode, for the modes with several threads.
+macro_rules! in_threaded_modes {
+    ($($name:ident),+ $(,)?) => {$(
+        in_modes!($name: reuseport Reuseport, exclusive Exclusive, oneshot Oneshot,
+            edge_shared EdgeShared);
+    )+};
+}
+
+/// Makes a test of each function that takes a mode, for the modes in which threads share connections.
+macro_rules! in_shared_modes {
+    ($($name:ident),+ $(,)?) => {$(
+        in_modes!($name: oneshot Oneshot, edge_shared EdgeShared);
     )+};
 }
 

@@ -50,6 +50,63 @@ impl Process {
         number(&self.file("status"), field)
     }
 
+    /// Its threads, the first one first.
+    #[track_caller]
+    pub(crate) fn threads(&self) -> Vec<u32> {
+        let mut threads = self.entries("task");
+        threads.sort_unstable();
+        threads
+    }
+
+    /// The descriptors that it has open.
+    #[track_caller]
+    pub(crate) fn descriptors(&self) -> Vec<u32> {
+        self.entries("fd")
+    }
+
+    /// The numbers that name the files in the folder /proc/PID/`name`.
+    #[track_caller]
+    fn entries(&self, name: &str) -> Vec<u32> {
+        let path = format!("/proc/{}/{name}", self.pid);
+        let entries = fs::read_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let names = entries.flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.parse().ok()).collect()
+    }
+
+    /// How often its threads have waited for something, all together.
+    #[track_caller]
+    pub(crate) fn voluntary_switches(&self) -> u64 {
+        let switches = |thread: &u32| {
+            number(&self.file(&format!("task/{thread}/status")), "voluntary_ctxt_switches")
+        };
+        self.threads().iter().map(switches).sum()
+    }
+
+    /// The CPU time it has had, and how often its threads have run.
+    #[track_caller]
+    pub(crate) fn activity(&self) -> (u64, u64) {
+        let runs = |thread: &u32| -> u64 {
+            let text = self.file(&format!("task/{thread}/schedstat"));
+            let count = text.split_whitespace().nth(2).and_then(|count| count.parse().ok());
+            count.unwrap_or_else(|| panic!("no count of runs in {text:?}"))
+        };
+        (self.cpu_ticks(), self.threads().iter().map(runs).sum())
+    }
+
+    /// Waits until all of its threads sleep.
+    #[track_caller]
+    pub(crate) fn await_rest(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let sleeps = |thread: &u32| {
+            let stat = self.file(&format!("task/{thread}/stat"));
+            field_of_stat(&stat, 3) == Some("S")
+        };
+        while !self.threads().iter().all(sleeps) {
+            assert!(Instant::now() < deadline, "process {} does not come to rest", self.pid);
+            thread::yield_now();
+        }
+    }
+
     /// A number of /proc/PID/smaps_rollup, in KiB.
     #[track_caller]
     pub(crate) fn memory_kib(&self, field: &str) -> u64 {

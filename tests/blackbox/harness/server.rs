@@ -51,6 +51,13 @@ impl Launch {
         Self::at("127.0.0.1:0").mode(mode).flag("--log", "off")
     }
 
+    /// The same with another number of threads than the mode has.
+    pub(crate) fn with_threads(mode: Mode, threads: u32) -> Self {
+        let mut launch = Self::at("127.0.0.1:0").flag("--log", "off");
+        launch.flags.extend(mode.flags_with(threads).into_iter().map(OsString::from));
+        launch
+    }
+
     /// At this address.
     pub(crate) fn at(address: impl AsRef<str>) -> Self {
         Self::bare().flag("--listen", address.as_ref())
@@ -192,6 +199,13 @@ impl Server {
     #[track_caller]
     pub(crate) fn await_end(&mut self) -> ExitStatus {
         self.guard.await_end()
+    }
+
+    /// Has it drained, which it does without cutting anybody.
+    #[track_caller]
+    pub(crate) fn drain(&mut self) {
+        self.process.signal(Signal::TERM);
+        assert_eq!(self.await_end().code(), Some(0), "{:#?}", self.stderr.rest());
     }
 
     #[track_caller]

@@ -145,7 +145,7 @@ fn read(mut stream: &TcpStream, number: u64, shared: &Shared) -> u64 {
 
 /// `len` bytes of a stream from `at` on: numbers of eight bytes, with the stream's own in the upper
 /// part.
-fn numbered(stream: u64, at: u64, len: usize) -> Vec<u8> {
+pub(super) fn numbered(stream: u64, at: u64, len: usize) -> Vec<u8> {
     let skipped = usize::try_from(at % 8).expect("a small number");
     let words = (at / 8..).take((skipped + len).div_ceil(8));
     let mut bytes: Vec<u8> =

@@ -77,6 +77,42 @@ fn three_a_message_on_one_active_connection(mode: Mode) {
     message_costs(mode, &Ready::One, 2000, 3.0, 0.01);
 }
 
+in_shared_modes!(a_message_to_threads_that_share_costs_an_arming_at_most_and_nothing_else);
+
+/// The arming of a one-shot connection is one `epoll_ctl`. Nothing else is there for sharing; no
+/// thread ever waits for another one, which would be a `futex`.
+fn a_message_to_threads_that_share_costs_an_arming_at_most_and_nothing_else(mode: Mode) {
+    const MESSAGES: u32 = 2000;
+    let Some(strace) = tool("strace") else { return };
+    let _alone = alone();
+    for threads in [1, 2] {
+        let run = |rounds| {
+            let launch = Launch::with_threads(mode, threads);
+            calls(&strace, launch, |server| Ready::One.send(server.inet(), rounds))
+        };
+        let cost = each(&run(MESSAGES), &run(2 * MESSAGES), f64::from(MESSAGES));
+        println!("{}: {cost:.3?} a message", mode.flags_with(threads).join(" "));
+        let arming = if mode == Mode::Oneshot { 1.0 } else { 0.0 };
+        let expected = [("epoll_ctl", arming), ("read", 1.0), ("sendto", 1.0)];
+        let (waits, others): (Calls, Calls) = cost.into_iter().partition(|(name, _)| is_wait(name));
+        for (name, expected) in expected {
+            let count = others.get(name).unwrap_or(&0.0);
+            assert!((count - expected).abs() <= 0.01, "{name} not {expected} times: {others:?}");
+        }
+        let all: f64 = others.values().sum();
+        assert!((all - 2.0 - arming).abs() <= 0.01, "more than expected: {others:?}");
+        // Of a message that is faster than the end of the lease another thread is told. It leaves a
+        // note and waits again, and the first one looks once more before it sleeps.
+        let waits_max = if threads == 1 { 1.01 } else { 3.01 };
+        let waits: f64 = waits.values().sum();
+        assert!(waits <= waits_max, "{waits} waits");
+    }
+}
+
+fn is_wait(name: &str) -> bool {
+    name.starts_with("epoll_wait") || name.starts_with("epoll_pwait")
+}
+
 in_both_modes!(two_a_message_and_a_shared_wait_with_fifty_ready);
 
 fn two_a_message_and_a_shared_wait_with_fifty_ready(mode: Mode) {
@@ -122,7 +158,6 @@ fn conversation_costs(mode: Mode, count: u32, once: &Calls, twice: &Calls) {
     // For the connection, the message and the end, or fewer when two of them come at once, so the
     // difference of two runs says nothing. Edge-triggered, the room to write is reported first,
     // alone where the message is late.
-    let is_wait = |name: &str| name.starts_with("epoll_wait") || name.starts_with("epoll_pwait");
     let waits: f64 = twice.iter().filter(|(name, _)| is_wait(name)).map(|(_, calls)| calls).sum();
     let waits_max = if mode == Mode::Edge { 4.0 } else { 3.0 };
     assert!(waits <= f64::from(2 * count) * waits_max + 10.0, "{twice:?}");

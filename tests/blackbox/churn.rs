@@ -1,0 +1,72 @@
+//! Connections that come and go all the time: nothing of them is left in the server.
+
+use crate::harness::{Launch, Mode, PATIENCE, Server, Stats, alone, client, converse};
+use std::net::SocketAddr;
+use std::time::Instant;
+use std::{env, thread};
+
+/// More connections than every test run makes.
+const COUNT_VARIABLE: &str = "EPOLL_KIT_CHURN";
+const COUNT: usize = 20_000;
+/// Connections that come before: what is grown or loaded once is there when the count begins.
+const WARM_UP: usize = 2_000;
+const CLIENTS: usize = 8;
+/// Ports to connect to. A port of ours that was used is not free for the same one for a while.
+const LISTENERS: usize = 8;
+
+/// What a server may have more than before in the end. A record of 26 bytes that stays of each
+/// connection would be more.
+const KIB_MAX: u64 = 512;
+
+in_all_modes!(connections_that_come_and_go_leave_nothing);
+
+fn connections_that_come_and_go_leave_nothing(mode: Mode) {
+    let _alone = alone();
+    let count = env::var(COUNT_VARIABLE).map_or(COUNT, |count| count.parse().expect("a number"));
+    let (mut launch, stats) = Stats::of(Launch::tcp(mode));
+    for _ in 1..LISTENERS {
+        launch = launch.flag("--listen", "127.0.0.1:0");
+    }
+    let mut server = launch.start();
+    let mut addresses = vec![server.inet()];
+    addresses.extend((1..LISTENERS).map(|_| server.next_address().parse::<SocketAddr>().unwrap()));
+    let descriptors = server.process.descriptors().len();
+    come_and_go(&addresses, WARM_UP);
+    await_descriptors(&server, descriptors);
+    let before = server.process.memory_kib("Private_Dirty");
+
+    come_and_go(&addresses, count);
+    await_descriptors(&server, descriptors);
+    let after = server.process.memory_kib("Private_Dirty");
+    server.drain();
+    let stats = stats.read();
+    assert_eq!(stats["connections"]["opened"], count + WARM_UP);
+    assert_eq!(stats["connections"]["closed"]["peer-closed"], count + WARM_UP);
+    assert_eq!(stats["connections"]["bytes_sent"], (count + WARM_UP) * 64);
+    let stale = &stats["reactor"]["stale"];
+    println!("{mode}: {before} KiB, then {after} KiB; {descriptors} descriptors; {stale} stale");
+    assert!(after <= before + KIB_MAX, "{before} KiB, then {after} KiB");
+}
+
+#[track_caller]
+fn come_and_go(servers: &[SocketAddr], count: usize) {
+    thread::scope(|scope| {
+        for server in servers.iter().cycle().take(CLIENTS) {
+            scope.spawn(move || {
+                for _ in 0..count / CLIENTS {
+                    converse(&mut client(*server), &[b'c'; 64]);
+                }
+            });
+        }
+    });
+}
+
+#[track_caller]
+fn await_descriptors(server: &Server, expected: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while server.process.descriptors().len() != expected {
+        let count = server.process.descriptors().len();
+        assert!(Instant::now() < deadline, "{count} descriptors, not {expected}");
+        thread::yield_now();
+    }
+}

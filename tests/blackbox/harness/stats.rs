@@ -1,0 +1,69 @@
+//! The statistics that a server writes at its end. The parts of its threads add up, or they are none.
+
+use super::Launch;
+use serde_json::{Map, Value};
+use std::fs;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// Where a server is to write them.
+pub(crate) struct Stats {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+/// What is the largest of the threads' values, and not their sum.
+const MAXIMA: [&str; 2] = ["longest_s", "batch_max"];
+
+impl Stats {
+    #[track_caller]
+    pub(crate) fn of(launch: Launch) -> (Launch, Self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("stats.json");
+        (launch.flag("--stats-json", &path), Self { _folder: folder, path })
+    }
+
+    /// What was written, when the server has ended.
+    #[track_caller]
+    pub(crate) fn read(&self) -> Value {
+        let text = fs::read_to_string(&self.path).expect("statistics");
+        let all: Value = serde_json::from_str(&text).expect("JSON");
+        let threads = all["threads"].as_array().expect("threads");
+        for part in ["connections", "accept", "reactor"] {
+            let parts = threads.iter().map(|thread| &thread[part]);
+            assert_eq!(all[part], sum(parts), "{part} of: {all:#}");
+        }
+        let opened = all["connections"]["opened"].as_u64();
+        let ended = all["connections"]["closed"].as_object().expect("reasons").values();
+        let ended: Option<u64> = ended.map(Value::as_u64).sum();
+        assert_eq!(opened, ended, "not every connection has ended once: {all:#}");
+        all
+    }
+}
+
+/// Adds objects up, name by name.
+#[track_caller]
+fn sum<'a>(parts: impl Iterator<Item = &'a Value>) -> Value {
+    let mut sum = Map::new();
+    for part in parts {
+        for (name, value) in part.as_object().expect("an object") {
+            let before = sum.remove(name).unwrap_or(Value::Null);
+            let both = match (value.as_u64(), before.as_u64()) {
+                (None, _) if before.is_null() => value.clone(),
+                (None, _) => self::sum([&before, value].into_iter()),
+                (Some(more), None) => more.into(),
+                (Some(more), Some(before)) if MAXIMA.contains(&name.as_str()) => {
+                    more.max(before).into()
+                }
+                (Some(more), Some(before)) => (more + before).into(),
+            };
+            sum.insert(name.clone(), both);
+        }
+    }
+    Value::Object(sum)
+}
+
+/// How many connections were closed for this reason.
+pub(crate) fn closed(stats: &Value, reason: &str) -> u64 {
+    stats["connections"]["closed"][reason].as_u64().unwrap_or(0)
+}

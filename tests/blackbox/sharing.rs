@@ -1,0 +1,115 @@
+//! What threads share: connections, the queue of those that wait, limits, and the account at the end.
+
+use crate::harness::{Crowd, Launch, Mode, PATIENCE, Stats, alone, client, converse};
+use crate::harness::{exchange_words, is_cut_off, poll_input};
+use serde_json::Value;
+use std::io::Write;
+use std::net::TcpStream;
+
+/// One number of each thread's statistics.
+#[track_caller]
+fn of_threads(stats: &Value, part: &str, name: &str) -> Vec<u64> {
+    let threads = stats["threads"].as_array().expect("threads").iter();
+    threads.map(|thread| thread[part][name].as_u64().expect("a number")).collect()
+}
+
+in_shared_modes!(each_connection_gets_its_own_words_in_order);
+
+fn each_connection_gets_its_own_words_in_order(mode: Mode) {
+    const WORDS: u64 = 100_000;
+    let _alone = alone();
+    let (launch, stats) = Stats::of(Launch::with_threads(mode, 4));
+    let mut server = launch.start();
+    exchange_words(server.inet(), 4, 16, WORDS);
+    server.drain();
+    let stats = stats.read();
+    let connections = &stats["connections"];
+    assert_eq!(connections["closed"], serde_json::json!({"peer-closed": 64}));
+    let bytes = (&connections["bytes_received"], &connections["bytes_sent"]);
+    assert_eq!(bytes, (&(64 * 8 * WORDS).into(), &(64 * 8 * WORDS).into()));
+    let events = of_threads(&stats, "reactor", "events");
+    println!("{mode}: events of each of 4 threads: {:?}", &events[1..]);
+    let busy = events[1..].iter().filter(|count| **count > 0).count();
+    assert!(busy >= 2, "nothing was contended for: {events:?}");
+}
+
+/// How 2 000 connections are shared by two threads.
+#[track_caller]
+fn shares(mode: Mode, connect: impl FnOnce(std::net::SocketAddr)) -> Vec<u64> {
+    let _alone = alone();
+    let (launch, stats) = Stats::of(Launch::with_threads(mode, 2));
+    let mut server = launch.start();
+    connect(server.inet());
+    server.drain();
+    let stats = stats.read();
+    assert_eq!(stats["connections"]["opened"], 2000);
+    assert_eq!(stats["accept"]["accepted"], 2000);
+    let opened = of_threads(&stats, "connections", "opened");
+    assert_eq!(opened.len(), 2);
+    opened
+}
+
+in_modes!(every_thread_takes_its_share: reuseport Reuseport, exclusive Exclusive);
+
+fn every_thread_takes_its_share(mode: Mode) {
+    let held = shares(mode, |server| drop(Crowd::of(server, 2000)));
+    let one_by_one = shares(mode, |server| {
+        for _ in 0..2000 {
+            converse(&mut client(server), b"hello");
+        }
+    });
+    println!("{mode}: connections of each of 2 threads: {held:?} held, {one_by_one:?} one by one");
+    assert!(!held.contains(&0) && !one_by_one.contains(&0), "a thread without work");
+}
+
+in_all_modes!(the_limit_of_connections_holds_for_all_threads_together);
+
+/// Everybody connects while the server is stopped, so all its threads accept at the same time.
+fn the_limit_of_connections_holds_for_all_threads_together(mode: Mode) {
+    const MAX: usize = 37;
+    for _ in 0..3 {
+        let (launch, stats) =
+            Stats::of(Launch::with_threads(mode, 3).flag("--max-connections", "37"));
+        let mut server = launch.start();
+        server.process.stop();
+        let mut streams: Vec<TcpStream> = (0..150).map(|_| server.client()).collect();
+        for stream in &mut streams {
+            stream.write_all(b"x").unwrap();
+        }
+        server.process.signal(rustix::process::Signal::CONT);
+        let is_kept = |stream: &mut TcpStream| {
+            poll_input(&[&*stream], PATIENCE);
+            !is_cut_off(stream)
+        };
+        streams.retain_mut(is_kept);
+        assert_eq!(streams.len(), MAX);
+        streams.iter_mut().for_each(|stream| converse(stream, b"within"));
+        drop(streams);
+        server.drain();
+        let connections = &stats.read()["connections"];
+        let counts = (&connections["opened"], &connections["refused"]);
+        assert_eq!(counts, (&MAX.into(), &(150 - MAX).into()));
+    }
+}
+
+in_all_modes!(the_statistics_have_an_entry_for_each_thread);
+
+fn the_statistics_have_an_entry_for_each_thread(mode: Mode) {
+    for threads in [1, 3] {
+        let (launch, stats) = Stats::of(Launch::with_threads(mode, threads));
+        let mut server = launch.start();
+        Crowd::of(server.inet(), 20).all_are_served();
+        server.drain();
+        let stats = stats.read();
+        let opened = of_threads(&stats, "connections", "opened");
+        // Where threads share connections, the one that accepts for all comes first.
+        assert_eq!(opened.len(), threads as usize + usize::from(mode.is_shared()));
+        assert_eq!(opened.iter().sum::<u64>(), 20);
+        assert_eq!(of_threads(&stats, "accept", "accepted"), opened);
+        if mode.is_shared() {
+            assert_eq!(opened[0], 20, "another thread accepts: {stats:#}");
+            assert_eq!(of_threads(&stats, "connections", "bytes_received")[0], 0);
+        }
+        assert_eq!(stats["connections"]["bytes_received"], 20 * (7 + 64));
+    }
+}
