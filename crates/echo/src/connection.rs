@@ -25,6 +25,14 @@ enum Asked {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    Data,
+    Room,
+    /// It was room, and there was some meanwhile. Whoever minds the time has to be told of both ends.
+    RoomBefore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Echoing whatever comes; nothing waits to be written.
     Open,
@@ -50,8 +58,8 @@ pub struct Connection<T> {
     rest_at: u32,
     phase: Phase,
     quit: Progress,
-    /// Whether the last [`Step::Watch`] was for room to write. A rest waits only then.
-    blocked: bool,
+    /// What the last [`Step::Watch`] was for.
+    watched: Watched,
     /// What the owner has asked for.
     asked: Asked,
     /// When a byte last moved, or when the connection began to linger.
@@ -77,7 +85,7 @@ impl<T: Transport> Connection<T> {
             rest_at: 0,
             phase: if rules.quit_word.is_none() { Phase::Open } else { Phase::Attentive },
             quit: Progress::default(),
-            blocked: false,
+            watched: Watched::Data,
             asked: Asked::Nothing,
             since: now,
             received: 0,
@@ -134,7 +142,8 @@ impl<T: Transport> Connection<T> {
         // What arrived while a rest waited may not be reported again: look.
         let step = self.exchange(readiness, rules, buffer, now, 0);
         let step = self.go_on(step, now);
-        let is_usual = rules.quit_word.is_none() && self.asked == Asked::Nothing && !self.blocked;
+        let is_free = rules.quit_word.is_none() && self.asked == Asked::Nothing;
+        let is_usual = is_free && self.watched == Watched::Data;
         if is_usual && self.phase == Phase::Attentive {
             self.phase = Phase::Open;
         }
@@ -176,6 +185,7 @@ impl<T: Transport> Connection<T> {
     #[cold]
     fn go_on(&mut self, step: Step, now: Timestamp) -> Step {
         let waits_for_room = !self.rest.is_empty();
+        let wanted = if waits_for_room { Watched::Room } else { Watched::Data };
         let is_dry = step == Step::Wait && !waits_for_room;
         let step = match self.phase {
             Phase::Attentive if is_dry && self.asked == Asked::Finish => self.begin_to_linger(now),
@@ -183,11 +193,15 @@ impl<T: Transport> Connection<T> {
         };
         match step {
             Step::Linger => {
-                self.blocked = false;
+                self.watched = Watched::Data;
                 step
             }
-            Step::Wait if self.blocked != waits_for_room => {
-                self.blocked = waits_for_room;
+            Step::Yield if self.watched == Watched::Room => {
+                self.watched = Watched::RoomBefore;
+                step
+            }
+            Step::Wait if self.watched != wanted => {
+                self.watched = wanted;
                 if self.phase == Phase::Open {
                     self.phase = Phase::Attentive;
                 }

@@ -9,7 +9,7 @@ use crate::stats::{Closed, Stats};
 use crate::worker::Service;
 use crate::{Config, Timeouts};
 use epoll_echo::{Connection, Mode, Rules, Step};
-use epoll_reactor::net::{Accepted, Stream};
+use epoll_reactor::net::{Accepted, Peer, Stream};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Readiness, Token};
 use epoll_timers::{Clock, Timers, Timestamp};
@@ -161,16 +161,17 @@ impl Clients {
         let mut timing = lock(&self.timing);
         let queue = timing.queues.get(&token).copied();
         let due = held.due(&self.timeouts, self.common.draining(), queue);
-        let set = match (due, held.timer) {
-            (Some((deadline, _)), Some(key)) => timing.timers.reschedule(key, deadline).map(drop),
-            (Some((deadline, _)), None) => {
-                timing.timers.insert(deadline, token).map(|key| held.timer = Some(key))
-            }
-            (None, _) => {
-                held.timer.take().map(|key| timing.timers.cancel(key));
-                Ok(())
-            }
+        let Some((deadline, _)) = due else {
+            held.timer.take().map(|key| timing.timers.cancel(key));
+            return;
         };
+        let known = held.timer.map_or(Ok(false), |key| timing.timers.reschedule(key, deadline));
+        let set = known.and_then(|is_known| {
+            if !is_known {
+                held.timer = Some(timing.timers.insert(deadline, token)?);
+            }
+            Ok(())
+        });
         if let Err(error) = set {
             tracing::error!(%error, "timer not set");
         }
@@ -179,26 +180,31 @@ impl Clients {
     /// Takes a connection in, or refuses it.
     pub(crate) fn accept(&mut self, accepted: Accepted, connections: &mut Connections) {
         let Accepted { stream, peer } = accepted;
-        if let Err(refusal) = self.common.seats.take(&peer) {
-            *self.stats().refusals(refusal) += 1;
-            let which = match refusal {
-                Refusal::Full => "--max-connections",
-                Refusal::PeerFull => "--max-per-peer",
-            };
-            tracing::debug!(%peer, "connection refused: {which} is reached");
-            return;
-        }
+        let common = Arc::clone(&self.common);
+        let seat = match common.seats.take(&peer) {
+            Ok(()) => Seat::of(&common, peer),
+            Err(refusal) => {
+                *self.stats().refusals(refusal) += 1;
+                let which = match refusal {
+                    Refusal::Full => "--max-connections",
+                    Refusal::PeerFull => "--max-per-peer",
+                };
+                tracing::debug!(%peer, "connection refused: {which} is reached");
+                return;
+            }
+        };
         let connection = Connection::new(stream, &self.rules, Clock::Monotonic.now());
         let client = Client { connection, peer, timer: None };
         match connections.insert(client, self.mode.watch(Connection::<Stream>::FIRST_INTEREST)) {
             Ok(mut held) => {
+                // Whoever closes it gives the seat back.
+                seat.keep();
                 self.stats().opened += 1;
                 tracing::debug!(%peer, "connection opened");
                 self.set_timer(&mut held);
             }
             Err(failed) => {
                 self.stats().unwatched += 1;
-                self.common.seats.give_back(&peer);
                 tracing::warn!(%peer, error = %failed.error, "connection not watched");
             }
         }
@@ -217,11 +223,14 @@ impl Clients {
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
         let _ = timers.expire(now, TIMER_STEPS_MAX, |timers, key| {
             let token = *timers.get(key)?;
-            if let Some(client) = connections.hold(token) {
-                let (deadline, _) =
-                    client.due(&self.timeouts, draining, queues.get(&token).copied())?;
-                if deadline > now {
-                    return Some(deadline);
+            if let Some(mut client) = connections.hold(token) {
+                match client.due(&self.timeouts, draining, queues.get(&token).copied()) {
+                    Some((deadline, _)) if deadline > now => return Some(deadline),
+                    Some(_) => {}
+                    None => {
+                        client.timer = None;
+                        return None;
+                    }
                 }
             }
             // Whoever sees to it sets the timer anew. If nobody does, it comes back.
@@ -335,13 +344,16 @@ impl Clients {
 
     #[cold]
     pub(crate) fn close(&mut self, held: Held<'_>, closed: Closed) {
+        let common = Arc::clone(&self.common);
         let token = held.token();
-        self.account(&held, Some(token), closed);
-        let peer = held.peer;
-        held.close();
-        // Only now: whoever is told that all is over may count descriptors.
-        self.common.seats.give_back(&peer);
-        self.common.tell_if_over();
+        // In this order they are dropped: whoever is told that all is over may count descriptors.
+        let seat = Seat::of(&common, held.peer);
+        let closing = Closing(Some(held));
+        if let Closing(Some(held)) = &closing {
+            self.account(held, Some(token), closed);
+        }
+        drop(closing);
+        drop(seat);
     }
 
     /// Logs and counts the end of a connection, and ends its timer.
@@ -392,6 +404,41 @@ impl Clients {
             }
         }
         (stats, unseen)
+    }
+}
+
+/// A seat that is given back when this is dropped, also by a panic.
+struct Seat<'a> {
+    common: &'a Common,
+    peer: Peer,
+}
+
+impl<'a> Seat<'a> {
+    fn of(common: &'a Common, peer: Peer) -> Self {
+        Self { common, peer }
+    }
+
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.common.seats.give_back(&self.peer);
+        self.common.tell_if_over();
+    }
+}
+
+/// A connection that is closed when this is dropped, also by a panic: to give it back to where it was
+/// would have it closed again, and again.
+struct Closing<'a>(Option<Held<'a>>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.0.take() {
+            held.close();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::clients::{Clients, Timing};
 use crate::common::Common;
-use crate::config::Accept;
+use crate::config::{Accept, THREADS_MAX};
 use crate::connections::Connections;
 use crate::listening::{Listening, Sharing};
 use crate::seats::Seats;
@@ -58,7 +58,8 @@ impl Server {
     /// message names the flag and the value. Nothing is left behind then.
     pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let descriptors = limits::raise_descriptors()?;
-        let count = config.threads.unwrap_or_else(threads::available).get() as usize;
+        let count =
+            config.threads.unwrap_or_else(threads::available).get().min(THREADS_MAX) as usize;
         // Where threads share connections, the calling one accepts them.
         let loops = if config.mode.is_shared() { 1 } else { count };
         let listeners = listen(config, loops)?;

@@ -142,8 +142,9 @@ impl ThreadStats {
     }
 
     fn as_json(&self) -> Value {
-        let Self { stats, reactor, accept, .. } = self;
+        let Self { thread, stats, reactor, accept, cut } = self;
         json!({
+            "thread": thread,
             "connections": {
                 "opened": stats.opened,
                 "refused": stats.refused,
@@ -152,6 +153,7 @@ impl ThreadStats {
                 "bytes_received": stats.received,
                 "bytes_sent": stats.sent,
                 "longest_s": stats.longest_s,
+                "cut": cut,
                 "closed": stats.closed_by_reason,
             },
             "accept": {
@@ -180,6 +182,7 @@ impl ThreadStats {
 pub(crate) fn write_json(file: &mut File, threads: &[ThreadStats]) -> anyhow::Result<()> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("failed to read the CPU time")?;
     let mut all = ThreadStats::sum(threads).as_json();
+    all.as_object_mut().map(|all| all.remove("thread"));
     all["cpu"] = json!({
         "user_us": microseconds(usage.user_time()),
         "system_us": microseconds(usage.system_time()),

@@ -71,6 +71,17 @@ pub(crate) struct Bench {
     pub(crate) timing: Arc<Mutex<Timing>>,
 }
 
+/// Through which connections come to a thread. It is closed when this is dropped, also by a panic: the
+/// end would wait for it.
+struct Door<'a>(&'a Common);
+
+impl Drop for Door<'_> {
+    fn drop(&mut self) {
+        self.0.seats.close_door();
+        self.0.tell_if_over();
+    }
+}
+
 impl Worker {
     pub(crate) fn new(
         index: usize,
@@ -236,10 +247,11 @@ impl Worker {
         }
         if self.common.notice.state() == State::Draining && !self.is_draining {
             self.is_draining = true;
+            let common = Arc::clone(&self.common);
+            let door = Door(&common);
             self.close_listeners();
             self.clients.drain(&mut self.connections);
-            self.common.seats.close_door();
-            self.common.tell_if_over();
+            drop(door);
         }
         let Some(chair) = chair else { return Ok(()) };
         if self.common.seats.is_over() {

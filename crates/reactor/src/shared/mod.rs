@@ -255,17 +255,19 @@ impl<T: Source, S> SharedReactor<T, S> {
     }
 
     fn hand_out_again(&self, token: Token, note: Note, holder: Holder) {
-        self.push_again(token, note);
-        if holder == Holder::Stranger {
-            // A worker looks before it waits; of the others none may.
+        let count = self.push_again(token, note);
+        if holder == Holder::Stranger || count > 1 {
+            // A worker looks before it waits, but does one after the other; a stranger does not look.
             let _ = self.waker.wake();
         }
     }
 
-    fn push_again(&self, token: Token, note: Note) {
+    /// How many there are now.
+    fn push_again(&self, token: Token, note: Note) -> usize {
         let mut again = self.again();
         again.push_back((token, note));
         self.again_len.store(again.len(), Ordering::Release);
+        again.len()
     }
 
     fn pop_again(&self) -> Option<(Token, Note)> {
@@ -343,6 +345,17 @@ impl<T: Source, S: Copy> SharedReactor<T, S> {
         count(&self.counters.dels);
         watched.remove(token.index & !INDEX_END, token.generation.get());
         Ok(())
+    }
+
+    /// Ends the registration of such a descriptor that was closed without [`unwatch`](Self::unwatch).
+    /// `false`: the token names no watched descriptor.
+    ///
+    /// Closing has removed the kernel's entry, unless the descriptor had been cloned.
+    pub fn forget(&self, token: Token) -> bool {
+        self.id.check(token);
+        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
+        token.index & INDEX_END != 0
+            && watched.remove(token.index & !INDEX_END, token.generation.get()).is_some()
     }
 
     fn check_watched(

@@ -1,5 +1,6 @@
 //! The slots of a shared reactor. They never move, so a thread reads one while another adds some: the
-//! table grows by chunks, each twice as long as the one before.
+//! table grows by chunks, eight of a length, then eight that are twice as long. So no more than an eighth
+//! of it is vacant because it has just grown.
 //!
 //! Invariant: a slot's content is locked by its holder alone. Nobody waits for that lock.
 
@@ -8,10 +9,12 @@ use epoll_sys::Watch;
 use std::iter;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Slots of the first chunk.
+/// Slots of each of the first chunks.
 const FIRST: u32 = 64;
+/// How many chunks have the same length.
+const ALIKE: u32 = 8;
 /// Enough for every index below 2^31.
-const CHUNKS: usize = 26;
+const CHUNKS: usize = 184;
 /// The first index that is never used: the upper half is for what lives elsewhere.
 pub(crate) const INDEX_END: u32 = 1 << 31;
 
@@ -75,7 +78,7 @@ impl<T> Table<T> {
                 let index = vacancies.fresh;
                 let (chunk, _) = place(index)?;
                 self.chunks.get(chunk)?.get_or_init(|| {
-                    let len = (FIRST as usize) << chunk;
+                    let len = len(chunk);
                     iter::repeat_with(Slot::vacant).take(len).collect()
                 });
                 vacancies.fresh += 1;
@@ -130,9 +133,17 @@ fn place(index: u32) -> Option<(usize, usize)> {
     if index >= INDEX_END {
         return None;
     }
-    let shifted = index + FIRST;
-    let chunk = shifted.ilog2() - FIRST.ilog2();
-    Some((chunk as usize, (shifted - (FIRST << chunk)) as usize))
+    // As if as many chunks came before as the first of each length would need for all that is shorter.
+    let shifted = index + FIRST * ALIKE;
+    let doubled = shifted.ilog2() - (FIRST * ALIKE).ilog2();
+    let of_this_length = FIRST << doubled;
+    let chunk = doubled * ALIKE + shifted / of_this_length - ALIKE;
+    Some((chunk as usize, (shifted % of_this_length) as usize))
+}
+
+/// How many slots a chunk has.
+fn len(chunk: usize) -> usize {
+    (FIRST as usize) << (chunk / ALIKE as usize)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -141,10 +152,10 @@ mod tests {
 
     #[test]
     fn every_index_has_a_place_of_its_own() {
-        let expected = (0..6).flat_map(|chunk| (0..64 << chunk).map(move |at| (chunk, at)));
-        assert!(expected.eq((0..64 * 63).map(|index| place(index).unwrap())));
+        let mut expected = (0..CHUNKS).flat_map(|chunk| (0..len(chunk)).map(move |at| (chunk, at)));
+        assert!((0..100_000).all(|index| place(index) == expected.next()));
         let (chunk, at) = place(INDEX_END - 1).unwrap();
-        assert!(chunk < CHUNKS && at < (FIRST as usize) << chunk);
+        assert!(chunk < CHUNKS && at < len(chunk));
         assert_eq!(place(INDEX_END), None);
     }
 
