@@ -47,6 +47,7 @@ pub struct Timers<V> {
     timerfd: TimerFd,
     /// What the timerfd is set to.
     armed: Option<Timestamp>,
+    settime_calls: u64,
 }
 
 impl<V> Timers<V> {
@@ -70,7 +71,7 @@ impl<V> Timers<V> {
     /// zero.
     pub fn with(clock: Clock, tick: Duration) -> io::Result<Self> {
         let wheel = Wheel::new(tick)?;
-        Ok(Self { wheel, clock, timerfd: TimerFd::new(clock)?, armed: None })
+        Ok(Self { wheel, clock, timerfd: TimerFd::new(clock)?, armed: None, settime_calls: 0 })
     }
 
     /// The time of the clock that the timers run on.
@@ -139,6 +140,13 @@ impl<V> Timers<V> {
         self.wheel.is_empty()
     }
 
+    /// How often the timerfd was set so far: calls of `timerfd_settime`, the only system call that
+    /// timers cost.
+    #[must_use]
+    pub fn settime_calls(&self) -> u64 {
+        self.settime_calls
+    }
+
     /// Lets timers fire that are due at `now`, and sets the timerfd for the next; see
     /// [`Wheel::expire`].
     ///
@@ -173,6 +181,7 @@ impl<V> Timers<V> {
             }
             None if has_fired => {
                 // A level trigger would report the last expiry for ever.
+                self.settime_calls += 1;
                 self.timerfd.disarm()?;
                 self.armed = None;
             }
@@ -195,6 +204,7 @@ impl<V> Timers<V> {
     }
 
     fn set(&mut self, time: Timestamp) -> io::Result<()> {
+        self.settime_calls += 1;
         self.timerfd.set(Expiry::At(time))?;
         self.armed = Some(time);
         Ok(())

@@ -15,6 +15,8 @@ const NAME: &str = "system_calls::the_timerfd_is_set_only_when_it_has_to_be";
 const CHILD: &str = "EPOLL_TIMERS_TEST_CHILD";
 /// What the marks in the trace have in common: a path of which there is no file.
 const MARK: &str = "/epoll-timers-test/";
+/// The mark that says what the timers have counted themselves.
+const COUNTER: &str = "counter";
 
 #[test]
 fn the_timerfd_is_set_only_when_it_has_to_be() {
@@ -34,6 +36,8 @@ fn the_timerfd_is_set_only_when_it_has_to_be() {
         let expected = if expected == 0 { vec![] } else { vec![("timerfd_settime", expected)] };
         assert_eq!(counted, expected, "{name}");
     }
+    let calls = trace.matches("timerfd_settime(").count();
+    assert!(trace.contains(&format!("{MARK}{COUNTER}/{calls}\"")), "not {calls} by the counter");
 }
 
 /// Runs this test in a process of its own, which has to pass.
@@ -135,6 +139,7 @@ fn use_timers() {
     let start = start + 5 * HOUR;
     section("each earlier", || earlier_each_time(&mut timers, start));
     firing(&mut timers, start + 3 * HOUR);
+    mark(COUNTER, &timers.settime_calls().to_string());
 }
 
 #[track_caller]
