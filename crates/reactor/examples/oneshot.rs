@@ -1,0 +1,126 @@
+//! One-shot: several threads wait on one epoll, and a source is in one thread's hands at a time.
+//!
+//!     cargo run -p epoll-reactor --example oneshot
+//!
+//! The kernel disarms a one-shot source when it reports it. It stays silent, whatever arrives, until
+//! it is armed again, which costs an `epoll_ctl(EPOLL_CTL_MOD)` for each report; what came meanwhile
+//! is reported then. Without it a second thread is handed what arrives while the first still reads.
+//! `SharedReactor` keeps them apart with either trigger: a report is a lease, and its end arms the
+//! source again where that is needed.
+//!
+//! Prints what two threads see of one source, then who got how much of the work, and what it cost.
+
+#![forbid(unsafe_code)]
+
+use epoll_reactor::net::Stream;
+use epoll_reactor::shared::{Ready, SharedReactor, Worker};
+use epoll_reactor::{Interest, Watch};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+const THREADS: usize = 3;
+const CLIENTS: usize = 8;
+const MESSAGES: u64 = 250;
+
+fn main() -> io::Result<()> {
+    in_one_hand()?;
+    println!("\ntrigger   reports by thread          epoll_ctl(MOD)");
+    let (reports, mods) = share("one-shot", Watch::oneshot)?;
+    assert_eq!(mods, reports, "each report is followed by a re-arm");
+    let (_, mods) = share("edge", Watch::edge)?;
+    assert_eq!(mods, 0);
+    Ok(())
+}
+
+/// What the second thread is given while the first has the source, and after that.
+fn in_one_hand() -> io::Result<()> {
+    let shared: SharedReactor<Stream> = SharedReactor::new()?;
+    let (ours, mut theirs) = Stream::pair()?;
+    shared.insert(ours, Watch::oneshot(Interest::IN))?;
+    let (mut first, mut second) = (shared.worker(), shared.worker());
+
+    theirs.write_all(b"one")?;
+    first.wait(None)?;
+    let Some(Ready::Owned(mut lease)) = first.next_ready() else {
+        return Err(io::Error::other("a stream with bytes in it was not reported"));
+    };
+    let mut word = [0; 3];
+    lease.read_exact(&mut word)?;
+    theirs.write_all(b"two")?;
+    let meanwhile = reports(&mut second)?;
+    drop(lease);
+    let afterwards = reports(&mut second)?;
+    println!("more arrives while the first thread has the source");
+    println!("  reports to the second until it lets go  {meanwhile}");
+    println!("  reports to the second after that        {afterwards}");
+    assert_eq!((meanwhile, afterwards), (0, 1));
+    Ok(())
+}
+
+fn reports(worker: &mut Worker<'_, Stream>) -> io::Result<usize> {
+    worker.wait(Some(Duration::ZERO))?;
+    let mut count = 0;
+    while let Some(ready) = worker.next_ready() {
+        count += usize::from(matches!(ready, Ready::Owned(_)));
+    }
+    Ok(count)
+}
+
+/// Echoes to all clients with all threads; how many reports and re-arms that took.
+fn share(name: &str, watch: fn(Interest) -> Watch) -> io::Result<(u64, u64)> {
+    let shared: SharedReactor<Stream> = SharedReactor::new()?;
+    let mut peers = Vec::new();
+    for _ in 0..CLIENTS {
+        let (ours, theirs) = UnixStream::pair()?;
+        shared.insert(ours.try_into()?, watch(Interest::IN))?;
+        peers.push(theirs);
+    }
+    let by_thread = thread::scope(|scope| {
+        let serving = [(); THREADS].map(|()| scope.spawn(|| serve(&shared)));
+        // A client that fails must not leave the threads waiting.
+        let talked = peers.iter().map(|peer| scope.spawn(|| talk(peer))).collect::<Vec<_>>();
+        let talked: io::Result<()> = talked.into_iter().try_for_each(join);
+        shared.stop()?;
+        talked?;
+        serving.into_iter().map(join).collect::<io::Result<Vec<u64>>>()
+    })?;
+
+    let (reports, mods) = (by_thread.iter().sum::<u64>(), shared.counters().mods);
+    println!("{name:<8}  {:<25}  {mods:>14}", format!("{by_thread:?}"));
+    assert!(reports >= MESSAGES * CLIENTS as u64);
+    Ok((reports, mods))
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
+    thread.join().map_err(|_| io::Error::other("a thread has panicked"))?
+}
+
+fn serve(shared: &SharedReactor<Stream>) -> io::Result<u64> {
+    let (mut worker, mut reports) = (shared.worker(), 0);
+    while worker.wait(None)? {
+        while let Some(ready) = worker.next_ready() {
+            let Ready::Owned(mut stream) = ready else { continue };
+            reports += 1;
+            let mut buffer = [0; 64];
+            match stream.read(&mut buffer) {
+                Ok(len) => stream.write_all(&buffer[..len])?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(reports)
+}
+
+fn talk(mut peer: &UnixStream) -> io::Result<()> {
+    peer.set_read_timeout(Some(Duration::from_secs(30)))?;
+    for number in 0..MESSAGES {
+        let (message, mut echo) = (number.to_ne_bytes(), [0; 8]);
+        peer.write_all(&message)?;
+        peer.read_exact(&mut echo)?;
+        assert_eq!(echo, message);
+    }
+    Ok(())
+}
