@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
-use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Ready, Watch};
+use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Ready, Waker, Watch};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -82,7 +82,7 @@ fn connect_to_sleepers(
         let connected = eventually(|| about_to_wait.load(Ordering::Acquire) == 2)
             .and_then(|()| connect(&threads, listener));
         // Whoever sleeps now was not woken. In any case the scope ends only when the threads do.
-        wakers.iter().try_for_each(|waker| waker.wake())?;
+        wakers.iter().try_for_each(Waker::wake)?;
         let [first, second] = sleeping.map(|thread| thread.join().expect("no panic"));
         connected.and(Ok([first?, second?]))
     })

@@ -51,6 +51,11 @@ fn a_budget_lets_the_quiet_peers_through() {
 }
 
 #[test]
+fn an_event_does_not_reach_a_newcomer() {
+    assert_prints("stale", &["reported 1", "dropped as stale 1"]);
+}
+
+#[test]
 fn connections_are_handed_over() {
     assert_prints("handoff", &["MESSAGE 2"]);
 }
