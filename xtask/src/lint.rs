@@ -6,6 +6,7 @@
 mod files;
 mod forbid_unsafe;
 mod layers;
+mod lessons;
 mod lints_table;
 mod publication;
 mod rust_code;
@@ -28,7 +29,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 fn check_rules(workspace: &Workspace) -> anyhow::Result<()> {
-    println!("$ rules of this repository: layers, unsafe, lints, publication, files");
+    println!("$ rules of this repository: layers, unsafe, lints, publication, lessons, files");
     let sources = sources::read(&workspace.root)?;
     for note in notes(&sources) {
         println!("note: {note}");
@@ -51,6 +52,7 @@ fn errors(workspace: &Workspace, sources: &[SourceFile]) -> Vec<String> {
         forbid_unsafe::errors(packages, sources, exceptions),
         lints_table::errors(packages, sources),
         publication::errors(packages),
+        lessons::errors(packages, sources),
         files::home_errors(sources),
         files::length_errors(sources),
     ]
