@@ -16,11 +16,14 @@ fn sleeper(notice: &Notice, tell: mpsc::Sender<State>) -> JoinHandle<()> {
         let epoll = Epoll::new().expect("an epoll");
         epoll.add(&*wake, 0, Watch::level(Interest::IN)).expect("a registration");
         let mut events = Events::with_capacity(1);
-        while notice.state() != State::Stopped {
+        let mut state = State::Running;
+        // A look at the notice here could end it before the wake that it has to tell of.
+        while state != State::Stopped {
             assert_eq!(epoll.wait(&mut events, Some(PATIENCE)).expect("a wait"), 1, "no wake");
             // The counter first: a change after the look would be lost otherwise.
             wake.read().expect("a counter");
-            tell.send(notice.state()).expect("a listener");
+            state = notice.state();
+            tell.send(state).expect("a listener");
         }
     })
 }
