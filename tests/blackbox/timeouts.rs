@@ -146,6 +146,35 @@ fn a_peer_that_does_not_close_is_left(mode: Mode) {
     assert!(start.elapsed() >= SHORT, "after {:?}", start.elapsed());
 }
 
+in_all_modes!(a_peer_that_is_still_reading_gets_everything_before_it_is_left);
+
+/// Our end was sent long before the peer comes to it. To close the connection when the linger timeout
+/// is over, while the peer goes on sending, would destroy what it has yet to read.
+fn a_peer_that_is_still_reading_gets_everything_before_it_is_left(mode: Mode) {
+    const LEN: usize = 300_000;
+    let server = patient(mode, &[("--linger-timeout", "250ms")]).start();
+    let stream = small_client(server.inet());
+    let mut sent = vec![b'x'; LEN];
+    sent.extend(b"\nquit\n");
+    let mut received = Vec::new();
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| (&stream).write_all(&sent).expect("the server takes it"));
+        let mut buffer = [0; 8192];
+        loop {
+            match (&stream).read(&mut buffer).expect("an end without an error") {
+                0 => break,
+                len => received.extend_from_slice(&buffer[..len]),
+            }
+            if sending.is_finished() {
+                // Into nowhere: the server discards it.
+                let _ = (&stream).write(b"y");
+            }
+            thread::sleep(Duration::from_millis(4));
+        }
+    });
+    assert!(received == sent, "{} bytes of {}", received.len(), sent.len());
+}
+
 in_all_modes!(zero_turns_timeouts_off);
 
 fn zero_turns_timeouts_off(mode: Mode) {

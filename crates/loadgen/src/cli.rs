@@ -248,8 +248,10 @@ fn one_line(message: &str) -> String {
 fn print(plan: &Plan, outcome: &Outcome, as_json: bool) -> ExitCode {
     let report = Report { plan, outcome };
     let text = if as_json { json::object(&report).to_string() } else { report.to_string() };
-    // A reader that went away is no error.
-    let _ = writeln!(io::stdout(), "{text}");
+    if let Err(error) = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
+        complain(&format!("error: failed to write the report: {error}"));
+        return ExitCode::FAILURE;
+    }
     match outcome.tally.first_failure() {
         None => ExitCode::SUCCESS,
         Some(first) => {

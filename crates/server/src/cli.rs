@@ -5,6 +5,7 @@ use crate::{
     Accept, Config, Ended, LogFormat, READ_BUFFER_LEN_MAX, Server, THREADS_MAX, Timeouts, log,
 };
 use anyhow::Context;
+use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use epoll_echo::{Mode, QuitWord};
 use epoll_reactor::net::{Address, AddressParseError};
@@ -53,7 +54,7 @@ struct Args {
     accept: Option<Accept>,
 
     /// Keep each thread to one of the cores that this process may use.
-    #[arg(long, env = "EPOLL_SERVER_PIN")]
+    #[arg(long, env = "EPOLL_SERVER_PIN", value_parser = BoolishValueParser::new())]
     pin: bool,
 
     /// The most connections at once; one more is closed at once [default: what the limit of

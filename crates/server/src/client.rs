@@ -30,8 +30,8 @@ pub(crate) struct Draining {
     pub(crate) half_time: Option<Timestamp>,
 }
 
-/// What was seen of a connection that was looked at: of a peer that takes its time, or of one that may have
-/// finished. The socket is writable again only when much of its
+/// What was seen of a connection that was looked at: of a peer that takes its time, before our end or after
+/// it, or of one that may have finished. The socket is writable again only when much of its
 /// buffer is free, so a peer that takes little is told from one that takes nothing by looking.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
@@ -74,7 +74,12 @@ impl Client {
         let after = |limit: Option<Duration>, what| Some((since.checked_add(limit?)?, what));
         let close = match awaits {
             Awaits::Data => after(timeouts.idle, Due::Close(Closed::Idle)),
-            Awaits::Close => after(timeouts.linger, Due::Close(Closed::LingeredOut)),
+            Awaits::Close => timeouts.linger.and_then(|limit| {
+                // A peer that is still taking what was sent before our end has not come to it.
+                let looked = queue.map(|queue| queue.looked).filter(|&looked| looked > since);
+                let begin = looked.unwrap_or(since);
+                Some((begin.checked_add(limit)?, Due::Close(Closed::LingeredOut)))
+            }),
             Awaits::Room => match queue.filter(|queue| queue.since > since) {
                 None => after(timeouts.write.map(|limit| limit / LOOKS), Due::Look),
                 Some(queue) => timeouts.write.map(|limit| {

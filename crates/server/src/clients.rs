@@ -268,6 +268,7 @@ impl Clients {
         }
         let step = match self.due_by(&held, now) {
             None => Step::Wait,
+            Some(Due::Close(Closed::LingeredOut)) if self.is_still_taking(&held, now) => Step::Wait,
             Some(Due::Close(closed)) => return self.close(held, closed),
             Some(Due::Look) if self.is_stalled(&held, now) => {
                 return self.close(held, Closed::Stalled);
@@ -305,6 +306,20 @@ impl Clients {
         };
         queues.insert(held.token(), Queue { since: moved, looked: now, unsent });
         now - moved >= limit
+    }
+
+    /// Whether the peer of a connection that lingers has taken something since the last look. To close it
+    /// now would destroy what it has yet to take.
+    fn is_still_taking(&mut self, held: &Held<'_>, now: Timestamp) -> bool {
+        let unsent = held.connection.transport().unsent().unwrap_or(0);
+        let began = held.connection.since();
+        let queues = &mut lock(&self.timing).queues;
+        let before = queues.get(&held.token()).filter(|queue| queue.looked > began);
+        let is_taking = before.map_or(unsent > 0, |queue| unsent < queue.unsent);
+        if is_taking {
+            queues.insert(held.token(), Queue { since: now, looked: now, unsent });
+        }
+        is_taking
     }
 
     /// Whether nothing has moved between two looks. A single one proves nothing: what moved is dated

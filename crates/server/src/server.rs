@@ -16,8 +16,11 @@ use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Watch};
 use epoll_shutdown::{Drain, End, Phase, Signals};
 use epoll_timers::Timers;
-use std::fs::File;
+use nix::fcntl::OFlag;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
@@ -64,7 +67,7 @@ impl Server {
         let loops = if config.mode.is_shared() { 1 } else { count };
         let listeners = listen(config, loops)?;
         let stats_json = match &config.stats_json {
-            Some(path) => Some(File::create(path).with_context(|| {
+            Some(path) => Some(create(path).with_context(|| {
                 format!("failed to create the file of --stats-json {}", path.display())
             })?),
             None => None,
@@ -239,6 +242,12 @@ impl Server {
         let thread = Builder::new().name(format!("epoll-{index}")).spawn(run);
         thread.with_context(|| format!("failed to start thread {index} (--threads)"))
     }
+}
+
+/// A file to write to. A pipe that nobody reads is refused instead of waited for.
+fn create(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK.bits();
+    OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path)
 }
 
 type Body = Box<dyn FnOnce() -> io::Result<ThreadStats> + Send>;
