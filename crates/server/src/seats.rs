@@ -152,6 +152,28 @@ mod tests {
     }
 
     #[test]
+    fn threads_that_take_seats_at_once_take_no_more_than_there_are() {
+        let seats = Seats::new(2, NonZeroU32::new(1), 4);
+        let inside = AtomicU64::new(0);
+        std::thread::scope(|threads| {
+            for last in 0..4 {
+                let (seats, inside) = (&seats, &inside);
+                threads.spawn(move || {
+                    let peer = peer(&format!("10.0.0.{last}"));
+                    for _ in 0..50_000 {
+                        if seats.take(&peer).is_ok() {
+                            assert!(inside.fetch_add(1, Ordering::SeqCst) < 2, "a third one");
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            seats.give_back(&peer);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(seats.taken(), 0);
+    }
+
+    #[test]
     fn it_is_over_when_the_last_connection_is_closed_and_none_can_come() {
         let seats = Seats::new(2, None, 2);
         let peer = peer("127.0.0.1");
