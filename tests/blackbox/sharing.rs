@@ -28,7 +28,7 @@ fn each_connection_gets_its_own_words_in_order(mode: Mode) {
     let bytes = (&connections["bytes_received"], &connections["bytes_sent"]);
     assert_eq!(bytes, (&(64 * 8 * WORDS).into(), &(64 * 8 * WORDS).into()));
     let events = of_threads(&stats, "reactor", "events");
-    println!("{mode}: events of each of 4 threads: {:?}", &events[1..]);
+    println!("{}: events of each thread: {:?}", mode.flags_with(4).join(" "), &events[1..]);
     let busy = events[1..].iter().filter(|count| **count > 0).count();
     assert!(busy >= 2, "nothing was contended for: {events:?}");
 }
@@ -58,8 +58,11 @@ fn every_thread_takes_its_share(mode: Mode) {
             converse(&mut client(server), b"hello");
         }
     });
-    println!("{mode}: connections of each of 2 threads: {held:?} held, {one_by_one:?} one by one");
-    assert!(!held.contains(&0) && !one_by_one.contains(&0), "a thread without work");
+    let flags = mode.flags_with(2).join(" ");
+    println!("{flags}: connections of each thread: {held:?} held, {one_by_one:?} one by one");
+    // The kernel would give all of them to one thread, which it always asks first, if that stayed first.
+    let is_fair = |shares: &[u64]| shares.iter().all(|share| *share >= 200);
+    assert!(is_fair(&held) && is_fair(&one_by_one), "a thread that has next to no work");
 }
 
 in_all_modes!(the_limit_of_connections_holds_for_all_threads_together);
