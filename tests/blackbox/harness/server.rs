@@ -130,17 +130,26 @@ impl Launch {
     /// Starts it and waits for the first address it listens at.
     #[track_caller]
     pub(crate) fn start(&self) -> Server {
+        let started = self.try_start();
+        started.unwrap_or_else(|ended| panic!("{:?} ended: {ended:#?}", self.command()))
+    }
+
+    /// Like [`start`](Self::start), for a server that may not get as far; then, what it left.
+    #[track_caller]
+    pub(crate) fn try_start(&self) -> Result<Server, Output> {
         let mut command = self.command();
         let mut guard = Guard::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let stdout = Lines::of(guard.child().stdout.take().expect("a pipe"));
         let stderr = Lines::of(guard.child().stderr.take().expect("a pipe"));
         let Some(line) = stdout.next() else {
-            panic!("{command:?} ended with {}: {:#?}", guard.await_end(), stderr.rest());
+            let status = guard.await_end();
+            return Err(Output { status, stdout: Vec::new(), stderr: stderr.rest() });
         };
         let outermost = guard.pid();
         let is_wrapped = !self.wrapper.is_empty();
         let pid = if is_wrapped { Process::innermost(outermost) } else { outermost };
-        Server { process: Process::open(pid), guard, address: address_in(&line), stdout, stderr }
+        let (process, address) = (Process::open(pid), address_in(&line));
+        Ok(Server { process, guard, address, stdout, stderr })
     }
 
     /// Runs it to its end.
