@@ -17,6 +17,7 @@ const LISTENERS: usize = 8;
 /// What a server may have more than before in the end. A record of 26 bytes that stays of each
 /// connection would be more.
 const KIB_MAX: u64 = 512;
+const ROUNDS_MAX: usize = 3;
 
 in_all_modes!(connections_that_come_and_go_leave_nothing);
 
@@ -33,19 +34,27 @@ fn connections_that_come_and_go_leave_nothing(mode: Mode) {
     let descriptors = server.process.descriptors().len();
     come_and_go(&addresses, WARM_UP);
     await_descriptors(&server, descriptors);
-    let before = server.process.memory_kib("Private_Dirty");
-
-    come_and_go(&addresses, count);
-    await_descriptors(&server, descriptors);
-    let after = server.process.memory_kib("Private_Dirty");
+    let mut total = WARM_UP;
+    let mut memory = vec![server.process.memory_kib("Private_Dirty")];
+    // What stays of each connection stays every time; what the heap has grown by once does not.
+    while !has_settled(&memory) && memory.len() <= ROUNDS_MAX {
+        come_and_go(&addresses, count);
+        await_descriptors(&server, descriptors);
+        memory.push(server.process.memory_kib("Private_Dirty"));
+        total += count;
+    }
     server.drain();
     let stats = stats.read();
-    assert_eq!(stats["connections"]["opened"], count + WARM_UP);
-    assert_eq!(stats["connections"]["closed"]["peer-closed"], count + WARM_UP);
-    assert_eq!(stats["connections"]["bytes_sent"], (count + WARM_UP) * 64);
+    assert_eq!(stats["connections"]["opened"], total);
+    assert_eq!(stats["connections"]["closed"]["peer-closed"], total);
+    assert_eq!(stats["connections"]["bytes_sent"], total * 64);
     let stale = &stats["reactor"]["stale"];
-    println!("{mode}: {before} KiB, then {after} KiB; {descriptors} descriptors; {stale} stale");
-    assert!(after <= before + KIB_MAX, "{before} KiB, then {after} KiB");
+    println!("{mode}: {memory:?} KiB; {descriptors} descriptors; {stale} stale");
+    assert!(has_settled(&memory), "{memory:?} KiB");
+}
+
+fn has_settled(memory_kib: &[u64]) -> bool {
+    memory_kib.windows(2).any(|pair| pair[1] <= pair[0] + KIB_MAX)
 }
 
 #[track_caller]

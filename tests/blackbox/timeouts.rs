@@ -152,7 +152,7 @@ in_all_modes!(a_peer_that_is_still_reading_gets_everything_before_it_is_left);
 /// is over, while the peer goes on sending, would destroy what it has yet to read.
 fn a_peer_that_is_still_reading_gets_everything_before_it_is_left(mode: Mode) {
     const LEN: usize = 300_000;
-    let server = patient(mode, &[("--linger-timeout", "250ms")]).start();
+    let server = patient(mode, &[("--linger-timeout", "1s")]).start();
     let stream = small_client(server.inet());
     let mut sent = vec![b'x'; LEN];
     sent.extend(b"\nquit\n");

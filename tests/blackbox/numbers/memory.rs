@@ -11,7 +11,8 @@ const WARM_UP: usize = 400;
 
 const BYTES_MAX: f64 = 160.0;
 
-in_both_modes!(an_idle_connection_takes_160_bytes_at_most_and_never_wakes_the_server);
+in_modes!(an_idle_connection_takes_160_bytes_at_most_and_never_wakes_the_server: level Level,
+    edge Edge, oneshot Oneshot, edge_shared EdgeShared);
 
 fn an_idle_connection_takes_160_bytes_at_most_and_never_wakes_the_server(mode: Mode) {
     let _alone = alone();

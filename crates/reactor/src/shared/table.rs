@@ -136,9 +136,9 @@ fn place(index: u32) -> Option<(usize, usize)> {
     // As if as many chunks came before as the first of each length would need for all that is shorter.
     let shifted = index + FIRST * ALIKE;
     let doubled = shifted.ilog2() - (FIRST * ALIKE).ilog2();
-    let of_this_length = FIRST << doubled;
-    let chunk = doubled * ALIKE + shifted / of_this_length - ALIKE;
-    Some((chunk as usize, (shifted % of_this_length) as usize))
+    let bits = FIRST.ilog2() + doubled;
+    let chunk = doubled * ALIKE + (shifted >> bits) - ALIKE;
+    Some((chunk as usize, (shifted & ((1 << bits) - 1)) as usize))
 }
 
 /// How many slots a chunk has.
