@@ -13,9 +13,9 @@ use std::{env, io};
 const USAGE: &str = "\
 An echo server to measure others beside.
 
-  --listen ADDRESS  where to listen; 127.0.0.1:8080 unless given, port 0 for any
-  --threads N       how many threads serve; 1 unless given
-  --help            these lines";
+  --listen ADDRESS     where to listen; 127.0.0.1:8080 unless given, port 0 for any
+  --threads N          how many threads serve; 1 unless given
+  --help               these lines";
 
 /// How many threads can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +34,45 @@ pub struct Options {
     pub threads: NonZeroUsize,
 }
 
+/// Flags that one peer has alone.
+pub trait OwnFlags: Default {
+    /// Their lines of the help, each after a line break.
+    const USAGE: &'static str;
+
+    /// Takes the flag of this name, and its value from the parser. `false`: it is none of these.
+    ///
+    /// # Errors
+    ///
+    /// A value that is missing or means nothing, and flags that do not go together.
+    fn take(&mut self, name: &str, parser: &mut Parser) -> anyhow::Result<bool>;
+}
+
+/// No flags but those of all peers.
+impl OwnFlags for () {
+    const USAGE: &'static str = "";
+
+    fn take(&mut self, _: &str, _: &mut Parser) -> anyhow::Result<bool> {
+        Ok(false)
+    }
+}
+
 /// Reads the command line and serves until a signal ends the process or something fails.
 pub fn run(threading: Threading, serve: impl FnOnce(&Options) -> anyhow::Result<()>) -> ExitCode {
-    let done = Options::parse(Parser::from_env(), threading).and_then(|options| match options {
-        Some(options) => {
+    run_with(threading, |options, (): &()| serve(options))
+}
+
+/// Like [`run`], for a peer with flags of its own.
+pub fn run_with<F: OwnFlags>(
+    threading: Threading,
+    serve: impl FnOnce(&Options, &F) -> anyhow::Result<()>,
+) -> ExitCode {
+    let parsed = Options::parse(Parser::from_env(), threading);
+    let done = parsed.and_then(|options| match options {
+        Some((options, own)) => {
             raise_descriptors()?;
-            serve(&options)
+            serve(&options, &own)
         }
-        None => Ok(writeln!(io::stdout(), "{USAGE}")?),
+        None => Ok(writeln!(io::stdout(), "{USAGE}{}", F::USAGE)?),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,9 +87,13 @@ pub fn run(threading: Threading, serve: impl FnOnce(&Options) -> anyhow::Result<
 
 impl Options {
     /// `None`: help was asked for.
-    fn parse(mut parser: Parser, threading: Threading) -> anyhow::Result<Option<Self>> {
+    fn parse<F: OwnFlags>(
+        mut parser: Parser,
+        threading: Threading,
+    ) -> anyhow::Result<Option<(Self, F)>> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         let mut options = Self { address, threads: NonZeroUsize::MIN };
+        let mut own = F::default();
         while let Some(arg) = parser.next()? {
             match arg {
                 Arg::Long("listen") => {
@@ -68,13 +103,19 @@ impl Options {
                     options.threads = parser.value()?.parse().context("--threads")?;
                 }
                 Arg::Long("help") => return Ok(None),
+                Arg::Long(name) => {
+                    let name = name.to_owned();
+                    if !own.take(&name, &mut parser)? {
+                        return Err(Arg::Long(&name).unexpected().into());
+                    }
+                }
                 other => return Err(other.unexpected().into()),
             }
         }
         if threading == Threading::Fixed && options.threads > NonZeroUsize::MIN {
             bail!("--threads {}: how many threads serve is not to be chosen here", options.threads);
         }
-        Ok(Some(options))
+        Ok(Some((options, own)))
     }
 
     /// A listener; its address is printed.

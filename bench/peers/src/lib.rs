@@ -11,7 +11,7 @@ mod flags;
 mod listening;
 mod unsent;
 
-pub use flags::{Options, Threading, run};
+pub use flags::{Options, OwnFlags, Threading, run, run_with};
 pub use listening::{accept, is_passing};
 pub use unsent::Unsent;
 

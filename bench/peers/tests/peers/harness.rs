@@ -1,15 +1,16 @@
 //! A peer in a process of its own, ended by its id, and its clients.
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
 /// A test that has waited so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A peer that serves, until this goes out of scope.
 pub(crate) struct Peer {
@@ -21,8 +22,46 @@ impl Peer {
     #[track_caller]
     pub(crate) fn start(program: &str, flags: &[&str]) -> Self {
         let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0"]).args(flags).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        Self::spawn(command.args(["--listen", "127.0.0.1:0"]).args(flags))
+    }
+
+    /// One whose system calls of these names are told, a line each. `None`: there is no strace.
+    #[track_caller]
+    pub(crate) fn start_traced(
+        program: &str,
+        flags: &[&str],
+        calls: &str,
+    ) -> Option<(Self, Receiver<String>)> {
+        let has_strace = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+        if has_strace.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            eprintln!("left out: strace is not installed");
+            return None;
+        }
+        let mut command = Command::new("strace");
+        // The child is the peer and strace a process of its own, which ends with it.
+        command.args([
+            "-D",
+            "-ttt",
+            "-s",
+            "0",
+            "-e",
+            &format!("trace={calls}"),
+            "-e",
+            "signal=none",
+        ]);
+        command.arg(program).args(["--listen", "127.0.0.1:0"]).args(flags);
+        let mut peer = Self::spawn(command.stderr(Stdio::piped()));
+        let stderr = BufReader::new(peer.child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
+        });
+        Some((peer, lines))
+    }
+
+    #[track_caller]
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, first_line) = mpsc::channel();
         // Ends with the peer at the latest.
@@ -35,9 +74,17 @@ impl Peer {
         let address = line.trim_end().strip_prefix("listening on ");
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
             let _ = child.kill();
-            panic!("{program} has printed {line:?}, and ended with {:?}", child.wait());
+            panic!("{command:?} has printed {line:?}, and ended with {:?}", child.wait());
         };
         Self { child, address }
+    }
+
+    /// Ends of pipes that it has.
+    pub(crate) fn pipe_ends(&self) -> usize {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One that is gone by now is none.
+        let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("pipe:")).count()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -1,11 +1,7 @@
 //! Every peer echoes every byte: in odd pieces to a slow reader, to many clients, and after half of
 //! the connection was closed.
 
-#![forbid(unsafe_code)]
-
-mod harness;
-
-use harness::{Peer, byte, connect};
+use crate::harness::{self, Peer, byte, connect};
 use rustix::net::sockopt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -58,6 +54,13 @@ macro_rules! each_peer {
 each_peer! {
     floor: "peer-floor";
     floor_with_two_threads: "peer-floor" "--threads" "2";
+    floor_with_short_reads: "peer-floor" "--read-buffer" "1009";
+    floor_with_long_reads: "peer-floor" "--read-buffer" "1048576";
+    floor_with_splices: "peer-floor" "--splice";
+    floor_with_splices_and_two_threads: "peer-floor" "--splice" "--threads" "2";
+    floor_with_second_waits: "peer-floor" "--second-wait";
+    floor_with_spins: "peer-floor" "--spin" "50";
+    floor_with_splices_and_spins: "peer-floor" "--splice" "--spin" "50";
     mio: "peer-mio";
     polling: "peer-polling";
     calloop: "peer-calloop";
@@ -176,6 +179,7 @@ fn a_flag_that_means_nothing_is_refused() {
         (&["--threads", "none"], "--threads"),
         (&["--listen", "nowhere"], "--listen"),
         (&["--lisen", "127.0.0.1:0"], "--lisen"),
+        (&["--splice"], "--splice"),
     ] {
         let message = harness::refusal(env!("CARGO_BIN_EXE_peer-mio"), arguments);
         assert!(message.contains(named), "{message}");
