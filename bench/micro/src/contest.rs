@@ -2,9 +2,13 @@
 
 use crate::Options;
 use anyhow::{Context, ensure};
+use fastrand::Rng;
 use serde_json::json;
 use std::io::Write;
 use std::time::Duration;
+
+/// Of the orders within rounds, which are the same in every run.
+const SEED: u64 = 1;
 
 /// What the values of a case are.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +91,8 @@ impl<'a> Contestant<'a> {
 }
 
 impl Case {
-    /// Measures all contestants in each round, and reports each measurement.
+    /// Measures all contestants in each round, and reports each measurement. Each round has an order of
+    /// its own, so that nobody has a place in it, or comes after the same one every time.
     pub(crate) fn compete(
         &self,
         options: &Options,
@@ -98,15 +103,15 @@ impl Case {
         for contestant in &mut contestants {
             contestant.calibrate(options.duration).with_context(|| named(contestant.name))?;
         }
+        let mut random = Rng::with_seed(SEED);
         for round in 0..options.rounds.get() {
+            random.shuffle(&mut contestants);
             for contestant in &mut contestants {
                 let count = contestant.count;
                 let timed = (contestant.measure)(count).with_context(|| named(contestant.name))?;
                 ensure!(timed.count > 0, "{}: nothing was done", named(contestant.name));
                 report.write(self, contestant.name, round, self.unit.value(timed))?;
             }
-            // Nobody always comes first, or always after the same one.
-            contestants.rotate_left(1);
         }
         Ok(())
     }
@@ -140,5 +145,43 @@ impl<'a> Report<'a> {
             "value": value,
         });
         writeln!(self.out, "{line}").context("failed to report")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::num::NonZeroU32;
+
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+
+    #[test]
+    fn every_round_has_everybody_once_in_an_order_of_its_own() {
+        let all = RefCell::new(Vec::new());
+        let turns = &all;
+        let contestant = |name| {
+            let measure = move |count| {
+                turns.borrow_mut().push(name);
+                Ok(Timed { elapsed: Duration::from_secs(1), count })
+            };
+            Contestant::new(name, measure)
+        };
+        let rounds = NonZeroU32::new(60).unwrap();
+        let options = Options { rounds, duration: Duration::from_millis(1) };
+        let case = Case { suite: "s", name: "c".to_owned(), x: 1, unit: Unit::Nanoseconds };
+        let mut out = Vec::new();
+        case.compete(&options, &mut Report::new(&mut out), NAMES.map(contestant).into()).unwrap();
+
+        let turns = turns.borrow();
+        // The first three were to find out how long it takes.
+        let rounds: Vec<_> = turns[3..].chunks(3).collect();
+        assert_eq!(rounds.len(), 60);
+        for round in &rounds {
+            assert_eq!(round.iter().collect::<BTreeSet<_>>().len(), 3);
+        }
+        // Of three there are six orders, of which a rotation would have half.
+        assert_eq!(rounds.iter().collect::<BTreeSet<_>>().len(), 6);
     }
 }

@@ -3,8 +3,12 @@
 
 use crate::interrupt::Interrupted;
 use crate::stats::{ByRound, Spread, median_curve, paired_ratios};
+use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Instant;
+
+/// Of the orders within rounds, which are the same in every run.
+const SEED: u64 = 1;
 
 /// What one measurement has brought.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -70,8 +74,8 @@ impl Series {
 }
 
 /// Measures every contestant in each of `rounds` rounds, which end early at `until`; the first is
-/// always complete. Each round begins with another contestant, so that none has a place of its own in
-/// the order. One that has trouble is left out from then on.
+/// always complete. Each round has an order of its own, so that none has a place in it, or comes after
+/// the same one every time. One that has trouble is left out from then on.
 ///
 /// # Errors
 ///
@@ -84,12 +88,14 @@ pub(crate) fn interleave(
     trouble: impl Fn(usize, String) -> Trouble,
 ) -> Result<Vec<Series>, Interrupted> {
     let mut series: Vec<_> = contestants.iter().map(Series::new).collect();
+    let mut order: Vec<_> = (0..series.len()).collect();
+    let mut random = Rng::with_seed(SEED);
     for round in 1..=rounds {
         if round > 1 && Instant::now() >= until {
             break;
         }
-        for place in 0..series.len() {
-            let at = (place + round as usize) % series.len();
+        random.shuffle(&mut order);
+        for &at in &order {
             if series[at].trouble.is_some() {
                 continue;
             }
@@ -108,6 +114,7 @@ pub(crate) fn interleave(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     fn names(names: &[&str]) -> Vec<String> {
@@ -132,16 +139,28 @@ mod tests {
         })
     }
 
-    #[test]
-    fn every_round_has_everybody_once_and_begins_with_another() {
-        let mut order = Vec::new();
-        run(3, later(), |at, round| {
-            order.push((round, at));
+    /// Who was measured in each of 60 rounds, in this order.
+    fn orders() -> Vec<Vec<usize>> {
+        let mut orders = vec![Vec::new(); 60];
+        run(60, later(), |at, round| {
+            orders[round as usize - 1].push(at);
             Ok(sample(0.0))
         })
         .unwrap();
-        let expected = [(1, 1), (1, 2), (1, 0), (2, 2), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2)];
-        assert_eq!(order, expected);
+        orders
+    }
+
+    #[test]
+    fn every_round_has_everybody_once_in_an_order_of_its_own() {
+        let orders = orders();
+        for order in &orders {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, [0, 1, 2]);
+        }
+        // Of three there are six orders, of which a rotation would have half.
+        assert_eq!(orders.iter().collect::<BTreeSet<_>>().len(), 6);
+        assert_eq!(orders, self::orders());
     }
 
     #[test]
