@@ -1,10 +1,14 @@
-//! What the kernel says about the server's process, from `/proc`.
+//! What the kernel says about the server's process, by its CPU clock and from `/proc`.
 //!
-//! Kernel facts: (a) `stat` counts user and system time in ticks of 10 ms, `schedstat` counts the sum
-//! of both in nanoseconds, thread by thread; (b) switches are counted thread by thread too, and the
-//! counts of a thread that has ended are gone; (c) `smaps_rollup` needs the rights of a debugger.
+//! Kernel facts: (a) the CPU clock of a process counts user and system time together in nanoseconds,
+//! threads that have ended included; `stat` counts each of both in ticks of 10 ms; (b) switches are
+//! counted thread by thread, and the counts of a thread that has ended are gone; (c) `smaps_rollup`
+//! needs the rights of a debugger.
 
 use anyhow::Context;
+use nix::errno::Errno;
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -22,10 +26,10 @@ pub(crate) struct Process {
 /// What a process has used up to now, all its threads together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    user: Duration,
-    system: Duration,
-    /// User and system time of the threads that live, if the kernel counts it that precisely.
-    precise: Option<Duration>,
+    /// User and system time together, to the nanosecond.
+    cpu: Duration,
+    user_ticks: Duration,
+    system_ticks: Duration,
     voluntary_switches: u64,
     involuntary_switches: u64,
 }
@@ -59,8 +63,9 @@ impl Process {
 
     /// What it has used up to now.
     pub(crate) fn usage(&self) -> io::Result<Usage> {
-        let (user, system) = cpu_times(&self.file("stat")?).ok_or_else(unreadable)?;
-        let mut usage = Usage { user, system, precise: Some(Duration::ZERO), ..Usage::default() };
+        let cpu = self.cpu()?;
+        let (user_ticks, system_ticks) = cpu_ticks(&self.file("stat")?).ok_or_else(unreadable)?;
+        let mut usage = Usage { cpu, user_ticks, system_ticks, ..Usage::default() };
         for thread in fs::read_dir(self.path("task"))? {
             let folder = thread?.path();
             // A thread may end meanwhile.
@@ -68,11 +73,16 @@ impl Process {
             usage.voluntary_switches += number(&status, "voluntary_ctxt_switches:").unwrap_or(0);
             usage.involuntary_switches +=
                 number(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
-            let ran = fs::read_to_string(folder.join("schedstat")).ok();
-            let ran = ran.and_then(|text| text.split(' ').next()?.parse().ok());
-            usage.precise = usage.precise.zip(ran).map(|(sum, ns)| sum + Duration::from_nanos(ns));
         }
         Ok(usage)
+    }
+
+    /// What its CPU clock shows.
+    fn cpu(&self) -> io::Result<Duration> {
+        let pid = i32::try_from(self.pid).ok().filter(|pid| *pid > 0);
+        // 0 would be this process.
+        let pid = Pid::from_raw(pid.ok_or(Errno::ESRCH)?);
+        Ok(clock_getcpuclockid(pid)?.now()?.into())
     }
 
     /// The memory that is its own, in bytes: pages it has written to, in memory or swapped out; what
@@ -97,22 +107,18 @@ impl Process {
 impl Usage {
     /// What was used from `before` to now.
     pub(crate) fn since(&self, before: &Self) -> Used {
-        let user = self.user.saturating_sub(before.user);
-        let system = self.system.saturating_sub(before.system);
-        let ticks = user + system;
-        let precise = self.precise.zip(before.precise).map_or(ticks, |(after, before)| {
-            // Threads that have ended are missing in the precise sum.
-            after.saturating_sub(before).max(ticks.saturating_sub(2 * TICK))
-        });
+        let cpu = self.cpu.saturating_sub(before.cpu);
+        let user = self.user_ticks.saturating_sub(before.user_ticks);
+        let ticks = user + self.system_ticks.saturating_sub(before.system_ticks);
         // Without a tick there is nothing to divide by; most of an echo is the kernel's.
         let user = if ticks.is_zero() {
             Duration::ZERO
         } else {
-            precise.mul_f64(user.as_secs_f64() / ticks.as_secs_f64())
+            cpu.mul_f64(user.as_secs_f64() / ticks.as_secs_f64())
         };
         Used {
             user,
-            system: precise.saturating_sub(user),
+            system: cpu.saturating_sub(user),
             voluntary_switches: self.voluntary_switches.saturating_sub(before.voluntary_switches),
             involuntary_switches: self
                 .involuntary_switches
@@ -126,7 +132,7 @@ fn unreadable() -> io::Error {
 }
 
 /// User and system time of a `/proc/PID/stat`.
-fn cpu_times(stat: &str) -> Option<(Duration, Duration)> {
+fn cpu_ticks(stat: &str) -> Option<(Duration, Duration)> {
     // The name before the third field may hold blanks and brackets.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
@@ -143,13 +149,14 @@ fn number(text: &str, label: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::time::ClockId;
 
     #[test]
     fn a_name_with_blanks_and_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 99 0 0 0 12 34 0 0 20 0 1 0 5";
-        assert_eq!(cpu_times(stat), Some((12 * TICK, 34 * TICK)));
-        assert_eq!(cpu_times("7 (a"), None);
-        assert_eq!(cpu_times("7 (a) S 1"), None);
+        assert_eq!(cpu_ticks(stat), Some((12 * TICK, 34 * TICK)));
+        assert_eq!(cpu_ticks("7 (a"), None);
+        assert_eq!(cpu_ticks("7 (a) S 1"), None);
     }
 
     #[test]
@@ -161,21 +168,36 @@ mod tests {
     }
 
     #[test]
-    fn the_precise_sum_is_divided_as_the_ticks_are() {
-        let usage = |user, system, precise_ms| Usage {
-            user: user * TICK,
-            system: system * TICK,
-            precise: Some(Duration::from_millis(precise_ms)),
+    fn the_clocks_time_is_divided_as_the_ticks_are() {
+        let usage = |user, system, cpu_ms| Usage {
+            cpu: Duration::from_millis(cpu_ms),
+            user_ticks: user * TICK,
+            system_ticks: system * TICK,
             ..Usage::default()
         };
         let used = usage(4, 8, 113).since(&usage(1, 2, 23));
         assert_eq!(used.user + used.system, Duration::from_millis(90));
         assert_eq!(used.user.as_millis(), 30);
-        // A thread has ended and taken its share along.
-        let used = usage(10, 10, 20).since(&usage(0, 0, 80));
-        assert_eq!(used.user + used.system, 18 * TICK);
         let used = usage(0, 0, 5).since(&usage(0, 0, 2));
         assert_eq!((used.user, used.system.as_millis()), (Duration::ZERO, 3));
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_is_counted_in_full() {
+        let process = Process::find(std::process::id()).unwrap();
+        let before = process.usage().unwrap();
+        let worked = std::thread::spawn(|| {
+            let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
+            loop {
+                let worked: Duration = clock.now().unwrap().into();
+                if worked >= 5 * TICK {
+                    return worked;
+                }
+            }
+        });
+        let worked = worked.join().unwrap();
+        let used = process.usage().unwrap().since(&before);
+        assert!(used.user + used.system >= worked, "{used:?} of {worked:?}");
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn more_connections_than_descriptors_are_told_how_many_are_possible() {
 #[test]
 fn a_process_that_does_not_exist_is_named() {
     let args = ["127.0.0.1:1", "--server-pid", "4294967295"];
-    load(&args).complains(1, &["no process 4294967295", "No such file"]);
+    load(&args).complains(1, &["no process 4294967295", "No such process"]);
 }
 
 #[test]
