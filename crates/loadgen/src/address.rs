@@ -121,7 +121,7 @@ impl Address {
                 let socket = socket::stream(Family::of(address))?;
                 socket::set_nodelay(&socket, true)?;
                 if let Some(congestion) = congestion {
-                    socket::set_congestion(&socket, congestion)?;
+                    use_congestion(&socket, congestion)?;
                 }
                 if let Some(source) = source {
                     // Without it a port is taken before the kernel knows where to, and an address has
@@ -139,6 +139,15 @@ impl Address {
             }
         }
     }
+}
+
+/// Names what cannot be had: a module that is not loaded, or one that only root may choose.
+fn use_congestion(socket: &OwnedFd, name: &str) -> io::Result<()> {
+    socket::set_congestion(socket, name).map_err(|error| {
+        let what = format!("failed to use congestion control '{name}': {error}");
+        // Not with its kind: what is not found is not the server.
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
 }
 
 impl fmt::Display for Address {

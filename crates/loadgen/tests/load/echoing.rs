@@ -175,5 +175,6 @@ fn the_congestion_control_can_be_chosen() {
     let server = Server::tcp(echo);
     let args = ["--congestion", "reno", "--requests", "100"];
     measure_well(&server.target, &args);
-    load(&[&server.target, "--congestion", "no-such"]).complains(1, &[&server.target]);
+    load(&[&server.target, "--congestion", "no-such"])
+        .complains(1, &[&server.target, "failed to use congestion control 'no-such': "]);
 }
