@@ -85,6 +85,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Whether it has a socket.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.socket.is_some()
+    }
+
     pub(crate) fn is_lost(&self) -> bool {
         self.stage == Stage::Lost
     }

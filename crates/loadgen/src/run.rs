@@ -9,7 +9,7 @@ use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::process::{Process, Used};
 use crate::tally::Tally;
-use crate::worker::{Common, Counters, Worker};
+use crate::worker::{Common, Counters, Worker, close_all};
 use anyhow::Context;
 use epoll_sys::{Clock, Timestamp};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -90,6 +90,8 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let usage_after = process.as_ref().and_then(|process| process.usage().ok());
     let memory_after = process.as_ref().and_then(Process::memory_bytes);
 
+    // Not measured: a server has nothing to do for it but to close.
+    close_all(&mut workers).context("failed to wait for the ends of connections")?;
     let mut tally = Tally::new()?;
     for worker in workers {
         tally.merge(worker.into_tally())?;

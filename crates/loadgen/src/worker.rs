@@ -5,7 +5,10 @@
 //! that take too long.
 
 mod churn;
+mod closing;
 mod idle;
+
+pub(crate) use closing::close_all;
 
 use crate::connection::{Connection, End, Read};
 use crate::exchange::Exchange;
@@ -130,7 +133,7 @@ impl<'a> Worker<'a> {
         self.tally
     }
 
-    /// Runs from `start` until nothing is left to do. Connections stay open.
+    /// Runs from `start` until nothing is left to do. Connections stay open, but for those of a churn.
     pub(crate) fn run(&mut self, start: Timestamp, counters: &Counters) -> io::Result<()> {
         let plan = self.common.plan;
         if plan.rate.is_some() {
@@ -150,7 +153,6 @@ impl<'a> Worker<'a> {
             counters.answers.store(self.tally.answers(), Ordering::Relaxed);
             counters.failures.store(self.tally.failures_sum(), Ordering::Relaxed);
         }
-        self.check_silence();
         Ok(())
     }
 
@@ -170,7 +172,18 @@ impl<'a> Worker<'a> {
 
     /// Waits and handles what has come. Gives the time after the wait.
     fn turn(&mut self, now: Timestamp) -> io::Result<Timestamp> {
-        let timeout = self.next_wake(now) - now;
+        self.wait(self.next_wake(now) - now)?;
+        let now = Clock::Monotonic.now();
+        self.begin_due(now);
+        if now >= self.next_sweep {
+            self.sweep(now);
+            self.next_sweep = now + self.sweep_every();
+        }
+        Ok(now)
+    }
+
+    /// Waits so long at most, and handles what has come.
+    fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         match self.epoll.wait(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             // An interrupted wait leaves no events.
@@ -181,20 +194,16 @@ impl<'a> Worker<'a> {
                 self.handle(event);
             }
         }
-        let now = Clock::Monotonic.now();
-        self.begin_due(now);
-        if now >= self.next_sweep {
-            self.sweep(now);
-            self.next_sweep = now + self.sweep_every();
-        }
-        Ok(now)
+        Ok(())
     }
 
     fn next_wake(&self, now: Timestamp) -> Timestamp {
+        // What has held it up does not matter any more.
+        if self.pacer.is_over(now) {
+            return self.next_sweep;
+        }
         let wake = match self.pacer.next_due() {
-            Some(due) if !self.free.is_empty() && !self.pacer.is_over(now) => {
-                due.min(self.next_sweep)
-            }
+            Some(due) if !self.free.is_empty() => due.min(self.next_sweep),
             _ => self.next_sweep,
         };
         // While it is held up, what is due cannot be begun.
@@ -242,7 +251,7 @@ impl<'a> Worker<'a> {
     fn read(&mut self, index: usize) {
         match self.connections[index].read(&mut self.buffer) {
             Ok(Read::Bytes(len)) => self.check(index, len),
-            Ok(Read::End) if self.connections[index].is_closing() => self.reopen(index),
+            Ok(Read::End) if self.connections[index].is_closing() => self.ended(index),
             Ok(Read::End) => {
                 let what = "the server closed it".to_owned();
                 self.lose(index, &End { failure: Failure::Closed, what });
@@ -363,17 +372,6 @@ impl<'a> Worker<'a> {
         let number = numbered(self.share, index as u64);
         let what = || format!("connection {number}: {}", end.what);
         self.tally.failed(end.failure, 1, what);
-    }
-
-    /// Looks once whether anything came after the last answers.
-    fn check_silence(&mut self) {
-        for index in 0..self.connections.len() {
-            let read = self.connections[index].read(&mut self.buffer);
-            if let Ok(Read::Bytes(len)) = read {
-                let what = format!("{len} bytes came after the last answer");
-                self.lose(index, &End { failure: Failure::ExtraBytes, what });
-            }
-        }
     }
 }
 

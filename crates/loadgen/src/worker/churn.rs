@@ -10,7 +10,7 @@ use super::{HeldUp, Worker};
 use crate::address::Address;
 use crate::connection::End;
 use crate::failure::Failure;
-use epoll_sys::{Clock, Timestamp};
+use epoll_sys::Timestamp;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -74,13 +74,6 @@ impl Worker<'_> {
             _ => End { failure: error.into(), what: error.to_string() },
         };
         self.lose(index, &end);
-    }
-
-    /// The conversation is over; the next may begin.
-    pub(super) fn reopen(&mut self, index: usize) {
-        self.connections[index].close();
-        self.owed -= 1;
-        self.fill(index, Clock::Monotonic.now(), 1);
     }
 }
 

@@ -1,14 +1,21 @@
-//! Connections that are opened and only held. Nothing is to come on them.
+//! Connections that are opened and only held. Nothing is to come on them but, after our end, the
+//! server's.
 
 use crate::failure::Failure;
 use crate::tally::Tally;
 use epoll_sys::{Epoll, Interest, Watch, socket};
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Idle {
     sockets: Vec<Option<OwnedFd>>,
+    /// How many there are.
+    open: usize,
+    /// Whether our halves are closed, and the server's are to follow.
+    is_closing: bool,
 }
 
 impl Idle {
@@ -17,10 +24,40 @@ impl Idle {
         for (socket, data) in sockets.iter().zip(data..) {
             epoll.add(socket, data, Watch::level(Interest::IN))?;
         }
-        Ok(Self { sockets: sockets.into_iter().map(Some).collect() })
+        let open = sockets.len();
+        Ok(Self { sockets: sockets.into_iter().map(Some).collect(), open, is_closing: false })
     }
 
-    /// Looks what has come on the connection at `index`: it has failed.
+    /// Whether the server has yet to close its half of any.
+    pub(super) fn is_owed(&self) -> bool {
+        self.is_closing && self.open > 0
+    }
+
+    /// Closes our half of each.
+    pub(super) fn close_halves(&mut self, buffer: &mut [u8], tally: &mut Tally) {
+        self.is_closing = true;
+        for index in 0..self.sockets.len() {
+            let Some(socket) = &self.sockets[index] else { continue };
+            if socket::shutdown(socket, Shutdown::Write).is_err() {
+                // It was reset a moment ago, as a read says.
+                self.look(index as u64, buffer, tally);
+            }
+        }
+    }
+
+    /// The server has taken `limit` to close its halves, which was too long.
+    pub(super) fn give_up(&mut self, limit: Duration, tally: &mut Tally) {
+        if self.open == 0 {
+            return;
+        }
+        let count = std::mem::take(&mut self.open) as u64;
+        self.sockets.clear();
+        let limit = humantime::format_duration(limit);
+        let what = || format!("an idle connection: it was not closed within {limit}");
+        tally.failed(Failure::NoAnswer, count, what);
+    }
+
+    /// Looks what has come on the connection at `index`.
     #[cold]
     pub(super) fn look(&mut self, index: u64, buffer: &mut [u8], tally: &mut Tally) {
         let Some(place) = usize::try_from(index).ok().and_then(|at| self.sockets.get_mut(at))
@@ -29,6 +66,11 @@ impl Idle {
         };
         let Some(socket) = place else { return };
         let (failure, what) = match socket::recv(socket, buffer) {
+            Ok(0) if self.is_closing => {
+                *place = None;
+                self.open -= 1;
+                return;
+            }
             Ok(0) => (Failure::Closed, "the server closed it".to_owned()),
             Ok(len) => (Failure::ExtraBytes, format!("{len} bytes came that nobody asked for")),
             Err(error) => match error.kind() {
@@ -37,6 +79,7 @@ impl Idle {
             },
         };
         *place = None;
+        self.open -= 1;
         tally.failed(failure, 1, || format!("an idle connection: {what}"));
     }
 }

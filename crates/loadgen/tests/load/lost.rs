@@ -1,7 +1,7 @@
 //! Servers that go away, or never were there: one clear line, and never a hang.
 
 use crate::program::{load, measure};
-use crate::server::{Server, discard, echo, echo_messages};
+use crate::server::{Server, discard, echo, echo_messages, message};
 use std::net::TcpListener;
 use std::sync::Barrier;
 
@@ -66,6 +66,46 @@ fn a_server_that_never_closes_a_churned_connection() {
     let (output, json) = measure(&server.target, &args);
     output.complains(1, &["within 300ms"]);
     assert_eq!(json["errors"], serde_json::json!({ "no-answer": 2 }));
+}
+
+#[test]
+fn a_server_that_closes_after_the_last_answer() {
+    let server = Server::tcp(|wire, _| {
+        let message = message(wire, 64)?;
+        wire.finish_with(&message)?;
+        discard(wire)
+    });
+    let (output, json) = measure(&server.target, &["--connections", "1", "--requests", "1"]);
+    output.complains(1, &["1 errors", "the server closed it"]);
+    assert_eq!(json["requests"], 1);
+    assert_eq!(json["errors"], serde_json::json!({ "closed": 1 }));
+}
+
+#[test]
+fn a_server_that_resets_after_the_end() {
+    let server = Server::tcp(|wire, number| {
+        echo(wire, number)?;
+        wire.reset_at_close();
+        Ok(())
+    });
+    let args = ["--connections", "2", "--idle", "3", "--requests", "10"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["5 errors"]);
+    assert_eq!(json["errors"], serde_json::json!({ "reset": 5 }));
+}
+
+#[test]
+fn a_server_that_never_closes() {
+    let server = Server::tcp(|wire, number| {
+        echo(wire, number)?;
+        std::thread::park_timeout(crate::program::PATIENCE);
+        Ok(())
+    });
+    let args = ["--connections", "2", "--idle", "3", "--requests", "10", "--timeout", "300ms"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["5 errors", "it was not closed within 300ms"]);
+    assert_eq!(json["requests"], 10);
+    assert_eq!(json["errors"], serde_json::json!({ "no-answer": 5 }));
 }
 
 #[test]

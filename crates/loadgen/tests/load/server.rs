@@ -2,6 +2,7 @@
 //! says. All of them end with their test.
 
 use crate::program::PATIENCE;
+use rustix::net::{SendFlags, send};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -16,6 +17,10 @@ pub(crate) trait Wire: Read + Write + Send {
     /// Sends the end of the stream.
     fn finish(&self) -> io::Result<()>;
 
+    /// Sends these bytes and the end of the stream, where it can be in one segment: whoever reads the
+    /// bytes finds the end behind them.
+    fn finish_with(&mut self, bytes: &[u8]) -> io::Result<()>;
+
     /// Has the kernel reset the connection when it is closed.
     fn reset_at_close(&self);
 }
@@ -23,6 +28,12 @@ pub(crate) trait Wire: Read + Write + Send {
 impl Wire for TcpStream {
     fn finish(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn finish_with(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let len = send(&*self, bytes, SendFlags::MORE)?;
+        assert_eq!(len, bytes.len(), "few bytes fit in");
+        self.finish()
     }
 
     fn reset_at_close(&self) {
@@ -33,6 +44,11 @@ impl Wire for TcpStream {
 impl Wire for UnixStream {
     fn finish(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn finish_with(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)?;
+        self.finish()
     }
 
     fn reset_at_close(&self) {}

@@ -22,7 +22,7 @@ fn a_message_costs_a_send_and_a_recv() {
         let calls = calls(&server.target, connections);
         let count = |name: &str| calls.get(name).copied().unwrap_or(0);
         assert_eq!(count("sendto"), REQUESTS, "{calls:?}");
-        // One more for each connection: whether anything came after the last answer.
+        // One more for each connection, which finds the server's end.
         assert_eq!(count("recvfrom"), REQUESTS + connections, "{calls:?}");
         // One to see it connected, one for as long as it is used.
         assert_eq!(count("epoll_ctl"), 2 * connections, "{calls:?}");

@@ -118,3 +118,15 @@ fn bytes_on_a_connection_that_is_only_held() {
     output.complains(1, &["an idle connection: 5 bytes"]);
     assert_eq!(json["errors"], serde_json::json!({ "extra-bytes": 1 }));
 }
+
+#[test]
+fn bytes_after_the_end() {
+    let server = Server::tcp(|wire, number| {
+        echo(wire, number)?;
+        wire.write_all(b"ab")
+    });
+    let args = ["--idle", "3", "--connections", "2", "--requests", "10"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["5 errors"]);
+    assert_eq!(json["errors"], serde_json::json!({ "extra-bytes": 5 }));
+}
