@@ -37,10 +37,10 @@ impl Wakeable for Floor {
         Ok(())
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+    fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
+        let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
         self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref()) {
+        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout)) {
             Ok(count) => Ok(count == 1),
             Err(Errno::INTR) => Ok(false),
             Err(errno) => Err(errno.into()),
@@ -67,8 +67,8 @@ impl Wakeable for Ours {
         waker.wake()
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.reactor.wait(timeout)?;
+    fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
+        self.reactor.wait(Some(timeout))?;
         Ok(matches!(self.reactor.next_ready(), Some(Ready::Woken)))
     }
 }
@@ -93,8 +93,8 @@ impl Wakeable for Mio {
         waker.wake()
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        match self.poll.poll(&mut self.events, timeout) {
+    fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
             Ok(()) => Ok(!self.events.is_empty()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             Err(error) => Err(error),
@@ -122,12 +122,8 @@ impl Wakeable for Polling {
     }
 
     /// Nothing is watched, so a wait that ends before its time was woken.
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
         self.events.clear();
-        let Some(timeout) = timeout else {
-            self.poller.wait(&mut self.events, None)?;
-            return Ok(true);
-        };
         let start = Instant::now();
         self.poller.wait(&mut self.events, Some(timeout))?;
         Ok(start.elapsed() < timeout)
