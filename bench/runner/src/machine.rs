@@ -37,6 +37,11 @@ impl Cores {
     }
 }
 
+/// What starts a program on this core by hand, if it has one.
+pub(crate) fn pinned(core: Option<usize>) -> String {
+    core.map_or_else(String::new, |core| format!("taskset -c {core} "))
+}
+
 /// Names and values, in the order in which they are shown.
 pub(crate) type Facts = Vec<(&'static str, String)>;
 
@@ -105,7 +110,7 @@ const CRATES: [&str; 9] = [
     "calloop",
     "tokio",
     "async-io",
-    "smol",
+    "async-executor",
 ];
 
 /// Of the crates that take part, as the two lock files have them.

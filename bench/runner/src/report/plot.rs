@@ -13,14 +13,14 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Colours of contestants; the first is the reference's.
-const SERIES: u8 = 10;
+const SERIES: u8 = 11;
 
 /// Places in the table of colours.
-const INK: u8 = 10;
-const MUTED: u8 = 11;
-const GRID: u8 = 12;
-const NOISE: u8 = 13;
-const COLOURS: u8 = 14;
+const INK: u8 = 11;
+const MUTED: u8 = 12;
+const GRID: u8 = 13;
+const NOISE: u8 = 14;
+const COLOURS: u8 = 15;
 
 /// Names of the CSS variables, by place.
 fn variable(colour: u8) -> String {
@@ -63,8 +63,14 @@ fn room_for<'a>(names: impl Iterator<Item = &'a str>) -> i32 {
 /// The colour of a contestant: the same in every plot if it is one of the known, otherwise by its
 /// place among the others. What follows a comma is a variant, and has the colour of the whole.
 fn colour(label: &str, place: usize) -> u8 {
+    let by_place = || u8::try_from(place % usize::from(SERIES - 1)).unwrap_or(0) + 1;
+    known(label).unwrap_or_else(by_place)
+}
+
+/// The colour of one of the known.
+fn known(label: &str) -> Option<u8> {
     let name = label.trim_end_matches(" again");
-    match (name, name.split(',').next().unwrap_or_default()) {
+    Some(match (name, name.split(',').next().unwrap_or_default()) {
         (_, "floor") => 0,
         ("epoll, edge" | "epoll-kit, edge", _) | (_, "edge") => 2,
         (_, "level" | "epoll-kit" | "epoll-timers" | "epoll") => 1,
@@ -75,17 +81,20 @@ fn colour(label: &str, place: usize) -> u8 {
         (_, "tokio" | "DelayQueue") => 7,
         (_, "async-io") => 8,
         (_, "std threads") => 9,
-        _ => u8::try_from(place % usize::from(SERIES - 1)).unwrap_or(0) + 1,
-    }
+        (_, "edge-shared") => 10,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Paths;
+    use crate::contestants;
 
     #[test]
     fn marks_become_variables() {
-        let svg = "<svg a=\"1\"><path stroke=\"#FA0107\" fill=\"#FA0A07\"/></svg>";
+        let svg = "<svg a=\"1\"><path stroke=\"#FA0107\" fill=\"#FA0B07\"/></svg>";
         assert_eq!(
             finish(svg, "a \"b\""),
             "<svg role=\"img\" aria-label=\"a &quot;b&quot;\" a=\"1\">\
@@ -98,6 +107,20 @@ mod tests {
         assert_eq!(room_for(["mio"].into_iter()), 64);
         assert!(room_for(["mio", "one-shot, 2 threads"].into_iter()) > 19 * 6);
         assert_eq!(room_for(["x".repeat(99).as_str()].into_iter()), 210);
+    }
+
+    #[test]
+    fn every_server_has_a_colour_of_its_own() {
+        let mut names = std::collections::BTreeMap::new();
+        for one in contestants::all(&Paths::default()) {
+            let label = one.label.trim_end_matches(" again");
+            let name = label.split(',').next().unwrap_or_default().to_owned();
+            let colour = known(&one.label);
+            assert!(colour.is_some(), "{} has none", one.label);
+            names.insert(name, colour);
+        }
+        let colours: std::collections::BTreeSet<_> = names.values().collect();
+        assert_eq!(colours.len(), names.len(), "{names:?}");
     }
 
     #[test]

@@ -42,7 +42,9 @@ impl Kind {
         let name = label.split(',').next().unwrap_or_default().trim_end_matches(" again");
         match name {
             "floor" => Self::Reference,
-            "level" | "edge" | "one-shot" | "epoll-kit" | "epoll-timers" => Self::Ours,
+            "level" | "edge" | "one-shot" | "edge-shared" | "epoll-kit" | "epoll-timers" => {
+                Self::Ours
+            }
             _ => Self::Other,
         }
     }
@@ -75,7 +77,7 @@ pub(crate) enum Column {
     Value { header: &'static str, name: &'static str },
     /// Median only, where the quartiles would say nothing more.
     Median { header: &'static str, name: &'static str },
-    /// What the first round found, where the later ones find what it has left.
+    /// What round 1 found, where the later ones find what it has left.
     First { header: &'static str, name: &'static str },
     /// Median and quartiles of the ratios to the reference within the same round.
     Ratio { header: &'static str, name: &'static str },
@@ -98,7 +100,7 @@ impl Column {
                 Cell::text(series.spread(name).map_or("–".to_owned(), |s| number(s.median)))
             }
             Self::First { name, .. } => {
-                let first = series.by_round(name).into_values().next();
+                let first = series.by_round(name).get(&1).copied();
                 Cell::text(first.map_or("–".to_owned(), number))
             }
             // Of the reference it would always be 1.
@@ -273,6 +275,15 @@ mod tests {
     }
 
     #[test]
+    fn the_first_round_is_round_1_or_none() {
+        let column = Column::First { header: "x", name: "x" };
+        let mut one = series("floor", &[10.0, 20.0]);
+        assert_eq!(column.cell(&one, &one).main, "10.0");
+        one.rounds.remove(&1);
+        assert_eq!(column.cell(&one, &one).main, "–");
+    }
+
+    #[test]
     fn a_row_without_rounds_says_why() {
         let mut lost = series("mio", &[]);
         lost.trouble = Some(Trouble::Failed("connection lost".to_owned()));
@@ -286,6 +297,7 @@ mod tests {
     fn names_tell_what_a_row_stands_for() {
         assert_eq!(Kind::of("floor again"), Kind::Reference);
         assert_eq!(Kind::of("one-shot, 2 threads"), Kind::Ours);
+        assert_eq!(Kind::of("edge-shared"), Kind::Ours);
         assert_eq!(Kind::of("tokio"), Kind::Other);
     }
 }
