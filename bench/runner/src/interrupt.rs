@@ -1,8 +1,8 @@
-//! Ctrl-C and SIGTERM as something to wait for, so that whoever waits for a process hears of them
-//! too, returns, and ends what it started on its way out.
+//! Ctrl-C, SIGTERM, SIGHUP and SIGQUIT as something to wait for, so that whoever waits for a process
+//! hears of them too, returns, and ends what it started on its way out.
 
 use rustix::fd::{AsFd, BorrowedFd};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -26,7 +26,7 @@ impl Interrupt {
     /// Takes the signals over.
     pub(crate) fn new() -> io::Result<Self> {
         let (ours, handlers) = UnixStream::pair()?;
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
             signal_hook::low_level::pipe::register(signal, handlers.try_clone()?)?;
         }
         Ok(Self(ours))
