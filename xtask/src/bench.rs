@@ -7,7 +7,8 @@ use crate::workspace::Workspace;
 use anyhow::Context;
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// As the runner names them.
@@ -77,14 +78,21 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     Step::program(&bench_programs.join(RUNNER), &args).run(root)
 }
 
-/// The same file from any folder, once it is known that it can be written.
+/// The same file from any folder, once it is known that it can be written. It is left as it is.
 fn writable(path: &Path) -> anyhow::Result<PathBuf> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .and_then(|_| std::path::absolute(path))
+    probe(path)
+        .and_then(|()| std::path::absolute(path))
         .with_context(|| format!("failed to write the file of --json {}", path.display()))
+}
+
+fn probe(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().append(true).create_new(true).open(path)?;
+            fs::remove_file(path)
+        }
+        opened => opened.map(drop),
+    }
 }
 
 #[cfg(test)]
@@ -117,5 +125,24 @@ mod tests {
     fn a_file_that_cannot_be_written_is_named() {
         let error = writable(Path::new("/no/such/folder/raw.json")).unwrap_err();
         assert!(error.to_string().contains("--json /no/such/folder/raw.json"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_can_be_written_is_left_as_it_is() {
+        let name = format!("epoll-kit-xtask-{}.json", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        assert_eq!(writable(&path).unwrap(), path);
+        assert!(!path.exists());
+        fs::write(&path, "kept").unwrap();
+        writable(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "kept");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn the_runner_has_the_same_suites() {
+        // Its help, which a test of its own holds to its list.
+        let runner = include_str!("../../bench/runner/src/cli.rs");
+        assert!(runner.contains(&format!("\n{}.\n", SUITES.join(", "))));
     }
 }
