@@ -103,14 +103,20 @@ impl Case {
         for contestant in &mut contestants {
             contestant.calibrate(options.duration).with_context(|| named(contestant.name))?;
         }
+        let mut order: Vec<_> = (0..contestants.len()).collect();
+        let mut values = vec![0.0; contestants.len()];
         let mut random = Rng::with_seed(SEED);
         for round in 0..options.rounds.get() {
-            random.shuffle(&mut contestants);
-            for contestant in &mut contestants {
+            random.shuffle(&mut order);
+            for &at in &order {
+                let contestant = &mut contestants[at];
                 let count = contestant.count;
                 let timed = (contestant.measure)(count).with_context(|| named(contestant.name))?;
                 ensure!(timed.count > 0, "{}: nothing was done", named(contestant.name));
-                report.write(self, contestant.name, round, self.unit.value(timed))?;
+                values[at] = self.unit.value(timed);
+            }
+            for (contestant, value) in contestants.iter().zip(&values) {
+                report.write(self, contestant.name, round, *value)?;
             }
         }
         Ok(())

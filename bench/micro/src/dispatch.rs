@@ -61,6 +61,7 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
             contestant::<Polling>("polling", &chain, active),
             contestant::<Calloop<'_>>("calloop", &chain, active),
             contestant::<Floor<LEVEL>>("floor again", &chain, active),
+            contestant::<Floor<EDGE>>("floor, edge again", &chain, active),
         ];
         let case = Case { suite: "dispatch", name, x: pairs, unit: Unit::Nanoseconds };
         case.compete(options, report, contestants)?;

@@ -1,15 +1,15 @@
 //! A run: what every suite needs, and the way from the plan to the report.
 
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::machine::Cores;
 use crate::plan::Item;
 use crate::progress::Progress;
-use crate::report::Report;
-use crate::suites::{self, Suite};
+use crate::report::{Report, Section};
+use crate::suites::{self, Outcome, Part, Suite};
 use crate::{machine, network, plan, raw, report};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -54,24 +54,35 @@ pub(crate) struct Bench {
     pub(crate) congestion: Option<&'static str>,
     pub(crate) progress: Progress,
     /// When there is no further round, wherever the run is.
+    rounds_end: Instant,
+    /// When everything is over, whoever has not finished by then.
     end: Instant,
 }
 
-/// How long all of it may take.
+/// How long all of it may take; what is still running then is ended.
 const TIME_MAX: Duration = Duration::from_secs(29 * 60);
 const TIME_MAX_QUICK: Duration = Duration::from_secs(170);
 
-/// What programs that plan their rounds themselves leave of that for the others.
+fn time_max(is_quick: bool) -> Duration {
+    if is_quick { TIME_MAX_QUICK } else { TIME_MAX }
+}
+
+/// What parts that have no rounds to leave out need, and the others leave of that.
 fn time_for_rounds(items: &[Item], is_quick: bool) -> Duration {
-    let time_max = if is_quick { TIME_MAX_QUICK } else { TIME_MAX };
-    let fixed = items.iter().filter(|item| item.effort.is_none()).map(|item| item.estimate);
-    time_max.saturating_sub(fixed.sum())
+    let is_fixed = |item: &&Item| item.effort.is_none_or(|effort| effort.rounds == 1);
+    let fixed = items.iter().filter(is_fixed).map(|item| item.estimate);
+    time_max(is_quick).saturating_sub(fixed.sum())
 }
 
 impl Bench {
     /// When a part that begins now has its last round.
     pub(crate) fn until(&self, item: &Item) -> Instant {
-        (Instant::now() + item.limit()).min(self.end)
+        (Instant::now() + item.limit()).min(self.rounds_end)
+    }
+
+    /// When something has to be over that begins now and may take this long.
+    pub(crate) fn deadline(&self, limit: Duration) -> Instant {
+        (Instant::now() + limit).min(self.end)
     }
 }
 
@@ -83,13 +94,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
     let Options { paths, suites, is_quick, json } = options;
     let logs = paths.out.join("logs");
     fs::create_dir_all(&logs).with_context(|| format!("failed to create {}", logs.display()))?;
-    let raw_file =
-        match &json {
-            Some(path) => Some(File::create(path).with_context(|| {
-                format!("failed to create the file of --json {}", path.display())
-            })?),
-            None => None,
-        };
+    let raw_file = json.as_deref().map(raw::File::beside).transpose()?;
     for suite in &suites {
         suite.check()?;
     }
@@ -108,30 +113,62 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
         interrupt,
         congestion: network.congestion,
         progress: Progress::new(&items),
-        end: start + time_for_rounds(&items, is_quick),
+        rounds_end: start + time_for_rounds(&items, is_quick),
+        end: start + time_max(is_quick),
     };
-    let mut sections = Vec::new();
-    let mut series = Vec::new();
+    let Finished { sections, parts, mut troubles, was_interrupted } = measure(&bench, &suites);
+    troubles.extend(suites::failures(&parts));
+    if !sections.is_empty() {
+        let mut facts = facts;
+        facts.extend(was_interrupted.then(|| ("Incomplete", Interrupted.to_string())));
+        let report = Report { facts, versions, is_quick, sections, took: start.elapsed() };
+        if let Some(file) = raw_file {
+            file.write(&report, &parts)?;
+        }
+        for path in report::write(&bench.paths.out, &report)? {
+            say(&format!("wrote {}", path.display()));
+        }
+    }
+    for trouble in &troubles {
+        complain(trouble);
+    }
+    if was_interrupted {
+        return Err(Interrupted.into());
+    }
+    Ok(troubles.is_empty())
+}
+
+/// What there is to report, whether or not it is all that was asked for.
+#[derive(Default)]
+struct Finished {
+    sections: Vec<Section>,
+    parts: Vec<Part>,
+    /// What kept suites from their ends.
+    troubles: Vec<String>,
+    was_interrupted: bool,
+}
+
+fn measure(bench: &Bench, suites: &[Suite]) -> Finished {
+    let mut finished = Finished::default();
     for suite in suites {
-        let outcome = suite.run(&bench)?;
+        let mut outcome = Outcome::default();
+        let ended = suite.run(bench, &mut outcome);
         bench.progress.clear();
-        say(&report::markdown::section(&outcome.section, 2));
-        series.extend(outcome.parts);
-        sections.push(outcome.section);
+        if !outcome.parts.is_empty() {
+            say(&report::markdown::section(&outcome.section, 2));
+            finished.parts.extend(outcome.parts);
+            finished.sections.push(outcome.section);
+        }
+        match ended {
+            Ok(()) => {}
+            Err(error) if error.is::<Interrupted>() => {
+                finished.was_interrupted = true;
+                break;
+            }
+            Err(error) => finished.troubles.push(format!("{}: {error:#}", suite.name())),
+        }
     }
-    let failures = suites::failures(&series);
-    let report = Report { facts, versions, is_quick, sections, took: start.elapsed() };
-    if let (Some(mut file), Some(path)) = (raw_file, &json) {
-        raw::write(&mut file, &report, &series)
-            .with_context(|| format!("failed to write {}", path.display()))?;
-    }
-    for path in report::write(&bench.paths.out, &report)? {
-        say(&format!("wrote {}", path.display()));
-    }
-    for failure in &failures {
-        complain(failure);
-    }
-    Ok(failures.is_empty())
+    finished
 }
 
 /// A line or more on stdout, if anybody reads it; the report is written all the same.
@@ -157,9 +194,9 @@ mod tests {
 
     #[test]
     fn rounds_leave_time_for_programs_that_plan_their_own() {
-        let mut fixed = Item::of("wake", "", 1, Effort::ms(1, 60_000, 0));
+        let mut fixed = Item::of("wake", "", 1, Effort::ms(2, 30_000, 0));
         fixed.effort = None;
-        let items = [Item::of("echo", "", 1, Effort::ms(1, 1, 0)), fixed];
+        let items = [Item::of("echo", "", 1, Effort::ms(2, 1, 0)), fixed];
         assert_eq!(time_for_rounds(&items, false), TIME_MAX - Duration::from_secs(60));
         assert_eq!(time_for_rounds(&[], true), TIME_MAX_QUICK);
     }

@@ -83,7 +83,12 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Us
             Arg::Long("out") => out = Some(folder(&mut parser)?),
             Arg::Long("json") => json = Some(folder(&mut parser)?),
             Arg::Long("quick") => is_quick = true,
-            Arg::Value(name) => suites.push(suite(&name.string()?)?),
+            Arg::Value(name) => {
+                let suite = suite(&name.string()?)?;
+                if !suites.contains(&suite) {
+                    suites.push(suite);
+                }
+            }
             flag => return Err(flag.unexpected().into()),
         }
     }
@@ -125,6 +130,12 @@ mod tests {
     }
 
     #[test]
+    fn the_help_has_every_suite() {
+        let names = Suite::ALL.map(Suite::name).join(", ");
+        assert!(HELP.contains(&format!("\n{names}.\n")));
+    }
+
+    #[test]
     fn no_suite_is_every_suite() {
         let options = parsed(&[]).unwrap().unwrap();
         assert_eq!(options.suites, Suite::ALL);
@@ -132,8 +143,9 @@ mod tests {
     }
 
     #[test]
-    fn suites_are_run_as_they_are_named() {
-        let options = parsed(&["wake", "echo", "--quick", "--json", "raw.json"]).unwrap().unwrap();
+    fn suites_are_run_once_as_they_are_named() {
+        let args = ["wake", "echo", "wake", "--quick", "--json", "raw.json"];
+        let options = parsed(&args).unwrap().unwrap();
         assert_eq!(options.suites, [Suite::Wake, Suite::Echo]);
         assert!(options.is_quick);
         assert_eq!(options.json.as_deref(), Some("raw.json".as_ref()));

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a run may take on top of the time that is measured: connecting, closing, a server that has
 /// stopped answering.
@@ -83,7 +83,7 @@ impl Load {
             Amount::Time(time) => time,
             Amount::Requests(_) => REST_MAX,
         };
-        let deadline = Instant::now() + time + REST_MAX;
+        let deadline = bench.deadline(time + REST_MAX);
         let process = Process::start(command, bench.cores.client())?;
         let output = process.collect(deadline, &bench.interrupt, |_| {})?;
         match serde_json::from_str(&output.stdout) {
@@ -123,11 +123,14 @@ fn sample(json: &Value) -> anyhow::Result<Sample> {
     for name in ["mean", "p50", "p99"] {
         values.insert(format!("{name}_us"), number(&json["latency_us"][name], name)?);
     }
+    let busy_us = |who: &Value| Some(who["user_us"].as_f64()? + who["system_us"].as_f64()?);
+    if let Some(busy_us) = busy_us(&json["client"]) {
+        values.insert("client_cpu_percent".to_owned(), busy_us / 1e4 / values["duration_s"]);
+    }
     let server = &json["server"];
     if let Some(cpu) = server["cpu_us_per_request"].as_f64() {
         values.insert("cpu_us_per_request".to_owned(), cpu);
-        let busy_us =
-            server["user_us"].as_f64().unwrap_or(0.0) + server["system_us"].as_f64().unwrap_or(0.0);
+        let busy_us = busy_us(server).unwrap_or(0.0);
         values.insert("cpu_share".to_owned(), busy_us / 1e6 / values["duration_s"]);
     }
     if let Some(bytes) = server["memory_bytes_per_connection"].as_f64() {
@@ -152,6 +155,7 @@ mod tests {
             "latency_us": { "mean": 5.0, "p50": 4.0, "p99": 9.0 },
             "latency_curve": [[50.0, 4.0], [99.0, 9.0]],
             "errors": errors,
+            "client": { "user_us": 100_000, "system_us": 900_000 },
             "server": { "user_us": 250_000, "system_us": 250_000, "cpu_us_per_request": 5000.0,
                         "memory_bytes_per_connection": null },
         })
@@ -162,6 +166,7 @@ mod tests {
         let sample = sample(&answer(&json!({ "wrong-bytes": 0 }))).unwrap();
         assert_eq!(sample.values["p99_us"], 9.0);
         assert_eq!(sample.values["cpu_share"], 0.25);
+        assert_eq!(sample.values["client_cpu_percent"], 50.0);
         assert_eq!(sample.curve, [(50.0, 4.0), (99.0, 9.0)]);
         assert!(!sample.values.contains_key("memory_bytes_per_connection"));
     }

@@ -127,15 +127,15 @@ impl Process {
         Ok(Output { status, stdout, stderr })
     }
 
-    /// Asks it to end with SIGTERM, waits so long, and kills it if that was in vain.
+    /// Asks it to end with SIGTERM, waits for that, and kills it if that was in vain.
     pub(crate) fn terminate(
         mut self,
-        grace: Duration,
+        deadline: Instant,
         interrupt: &Interrupt,
     ) -> anyhow::Result<ExitStatus> {
         // It may have ended by itself; then there is nobody to ask.
         let _ = kill_process(self.pid, Signal::TERM);
-        self.wait(Instant::now() + grace, interrupt)
+        self.wait(deadline, interrupt)
     }
 
     /// Waits for its end.
@@ -268,7 +268,7 @@ mod tests {
         let mut process = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
         process.first_line(soon(), &interrupt()).unwrap();
         let id = process.id().to_string();
-        process.terminate(Duration::from_millis(100), &interrupt()).unwrap_err();
+        process.terminate(Instant::now() + Duration::from_millis(100), &interrupt()).unwrap_err();
         assert!(!is_alive(&id));
     }
 }

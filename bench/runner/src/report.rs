@@ -49,11 +49,8 @@ pub(crate) struct Figure {
 }
 
 /// What a reader has to know about every table.
-const HOW_TO_READ: &str = "Every value is the median of all rounds, with the quartiles in brackets. \
-In a round every contestant is measured once, and a ratio is of two values of the same round: what \
-disturbs the machine for longer than a round hits both and cancels out. The row “floor again” is the \
-floor measured against itself: how far its ratios are from 1 is noise, and so is any smaller \
-difference.";
+const HOW_TO_READ: &str = "Where something was measured several times, the value is the median, and \
+quartiles are in brackets. How often, and what ratios are of, is said with each suite.";
 
 /// Writes `report.html` and `tables.md` into this folder.
 ///

@@ -73,9 +73,9 @@ impl Series {
     }
 }
 
-/// Measures every contestant in each of `rounds` rounds, which end early at `until`; the first is
-/// always complete. Each round has an order of its own, so that none has a place in it, or comes after
-/// the same one every time. One that has trouble is left out from then on.
+/// Measures every contestant in each of `rounds` rounds, which end early at `until`, but for the first.
+/// Each round has an order of its own, so that none has a place in it, or comes after the same one every
+/// time. One that has trouble is left out from then on.
 ///
 /// # Errors
 ///
@@ -91,11 +91,11 @@ pub(crate) fn interleave(
     let mut order: Vec<_> = (0..series.len()).collect();
     let mut random = Rng::with_seed(SEED);
     for round in 1..=rounds {
-        if round > 1 && Instant::now() >= until {
-            break;
-        }
         random.shuffle(&mut order);
         for &at in &order {
+            if round > 1 && Instant::now() >= until {
+                return Ok(series);
+            }
             if series[at].trouble.is_some() {
                 continue;
             }

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const START_MAX: Duration = Duration::from_secs(10);
 
@@ -38,7 +38,7 @@ impl Server {
         let stderr = File::create(&log).context("failed to create a log")?;
         command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(stderr);
         let mut process = Process::start(command, core)?;
-        let line = process.first_line(Instant::now() + START_MAX, &bench.interrupt);
+        let line = process.first_line(bench.deadline(START_MAX), &bench.interrupt);
         let line = line.map_err(|error| match last_line(&log) {
             Some(said) if process.ends_soon(&bench.interrupt) => anyhow::Error::msg(said),
             _ => error,

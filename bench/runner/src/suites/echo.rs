@@ -1,14 +1,15 @@
 //! `echo`: our server beside the floor and the same server written with other crates.
 
-use super::workloads::{ALL, RATE, Workload};
-use super::{Outcome, Part};
+use super::workloads::{ALL, Workload};
+use super::{Outcome, Part, about_rounds};
 use crate::bench::{Bench, Paths};
 use crate::contestants::{self, Contestant};
 use crate::interrupt::Interrupted;
-use crate::load::Kind;
+use crate::load::{Kind, Load};
+use crate::machine;
 use crate::plan::Item;
 use crate::report::plot::{Bar, Bars, Line, Lines, Scale};
-use crate::report::{Column, Figure, Section, Table, ratio};
+use crate::report::{Column, Figure, Table, ratio};
 use crate::rounds::{Sample, Series, Trouble, interleave};
 use crate::server::Server;
 use anyhow::Context;
@@ -24,23 +25,22 @@ fn item(workload: &Workload, contestants: usize, is_quick: bool) -> Item {
     Item::of("echo", workload.title, contestants, workload.effort(is_quick))
 }
 
-/// Quick runs measure crowds with the most important contestants only.
 fn chosen<'a>(all: &'a [Contestant], workload: &Workload, is_quick: bool) -> Vec<&'a Contestant> {
-    all.iter().filter(|one| one.is_main || !is_quick || !workload.is_crowd()).collect()
+    all.iter().filter(|one| workload.has(one, is_quick)).collect()
 }
 
-pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
+pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
     let all = contestants::all(&bench.paths);
-    let mut section = Section { title: "Echo servers".to_owned(), ..Section::default() };
+    let Outcome { section, parts } = outcome;
+    section.title = "Echo servers".to_owned();
     section.intro = intro();
-    let mut parts = Vec::new();
     for workload in &ALL {
         let series = measure(bench, workload, &all)?;
         section.figures.extend(figures(workload, &series));
         section.tables.push(table(bench, workload, &series));
         parts.push(Part { suite: "echo", title: workload.title.to_owned(), series });
     }
-    Ok(Outcome { section, parts })
+    Ok(())
 }
 
 fn intro() -> Vec<String> {
@@ -49,10 +49,14 @@ fn intro() -> Vec<String> {
          of the other crates. The floor is a loop that is written straight on the system calls."
             .to_owned(),
         "In a closed loop the client sends the next message when the answer has come, and checks every \
-         byte: throughput is what both of them together can do. At a fixed rate the client sends when a \
+         byte: throughput is what both of them together can do. “Client CPU” is the client's share of a \
+         core. Where it is near 100, a closed loop is limited by the client, and a server that is \
+         faster does not show; CPU time of the server does. At a fixed rate the client sends when a \
          message is due, and a latency counts from then on; what the server needs for a message is then \
-         the quietest figure of all."
+         the quietest figure of all. Among idle connections, “x alone” is the ratio to the same server \
+         without them, in the same round."
             .to_owned(),
+        about_rounds(contestants::FLOOR_AGAIN),
     ]
 }
 
@@ -66,14 +70,13 @@ fn measure(
     let mut servers: Vec<Option<Server>> = chosen.iter().map(|_| None).collect();
     let labels: Vec<_> = chosen.iter().map(|one| one.label.clone()).collect();
     let item = item(workload, chosen.len(), bench.is_quick);
-    let load = workload.load(bench.is_quick);
     let rounds = workload.effort(bench.is_quick).rounds;
     bench.progress.begin(&item);
     let until = bench.until(&item);
     let measure = |at: usize, round: u32| {
         let (contestant, server) = (chosen[at], &mut servers[at]);
         bench.progress.at(&item, &format!("round {round} of {rounds}, {}", contestant.label));
-        measure_one(bench, contestant, server, &load)
+        measure_one(bench, contestant, server, workload, round)
     };
     let trouble = |at: usize, message: String| {
         let sure = chosen[at].connections_max;
@@ -90,7 +93,43 @@ fn measure_one(
     bench: &Bench,
     contestant: &Contestant,
     server: &mut Option<Server>,
-    load: &crate::load::Load,
+    workload: &Workload,
+    round: u32,
+) -> anyhow::Result<Sample> {
+    let load = workload.load(bench.is_quick);
+    let Some(alone) = workload.alone(bench.is_quick) else {
+        return run_load(bench, contestant, server, &load);
+    };
+    // By turns, so that neither has a place in the order. The idle ones come first in the first round:
+    // what they make the server's memory grow by is to be seen there.
+    let mut run = |load| run_load(bench, contestant, server, load);
+    let (among, alone) = if round % 2 == 1 {
+        let among = run(&load)?;
+        (among, run(&alone)?)
+    } else {
+        let alone = run(&alone)?;
+        (run(&load)?, alone)
+    };
+    Ok(compared(among, &alone))
+}
+
+/// The sample with what it is in comparison with another, where both have a figure.
+fn compared(mut sample: Sample, alone: &Sample) -> Sample {
+    for name in ["cpu_us_per_request", "p50_us", "p99_us"] {
+        let pair = sample.values.get(name).copied().zip(alone.values.get(name).copied());
+        let Some((among, alone)) = pair else { continue };
+        sample.values.insert(format!("{name}_alone"), alone);
+        let ratio = Some(among / alone).filter(|ratio| ratio.is_finite());
+        sample.values.extend(ratio.map(|ratio| (format!("{name}_x_alone"), ratio)));
+    }
+    sample
+}
+
+fn run_load(
+    bench: &Bench,
+    contestant: &Contestant,
+    server: &mut Option<Server>,
+    load: &Load,
 ) -> anyhow::Result<Sample> {
     if server.is_none() {
         *server = Some(Server::start(bench, contestant)?);
@@ -116,18 +155,25 @@ fn columns(workload: &Workload) -> Vec<Column> {
     let cpu = Column::Value { header: "server CPU µs/message", name: "cpu_us_per_request" };
     let memory =
         Column::First { header: "bytes a connection", name: "memory_bytes_per_connection" };
-    match workload.kind {
+    let client = Column::Median { header: "client CPU %", name: "client_cpu_percent" };
+    let mut columns = match workload.kind {
         Kind::Open(_) => {
-            vec![cpu, Column::Ratio { header: "x floor", name: "cpu_us_per_request" }, p50, p99]
+            let ratio = Column::Ratio { header: "x floor", name: "cpu_us_per_request" };
+            let alone = Column::Value { header: "x alone", name: "cpu_us_per_request_x_alone" };
+            let mut columns = vec![cpu, ratio];
+            columns.extend((workload.idle > 0).then_some(alone));
+            columns.extend([p50, p99]);
+            columns
         }
         _ => {
             let ratio = Column::Ratio { header: "x floor", name: "throughput_per_s" };
             let cpu_ratio = Column::Ratio { header: "CPU x floor", name: "cpu_us_per_request" };
-            let mut columns = vec![throughput, ratio, cpu, cpu_ratio, p50, p99];
-            columns.extend(workload.is_crowd().then_some(memory));
-            columns
+            vec![throughput, ratio, cpu, cpu_ratio, p50, p99]
         }
-    }
+    };
+    columns.push(client);
+    columns.extend(workload.is_crowd().then_some(memory));
+    columns
 }
 
 fn table(bench: &Bench, workload: &Workload, series: &[Series]) -> Table {
@@ -143,23 +189,27 @@ fn table(bench: &Bench, workload: &Workload, series: &[Series]) -> Table {
         note: format!(
             "{rounds} of {} rounds of {:.2} s; the ratio is of {what}. {better}",
             measured.rounds,
-            measured.measured.as_secs_f64()
+            (measured.measured / workload.times()).as_secs_f64()
         ),
-        command: format!("epoll-load 127.0.0.1:PORT {flags} --server-pid=PID"),
+        command: format!(
+            "{}SERVER & {}epoll-load 127.0.0.1:PORT {flags} --server-pid=$!",
+            machine::pinned(bench.cores.server()),
+            machine::pinned(bench.cores.client()),
+        ),
         ..Table::of_rounds(workload.title, series, &columns(workload))
     }
 }
 
 fn figures(workload: &Workload, series: &[Series]) -> Vec<Figure> {
     match workload.kind {
-        Kind::Open(_) => vec![
+        Kind::Open(rate) => vec![
             bars(
                 workload,
                 series,
                 "cpu_us_per_request",
                 "server CPU a message, x floor, less is better",
             ),
-            curves(workload, series),
+            curves(workload, rate, series),
         ],
         _ => {
             vec![bars(workload, series, "throughput_per_s", "throughput, x floor, more is better")]
@@ -195,7 +245,7 @@ fn bars(workload: &Workload, series: &[Series], name: &str, note: &str) -> Figur
     }
 }
 
-fn curves(workload: &Workload, series: &[Series]) -> Figure {
+fn curves(workload: &Workload, rate: u32, series: &[Series]) -> Figure {
     let shown = series
         .iter()
         .filter(|one| one.contestant != contestants::FLOOR_AGAIN && !one.contestant.contains(','));
@@ -211,8 +261,30 @@ fn curves(workload: &Workload, series: &[Series]) -> Figure {
     }
     .svg();
     Figure {
-        title: format!("Latency at {} messages a second", crate::report::number(f64::from(RATE))),
+        title: format!("Latency at {} messages a second", crate::report::number(f64::from(rate))),
         note: format!("{}, one thread; less is better", workload.title),
         svg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_sample_is_compared_with_the_one_beside_it() {
+        let sample = |cpu: f64, p50: f64| Sample {
+            values: BTreeMap::from([
+                ("cpu_us_per_request".to_owned(), cpu),
+                ("p50_us".to_owned(), p50),
+            ]),
+            curve: Vec::new(),
+        };
+        let compared = compared(sample(6.0, 5.0), &sample(4.0, 0.0)).values;
+        assert_eq!(compared["cpu_us_per_request"], 6.0);
+        assert_eq!(compared["cpu_us_per_request_alone"], 4.0);
+        assert_eq!(compared["cpu_us_per_request_x_alone"], 1.5);
+        assert!(!compared.contains_key("p50_us_x_alone"), "{compared:?}");
     }
 }

@@ -1,12 +1,13 @@
 //! `lesson`: the same server level-triggered and edge-triggered, and what the difference costs.
 
-use super::{Outcome, Part};
+use super::{Outcome, Part, about_rounds};
 use crate::bench::{Bench, Paths};
 use crate::contestants::{Contestant, ours};
 use crate::load::{Amount, Kind, Load};
+use crate::machine;
 use crate::plan::{Effort, Item};
 use crate::report::plot::{Bar, Bars};
-use crate::report::{Column, Figure, Section, Table, ratio};
+use crate::report::{Column, Figure, Table, ratio};
 use crate::rounds::{Sample, Series, Trouble, interleave};
 use crate::server::Server;
 use anyhow::{Context, bail};
@@ -24,6 +25,7 @@ struct Case {
     note: &'static str,
     size: u32,
     requests: u32,
+    requests_quick: u32,
     /// Bytes of the server's read buffer, where it is not the usual one.
     read_buffer: Option<u32>,
     full: Effort,
@@ -39,6 +41,7 @@ const CASES: [Case; 2] = [
                dry: the trigger is all that is different.",
         size: 64,
         requests: 100_000,
+        requests_quick: 100_000,
         read_buffer: None,
         full: Effort::ms(15, 1_300, 1_400),
         quick: Effort::ms(1, 1_300, 1_400),
@@ -49,9 +52,10 @@ const CASES: [Case; 2] = [
                share of bytes is spent; what is left is for the next turn.",
         size: 16 << 10,
         requests: 20_000,
+        requests_quick: 10_000,
         read_buffer: Some(512),
-        full: Effort::ms(5, 5_000, 2_000),
-        quick: Effort::ms(1, 5_000, 2_000),
+        full: Effort::ms(3, 5_000, 2_000),
+        quick: Effort::ms(1, 2_500, 2_000),
     },
 ];
 
@@ -67,6 +71,10 @@ fn contestants(paths: &Paths, case: &Case) -> Vec<Contestant> {
     all
 }
 
+fn requests(case: &Case, is_quick: bool) -> u32 {
+    if is_quick { case.requests_quick } else { case.requests }
+}
+
 fn effort(case: &Case, is_quick: bool) -> Effort {
     if is_quick { case.quick } else { case.full }
 }
@@ -75,14 +83,15 @@ pub(crate) fn plan(is_quick: bool) -> Vec<Item> {
     CASES.iter().map(|case| Item::of("lesson", case.title, 3, effort(case, is_quick))).collect()
 }
 
-pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
-    let mut section = Section { title: "Level or edge".to_owned(), ..Section::default() };
+pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let Outcome { section, parts } = outcome;
+    section.title = "Level or edge".to_owned();
     section.intro = vec![
         "One server, once with a level trigger and once with an edge trigger, each started anew for \
          every round. Its own counters say how often it called epoll_wait."
             .to_owned(),
+        about_rounds("level again"),
     ];
-    let mut parts = Vec::new();
     for (case, item) in CASES.iter().zip(plan(bench.is_quick)) {
         bench.progress.begin(&item);
         let all = contestants(&bench.paths, case);
@@ -98,16 +107,16 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
         section.tables.push(table(bench, case, &all, &series));
         parts.push(Part { suite: "lesson", title: case.title.to_owned(), series });
     }
-    Ok(Outcome { section, parts })
+    Ok(())
 }
 
-fn load(case: &Case) -> Load {
+fn load(case: &Case, is_quick: bool) -> Load {
     Load {
         connections: CONNECTIONS,
         idle: 0,
         size: case.size,
         kind: Kind::Closed,
-        amount: Amount::Requests(case.requests.into()),
+        amount: Amount::Requests(requests(case, is_quick).into()),
     }
 }
 
@@ -116,9 +125,9 @@ fn measure_one(bench: &Bench, contestant: &Contestant, case: &Case) -> anyhow::R
     let mut command = Command::new(&contestant.program);
     command.args(&contestant.args).arg("--stats-json").arg(&stats);
     let mut server = Server::start_as(bench, contestant, command)?;
-    let measured = load(case).run(bench, &server.address, server.process.id());
+    let measured = load(case, bench.is_quick).run(bench, &server.address, server.process.id());
     let mut sample = measured.map_err(|error| server.explain(error, &bench.interrupt))?;
-    let status = server.process.terminate(END_MAX, &bench.interrupt)?;
+    let status = server.process.terminate(bench.deadline(END_MAX), &bench.interrupt)?;
     if !status.success() {
         bail!("the server ended with {status}");
     }
@@ -155,12 +164,14 @@ fn table(bench: &Bench, case: &Case, all: &[Contestant], series: &[Series]) -> T
             "{} {rounds} of {} rounds of {} messages.",
             case.note,
             effort.rounds,
-            crate::report::whole(case.requests.into())
+            crate::report::whole(requests(case, bench.is_quick).into())
         ),
         command: format!(
-            "{} --stats-json stats.json & epoll-load 127.0.0.1:PORT {}",
+            "{}{} --stats-json stats.json & {}epoll-load 127.0.0.1:PORT {}",
+            machine::pinned(bench.cores.server()),
             all[0].command_line(),
-            load(case).flags(bench.congestion).join(" ")
+            machine::pinned(bench.cores.client()),
+            load(case, bench.is_quick).flags(bench.congestion).join(" ")
         ),
         ..Table::of_rounds(case.title, series, &COLUMNS)
     }

@@ -1,18 +1,20 @@
 //! `select-poll-epoll`, `dispatch` and `wake`: programs of their own, which measure in rounds and
 //! print a line for each measurement.
 
-use super::{Outcome, Part};
+use super::{Outcome, Part, about_rounds};
 use crate::bench::Bench;
 use crate::plan::Item;
 use crate::process::{Output, Process};
 use crate::report::plot::{Bar, Bars, Line, Lines, Scale};
-use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, number, whole};
+use crate::report::{Case, Figure, Ratios, Table, VALUE, number, whole};
 use crate::rounds::{Sample, Series, Trouble};
 use anyhow::{Context, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+const DISPATCH: &str = "dispatch";
 
 const ROUNDS: u32 = 15;
 const ROUNDS_QUICK: u32 = 3;
@@ -38,15 +40,16 @@ fn about(suite: &str) -> About {
                     time, epoll at those that are ready. select has no more than 1 024.",
             x_label: "descriptors",
             full_s: 70,
-            quick_s: 10,
+            quick_s: 7,
         },
-        "dispatch" => About {
+        DISPATCH => About {
             title: "Handing on",
             intro: "A ring of socket pairs: when a byte arrives it is read and written to the next pair. \
                     Timed is one such step: its share of a wait, what the loop does to find whom to \
-                    tell, one read and one write.",
+                    tell, one read and one write. What an edge trigger saves is the kernel's work, so each \
+                    is compared with the floor that has the same trigger.",
             x_label: "socket pairs",
-            full_s: 70,
+            full_s: 80,
             quick_s: 10,
         },
         _ => About {
@@ -60,7 +63,7 @@ fn about(suite: &str) -> About {
                     another in turn, and wait.",
             x_label: "",
             full_s: 25,
-            quick_s: 3,
+            quick_s: 2,
         },
     }
 }
@@ -80,36 +83,78 @@ pub(crate) fn plan(suite: &'static str, is_quick: bool) -> Item {
     }
 }
 
-pub(crate) fn run(bench: &Bench, suite: &'static str) -> anyhow::Result<Outcome> {
+pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> anyhow::Result<()> {
     let item = plan(suite, bench.is_quick);
     bench.progress.begin(&item);
     let about = about(suite);
-    let mut section = Section { title: about.title.to_owned(), ..Section::default() };
+    let Outcome { section, parts } = outcome;
+    section.title = about.title.to_owned();
     section.intro.push(about.intro.to_owned());
+    section.intro.push(about_rounds("floor again"));
     let cases = match measure(bench, suite, &item) {
         Ok(cases) => cases,
         Err(error) if error.is::<crate::interrupt::Interrupted>() => return Err(error),
-        Err(error) => return Ok(failed(suite, section, &format!("{error:#}"))),
+        Err(error) => {
+            failed(suite, outcome, &format!("{error:#}"));
+            return Ok(());
+        }
     };
-    let mut parts = Vec::new();
     for group in groups(cases) {
         section.figures.extend(figures(&about, &group));
         let columns: Vec<_> = group.cases.iter().map(|case| case.as_column(&group.title)).collect();
-        let mut table = Table::grid(&group.title, &columns, Ratios::Paired);
-        table.note = format!("{} rounds.", rounds(bench.is_quick));
-        section.tables.push(table);
+        let grids = match suite {
+            DISPATCH => by_trigger(&group.title, &columns),
+            _ => vec![(group.title.clone(), columns)],
+        };
+        section.tables.extend(grids.into_iter().map(|(title, cases)| Table {
+            note: format!("{} rounds.", rounds(bench.is_quick)),
+            command: command_line(suite, bench.is_quick),
+            ..Table::grid(&title, &cases, Ratios::Paired)
+        }));
         let named = group.cases.into_iter().map(|case| (case.name, case.series));
         parts.extend(named.map(|(title, series)| Part { suite, title, series }));
     }
-    Ok(Outcome { section, parts })
+    Ok(())
+}
+
+/// What measures it again, from the root of the repository.
+fn command_line(suite: &str, is_quick: bool) -> String {
+    let quick = if is_quick { " --quick" } else { "" };
+    format!("bench/target/release/{suite} --rounds {}{quick}", rounds(is_quick))
+}
+
+/// The same cases apart by trigger, each with the floor that has it. mio has edges alone.
+fn by_trigger(title: &str, cases: &[Case]) -> Vec<(String, Vec<Case>)> {
+    let is_edge = |one: &&Series| {
+        let label = one.contestant.trim_end_matches(" again");
+        label == "mio" || label.ends_with(", edge")
+    };
+    let apart = |edge: bool| -> Vec<Case> {
+        let cases = cases.iter().map(|case| {
+            let series = case.series.iter().filter(|one| is_edge(one) == edge);
+            let mut series: Vec<_> = series.cloned().collect();
+            series.sort_by_key(|one| place(&one.contestant));
+            Case { series, ..case.clone() }
+        });
+        cases.filter(|case| !case.series.is_empty()).collect()
+    };
+    let tables = [("level trigger", apart(false)), ("edge trigger", apart(true))];
+    let tables = tables.into_iter().filter(|(_, cases)| !cases.is_empty());
+    tables.map(|(trigger, cases)| (format!("{title}, {trigger}"), cases)).collect()
+}
+
+/// References come first.
+fn place(contestant: &str) -> usize {
+    let references = ["floor", "floor again", "floor, edge", "floor, edge again"];
+    references.iter().position(|name| *name == contestant).unwrap_or(references.len())
 }
 
 /// The program itself is what failed.
-fn failed(suite: &'static str, mut section: Section, message: &str) -> Outcome {
-    section.intro.push(format!("Not measured: {message}."));
+fn failed(suite: &'static str, outcome: &mut Outcome, message: &str) {
+    outcome.section.intro.push(format!("Not measured: {message}."));
     let mut series = Series::new("the program");
     series.trouble = Some(Trouble::Failed(message.to_owned()));
-    Outcome { section, parts: vec![Part { suite, title: suite.to_owned(), series: vec![series] }] }
+    outcome.parts.push(Part { suite, title: suite.to_owned(), series: vec![series] });
 }
 
 fn measure(bench: &Bench, suite: &str, item: &Item) -> anyhow::Result<Vec<MicroCase>> {
@@ -119,7 +164,7 @@ fn measure(bench: &Bench, suite: &str, item: &Item) -> anyhow::Result<Vec<MicroC
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // Programs with a second thread have the other core for it.
     let process = Process::start(command, None)?;
-    let deadline = Instant::now() + item.limit() * 2;
+    let deadline = bench.deadline(item.limit());
     let Output { status, stdout, stderr } =
         process.collect(deadline, &bench.interrupt, |stdout| {
             let lines = stdout.iter().filter(|byte| **byte == b'\n').count();
@@ -252,7 +297,7 @@ fn growth(about: &About, group: &Group) -> Figure {
     let mut lines: Vec<Line> = Vec::new();
     let unit = &group.cases[0].unit;
     for case in &group.cases {
-        for one in case.series.iter().filter(|one| one.contestant != "floor again") {
+        for one in case.series.iter().filter(|one| !one.contestant.ends_with(" again")) {
             let Some(spread) = one.spread(VALUE) else { continue };
             let point = (case.x, spread.median);
             match lines.iter_mut().find(|line| line.label == one.contestant) {
@@ -337,6 +382,21 @@ mod tests {
         let groups = groups(parse(&text).unwrap());
         let found: Vec<_> = groups.iter().map(|g| (g.title.as_str(), g.cases.len())).collect();
         assert_eq!(found, [("N pairs, 10 active", 3), ("Other cases", 1)]);
+    }
+
+    #[test]
+    fn each_trigger_is_compared_with_its_own_floor() {
+        let names = ["floor", "mio", "epoll-kit, edge", "epoll-kit", "floor, edge"];
+        let text = names.map(|name| line("10 pairs", 10, name, 1, 1.0)).concat();
+        let case = parse(&text).unwrap()[0].as_column("N pairs");
+        let tables = by_trigger("N pairs", &[case]);
+        let of = |at: usize| {
+            let (title, cases) = &tables[at];
+            let names: Vec<_> = cases[0].series.iter().map(|one| &one.contestant[..]).collect();
+            (title.as_str(), names)
+        };
+        assert_eq!(of(0), ("N pairs, level trigger", vec!["floor", "epoll-kit"]));
+        assert_eq!(of(1), ("N pairs, edge trigger", vec!["floor, edge", "mio", "epoll-kit, edge"]));
     }
 
     #[test]

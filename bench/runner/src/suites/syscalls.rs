@@ -10,7 +10,7 @@ use crate::interrupt::Interrupted;
 use crate::load::{Amount, Kind, Load};
 use crate::plan::{Effort, Item};
 use crate::report::plot::{Bar, Bars};
-use crate::report::{Cell, Figure, Row, Section, Table};
+use crate::report::{Cell, Figure, Row, Table};
 use crate::rounds::{Sample, Series, Trouble};
 use crate::server::Server;
 use crate::stats::Spread;
@@ -22,6 +22,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const END_MAX: Duration = Duration::from_secs(20);
+/// How many calls fewer a run with twice as many messages may make: what happens now and then, and what
+/// depends on timing.
+const FEWER_MAX: u64 = 50;
 /// Calls that happen now and then, not for every message.
 const SHOWN_MIN: f64 = 0.005;
 
@@ -81,20 +84,36 @@ pub(crate) fn plan(paths: &Paths, is_quick: bool) -> Item {
     Item::of("syscalls", "counted by strace", chosen(paths, is_quick).len(), effort)
 }
 
-pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
+pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
     let item = plan(&bench.paths, bench.is_quick);
     bench.progress.begin(&item);
-    let mut rows = Vec::new();
+    let until = bench.deadline(item.limit());
+    let (mut rows, mut interrupted) = (Vec::new(), None);
     for contestant in chosen(&bench.paths, bench.is_quick) {
         bench.progress.at(&item, &contestant.label);
-        let counted = COUNTS.iter().map(|count| calls(bench, &contestant, count)).collect();
+        let calls = |count| match Instant::now() < until {
+            true => calls(bench, &contestant, count),
+            false => bail!("no time was left"),
+        };
+        let counted = COUNTS.iter().map(calls).collect();
         match counted {
             Ok(counted) => rows.push((contestant.label, Ok(counted))),
-            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) if error.is::<Interrupted>() => {
+                interrupted = Some(error);
+                break;
+            }
             Err(error) => rows.push((contestant.label, Err(format!("{error:#}")))),
         }
     }
-    let mut section = Section { title: "System calls".to_owned(), ..Section::default() };
+    if !rows.is_empty() {
+        report(outcome, &rows);
+    }
+    interrupted.map_or(Ok(()), Err)
+}
+
+fn report(outcome: &mut Outcome, rows: &[Counted]) {
+    let Outcome { section, parts } = outcome;
+    section.title = "System calls".to_owned();
     section.intro = vec![
         "Counted by strace as the difference of two runs. With one connection the counts are exact. \
          With 50 several may be ready in a turn, and how many depends on timing, the more so as strace \
@@ -102,9 +121,9 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
             .to_owned(),
     ];
     section.figures =
-        COUNTS.iter().enumerate().map(|(at, count)| figure(at, count, &rows)).collect();
-    section.tables = vec![table(&rows)];
-    Ok(Outcome { section, parts: parts(&rows) })
+        COUNTS.iter().enumerate().map(|(at, count)| figure(at, count, rows)).collect();
+    section.tables = vec![table(rows)];
+    *parts = self::parts(rows);
 }
 
 /// A contestant with its calls by [`COUNTS`], or what went wrong.
@@ -113,16 +132,23 @@ type Counted = (String, Result<Vec<Calls>, String>);
 fn calls(bench: &Bench, contestant: &Contestant, count: &Count) -> anyhow::Result<Calls> {
     let once = trace(bench, contestant, count, count.requests)?;
     let twice = trace(bench, contestant, count, count.requests * 2)?;
-    Ok(difference(&once, &twice, count.requests))
+    difference(&once, &twice, count.requests)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts are small")]
-fn difference(once: &Totals, twice: &Totals, requests: u64) -> Calls {
-    let more = twice.iter().map(|(name, calls)| {
-        let more = calls.saturating_sub(once.get(name).copied().unwrap_or(0));
-        (name.clone(), more as f64 / requests as f64)
-    });
-    more.collect()
+fn difference(once: &Totals, twice: &Totals, requests: u64) -> anyhow::Result<Calls> {
+    let mut calls = Calls::new();
+    for name in once.keys().chain(twice.keys()) {
+        let [before, after] = [once, twice].map(|totals| totals.get(name).copied().unwrap_or(0));
+        if before > after + FEWER_MAX {
+            bail!("{name} was called {before} times, and {after} times for twice as much");
+        }
+        let more = after.saturating_sub(before);
+        if more > 0 {
+            calls.insert(name.clone(), more as f64 / requests as f64);
+        }
+    }
+    Ok(calls)
 }
 
 /// Calls of a whole run.
@@ -150,7 +176,7 @@ fn trace(
     load.run(bench, &server.address, traced.as_raw_nonzero().get().unsigned_abs())?;
     // strace sums up when what it traces has ended.
     kill_process(traced, Signal::TERM).context("the server died")?;
-    server.process.wait(Instant::now() + END_MAX, &bench.interrupt)?;
+    server.process.wait(bench.deadline(END_MAX), &bench.interrupt)?;
     totals(&fs::read_to_string(&summary).context("strace left no summary")?)
 }
 
@@ -272,8 +298,16 @@ mod tests {
     fn what_both_runs_have_is_not_counted() {
         let once = Totals::from([("read".to_owned(), 103), ("execve".to_owned(), 1)]);
         let twice = Totals::from([("read".to_owned(), 203), ("execve".to_owned(), 1)]);
-        let calls = difference(&once, &twice, 100);
+        let calls = difference(&once, &twice, 100).unwrap();
         assert_eq!(calls["read"], 1.0);
         assert_eq!(cells(&calls).map(|cell| cell.main), ["1.00", "read 1.00"]);
+    }
+
+    #[test]
+    fn far_fewer_calls_for_twice_as_much_are_an_error() {
+        let totals = |calls| Totals::from([("read".to_owned(), calls)]);
+        assert_eq!(difference(&totals(FEWER_MAX), &Totals::new(), 100).unwrap(), Calls::new());
+        let error = difference(&totals(100), &totals(10), 100).unwrap_err().to_string();
+        assert_eq!(error, "read was called 100 times, and 10 times for twice as much");
     }
 }

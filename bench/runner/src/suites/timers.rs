@@ -7,7 +7,7 @@ use crate::interrupt::Interrupted;
 use crate::plan::Item;
 use crate::process::Process;
 use crate::report::plot::{Bar, Bars, Line, Lines, Scale};
-use crate::report::{Case, Figure, Ratios, Section, Table, VALUE, number, whole};
+use crate::report::{Case, Figure, Ratios, Table, VALUE, number, whole};
 use crate::rounds::{Sample, Series, Trouble};
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -38,10 +38,11 @@ pub(crate) fn plan(is_quick: bool) -> Item {
     }
 }
 
-pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
+pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
     let item = plan(bench.is_quick);
     bench.progress.begin(&item);
-    let mut section = Section { title: "Timers".to_owned(), ..Section::default() };
+    let Outcome { section, parts } = outcome;
+    section.title = "Timers".to_owned();
     section.intro = vec![format!(
         "Nanoseconds for an operation with so many live timers. Criterion measures one contestant after \
          the other, so a ratio is one of medians, and the quartiles are those of its samples. The row \
@@ -50,28 +51,40 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<Outcome> {
     let cells = match measure(bench, &item) {
         Ok(cells) => cells,
         Err(error) if error.is::<Interrupted>() => return Err(error),
-        Err(error) => return Ok(failed(section, &format!("{error:#}"))),
+        Err(error) => {
+            failed(outcome, &format!("{error:#}"));
+            return Ok(());
+        }
     };
-    let mut parts = Vec::new();
     for operation in OPERATIONS {
         let cases = cases(operation, &cells);
         section.figures.extend(figure(operation, &cases));
-        section.tables.push(Table::grid(operation, &cases, Ratios::OfMedians));
+        section.tables.push(Table {
+            command: command_line(operation, bench.is_quick),
+            ..Table::grid(operation, &cases, Ratios::OfMedians)
+        });
         parts.extend(cases.into_iter().map(|case| Part {
             suite: "timers",
             title: format!("{operation}, {}", case.header),
             series: case.series,
         }));
     }
-    Ok(Outcome { section, parts })
+    Ok(())
 }
 
-fn failed(mut section: Section, message: &str) -> Outcome {
-    section.intro.push(format!("Not measured: {message}."));
+fn failed(outcome: &mut Outcome, message: &str) {
+    outcome.section.intro.push(format!("Not measured: {message}."));
     let mut series = Series::new("the benchmark");
     series.trouble = Some(Trouble::Failed(message.to_owned()));
     let part = Part { suite: "timers", title: "timers".to_owned(), series: vec![series] };
-    Outcome { section, parts: vec![part] }
+    outcome.parts.push(part);
+}
+
+/// What measures it again, from the root of the repository.
+fn command_line(operation: &str, is_quick: bool) -> String {
+    let (size, quick) = if is_quick { ("1000/", " --quick") } else { ("", "") };
+    let bench = format!("cargo bench --manifest-path bench/Cargo.toml -p {PACKAGE}");
+    format!("{bench} -- '{operation}/{size}'{quick}")
 }
 
 /// What criterion has about one contestant in one case.
@@ -91,7 +104,7 @@ fn measure(bench: &Bench, item: &Item) -> anyhow::Result<Vec<Cell>> {
         fs::remove_dir_all(&folder).context("failed to empty criterion's folder")?;
     }
     let sizes = if bench.is_quick { "/1000/" } else { "/" };
-    let deadline = Instant::now() + item.limit() * 2;
+    let deadline = bench.deadline(item.limit());
     let mut cells = Vec::new();
     for filter in [format!("{sizes}.*{OURS}").replace("//", "/"), sizes.to_owned()] {
         run_criterion(bench, item, &filter, &folder, deadline)?;

@@ -1,11 +1,24 @@
 //! What the echo servers are asked to do, and for how long.
 
+use crate::contestants::Contestant;
 use crate::load::{Amount, Kind, Load};
 use crate::plan::Effort;
 
 /// Messages a second at a fixed rate: less than half of what one core serves, so that every
 /// contestant keeps up, and what is left to compare is its work.
-pub(crate) const RATE: u32 = 20_000;
+const RATE: u32 = 20_000;
+/// The same for large messages.
+const RATE_LARGE: u32 = 5_000;
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Everybody,
+    /// Everybody, but under `--quick` the most important ones only.
+    MainIfQuick,
+    /// Those with one thread, and under `--quick` the most important ones only.
+    OneThread,
+}
 
 /// One way to load a server.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +28,7 @@ pub(crate) struct Workload {
     pub(crate) idle: u32,
     pub(crate) size: u32,
     pub(crate) kind: Kind,
+    who: Who,
     full: Effort,
     quick: Effort,
 }
@@ -34,6 +48,26 @@ impl Workload {
         self.connections + self.idle
     }
 
+    /// Whether this contestant is measured.
+    pub(crate) fn has(&self, contestant: &Contestant, is_quick: bool) -> bool {
+        match self.who {
+            Who::Everybody => true,
+            _ if is_quick => contestant.is_main,
+            Who::MainIfQuick => true,
+            Who::OneThread => contestant.threads == 1,
+        }
+    }
+
+    /// How often it is measured in a round.
+    pub(crate) fn times(&self) -> u32 {
+        if self.idle > 0 { 2 } else { 1 }
+    }
+
+    /// The same without the idle connections, to be compared with, if there are any.
+    pub(crate) fn alone(&self, is_quick: bool) -> Option<Load> {
+        (self.idle > 0).then(|| Load { idle: 0, ..self.load(is_quick) })
+    }
+
     /// What the client is told.
     pub(crate) fn load(&self, is_quick: bool) -> Load {
         Load {
@@ -41,7 +75,7 @@ impl Workload {
             idle: self.idle,
             size: self.size,
             kind: self.kind,
-            amount: Amount::Time(self.effort(is_quick).measured),
+            amount: Amount::Time(self.effort(is_quick).measured / self.times()),
         }
     }
 }
@@ -52,42 +86,63 @@ const CLOSED: Workload = Workload {
     idle: 0,
     size: 64,
     kind: Kind::Closed,
-    full: Effort::ms(15, 250, 40),
-    quick: Effort::ms(3, 75, 40),
+    who: Who::MainIfQuick,
+    full: Effort::ms(15, 200, 60),
+    quick: Effort::ms(3, 75, 60),
+};
+
+const OPEN: Workload = Workload {
+    title: "64 B x 50 connections at 20 000 messages a second",
+    kind: Kind::Open(RATE),
+    full: Effort::ms(15, 350, 60),
+    quick: Effort::ms(3, 200, 60),
+    ..CLOSED
 };
 
 /// In the order of the report. Crowds have few rounds: most of their time goes into connecting.
-pub(crate) const ALL: [Workload; 8] = [
-    CLOSED,
+pub(crate) const ALL: [Workload; 10] = [
+    Workload { who: Who::Everybody, ..CLOSED },
     Workload {
         title: "64 B x 1 000 connections",
         connections: 1_000,
-        full: Effort::ms(15, 200, 100),
-        quick: Effort::ms(3, 100, 100),
+        full: Effort::ms(15, 200, 120),
+        quick: Effort::ms(3, 100, 120),
         ..CLOSED
     },
     Workload {
         title: "64 B x 10 000 connections",
         connections: 10_000,
-        full: Effort::ms(15, 400, 500),
-        quick: Effort::ms(2, 300, 450),
+        full: Effort::ms(10, 300, 650),
+        quick: Effort::ms(2, 250, 600),
         ..CLOSED
     },
     Workload { title: "16 KiB x 50 connections", size: 16 << 10, ..CLOSED },
     Workload { title: "1 MiB x 4 connections", connections: 4, size: 1 << 20, ..CLOSED },
     Workload { title: "a connection for each message", kind: Kind::Churn, ..CLOSED },
+    OPEN,
     Workload {
-        title: "64 B x 50 connections among 15 000 idle",
-        idle: 15_000,
-        full: Effort::ms(5, 300, 2_400),
-        quick: Effort::ms(1, 200, 2_400),
-        ..CLOSED
+        title: "64 B x 1 000 connections at 20 000 messages a second",
+        connections: 1_000,
+        who: Who::OneThread,
+        full: Effort::ms(15, 350, 130),
+        quick: Effort::ms(2, 200, 130),
+        ..OPEN
     },
     Workload {
-        title: "64 B x 50 connections at 20 000 messages a second",
-        kind: Kind::Open(RATE),
-        full: Effort::ms(15, 500, 50),
-        quick: Effort::ms(3, 200, 50),
-        ..CLOSED
+        title: "16 KiB x 50 connections at 5 000 messages a second",
+        size: 16 << 10,
+        kind: Kind::Open(RATE_LARGE),
+        who: Who::OneThread,
+        quick: Effort::ms(2, 200, 60),
+        ..OPEN
+    },
+    Workload {
+        title: "64 B x 50 connections among 15 000 idle at 20 000 messages a second",
+        idle: 15_000,
+        who: Who::OneThread,
+        // Measured twice, with the idle ones and without.
+        full: Effort::ms(5, 600, 2_500),
+        quick: Effort::ms(1, 200, 2_500),
+        ..OPEN
     },
 ];

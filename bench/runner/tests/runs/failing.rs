@@ -1,7 +1,9 @@
 //! Runs in which somebody does not do what it should, or the user has had enough.
 
-use crate::fakes::{ANSWER, Fakes, Run, wait_until};
+use crate::fakes::{ANSWER, Fakes, Run, WAKE, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::fs;
 
 #[test]
 fn a_server_that_does_not_start_has_a_row_that_says_so() {
@@ -53,12 +55,49 @@ fn a_micro_program_that_fails_is_no_reason_to_stop() {
 }
 
 #[test]
-fn ctrl_c_ends_every_process_that_was_started() {
+fn a_signal_ends_every_process_that_was_started() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let fakes = Fakes::new();
+        interrupted(&fakes, &["echo", "--quick"], signal);
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_what_was_finished() {
     let fakes = Fakes::new();
+    fakes.replace("wake", WAKE);
+    let raw = fakes.path().join("raw.json");
+    fs::write(&raw, "old").unwrap();
+    let args = ["wake", "echo", "--quick", "--json", raw.to_str().unwrap()];
+    interrupted(&fakes, &args, Signal::INT);
+    let tables = fakes.report("tables.md");
+    assert!(
+        tables.contains("round trip") && tables.contains("Incomplete: interrupted"),
+        "{tables}"
+    );
+    let raw: Value = serde_json::from_str(&fs::read_to_string(raw).unwrap()).unwrap();
+    assert_eq!(raw["parts"][0]["suite"], "wake");
+}
+
+#[test]
+fn ctrl_c_before_anything_is_finished_leaves_files_as_they_were() {
+    let fakes = Fakes::new();
+    let raw = fakes.path().join("raw.json");
+    fs::write(&raw, "old").unwrap();
+    interrupted(&fakes, &["echo", "--quick", "--json", raw.to_str().unwrap()], Signal::INT);
+    assert_eq!(fs::read_to_string(raw).unwrap(), "old");
+    assert!(!fakes.path().join("out/tables.md").exists());
+    let mut names = fs::read_dir(fakes.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.all(|name| !name.to_string_lossy().starts_with(".bench-")));
+}
+
+/// Sends the signal while a client does not end.
+#[track_caller]
+fn interrupted(fakes: &Fakes, args: &[&str], signal: Signal) {
     fakes.replace("epoll-load", "echo $$ >> \"$FAKES/started\"; exec sleep 600\n");
-    let runner = fakes.start(&["echo", "--quick"]);
+    let runner = fakes.start(args);
     wait_until("server and client run", || fakes.started().len() >= 2);
-    kill_process(Pid::from_child(&runner), Signal::INT).unwrap();
+    kill_process(Pid::from_child(&runner), signal).unwrap();
     let run = Run::of(runner);
     run.ends_with(130, &["bench: interrupted"]);
     fakes.assert_ended();

@@ -28,7 +28,17 @@ exec sleep 600
 pub(crate) const ANSWER: &str = r#"{"duration_s": 1.0, "requests": 1000, "throughput_per_s": 1000.0,
 "mib_per_s": 2.0, "latency_us": {"mean": 5.0, "p50": 4.0, "p99": 9.0},
 "latency_curve": [[50.0, 4.0], [90.0, 7.0], [99.0, 9.0]], "errors": {},
+"client": {"user_us": 200000, "system_us": 570000},
 "server": {"user_us": 1, "system_us": 1, "cpu_us_per_request": 3.5}}"#;
+
+/// What measures waking.
+pub(crate) const WAKE: &str = r#"
+for round in 1 2 3; do
+  for name in "floor" "floor again" "epoll-kit"; do
+    echo '{"case":"round trip","x":1,"unit":"ns","value":50,"contestant":"'$name'","round":'$round'}'
+  done
+done
+"#;
 
 /// A folder with every program that the runner may ask for.
 pub(crate) struct Fakes(TempDir);

@@ -1,6 +1,6 @@
 //! Runs in which everybody does what they should.
 
-use crate::fakes::Fakes;
+use crate::fakes::{Fakes, WAKE};
 use serde_json::Value;
 use std::fs;
 
@@ -20,6 +20,9 @@ fn echo_ends_with_a_report_and_with_every_server_ended() {
     }
     let tables = fakes.report("tables.md");
     assert!(tables.contains("| floor "), "{tables}");
+    assert!(tables.contains("client CPU %") && tables.contains("77.0"), "{tables}");
+    // The same fake answers for both.
+    assert!(tables.contains("x alone") && !tables.contains("Incomplete"), "{tables}");
     let raw: Value = serde_json::from_str(&fs::read_to_string(raw).unwrap()).unwrap();
     let first = &raw["parts"][0]["contestants"][0];
     assert_eq!(first["name"], "floor");
@@ -29,20 +32,12 @@ fn echo_ends_with_a_report_and_with_every_server_ended() {
 #[test]
 fn what_a_micro_program_prints_becomes_a_table() {
     let fakes = Fakes::new();
-    fakes.replace(
-        "wake",
-        r#"
-for round in 1 2 3; do
-  for name in "floor" "floor again" "epoll-kit"; do
-    echo '{"case":"round trip","x":1,"unit":"ns","value":50,"contestant":"'$name'","round":'$round'}'
-  done
-done
-"#,
-    );
+    fakes.replace("wake", WAKE);
     let run = fakes.run(&["wake"]);
     assert!(run.status.success(), "{}", run.stderr);
     let tables = fakes.report("tables.md");
     assert!(tables.contains("round trip, ns") && tables.contains("| epoll-kit "), "{tables}");
+    assert!(tables.contains("`bench/target/release/wake --rounds 15`"), "{tables}");
 }
 
 #[test]
