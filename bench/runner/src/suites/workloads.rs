@@ -88,7 +88,7 @@ const CLOSED: Workload = Workload {
     kind: Kind::Closed,
     who: Who::MainIfQuick,
     full: Effort::ms(15, 200, 60),
-    quick: Effort::ms(3, 75, 60),
+    quick: Effort::ms(3, 120, 60),
 };
 
 const OPEN: Workload = Workload {
@@ -112,8 +112,8 @@ pub(crate) const ALL: [Workload; 10] = [
     Workload {
         title: "64 B x 10 000 connections",
         connections: 10_000,
-        full: Effort::ms(10, 300, 650),
-        quick: Effort::ms(2, 250, 600),
+        full: Effort::ms(8, 300, 900),
+        quick: Effort::ms(1, 250, 1_200),
         ..CLOSED
     },
     Workload { title: "16 KiB x 50 connections", size: 16 << 10, ..CLOSED },
@@ -142,7 +142,7 @@ pub(crate) const ALL: [Workload; 10] = [
         who: Who::OneThread,
         // Measured twice, with the idle ones and without.
         full: Effort::ms(5, 600, 2_500),
-        quick: Effort::ms(1, 200, 2_500),
+        quick: Effort::ms(1, 200, 2_200),
         ..OPEN
     },
 ];
