@@ -1,10 +1,11 @@
 //! What threads share: connections, the queue of those that wait, limits, and the account at the end.
 
 use crate::harness::{Crowd, Launch, Mode, PATIENCE, Stats, alone, client, converse};
-use crate::harness::{exchange_words, is_cut_off, poll_input};
+use crate::harness::{ends, exchange_words, is_cut_off, poll_input};
 use serde_json::Value;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::thread;
 
 /// One number of each thread's statistics.
 #[track_caller]
@@ -31,6 +32,29 @@ fn each_connection_gets_its_own_words_in_order(mode: Mode) {
     println!("{}: events of each thread: {:?}", mode.flags_with(4).join(" "), &events[1..]);
     let busy = events[1..].iter().filter(|count| **count > 0).count();
     assert!(busy >= 2, "nothing was contended for: {events:?}");
+}
+
+in_shared_modes!(the_end_is_answered_though_nothing_else_happens);
+
+/// Threads that wait may be looking at a connection while another one closes it. If one of them were
+/// left with it and slept on, the end would come with whatever wakes that thread. Here nothing does.
+fn the_end_is_answered_though_nothing_else_happens(mode: Mode) {
+    const ROUNDS: u32 = 1000;
+    const CLIENTS: u32 = 4;
+    let _alone = alone();
+    let server = Launch::with_threads(mode, 4).start();
+    let address = server.inet();
+    let begin_and_end = || {
+        let mut streams = [(); 2].map(|()| client(address));
+        streams.iter_mut().for_each(|stream| converse(stream, b"hello"));
+        for stream in &mut streams {
+            stream.shutdown(Shutdown::Write).unwrap();
+            ends(stream);
+        }
+    };
+    for _ in 0..ROUNDS {
+        thread::scope(|scope| (0..CLIENTS).for_each(|_| drop(scope.spawn(begin_and_end))));
+    }
 }
 
 /// How 2 000 connections are shared by two threads.

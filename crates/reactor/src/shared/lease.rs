@@ -136,19 +136,15 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
         source
     }
 
-    /// Takes the source out of the reactor and drops it, which closes its descriptor.
+    /// Takes the source out of the reactor, `EPOLL_CTL_DEL`, and drops it, which closes its descriptor.
     ///
-    /// Where the type promises that its descriptor is [unshared](Source::UNSHARED), closing alone
-    /// ends the registration, and a system call is saved.
-    pub fn close(mut self) {
-        if T::UNSHARED {
-            let source = self.take_out();
-            // Its place is vacant before its descriptor is: no report of it can reach another.
-            drop(self);
-            drop(source);
-        } else {
-            drop(self.remove());
-        }
+    /// It does not leave that to the close, not even where the descriptor is
+    /// [unshared](Source::UNSHARED). A thread that waits looks at what is armed and what was; for that
+    /// moment the kernel holds the open file for it. If it were closed just then, the end of the file
+    /// would be left to that thread, which may sleep on for long, and the peer would not hear of it.
+    pub fn close(self) {
+        // Its place is vacant before its descriptor is: no report of it can reach another.
+        drop(self.remove());
     }
 
     /// Takes a source out that the kernel does not know.
