@@ -4,7 +4,7 @@
 use crate::support::{close, look, tcp_connected, tcp_listener, without};
 use epoll_sys::{
     BusyPoll, Clock, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Interest, InterestEntry,
-    Signal, SignalFd, SignalSet, TimerFd, Watch, is_nonblocking, set_nonblocking, socket,
+    Pipe, Signal, SignalFd, SignalSet, TimerFd, Watch, is_nonblocking, set_nonblocking, socket,
 };
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::sockopt;
@@ -22,6 +22,7 @@ fn nonblocking() -> Vec<(&'static str, OwnedFd)> {
     let (left, right) = socket::pair().unwrap();
     let (listener, address) = tcp_listener();
     let (client, accepted) = tcp_connected(&listener, &address);
+    let (reader, writer) = Pipe::new().unwrap().into();
     vec![
         ("eventfd", EventFd::new(0).unwrap().into()),
         ("semaphore", EventFd::semaphore(0).unwrap().into()),
@@ -35,6 +36,8 @@ fn nonblocking() -> Vec<(&'static str, OwnedFd)> {
         ("listener", listener),
         ("client", client),
         ("accepted", accepted),
+        ("reader of a pipe", reader),
+        ("writer of a pipe", writer),
         ("unix", socket::stream(socket::Family::Unix).unwrap()),
     ]
 }

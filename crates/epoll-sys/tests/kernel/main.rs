@@ -3,6 +3,7 @@
 
 mod errnos;
 mod fds;
+mod pipes;
 mod scenarios;
 mod signals;
 mod socket_errnos;
