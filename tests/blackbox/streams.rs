@@ -1,9 +1,11 @@
-//! Long streams of random bytes, several at once, compared as they come back.
+//! Long streams of random bytes, several at once or after one that broke, compared as they come back.
 
 use crate::harness::{Mode, Random, Server, alone, is_echoed};
+use rustix::net::sockopt::set_socket_linger;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 const CONNECTIONS: u64 = 8;
 const STREAM_LEN: usize = 64 << 20;
@@ -25,6 +27,30 @@ fn eight_streams_of_64_mib_come_back_identical(mode: Mode) {
             });
         }
     });
+}
+
+in_all_modes!(a_stream_holds_nothing_of_one_that_was_reset);
+
+fn a_stream_holds_nothing_of_one_that_was_reset(mode: Mode) {
+    let server = Server::start(mode);
+    for seed in 0..20 {
+        let mut rude = server.client();
+        rude.set_nonblocking(true).unwrap();
+        // It reads nothing, so that something of it waits in the server.
+        while rude.write(&[b'x'; PIECE_LEN]).is_ok() {}
+        set_socket_linger(&rude, Some(Duration::ZERO)).unwrap();
+        drop(rude);
+
+        let mut reader = server.client();
+        let mut writer = reader.try_clone().unwrap();
+        thread::scope(|scope| {
+            let mut sent = vec![0; 4 * PIECE_LEN];
+            Random::seeded(seed).fill(&mut sent);
+            let expected = sent.clone();
+            scope.spawn(move || writer.write_all(&sent).unwrap());
+            is_echoed(&mut reader, &expected);
+        });
+    }
 }
 
 fn send(seed: u64, mut writer: TcpStream) {

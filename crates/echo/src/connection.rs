@@ -7,6 +7,8 @@
 //! is a hint, the read or write that follows is the proof; (c) a write that was cut short means that
 //! the socket is full, and that it will be reported when it has room again.
 
+mod streaming;
+
 use crate::quit::Progress;
 use crate::{Awaits, Reason, Rules, Step, Transport};
 use epoll_reactor::epoll_sys::Timestamp;
@@ -39,6 +41,8 @@ enum Phase {
     /// Echoing, and something besides: a rest waits, the owner has asked for the end, or there is a
     /// quit word to look out for.
     Attentive,
+    /// Echoing much at a time, through a pipe.
+    Streaming,
     /// Nothing more is read; what was read is still to be written.
     Ending,
     /// Our half is closed; what the peer still sends is discarded until it closes its own.
@@ -140,14 +144,22 @@ impl<T: Transport> Connection<T> {
             return self.go_on(Step::Wait, now);
         }
         // What arrived while a rest waited may not be reported again: look.
-        let step = self.exchange(readiness, rules, buffer, now, 0);
+        let step = if self.phase == Phase::Streaming {
+            Step::Splice
+        } else {
+            self.exchange(readiness, rules, buffer, now, 0)
+        };
         let step = self.go_on(step, now);
-        let is_free = rules.quit_word.is_none() && self.asked == Asked::Nothing;
-        let is_usual = is_free && self.watched == Watched::Data;
+        let is_usual = self.is_free(rules) && self.watched == Watched::Data;
         if is_usual && self.phase == Phase::Attentive {
             self.phase = Phase::Open;
         }
         step
+    }
+
+    /// Whether it is nobody's business what the bytes are.
+    fn is_free(&self, rules: &Rules) -> bool {
+        rules.quit_word.is_none() && self.asked == Asked::Nothing
     }
 
     /// Ends the conversation as soon as the transport is dry: everything that has arrived is echoed,
@@ -196,7 +208,7 @@ impl<T: Transport> Connection<T> {
                 self.watched = Watched::Data;
                 step
             }
-            Step::Yield if self.watched == Watched::Room => {
+            Step::Yield | Step::Splice if self.watched == Watched::Room => {
                 self.watched = Watched::RoomBefore;
                 step
             }
@@ -212,7 +224,7 @@ impl<T: Transport> Connection<T> {
     }
 
     /// Reads and echoes until the transport is dry or takes no more, which is a [`Step::Wait`], or
-    /// the step, which has moved `moved` bytes already, has moved enough.
+    /// the step, whose `last` read brought so many bytes, has moved enough.
     #[cold]
     fn exchange(
         &mut self,
@@ -220,20 +232,26 @@ impl<T: Transport> Connection<T> {
         rules: &Rules,
         buffer: &mut [u8],
         now: Timestamp,
-        mut moved: usize,
+        mut last: usize,
     ) -> Step {
+        let mut moved = last;
         while moved < rules.step_bytes_max.max(1) {
+            if last == buffer.len() && last >= streaming::much(rules) && self.is_free(rules) {
+                self.phase = Phase::Streaming;
+                return Step::Splice;
+            }
             let read = self.read(buffer).and_then(|bytes| match self.phase {
-                Phase::Open => self.echo(bytes, now).map(|()| bytes.len()),
+                Phase::Open | Phase::Streaming => self.echo(bytes, now).map(|()| bytes.len()),
                 Phase::Attentive => self.echo_to_quit(rules, bytes, now).map(|()| bytes.len()),
                 // The peer's last words after its quit word are for nobody.
                 Phase::Ending | Phase::Lingering => Ok(bytes.len()),
             });
             match read {
                 Ok(len) if is_drained(readiness, len, buffer) => return Step::Wait,
-                Ok(len) => moved += len,
+                Ok(len) => last = len,
                 Err(step) => return step,
             }
+            moved += last;
         }
         Step::Yield
     }
@@ -270,7 +288,7 @@ impl<T: Transport> Connection<T> {
     /// A write did not take all of `bytes`: what is left is kept.
     #[cold]
     fn echo_in_part(&mut self, write: io::Result<usize>, bytes: &[u8]) -> Result<(), Step> {
-        let written = taken(&mut self.transport, write, bytes);
+        let written = taken(write, || self.transport.write(bytes));
         let left = &bytes[*written.as_ref().unwrap_or(&0)..];
         self.rest = left.into();
         self.rest_at = 0;
@@ -298,7 +316,7 @@ impl<T: Transport> Connection<T> {
         }
         let waiting = &self.rest[self.rest_at as usize..];
         let write = self.transport.write(waiting);
-        let written = taken(&mut self.transport, write, waiting).map_err(failed)?;
+        let written = taken(write, || self.transport.write(waiting)).map_err(failed)?;
         if written > 0 {
             self.since = now;
         }
@@ -323,7 +341,7 @@ impl<T: Transport> Connection<T> {
 
     fn reason(&self) -> Reason {
         match self.phase {
-            Phase::Open | Phase::Attentive => Reason::PeerClosed,
+            Phase::Open | Phase::Attentive | Phase::Streaming => Reason::PeerClosed,
             Phase::Ending | Phase::Lingering if self.asked == Asked::Nothing => Reason::Quit,
             Phase::Ending | Phase::Lingering => Reason::Ended,
         }
@@ -376,11 +394,10 @@ impl<T> Connection<T> {
     }
 }
 
-/// How many of `bytes` a write took; tried again where a signal interrupted it.
+/// How many bytes a write took; made `again` where a signal interrupted it.
 fn taken(
-    transport: &mut impl Transport,
     mut write: io::Result<usize>,
-    bytes: &[u8],
+    mut again: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<usize> {
     loop {
         match write {
@@ -389,14 +406,20 @@ fn taken(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             done => return done,
         }
-        write = transport.write(bytes);
+        write = again();
     }
 }
 
 /// Whether a read of `len` bytes has emptied the transport for now.
 #[inline]
 fn is_drained(readiness: Readiness, len: usize, buffer: &[u8]) -> bool {
-    len < buffer.len() && !readiness.is_closing() && !readiness.contains(Readiness::PRI)
+    len < buffer.len() && is_all_bytes(readiness)
+}
+
+/// Whether neither an end, nor an error, nor urgent data is announced.
+#[inline]
+fn is_all_bytes(readiness: Readiness) -> bool {
+    !readiness.is_closing() && !readiness.contains(Readiness::PRI)
 }
 
 #[cold]

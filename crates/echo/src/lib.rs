@@ -9,6 +9,8 @@
 //! - What the transport does not take at once is the only thing a connection buffers, and while it
 //!   has such a rest it does not read. So a peer that never reads costs at most one read buffer, and
 //!   a connection at rest owns none.
+//! - Where much is sent at once bytes need not come into the process: they go through a pipe, one for
+//!   all connections of a thread.
 //! - A peer that closes its half gets everything it sent, then the end of the stream.
 //! - When this side closes first, it shuts its half down, reads on and discards until the peer
 //!   closes too: closing at once could reset the connection and take the last bytes with it.
@@ -43,6 +45,7 @@
 //!         match source.step(readiness, &rules, &mut buffer, Timestamp::EPOCH) {
 //!             Step::Wait => {}
 //!             Step::Watch(interest) => reactor.set_interest(token, mode.interest(interest))?,
+//!             Step::Splice => unreachable!("the rules do not allow it"),
 //!             Step::Yield | Step::Linger => drop(reactor.revisit(token, readiness | Readiness::IN)),
 //!             Step::Done(reason) => {
 //!                 assert_eq!(reason, Reason::PeerClosed);

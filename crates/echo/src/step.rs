@@ -4,6 +4,7 @@
 use crate::QuitWord;
 use epoll_reactor::Interest;
 use std::io;
+use std::num::NonZeroUsize;
 
 /// What all connections of a service have in common.
 #[derive(Clone, Debug)]
@@ -12,11 +13,14 @@ pub struct Rules {
     pub quit_word: Option<QuitWord>,
     /// How many bytes a connection may move in one step before it gives way to the others.
     pub step_bytes_max: usize,
+    /// How many bytes to move through a pipe at once where much is sent; bytes are never moved like
+    /// that if `None`. See [`Step::Splice`].
+    pub splice_bytes_max: Option<NonZeroUsize>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { quit_word: None, step_bytes_max: 256 * 1024 }
+        Self { quit_word: None, step_bytes_max: 256 * 1024, splice_bytes_max: None }
     }
 }
 
@@ -29,6 +33,9 @@ pub enum Step {
     Watch(Interest),
     /// Call again after the others, with the same readiness and `IN`: the transport is not dry.
     Yield,
+    /// Call [`splice`](crate::Connection::splice): the peer sends so much that it pays not to bring it into
+    /// the process. Answered only if the rules allow it and there is no quit word.
+    Splice,
     /// Our half is closed, and the peer's may take its time. Watch the transport for
     /// [`FIRST_INTEREST`](crate::Connection::FIRST_INTEREST) from now on, and call again after the others,
     /// as for [`Yield`](Self::Yield).

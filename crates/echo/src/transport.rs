@@ -1,5 +1,6 @@
 //! What a connection asks of the bytes' carrier: a socket, or a script in a test.
 
+use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::net::Stream;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -9,6 +10,30 @@ use std::net::Shutdown;
 /// A read that brings fewer bytes than it had room for must mean that there are no more for now, as
 /// it does for stream sockets while neither their end, nor an error, nor urgent data is announced.
 pub trait Transport: Read + Write {
+    /// What bytes can go through on their way back, without coming into the process. A read takes out
+    /// what it holds.
+    type Pipe: Read;
+
+    /// Moves what has come into the empty `pipe`, at most `len` bytes, and says how many.
+    ///
+    /// Unlike a read it says nothing by zero, nor by bringing fewer than it might.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock): there is nothing that can go this way now.
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput), [`Unsupported`](io::ErrorKind::Unsupported) or
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied): nothing ever can. Others are those of a
+    /// read.
+    fn fill(&mut self, pipe: &mut Self::Pipe, len: usize) -> io::Result<usize>;
+
+    /// Writes the `len` bytes that `pipe` holds, or those of them for which there is room, and says how
+    /// many.
+    ///
+    /// # Errors
+    ///
+    /// Those of a write.
+    fn drain(&mut self, pipe: &mut Self::Pipe, len: usize) -> io::Result<usize>;
+
     /// Closes the writing half: the peer reads what was written, then the end of the stream.
     ///
     /// # Errors
@@ -18,6 +43,16 @@ pub trait Transport: Read + Write {
 }
 
 impl Transport for Stream {
+    type Pipe = Pipe;
+
+    fn fill(&mut self, pipe: &mut Pipe, len: usize) -> io::Result<usize> {
+        pipe.fill(self, len)
+    }
+
+    fn drain(&mut self, pipe: &mut Pipe, len: usize) -> io::Result<usize> {
+        pipe.drain(self, len)
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }

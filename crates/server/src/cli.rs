@@ -66,7 +66,8 @@ struct Args {
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
     max_per_peer: Option<NonZeroU32>,
 
-    /// How many bytes one read may take, for each thread.
+    /// How many bytes one read may take, for each thread. Where a peer sends more at once, the rest goes
+    /// through a pipe of this length instead, from 16384 on and without --quit-word.
     #[arg(
         long,
         value_name = "BYTES",

@@ -9,6 +9,7 @@ use crate::stats::{Closed, Stats};
 use crate::worker::Service;
 use crate::{Config, Timeouts};
 use epoll_echo::{Connection, Mode, Rules, Step};
+use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::net::{Accepted, Peer, Stream};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Readiness, Token};
@@ -28,6 +29,8 @@ pub(crate) struct Clients {
     timing: Arc<Mutex<Timing>>,
     pub(crate) mode: Mode,
     pub(crate) rules: Rules,
+    /// What much goes through. Nothing is in it but while a connection is at work.
+    pipe: Option<Pipe>,
     timeouts: Timeouts,
     /// Whether activity has to be dated.
     is_timed: bool,
@@ -57,11 +60,13 @@ impl Timing {
 impl Clients {
     pub(crate) fn new(config: &Config, common: Arc<Common>, timing: Arc<Mutex<Timing>>) -> Self {
         let Timeouts { idle, write, linger, drain: _ } = config.timeouts;
+        let pipe = config.pipe();
         Self {
             common,
             timing,
             mode: config.mode,
-            rules: Rules { quit_word: config.quit_word.clone(), ..Rules::default() },
+            rules: config.rules(pipe.as_ref()),
+            pipe,
             timeouts: config.timeouts,
             is_timed: idle.or(write).or(linger).is_some(),
             is_draining: false,
@@ -127,6 +132,11 @@ impl Clients {
             Step::Yield => {
                 come_back(&mut held, readiness);
                 Some(held)
+            }
+            Step::Splice => {
+                let (now, pipe) = (self.now(), &mut self.pipe);
+                let step = held.connection.splice(readiness, &self.rules, pipe, now);
+                self.obey(held, step, readiness)
             }
             Step::Linger => {
                 let mut held = self.watch(held, Connection::<Stream>::FIRST_INTEREST)?;

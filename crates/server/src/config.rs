@@ -1,9 +1,10 @@
 //! What a server is told to do.
 
 use clap::ValueEnum;
-use epoll_echo::{Mode, QuitWord};
+use epoll_echo::{Mode, QuitWord, Rules};
+use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::net::Address;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,10 @@ pub const THREADS_MAX: u32 = 1024;
 pub const READ_BUFFER_LEN_MAX: u32 = 16 * 1024 * 1024;
 /// Reads of 16 KiB cost twice as much for each byte of a long stream.
 const READ_BUFFER_LEN: u32 = 64 * 1024;
+/// Fewer bytes than this at once go through a pipe no faster than through the process.
+const SPLICE_LEN_MIN: usize = 16 * 1024;
+/// What a pipe has room for without being asked.
+const PIPE_LEN: usize = 64 * 1024;
 
 /// How several threads accept at one internet address. A UNIX socket is always shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -79,8 +84,36 @@ impl Default for Timeouts {
 }
 
 impl Config {
+    fn read_buffer_len(&self) -> usize {
+        self.read_buffer_len.get().min(READ_BUFFER_LEN_MAX) as usize
+    }
+
+    /// What the connections of a thread read into.
     pub(crate) fn read_buffer(&self) -> Box<[u8]> {
-        vec![0; self.read_buffer_len.get().min(READ_BUFFER_LEN_MAX) as usize].into()
+        vec![0; self.read_buffer_len()].into()
+    }
+
+    /// What much goes through that the connections of a thread need not read: as much at once as a read
+    /// could bring, so that a rest is no longer than one of a read.
+    pub(crate) fn pipe(&self) -> Option<Pipe> {
+        let len = self.read_buffer_len();
+        if len < SPLICE_LEN_MIN {
+            return None;
+        }
+        let made = Pipe::new();
+        let pipe =
+            made.inspect_err(|error| tracing::warn!(%error, "no pipe, much is copied")).ok()?;
+        if len > PIPE_LEN {
+            // A smaller one, if that is not allowed, takes more calls.
+            let _ = pipe.set_capacity(len);
+        }
+        Some(pipe)
+    }
+
+    /// The rules for connections that have, or lack, a [`pipe`](Self::pipe).
+    pub(crate) fn rules(&self, pipe: Option<&Pipe>) -> Rules {
+        let splice_bytes_max = pipe.and(NonZeroUsize::new(self.read_buffer_len()));
+        Rules { quit_word: self.quit_word.clone(), splice_bytes_max, ..Rules::default() }
     }
 }
 

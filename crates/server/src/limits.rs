@@ -11,6 +11,8 @@ const RESERVE: u64 = 20;
 
 /// Of a thread with a reactor of its own: the epoll instance, its waker, two timerfds.
 const LOOP: u64 = 4;
+/// Both ends of the pipe that long streams go through.
+const PIPE: u64 = 2;
 /// A listener and its spare one.
 const LISTENER: u64 = 2;
 
@@ -19,6 +21,8 @@ const LISTENER: u64 = 2;
 pub(crate) struct Used {
     /// Threads with a reactor of their own.
     pub(crate) loops: usize,
+    /// Threads that serve connections, their own or shared ones.
+    pub(crate) pipes: usize,
     /// Listeners of each of them.
     pub(crate) listeners: usize,
 }
@@ -35,8 +39,9 @@ pub(crate) fn raise_descriptors() -> anyhow::Result<u64> {
 
 /// The most connections at once: what was asked for, or what the descriptors allow.
 pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used: Used) -> u64 {
-    let loops = used.loops as u64;
-    let reserve = RESERVE + LOOP * loops + LISTENER * loops * used.listeners as u64;
+    let (loops, pipes) = (used.loops as u64, used.pipes as u64);
+    let listeners = loops * used.listeners as u64;
+    let reserve = RESERVE + LOOP * loops + PIPE * pipes + LISTENER * listeners;
     let room = descriptors.saturating_sub(reserve).max(1);
     match asked {
         None => room,
@@ -59,13 +64,13 @@ pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used:
 mod tests {
     use super::*;
 
-    const ONE: Used = Used { loops: 1, listeners: 1 };
+    const ONE: Used = Used { loops: 1, pipes: 1, listeners: 1 };
 
     #[test]
     fn a_reserve_is_kept() {
-        assert_eq!(connections_max(None, 20_000, ONE), 20_000 - RESERVE - 6);
-        let used = Used { loops: 4, listeners: 2 };
-        assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 32);
+        assert_eq!(connections_max(None, 20_000, ONE), 20_000 - RESERVE - 8);
+        let used = Used { loops: 4, pipes: 4, listeners: 2 };
+        assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 40);
         assert_eq!(connections_max(None, 8, used), 1);
     }
 

@@ -90,7 +90,9 @@ impl Server {
         listeners: Vec<Vec<(Listener, Sharing)>>,
         descriptors: u64,
     ) -> io::Result<(Self, u64)> {
-        let used = limits::Used { loops: listeners.len(), listeners: listeners[0].len() };
+        let sharers = if config.mode.is_shared() { count } else { 0 };
+        let loops = listeners.len();
+        let used = limits::Used { loops, pipes: loops + sharers, listeners: listeners[0].len() };
         let max = limits::connections_max(config.connections_max, descriptors, used);
         let seats = Seats::new(max, config.connections_per_peer_max, listeners.len());
         let shared = match config.mode.is_shared() {

@@ -3,11 +3,17 @@
 //! are ready.
 
 use super::load::Ready;
-use crate::harness::{Launch, Mode, Server, Tool, alone, converse, ends, tool};
+use crate::harness::{
+    Launch, Mode, OBSERVATION, Server, Tool, alone, converse, ends, is_echoed, tool,
+};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::net::Shutdown;
+
+/// A read buffer that is shorter than what a socket holds.
+const READ_LEN: usize = 16 * 1024;
 
 /// How often each system call was made.
 type Calls = BTreeMap<String, f64>;
@@ -118,6 +124,33 @@ in_both_modes!(two_a_message_and_a_shared_wait_with_fifty_ready);
 fn two_a_message_and_a_shared_wait_with_fifty_ready(mode: Mode) {
     let Some(fifty) = Ready::fifty() else { return };
     message_costs(mode, &fifty, 100, 2.02, 0.03);
+}
+
+in_both_modes!(a_long_stream_goes_through_a_pipe_unless_a_word_is_looked_for_in_it);
+
+fn a_long_stream_goes_through_a_pipe_unless_a_word_is_looked_for_in_it(mode: Mode) {
+    let Some(strace) = tool("strace") else { return };
+    let _alone = alone();
+    let splices = |launch: Launch| {
+        let calls = calls(&strace, launch, stream_and_then_read);
+        calls.get("splice").copied().unwrap_or(0.0)
+    };
+    // There and back again.
+    let launch = || Launch::tcp(mode).flag("--read-buffer", READ_LEN.to_string());
+    assert!(splices(launch()) >= 2.0);
+    assert_eq!(splices(launch().flag("--quit-word", "quit")), 0.0);
+}
+
+/// Sends until nothing goes out any more, and only then takes it back: more than one read takes is there
+/// when the server can go on.
+fn stream_and_then_read(server: &Server) {
+    let mut client = server.client();
+    client.set_write_timeout(Some(OBSERVATION)).unwrap();
+    let mut sent = 0;
+    while let Ok(len) = client.write(&[b'x'; READ_LEN]) {
+        sent += len;
+    }
+    is_echoed(&mut client, &vec![b'x'; sent]);
 }
 
 in_both_modes!(a_conversation_of_one_message_costs_no_call_too_many);

@@ -3,6 +3,7 @@
 use crate::wire::{Act, Talk};
 use epoll_echo::{Mode, Reason, Rules};
 use std::io::ErrorKind;
+use std::num::NonZeroUsize;
 
 /// An act and whether it happens within a turn, before the next read or write.
 type Scripted = (Act, bool);
@@ -33,8 +34,13 @@ fn each_script(len: usize, script: &mut Vec<Scripted>, check: &mut impl FnMut(&[
     }
 }
 
-fn run(mode: Mode, script: &[Scripted], step_bytes_max: usize) -> Talk {
-    let mut talk = Talk::new(mode, Rules { step_bytes_max, ..Rules::default() }, 2);
+fn run(mode: Mode, script: &[Scripted], step_bytes_max: usize, splices: bool) -> Talk {
+    let splice_bytes_max = splices.then_some(NonZeroUsize::MIN);
+    let rules = Rules { step_bytes_max, splice_bytes_max, ..Rules::default() };
+    let mut talk = Talk::new(mode, rules, 2);
+    if splices {
+        talk = talk.with_pipe(2);
+    }
     for (act, within) in script {
         if *within {
             talk.wire.lend().during.push_back(act.clone());
@@ -51,12 +57,16 @@ fn every_short_script_ends_with_every_byte_back_or_with_the_reset() {
     let mut scripts = 0;
     each_script(4, &mut Vec::new(), &mut |script| {
         for mode in [Mode::Level, Mode::Edge] {
-            for step_bytes_max in [1, 1 << 20] {
+            for (step_bytes_max, splices) in
+                [(1, false), (1, true), (1 << 20, false), (1 << 20, true)]
+            {
                 scripts += 1;
-                let talk = run(mode, script, step_bytes_max);
+                let talk = run(mode, script, step_bytes_max, splices);
                 let wire = talk.wire.lend();
                 match talk.over {
-                    Some(Reason::PeerClosed) => assert_eq!(wire.outbox, wire.arrived, "{script:?}"),
+                    Some(Reason::PeerClosed) => {
+                        assert_eq!(wire.outbox, wire.arrived, "{script:?} {splices}");
+                    }
                     Some(Reason::Failed(ErrorKind::ConnectionReset)) => {
                         assert!(script.iter().any(|(act, _)| matches!(act, Act::Reset)));
                         assert!(wire.arrived.starts_with(&wire.outbox), "{script:?}");

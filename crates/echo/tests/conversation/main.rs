@@ -6,4 +6,5 @@
 mod closing;
 mod exhaustive;
 mod properties;
+mod streaming;
 mod wire;

@@ -3,18 +3,33 @@
 use crate::wire::{Act, Talk};
 use epoll_echo::{Mode, Reason, Rules};
 use proptest::prelude::*;
+use std::num::NonZeroUsize;
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 1..40).prop_map(Act::Arrive),
         3 => (1_usize..40).prop_map(Act::Room),
         1 => Just(Act::Interrupt),
+        1 => Just(Act::Urgent),
         2 => Just(Act::Pass),
     ]
 }
 
 fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::Level), Just(Mode::Edge), Just(Mode::Oneshot), Just(Mode::EdgeShared)]
+}
+
+/// How many bytes a pipe takes at once, if there is one, and how many it is asked to take.
+fn splicing() -> impl Strategy<Value = (Option<usize>, Option<NonZeroUsize>)> {
+    (prop::option::of(0_usize..50), (0_usize..50).prop_map(NonZeroUsize::new))
+}
+
+fn talk(mode: Mode, rules: Rules, buffer_len: usize, piece_max: Option<usize>) -> Talk {
+    let talk = Talk::new(mode, rules, buffer_len);
+    match piece_max {
+        Some(piece_max) => talk.with_pipe(piece_max),
+        None => talk,
+    }
 }
 
 fn arrived<'a>(acts: impl IntoIterator<Item = &'a Act>) -> Vec<u8> {
@@ -34,10 +49,11 @@ proptest! {
         between in prop::collection::vec(act(), 0..30),
         during in prop::collection::vec(act(), 0..30),
         buffer_len in 1_usize..50,
+        (piece_max, splice_bytes_max) in splicing(),
         step_bytes_max in 0_usize..60,
     ) {
-        let rules = Rules { step_bytes_max, ..Rules::default() };
-        let mut talk = Talk::new(mode, rules, buffer_len);
+        let rules = Rules { step_bytes_max, splice_bytes_max, ..Rules::default() };
+        let mut talk = talk(mode, rules, buffer_len, piece_max);
         talk.wire.lend().during.extend(during.clone());
         for act in between.clone() {
             talk.happen(act);
@@ -58,8 +74,10 @@ proptest! {
         during in prop::collection::vec(act(), 0..20),
         reset_during in any::<prop::sample::Index>(),
         buffer_len in 1_usize..50,
+        (piece_max, splice_bytes_max) in splicing(),
     ) {
-        let mut talk = Talk::new(mode, Rules::default(), buffer_len);
+        let rules = Rules { splice_bytes_max, ..Rules::default() };
+        let mut talk = talk(mode, rules, buffer_len, piece_max);
         let mut during = during;
         during.insert(reset_during.index(during.len() + 1), Act::Reset);
         talk.wire.lend().during.extend(during);
@@ -83,9 +101,11 @@ proptest! {
         after in prop::collection::vec(act(), 0..20),
         finish in any::<bool>(),
         buffer_len in 1_usize..50,
+        (piece_max, splice_bytes_max) in splicing(),
         step_bytes_max in 0_usize..60,
     ) {
-        let mut talk = Talk::new(mode, Rules { step_bytes_max, ..Rules::default() }, buffer_len);
+        let rules = Rules { step_bytes_max, splice_bytes_max, ..Rules::default() };
+        let mut talk = talk(mode, rules, buffer_len, piece_max);
         before.into_iter().for_each(|act| talk.happen(act));
         let arrived = talk.wire.lend().arrived.len();
         let read = usize::try_from(talk.connection.received()).unwrap();
@@ -111,9 +131,11 @@ proptest! {
         cuts in prop::collection::vec(1_usize..7, 0..40),
         rooms in prop::collection::vec(0_usize..7, 0..40),
         buffer_len in 1_usize..50,
+        (piece_max, splice_bytes_max) in splicing(),
     ) {
-        let rules = Rules { quit_word: Some("quit".parse().unwrap()), ..Rules::default() };
-        let mut talk = Talk::new(mode, rules, buffer_len);
+        let quit_word = Some("quit".parse().unwrap());
+        let rules = Rules { quit_word, splice_bytes_max, ..Rules::default() };
+        let mut talk = talk(mode, rules, buffer_len, piece_max);
         let conversation = format!("{before}quit{ending}");
         let text = format!("{conversation}{after}");
         let mut rest = text.as_bytes();

@@ -10,6 +10,7 @@ use epoll_reactor::{Interest, Readiness};
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 /// More turns than any script here needs: beyond it the connection spins.
@@ -25,6 +26,8 @@ pub(crate) enum Act {
     Room(usize),
     /// The peer resets the connection.
     Reset,
+    /// An urgent byte arrives: what follows it can be read, but not spliced, until a read is made.
+    Urgent,
     /// The next read or write is interrupted by a signal.
     Interrupt,
     /// Nothing: time passes for a read or write.
@@ -39,6 +42,8 @@ pub(crate) struct Wire {
     fin: bool,
     reset: bool,
     interrupted: bool,
+    /// Urgent data stops the pipe.
+    urgent: bool,
     room: usize,
     /// Everything that has arrived so far, in order.
     pub(crate) arrived: Vec<u8>,
@@ -46,8 +51,12 @@ pub(crate) struct Wire {
     pub(crate) outbox: Vec<u8>,
     pub(crate) fin_sent: bool,
     edge: bool,
-    /// How many reads and writes were made.
+    /// How many reads and writes were made, through the pipe or not.
     pub(crate) calls: usize,
+    /// How many bytes have gone through the pipe.
+    pub(crate) piped: usize,
+    /// How many bytes the pipe takes at once; none if it cannot be used.
+    piece_max: usize,
 }
 
 impl Wire {
@@ -62,6 +71,7 @@ impl Wire {
             Act::Fin => self.fin = true,
             Act::Room(bytes) => self.room += bytes,
             Act::Reset => self.reset = true,
+            Act::Urgent => self.urgent = true,
             Act::Interrupt => self.interrupted = true,
             Act::Pass => return,
         }
@@ -82,6 +92,7 @@ impl Wire {
     fn readiness(&self) -> Readiness {
         let mut readiness = Readiness::empty();
         readiness.set(Readiness::IN, !self.inbox.is_empty() || self.fin || self.reset);
+        readiness.set(Readiness::PRI, self.urgent);
         readiness.set(Readiness::RDHUP, self.fin || self.reset);
         readiness.set(Readiness::OUT, self.room > 0);
         readiness.set(Readiness::HUP, self.reset || (self.fin && self.fin_sent));
@@ -108,6 +119,7 @@ impl Read for Wire {
         if self.reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
+        self.urgent = false;
         if self.inbox.is_empty() {
             return if self.fin { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
@@ -139,7 +151,29 @@ impl Write for Wire {
     }
 }
 
-impl Transport for Wire {
+impl Wire {
+    fn fill(&mut self, pipe: &mut VecDeque<u8>, len: usize) -> io::Result<usize> {
+        assert!(pipe.is_empty(), "bytes of another connection");
+        if self.piece_max == 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if self.urgent {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut bytes = vec![0; len.min(self.piece_max)];
+        let len = self.read(&mut bytes)?;
+        pipe.extend(&bytes[..len]);
+        self.piped += len;
+        Ok(len)
+    }
+
+    fn drain(&mut self, pipe: &mut VecDeque<u8>, len: usize) -> io::Result<usize> {
+        assert_eq!(len, pipe.len(), "the last of them would wait for more");
+        let written = self.write(pipe.make_contiguous())?;
+        pipe.drain(..written);
+        Ok(written)
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         if self.reset {
             return Err(io::ErrorKind::NotConnected.into());
@@ -176,6 +210,16 @@ impl Write for Shared {
 }
 
 impl Transport for Shared {
+    type Pipe = VecDeque<u8>;
+
+    fn fill(&mut self, pipe: &mut VecDeque<u8>, len: usize) -> io::Result<usize> {
+        self.lend().fill(pipe, len)
+    }
+
+    fn drain(&mut self, pipe: &mut VecDeque<u8>, len: usize) -> io::Result<usize> {
+        self.lend().drain(pipe, len)
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.lend().shutdown_write()
     }
@@ -188,6 +232,7 @@ pub(crate) struct Talk {
     mode: Mode,
     rules: Rules,
     buffer: Vec<u8>,
+    pipe: Option<VecDeque<u8>>,
     interest: Interest,
     revisit: Readiness,
     /// How the conversation ended, once it has.
@@ -203,10 +248,18 @@ impl Talk {
             mode,
             rules,
             buffer: vec![0; buffer_len],
+            pipe: None,
             interest: mode.interest(Connection::<Shared>::FIRST_INTEREST),
             revisit: Readiness::empty(),
             over: None,
         }
+    }
+
+    /// With a pipe that takes so many bytes at once.
+    pub(crate) fn with_pipe(mut self, piece_max: usize) -> Self {
+        self.wire.lend().piece_max = piece_max;
+        self.pipe = Some(VecDeque::new());
+        self
     }
 
     /// Something happens, then the server turns until there is nothing to do.
@@ -256,14 +309,21 @@ impl Talk {
             Step::Wait => {}
             Step::Watch(interest) => self.interest = self.mode.interest(interest),
             Step::Yield => self.revisit = readiness | Readiness::IN,
+            Step::Splice => {
+                let (rules, pipe) = (&self.rules, &mut self.pipe);
+                let step = self.connection.splice(readiness, rules, pipe, Timestamp::EPOCH);
+                assert_ne!(step, Step::Splice);
+                return self.obey(step, readiness);
+            }
             Step::Linger => {
                 self.interest = self.mode.interest(Connection::<Shared>::FIRST_INTEREST);
                 self.revisit = readiness | Readiness::IN;
             }
             Step::Done(reason) => self.over = Some(reason),
         }
+        let splice_max = self.rules.splice_bytes_max.map_or(0, NonZeroUsize::get);
         let buffered = self.connection.buffered();
-        assert!(buffered <= self.buffer.len(), "{buffered} bytes are kept");
+        assert!(buffered <= self.buffer.len().max(splice_max), "{buffered} bytes are kept");
     }
 
     /// The world is kind: everything arrives, there is room for all, and the peer closes.
