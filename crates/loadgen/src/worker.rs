@@ -198,16 +198,15 @@ impl<'a> Worker<'a> {
     }
 
     fn next_wake(&self, now: Timestamp) -> Timestamp {
-        // What has held it up does not matter any more.
-        if self.pacer.is_over(now) {
+        // Nothing can be begun; what has held it up does not matter any more.
+        if self.pacer.is_over(now) || self.free.is_empty() {
             return self.next_sweep;
         }
-        let wake = match self.pacer.next_due() {
-            Some(due) if !self.free.is_empty() => due.min(self.next_sweep),
-            _ => self.next_sweep,
-        };
-        // While it is held up, what is due cannot be begun.
-        self.held_up.map_or(wake, |held_up| wake.max(now).min(held_up.again))
+        // While it is held up, what is due has to wait.
+        let again = self.held_up.map(|held_up| held_up.again);
+        // No time is less than any time.
+        let begin = self.pacer.next_due().max(again);
+        begin.map_or(self.next_sweep, |begin| begin.min(self.next_sweep))
     }
 
     fn sweep_every(&self) -> Duration {

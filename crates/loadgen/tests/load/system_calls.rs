@@ -1,5 +1,5 @@
-//! What a message costs in system calls, counted by strace: a `send` and a `recv`, and never an
-//! `epoll_ctl`.
+//! System calls, counted by strace: a message costs a `send` and a `recv`, and never an `epoll_ctl`;
+//! whoever can only wait does not spin.
 
 use crate::program::{PATH, output_of};
 use crate::server::{Server, echo};
@@ -7,19 +7,21 @@ use std::collections::HashMap;
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
 const REQUESTS: u64 = 500;
 
 #[test]
 fn a_message_costs_a_send_and_a_recv() {
-    let name = "system_calls::a_message_costs_a_send_and_a_recv";
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        return leave_out(name, "strace");
+    if !has_strace("system_calls::a_message_costs_a_send_and_a_recv") {
+        return;
     }
     let server = Server::tcp(echo);
     for connections in [1, 20] {
-        let calls = calls(&server.target, connections);
+        let (number, requests) = (connections.to_string(), REQUESTS.to_string());
+        let args = [&server.target, "--connections", &number, "--requests", &requests];
+        let calls = calls(&args, 0);
         let count = |name: &str| calls.get(name).copied().unwrap_or(0);
         assert_eq!(count("sendto"), REQUESTS, "{calls:?}");
         // One more for each connection, which finds the server's end.
@@ -29,17 +31,48 @@ fn a_message_costs_a_send_and_a_recv() {
     }
 }
 
-/// How often the program makes each call.
+/// A queue that has room for one connection, which is never accepted; all others can only try again,
+/// once in a millisecond.
+#[test]
+fn a_churn_that_is_held_up_does_not_spin() {
+    if !has_strace("system_calls::a_churn_that_is_held_up_does_not_spin") {
+        return;
+    }
+    for (how, tries_ms) in [
+        // Until the limit of a connection is reached.
+        (&["--requests", "10", "--timeout", "300ms"][..], 300),
+        // The same where requests are due, and overdue.
+        (&["--requests", "10", "--rate", "1000", "--timeout", "300ms"], 300),
+        // Until the end of the run. Then there is only the answer to wait for.
+        (&["--duration", "100ms", "--timeout", "600ms"], 100),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        // One more than this; the first is the one that shows whether anybody is there.
+        epoll_sys::socket::listen(&listener, 1).unwrap();
+        let target = format!("unix:{}", path.display());
+        let calls = calls(&[&[&target, "--churn", "--connections", "2"], how].concat(), 1);
+        let waits: u64 = ["epoll_wait", "epoll_pwait", "epoll_pwait2"]
+            .iter()
+            .filter_map(|call| calls.get(*call))
+            .sum();
+        // One a try, and some to look for answers that take too long and for the end.
+        assert!(waits <= tries_ms + 30, "{how:?}: {calls:?}");
+        // It has been held up.
+        assert!(calls["connect"] > 3, "{how:?}: {calls:?}");
+    }
+}
+
+/// How often the program, which ends with this status, makes each call.
 #[track_caller]
-fn calls(target: &str, connections: u64) -> HashMap<String, u64> {
+fn calls(args: &[&str], status: i32) -> HashMap<String, u64> {
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let mut command = Command::new("strace");
-    command.args(["-f", "-c", "-o"]).args([trace.as_os_str(), PATH.as_ref(), target.as_ref()]);
-    command.args(["--connections", &connections.to_string()]);
-    command.args(["--requests", &REQUESTS.to_string()]);
+    command.args(["-f", "-c", "-o"]).arg(&trace).arg(PATH).args(args);
     let output = output_of(&mut command);
-    assert_eq!(output.status, 0, "{output:?}");
+    assert_eq!(output.status, status, "{output:?}");
     let table = fs::read_to_string(trace).unwrap();
     // Share, seconds, microseconds a call, calls, errors if there were any, name.
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -48,6 +81,15 @@ fn calls(target: &str, connections: u64) -> HashMap<String, u64> {
         Some(((*row.last()?).to_owned(), count))
     });
     calls.collect()
+}
+
+/// Whether there is strace; if not, this test is left out.
+fn has_strace(test: &str) -> bool {
+    let has_it = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
+    if !has_it {
+        leave_out(test, "strace");
+    }
+    has_it
 }
 
 /// Says that a test was left out for want of a tool, to people and to whoever runs all tests.
