@@ -49,6 +49,9 @@ impl Target {
             };
         }
         let (host, port) = match port {
+            Some(port) if has_port(text) => {
+                return Err(format!("'{text}' has a port already, but '{port}' is given"));
+            }
             Some(port) => (text, port),
             None => text.rsplit_once(':').ok_or_else(|| {
                 format!("'{text}' has no port; expected HOST PORT, HOST:PORT or unix:PATH")
@@ -106,6 +109,13 @@ impl Target {
             None => bail!("host '{host}' has no address"),
         }
     }
+}
+
+/// Whether a port stands with the host, which is then no bare IPv6 address.
+fn has_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        (host.ends_with(']') || !host.contains(':')) && port.parse::<u16>().is_ok()
+    })
 }
 
 impl Address {
@@ -193,6 +203,7 @@ mod tests {
             ("::1", None),
             ("::1:80", None),
             ("a:80", Some("80")),
+            ("[::1]:80", Some("80")),
             ("a", Some("http")),
             ("unix:", None),
             ("unix:/a", Some("80")),

@@ -236,6 +236,8 @@ fn refuse(message: &str) -> ExitCode {
 
 /// A line on stderr, if anybody reads it.
 fn complain(message: &str) {
+    // A host or a path with a line break in it.
+    let message = message.replace(char::is_control, "?");
     let _ = writeln!(io::stderr(), "epoll-load: {message}");
 }
 

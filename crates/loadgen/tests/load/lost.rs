@@ -150,6 +150,8 @@ fn nobody_listens_at_the_path() {
 fn the_host_is_unknown() {
     // A name that no host will ever have.
     load(&["no-such-host.invalid", "80"]).complains(1, &["no-such-host.invalid"]);
+    // It is one line even then.
+    load(&["no such\nhost", "80"]).complains(1, &["'no such?host'"]);
 }
 
 #[test]
