@@ -12,7 +12,11 @@ use std::time::Duration;
 
 const EXIT_STATUS: &str = "Exit status: 0 when every request was answered with the right bytes, 1 when \
 a byte was wrong, a connection was lost, a request was not sent or the run failed, 2 when the command \
-line is wrong.";
+line is wrong, 130 when nothing was wrong but it was interrupted (Ctrl-C): the report is about what was \
+measured by then. A second Ctrl-C ends it without one.";
+
+/// 128 and the number of SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
 
 /// Requests of a run that has neither a number nor a duration.
 const REQUESTS: u64 = 100_000;
@@ -201,7 +205,8 @@ fn check(plan: &Plan) -> Result<(), String> {
 /// Runs the program with the process's arguments.
 ///
 /// The exit status is 0 when every request was answered with the right bytes, 1 when anything went
-/// wrong, 2 when the command line cannot be understood.
+/// wrong, 2 when the command line cannot be understood, 130 when it was interrupted and nothing was
+/// wrong until then.
 #[must_use]
 pub fn run() -> ExitCode {
     let args = match Args::try_parse() {
@@ -254,11 +259,16 @@ fn print(plan: &Plan, outcome: &Outcome, as_json: bool) -> ExitCode {
         complain(&format!("error: failed to write the report: {error}"));
         return ExitCode::FAILURE;
     }
-    match outcome.tally.first_failure() {
-        None => ExitCode::SUCCESS,
-        Some(first) => {
+    match (outcome.tally.first_failure(), outcome.is_interrupted) {
+        (None, false) => ExitCode::SUCCESS,
+        (None, true) => {
+            complain("interrupted");
+            ExitCode::from(INTERRUPTED)
+        }
+        (Some(first), is_interrupted) => {
             let count = outcome.tally.failures_sum();
-            complain(&format!("error: {count} errors; the first: {first}"));
+            let interrupted = if is_interrupted { "interrupted; " } else { "" };
+            complain(&format!("error: {interrupted}{count} errors; the first: {first}"));
             ExitCode::FAILURE
         }
     }

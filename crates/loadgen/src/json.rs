@@ -26,6 +26,8 @@ pub fn object(report: &Report<'_>) -> Value {
         "requests": report.requests(),
         "bytes": report.bytes(),
         "connects": outcome.tally.connects,
+        "interrupted": outcome.is_interrupted,
+        "unanswered": outcome.tally.unanswered,
         "throughput_per_s": rounded(report.throughput()),
         "mib_per_s": rounded(report.mib_per_second()),
         "latency_us": {

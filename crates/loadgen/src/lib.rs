@@ -23,6 +23,7 @@ mod run;
 mod tally;
 
 mod connection;
+mod interrupt;
 mod limits;
 mod opening;
 mod process;

@@ -82,11 +82,11 @@ impl fmt::Display for Report<'_> {
             write!(f, " and {} idle", plan.idle)?;
         }
         writeln!(f, ", {} bytes, {} at a time", plan.size, plan.pipeline)?;
-        writeln!(
-            f,
-            "requests    {requests} in {seconds:.3} s, {} connects",
-            outcome.tally.connects
-        )?;
+        write!(f, "requests    {requests} in {seconds:.3} s, {} connects", outcome.tally.connects)?;
+        match outcome.is_interrupted {
+            true => writeln!(f, ", interrupted with {} unanswered", outcome.tally.unanswered)?,
+            false => writeln!(f)?,
+        }
         let (throughput, mib) = (self.throughput(), self.mib_per_second());
         write!(f, "throughput  {throughput:.0} a second, {mib:.2} MiB a second each way")?;
         match plan.rate {

@@ -2,6 +2,7 @@
 //! they have counted becomes one.
 
 use crate::address::Address;
+use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::opening::Opening;
 use crate::pacing::Share;
@@ -14,6 +15,7 @@ use anyhow::Context;
 use epoll_sys::{Clock, Timestamp};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -38,8 +40,10 @@ pub struct Progress {
 pub struct Outcome {
     /// Where the server was.
     pub address: Address,
-    /// From the first request to the last answer.
+    /// From the first request to the last answer, or to the interrupt.
     pub elapsed: Duration,
+    /// Whether SIGINT ended it early.
+    pub is_interrupted: bool,
     /// Counts and latencies of all threads.
     pub tally: Tally,
     /// CPU time of this process, user and system.
@@ -61,7 +65,8 @@ pub struct Server {
 
 /// Does what `plan` says, and tells `progress` now and then how far it has come.
 ///
-/// What goes wrong with single connections is counted in the outcome.
+/// What goes wrong with single connections is counted in the outcome. Once all connections are open,
+/// SIGINT ends the run early instead of the process.
 ///
 /// # Errors
 ///
@@ -82,16 +87,18 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let common = Common { plan, opening, pattern: &pattern };
     let mut workers = workers(common)?;
 
+    let interrupt = Interrupt::catch()?;
     let usage_before = process.as_ref().and_then(|process| process.usage().ok());
     let client_before = own_cpu()?;
     let start = Clock::Monotonic.now();
-    run_all(&mut workers, start, progress)?;
+    run_all(&mut workers, start, interrupt.as_fd(), progress)?;
     let client_after = own_cpu()?;
     let usage_after = process.as_ref().and_then(|process| process.usage().ok());
     let memory_after = process.as_ref().and_then(Process::memory_bytes);
 
     // Not measured: a server has nothing to do for it but to close.
     close_all(&mut workers).context("failed to wait for the ends of connections")?;
+    let is_interrupted = interrupt.has_come();
     let mut tally = Tally::new()?;
     for worker in workers {
         tally.merge(worker.into_tally())?;
@@ -103,8 +110,8 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
         Server { pid: process.pid(), used: after.since(&before), memory_per_connection }
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
-    let elapsed = tally.last_answer - start;
-    Ok(Outcome { address, elapsed, tally, client, server })
+    let elapsed = tally.until - start;
+    Ok(Outcome { address, elapsed, is_interrupted, tally, client, server })
 }
 
 fn held_throughout(plan: &Plan) -> u64 {
@@ -140,6 +147,7 @@ fn part(count: u32, share: Share) -> u32 {
 fn run_all(
     workers: &mut [Worker<'_>],
     start: Timestamp,
+    interrupt: BorrowedFd<'_>,
     mut progress: impl FnMut(Progress),
 ) -> anyhow::Result<()> {
     let counters: Vec<Counters> = workers.iter().map(|_| Counters::default()).collect();
@@ -149,7 +157,7 @@ fn run_all(
             let sender = sender.clone();
             let work = move || {
                 // Nobody listens any more after another thread has failed.
-                let _ = sender.send(worker.run(start, counters));
+                let _ = sender.send(worker.run(start, interrupt, counters));
             };
             let thread = thread::Builder::new().name("load".to_owned());
             thread.spawn_scoped(scope, work).context("failed to start a thread")?;

@@ -19,8 +19,10 @@ pub struct Tally {
     latencies_ns: Histogram<u64>,
     /// Connections that came about.
     pub connects: u64,
-    /// When the last answer came.
-    pub last_answer: Timestamp,
+    /// When the last answer came, or the interrupt.
+    pub until: Timestamp,
+    /// Requests that had no answer yet when the interrupt came.
+    pub unanswered: u64,
     failures: [u64; Failure::ALL.len()],
     first_failure: Option<String>,
 }
@@ -38,7 +40,8 @@ impl Tally {
         Ok(Self {
             latencies_ns,
             connects: 0,
-            last_answer: Timestamp::EPOCH,
+            until: Timestamp::EPOCH,
+            unanswered: 0,
             failures: [0; Failure::ALL.len()],
             first_failure: None,
         })
@@ -49,7 +52,13 @@ impl Tally {
     pub fn answered(&mut self, due: Timestamp, now: Timestamp) {
         let latency_ns = now.as_nanos().saturating_sub(due.as_nanos());
         self.latencies_ns.saturating_record(latency_ns);
-        self.last_answer = now;
+        self.until = now;
+    }
+
+    /// The run was interrupted at `now`, when so many requests were not answered yet.
+    pub fn interrupted(&mut self, now: Timestamp, unanswered: u64) {
+        self.until = now;
+        self.unanswered = unanswered;
     }
 
     /// Something failed `count` times; `what` says how the first of all failures came about.
@@ -70,7 +79,8 @@ impl Tally {
             .add(&other.latencies_ns)
             .context("failed to merge the histograms of latencies")?;
         self.connects += other.connects;
-        self.last_answer = self.last_answer.max(other.last_answer);
+        self.until = self.until.max(other.until);
+        self.unanswered += other.unanswered;
         for (sum, count) in self.failures.iter_mut().zip(other.failures) {
             *sum += count;
         }

@@ -18,11 +18,11 @@ use crate::pacing::{Pacer, Share};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::tally::Tally;
-use epoll_sys::{Clock, Epoll, Event, Events, Timestamp};
+use epoll_sys::{Clock, Epoll, Event, Events, Interest, Timestamp, Watch};
 use idle::Idle;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
 /// Set in the data of events of connections that are only held.
 const IDLE: u64 = 1 << 63;
+
+/// The data of the event that tells of an interrupt; no connection has this number.
+const INTERRUPT: u64 = u64::MAX;
 
 /// What all workers have in common.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +84,8 @@ pub(crate) struct Worker<'a> {
     next_sweep: Timestamp,
     /// Why no connection can be opened now.
     held_up: Option<HeldUp>,
+    /// Whether everything is to end now, whatever is still to come.
+    is_interrupted: bool,
     tally: Tally,
 }
 
@@ -123,6 +128,7 @@ impl<'a> Worker<'a> {
             next_number: numbered(share, 0),
             next_sweep: Timestamp::EPOCH,
             held_up: None,
+            is_interrupted: false,
             tally,
             common,
         })
@@ -133,9 +139,16 @@ impl<'a> Worker<'a> {
         self.tally
     }
 
-    /// Runs from `start` until nothing is left to do. Connections stay open, but for those of a churn.
-    pub(crate) fn run(&mut self, start: Timestamp, counters: &Counters) -> io::Result<()> {
+    /// Runs from `start` until nothing is left to do, or until `interrupt` is readable. Connections stay
+    /// open, but for those of a churn.
+    pub(crate) fn run(
+        &mut self,
+        start: Timestamp,
+        interrupt: BorrowedFd<'_>,
+        counters: &Counters,
+    ) -> io::Result<()> {
         let plan = self.common.plan;
+        self.epoll.add(interrupt, INTERRUPT, Watch::level(Interest::IN))?;
         if plan.rate.is_some() {
             // The kernel adds this to every timeout: a nanosecond in place of 50 microseconds. Without
             // it, requests are only less punctual, and it shows in their latencies.
@@ -153,11 +166,21 @@ impl<'a> Worker<'a> {
             counters.answers.store(self.tally.answers(), Ordering::Relaxed);
             counters.failures.store(self.tally.failures_sum(), Ordering::Relaxed);
         }
+        if self.is_interrupted {
+            self.tally.interrupted(now, self.unanswered(now));
+        }
         Ok(())
     }
 
+    /// Requests that were due and have not been answered, though nothing is wrong with them yet.
+    fn unanswered(&self, now: Timestamp) -> u64 {
+        let open = self.connections.iter().filter(|connection| !connection.is_lost());
+        let under_way: usize = open.map(|connection| connection.exchange.under_way()).sum();
+        self.pacer.overdue(now) + under_way as u64
+    }
+
     fn is_over(&mut self, now: Timestamp) -> bool {
-        if self.alive == 0 {
+        if self.alive == 0 || self.is_interrupted {
             return true;
         }
         let limit = self.common.plan.answer_limit;
@@ -232,6 +255,10 @@ impl<'a> Worker<'a> {
     #[inline]
     fn handle(&mut self, event: Event) {
         if event.data & IDLE != 0 {
+            if event.data == INTERRUPT {
+                self.is_interrupted = true;
+                return;
+            }
             return self.idle.look(event.data & !IDLE, &mut self.buffer, &mut self.tally);
         }
         let index = usize::try_from(event.data).unwrap_or(usize::MAX);

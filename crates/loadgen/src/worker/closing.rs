@@ -14,12 +14,16 @@ use std::time::Duration;
 const SILENCE: Duration = Duration::from_millis(10);
 
 /// Closes our half of every connection, and reads to the server's end, for as long as an answer may
-/// take. What comes before that, and what does not, is counted as failures.
+/// take. What comes before that, and what does not, is counted as failures. An interrupt ends it, and
+/// after one in the run there is nothing to say about the end.
 ///
 /// # Errors
 ///
 /// What `epoll_wait` fails with.
 pub(crate) fn close_all(workers: &mut [Worker<'_>]) -> io::Result<()> {
+    if workers.iter().any(|worker| worker.is_interrupted) {
+        return Ok(());
+    }
     let end = Clock::Monotonic.now() + SILENCE;
     for worker in &mut *workers {
         worker.listen(end)?;
@@ -37,7 +41,7 @@ impl Worker<'_> {
             let left = end - Clock::Monotonic.now();
             self.wait(left)?;
             // A batch may not be all that there is. What is reported is closed, so this ends.
-            if left.is_zero() && self.events.is_empty() {
+            if self.is_interrupted || left.is_zero() && self.events.is_empty() {
                 return Ok(());
             }
         }
@@ -64,7 +68,7 @@ impl Worker<'_> {
     fn read_to_the_ends(&mut self) -> io::Result<()> {
         let limit = self.common.plan.answer_limit;
         let deadline = Clock::Monotonic.now() + limit;
-        while self.owed > 0 || self.idle.is_owed() {
+        while !self.is_interrupted && (self.owed > 0 || self.idle.is_owed()) {
             let now = Clock::Monotonic.now();
             self.sweep(now);
             if now >= deadline {

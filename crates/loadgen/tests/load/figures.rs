@@ -32,6 +32,8 @@ fn the_object_has_these_keys() {
             "requests",
             "bytes",
             "connects",
+            "interrupted",
+            "unanswered",
             "throughput_per_s",
             "mib_per_s",
             "latency_us",

@@ -6,6 +6,7 @@
 mod command_line;
 mod echoing;
 mod figures;
+mod interrupt;
 mod lost;
 mod open_loop;
 mod pattern;

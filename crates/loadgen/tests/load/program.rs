@@ -1,9 +1,11 @@
 //! The program as a process: started with arguments, waited for with a deadline, and ended with its
 //! test.
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -42,15 +44,60 @@ pub(crate) fn load(args: &[&str]) -> Output {
 /// Runs a command that ends by itself.
 #[track_caller]
 pub(crate) fn output_of(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut guard = Guard(command.spawn().expect("a process"));
-    let stdout = text_of(guard.0.stdout.take().expect("a pipe"));
-    let stderr = text_of(guard.0.stderr.take().expect("a pipe"));
-    // The pipes end with the process.
-    let stdout = stdout.recv_timeout(PATIENCE).expect("the program does not end");
-    let stderr = stderr.recv_timeout(PATIENCE).expect("the program does not end");
-    let status = guard.0.wait().expect("a status").code().expect("no signal");
-    Output { status, stdout, stderr }
+    Running::of(command.stdout(Stdio::piped())).output()
+}
+
+/// A program that has been started.
+pub(crate) struct Running(Guard);
+
+impl Running {
+    /// Starts the program.
+    #[track_caller]
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::of(Command::new(PATH).args(args).stdout(Stdio::piped()))
+    }
+
+    /// Starts the program with a standard output of its own.
+    #[track_caller]
+    pub(crate) fn start_into(args: &[&str], stdout: OwnedFd) -> Self {
+        Self::of(Command::new(PATH).args(args).stdout(stdout))
+    }
+
+    #[track_caller]
+    fn of(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        Self(Guard(command.spawn().expect("a process")))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.0.id()
+    }
+
+    /// Sends what Ctrl-C does.
+    #[track_caller]
+    pub(crate) fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.0.0), Signal::INT).expect("a process");
+    }
+
+    /// What it has left when it has ended.
+    #[track_caller]
+    pub(crate) fn output(mut self) -> Output {
+        let stdout = text_of(self.0.0.stdout.take().expect("a pipe"));
+        let stderr = text_of(self.0.0.stderr.take().expect("a pipe"));
+        // The pipes end with the process.
+        let stdout = stdout.recv_timeout(PATIENCE).expect("the program does not end");
+        let stderr = stderr.recv_timeout(PATIENCE).expect("the program does not end");
+        let status = self.0.0.wait().expect("a status").code().expect("no signal");
+        Output { status, stdout, stderr }
+    }
+
+    /// How it has ended.
+    #[track_caller]
+    pub(crate) fn status(mut self) -> ExitStatus {
+        let stderr = text_of(self.0.0.stderr.take().expect("a pipe"));
+        stderr.recv_timeout(PATIENCE).expect("the program does not end");
+        self.0.0.wait().expect("a status")
+    }
 }
 
 fn text_of(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
@@ -66,7 +113,12 @@ fn text_of(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
 /// Runs the program against `target` with `--json`, and gives its status and the object.
 #[track_caller]
 pub(crate) fn measure(target: &str, args: &[&str]) -> (Output, Value) {
-    let output = load(&[&[target, "--json"], args].concat());
+    measured(load(&[&[target, "--json"], args].concat()))
+}
+
+/// The output with the object in it.
+#[track_caller]
+pub(crate) fn measured(output: Output) -> (Output, Value) {
     let json = serde_json::from_str(&output.stdout)
         .unwrap_or_else(|error| panic!("no JSON ({error}): {output:?}"));
     (output, json)

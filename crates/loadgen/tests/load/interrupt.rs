@@ -1,0 +1,160 @@
+//! Ctrl-C: the first leaves a report of what was measured by then, the next ends the program.
+
+use crate::program::{PATIENCE, Running, measured};
+use crate::server::{Server, Wire, discard, echo, echo_messages, message};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than any test.
+const EVER: [&str; 5] = ["--duration", "1h", "--timeout", "1h", "--json"];
+
+/// A server, and word of each connection on which something has happened.
+fn server(
+    serve: impl Fn(&mut dyn Wire, usize, &SyncSender<()>) -> io::Result<()> + Send + Sync + 'static,
+) -> (Server, Receiver<()>) {
+    let (sender, happened) = sync_channel(64);
+    (Server::tcp(move |wire, number| serve(wire, number, &sender)), happened)
+}
+
+/// Tells when it has answered for the first time.
+fn echo_and_tell(wire: &mut dyn Wire, number: usize, tell: &SyncSender<()>) -> io::Result<()> {
+    echo_messages(wire, 1, 64)?;
+    let _ = tell.send(());
+    echo(wire, number)
+}
+
+/// Interrupts the program after something has happened on so many connections.
+#[track_caller]
+fn interrupted(program: &Running, happened: &Receiver<()>, connections: usize) {
+    for _ in 0..connections {
+        happened.recv_timeout(PATIENCE).expect("nothing happens");
+    }
+    program.interrupt();
+}
+
+#[track_caller]
+fn is_interrupted(json: &Value) {
+    assert_eq!(json["interrupted"], true, "{json}");
+}
+
+#[test]
+fn the_load_ends_early_and_is_reported() {
+    for how in [&[][..], &["--threads", "3"], &["--idle", "5"], &["--rate", "1000"], &["--churn"]] {
+        let (server, happened) = server(echo_and_tell);
+        let args = [&[server.target.as_str(), "--connections", "4"], &EVER[..], how].concat();
+        let program = Running::start(&args);
+        interrupted(&program, &happened, 1);
+        let (output, json) = measured(program.output());
+        output.complains(130, &["interrupted"]);
+        is_interrupted(&json);
+        assert_eq!(json["errors"], json!({}));
+    }
+}
+
+#[test]
+fn people_are_told_too() {
+    let (server, happened) = server(echo_and_tell);
+    let program = Running::start(&[&server.target, "--duration", "1h", "--connections", "3"]);
+    interrupted(&program, &happened, 3);
+    let output = program.output();
+    output.complains(130, &["interrupted"]);
+    for part in ["3 connects, interrupted with ", " unanswered\n", "errors      none"] {
+        assert!(output.stdout.contains(part), "no '{part}': {output:?}");
+    }
+}
+
+/// It is not waited for, and it does not hide.
+#[test]
+fn a_server_that_stands_still_shows_in_what_is_unanswered() {
+    let (server, happened) = server(|wire, _, tell| {
+        echo_messages(wire, 2, 64)?;
+        message(wire, 64)?;
+        let _ = tell.send(());
+        discard(wire)
+    });
+    let program =
+        Running::start(&[&[server.target.as_str(), "--connections", "2"], &EVER[..]].concat());
+    interrupted(&program, &happened, 2);
+    let (output, json) = measured(program.output());
+    output.complains(130, &["interrupted"]);
+    is_interrupted(&json);
+    assert_eq!((&json["requests"], &json["unanswered"]), (&json!(4), &json!(2)));
+}
+
+#[test]
+fn what_was_wrong_before_decides_the_status() {
+    let (server, happened) = server(|wire, number, tell| match number {
+        0 => {
+            message(wire, 64)?;
+            wire.write_all(&[0; 64])?;
+            let _ = discard(wire);
+            let _ = tell.send(());
+            Ok(())
+        }
+        _ => echo(wire, number),
+    });
+    let program =
+        Running::start(&[&[server.target.as_str(), "--connections", "2"], &EVER[..]].concat());
+    // The client has closed the connection by then.
+    interrupted(&program, &happened, 1);
+    let (output, json) = measured(program.output());
+    output.complains(1, &["interrupted; 1 errors; the first: connection 0"]);
+    is_interrupted(&json);
+    assert_eq!(json["errors"], json!({ "wrong-bytes": 1 }));
+}
+
+#[test]
+fn the_wait_for_the_servers_end_is_cut_short() {
+    let (server, happened) = server(|wire, number, tell| {
+        echo(wire, number)?;
+        let _ = tell.send(());
+        thread::park_timeout(PATIENCE);
+        Ok(())
+    });
+    let args =
+        ["--connections", "2", "--idle", "2", "--requests", "10", "--timeout", "1h", "--json"];
+    let program = Running::start(&[&[server.target.as_str()], &args[..]].concat());
+    interrupted(&program, &happened, 4);
+    let (output, json) = measured(program.output());
+    output.complains(130, &["interrupted"]);
+    is_interrupted(&json);
+    assert_eq!((&json["requests"], &json["unanswered"]), (&json!(10), &json!(0)));
+}
+
+/// Nobody reads the report, so the program would stay for ever.
+#[test]
+fn the_second_ends_the_program() {
+    let (server, happened) = server(echo_and_tell);
+    let (mut full, _unread) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[0; 4096]).is_ok() {}
+    while full.write(&[0]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    let args = [&[server.target.as_str(), "--connections", "1"], &EVER[..]].concat();
+    let program = Running::start_into(&args, OwnedFd::from(full));
+    interrupted(&program, &happened, 1);
+    // Not before the first is taken: two that are pending are one.
+    let deadline = Instant::now() + PATIENCE;
+    while blocks_sigint(program.id()) {
+        assert!(Instant::now() < deadline, "it still runs");
+        thread::sleep(Duration::from_millis(5));
+    }
+    program.interrupt();
+    assert_eq!(program.status().signal(), Some(epoll_sys::Signal::INT.as_raw()));
+}
+
+/// Whether the main thread does.
+#[track_caller]
+fn blocks_sigint(id: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("a mask");
+    let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+    epoll_sys::SignalSet::from_bits(mask).contains(epoll_sys::Signal::INT)
+}
