@@ -1,16 +1,18 @@
 //! `select-poll-epoll`, `dispatch` and `wake`: programs of their own, which measure in rounds and
 //! print a line for each measurement.
 
+mod cases;
+mod figures;
+
 use super::{Outcome, Part, about_rounds};
 use crate::bench::Bench;
 use crate::plan::Item;
 use crate::process::{Output, Process};
-use crate::report::plot::{Bar, Bars, Line, Lines, Scale};
-use crate::report::{Case, Figure, Ratios, Table, VALUE, number, whole};
-use crate::rounds::{Sample, Series, Trouble};
-use anyhow::{Context, bail};
-use serde_json::Value;
-use std::collections::BTreeMap;
+use crate::report::{Case, Ratios, Table};
+use crate::rounds::{Series, Trouble};
+use anyhow::bail;
+use cases::{MicroCase, groups, parse};
+use figures::figures;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -18,8 +20,6 @@ const DISPATCH: &str = "dispatch";
 
 const ROUNDS: u32 = 15;
 const ROUNDS_QUICK: u32 = 3;
-/// Cases with fewer different numbers than this are bars instead of lines.
-const LINE_MIN: usize = 2;
 
 /// What a suite is about.
 struct About {
@@ -100,7 +100,7 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
         }
     };
     for group in groups(cases) {
-        section.figures.extend(figures(&about, &group));
+        section.figures.extend(figures(about.x_label, &group));
         let columns: Vec<_> = group.cases.iter().map(|case| case.as_column(&group.title)).collect();
         let grids = match suite {
             DISPATCH => by_trigger(&group.title, &columns),
@@ -180,209 +180,20 @@ fn measure(bench: &Bench, suite: &str, item: &Item) -> anyhow::Result<Vec<MicroC
     Ok(cases)
 }
 
-/// All rounds of one case.
-#[derive(Debug)]
-struct MicroCase {
-    name: String,
-    x: f64,
-    unit: String,
-    /// The floor first, if there is one.
-    series: Vec<Series>,
-}
-
-impl MicroCase {
-    /// Its name without what the title of the group says already.
-    fn as_column(&self, group: &str) -> Case {
-        let is_member = generic(&self.name, self.x).is_some_and(|name| name == group);
-        let header = if is_member { whole(self.x) } else { self.name.clone() };
-        Case { header, unit: self.unit.clone(), series: self.series.clone() }
-    }
-}
-
-fn parse(stdout: &str) -> anyhow::Result<Vec<MicroCase>> {
-    let mut cases: Vec<MicroCase> = Vec::new();
-    for line in stdout.lines().filter(|line| !line.trim().is_empty()) {
-        let json: Value =
-            serde_json::from_str(line).with_context(|| format!("not a measurement: {line:?}"))?;
-        let text =
-            |key: &str| json[key].as_str().with_context(|| format!("no text {key:?} in {line:?}"));
-        let value = |key: &str| {
-            json[key].as_f64().with_context(|| format!("no number {key:?} in {line:?}"))
-        };
-        let (name, contestant) = (text("case")?, text("contestant")?);
-        let at = cases.iter().position(|case| case.name == name).unwrap_or(cases.len());
-        if at == cases.len() {
-            let (name, unit) = (name.to_owned(), unit(text("unit")?));
-            cases.push(MicroCase { name, x: value("x")?, unit, series: Vec::new() });
-        }
-        let series = &mut cases[at].series;
-        let place = series.iter().position(|one| one.contestant == contestant);
-        let place = place.unwrap_or(series.len());
-        if place == series.len() {
-            series.push(Series::new(contestant));
-        }
-        let round = json["round"].as_u64().and_then(|round| u32::try_from(round).ok());
-        let round = round.with_context(|| format!("no round in {line:?}"))?;
-        let values = BTreeMap::from([(VALUE.to_owned(), value("value")?)]);
-        series[place].rounds.insert(round, Sample { values, curve: Vec::new() });
-    }
-    for case in &mut cases {
-        case.series.sort_by_key(|one| match one.contestant.as_str() {
-            "floor" => 0,
-            "floor again" => 1,
-            _ => 2,
-        });
-    }
-    Ok(cases)
-}
-
-/// As people write it.
-fn unit(name: &str) -> String {
-    if name == "per_s" { "a second" } else { name }.to_owned()
-}
-
-/// Cases that differ in one number.
-struct Group {
-    title: String,
-    cases: Vec<MicroCase>,
-}
-
-/// Those that form a line first, in the order in which they came; all others together.
-fn groups(cases: Vec<MicroCase>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for case in cases {
-        let title = generic(&case.name, case.x).unwrap_or_else(|| case.name.clone());
-        match groups.iter_mut().find(|group| group.title == title) {
-            Some(group) => group.cases.push(case),
-            None => groups.push(Group { title, cases: vec![case] }),
-        }
-    }
-    let (mut lines, others): (Vec<_>, Vec<_>) =
-        groups.into_iter().partition(|group| group.cases.len() >= LINE_MIN);
-    for group in &mut lines {
-        group.cases.sort_by(|a, b| a.x.total_cmp(&b.x));
-    }
-    if !others.is_empty() {
-        let title = if lines.is_empty() { "All cases" } else { "Other cases" }.to_owned();
-        lines.push(Group {
-            title,
-            cases: others.into_iter().flat_map(|group| group.cases).collect(),
-        });
-    }
-    lines
-}
-
-/// The name of a case with N in the place of its number.
-fn generic(name: &str, x: f64) -> Option<String> {
-    let grouped = whole(x);
-    let plain = grouped.replace(' ', "");
-    [grouped, plain].into_iter().find_map(|shown| {
-        let (at, _) = name.match_indices(&shown).find(|(at, shown)| {
-            let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-            let (before, after) = (&name[..*at], &name[at + shown.len()..]);
-            !is_digit(before.chars().next_back()) && !is_digit(after.chars().next())
-        })?;
-        Some(format!("{}N{}", &name[..at], &name[at + shown.len()..]))
+/// A line as the programs print it.
+#[cfg(test)]
+fn line(case: &str, x: u32, contestant: &str, round: u32, value: f64) -> String {
+    serde_json::json!({
+        "suite": "s", "case": case, "x": x, "contestant": contestant, "round": round,
+        "unit": "ns", "value": value,
     })
-}
-
-fn figures(about: &About, group: &Group) -> Vec<Figure> {
-    if group.cases.len() >= LINE_MIN && group.title.contains('N') {
-        return vec![growth(about, group)];
-    }
-    group.cases.iter().map(bars).collect()
-}
-
-fn growth(about: &About, group: &Group) -> Figure {
-    let mut lines: Vec<Line> = Vec::new();
-    let unit = &group.cases[0].unit;
-    for case in &group.cases {
-        for one in case.series.iter().filter(|one| !one.contestant.ends_with(" again")) {
-            let Some(spread) = one.spread(VALUE) else { continue };
-            let point = (case.x, spread.median);
-            match lines.iter_mut().find(|line| line.label == one.contestant) {
-                Some(line) => line.points.push(point),
-                None => lines.push(Line { label: one.contestant.clone(), points: vec![point] }),
-            }
-        }
-    }
-    let plot = Lines {
-        title: &group.title,
-        lines: &lines,
-        x: Scale::Logarithmic,
-        x_label: about.x_label,
-        y_label: unit,
-    };
-    Figure {
-        title: group.title.clone(),
-        note: "both axes are logarithmic".to_owned(),
-        svg: plot.svg(),
-    }
-}
-
-fn bars(case: &MicroCase) -> Figure {
-    let bars: Vec<_> = case
-        .series
-        .iter()
-        .map(|one| Bar {
-            label: one.contestant.clone(),
-            value: one.spread(VALUE),
-            remark: String::new(),
-        })
-        .collect();
-    let plot = Bars {
-        title: &case.name,
-        bars: &bars,
-        reference: None,
-        noise: None,
-        show: number,
-        tint: None,
-    };
-    let better = if case.unit == "a second" { "more" } else { "less" };
-    let note = format!("{}, {better} is better", case.unit);
-    Figure { title: case.name.clone(), note, svg: plot.svg() }
+    .to_string()
+        + "\n"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(case: &str, x: u32, contestant: &str, round: u32, value: f64) -> String {
-        serde_json::json!({
-            "suite": "s", "case": case, "x": x, "contestant": contestant, "round": round,
-            "unit": "ns", "value": value,
-        })
-        .to_string()
-            + "\n"
-    }
-
-    #[test]
-    fn lines_become_cases_with_the_floor_first() {
-        let text = line("a", 1, "mio", 1, 5.0)
-            + &line("a", 1, "floor", 1, 4.0)
-            + &line("a", 1, "mio", 2, 7.0);
-        let cases = parse(&text).unwrap();
-        assert_eq!(cases.len(), 1);
-        assert_eq!(cases[0].series[0].contestant, "floor");
-        assert_eq!(cases[0].series[1].spread(VALUE).unwrap().median, 6.0);
-    }
-
-    #[test]
-    fn what_is_no_measurement_is_named() {
-        assert!(parse("hello").unwrap_err().to_string().contains("hello"));
-        assert!(parse("{\"case\":\"a\"}").unwrap_err().to_string().contains("contestant"));
-    }
-
-    #[test]
-    fn cases_that_differ_in_their_number_are_one_group() {
-        let text: String = [10, 100, 1000]
-            .map(|n| line(&format!("{n} pairs, 10 active"), n, "floor", 1, 1.0))
-            .concat()
-            + &line("one wake", 1, "floor", 1, 1.0);
-        let groups = groups(parse(&text).unwrap());
-        let found: Vec<_> = groups.iter().map(|g| (g.title.as_str(), g.cases.len())).collect();
-        assert_eq!(found, [("N pairs, 10 active", 3), ("Other cases", 1)]);
-    }
 
     #[test]
     fn each_trigger_is_compared_with_its_own_floor() {
@@ -397,12 +208,5 @@ mod tests {
         };
         assert_eq!(of(0), ("N pairs, level trigger", vec!["floor", "epoll-kit"]));
         assert_eq!(of(1), ("N pairs, edge trigger", vec!["floor, edge", "mio", "epoll-kit, edge"]));
-    }
-
-    #[test]
-    fn a_number_is_found_as_a_whole() {
-        assert_eq!(generic("100 of 1000", 1000.0).as_deref(), Some("100 of N"));
-        assert_eq!(generic("10 000 descriptors", 10_000.0).as_deref(), Some("N descriptors"));
-        assert_eq!(generic("wake", 1.0), None);
     }
 }
