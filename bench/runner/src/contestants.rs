@@ -8,6 +8,9 @@ pub(crate) const FLOOR: &str = "floor";
 /// The reference once more, in a process of its own: how far from 1 its ratio is, is noise.
 pub(crate) const FLOOR_AGAIN: &str = "floor again";
 
+/// Our server's program; those of the others are in another folder.
+const OURS: &str = "epoll-server";
+
 /// An echo server that can be started.
 #[derive(Clone, Debug)]
 pub(crate) struct Contestant {
@@ -60,7 +63,7 @@ pub(crate) fn ours(paths: &Paths, mode: &str, threads: u32) -> Contestant {
     // Left to itself, it takes as many threads as there are cores.
     let args = ["--log", "error", "--mode", mode, "--threads", &threads.to_string()];
     let args = args.map(str::to_owned).to_vec();
-    Contestant::new(shown, paths.programs.join("epoll-server"), args, threads)
+    Contestant::new(shown, paths.programs.join(OURS), args, threads)
 }
 
 fn peer(paths: &Paths, label: &str, program: &str, threads: u32) -> Contestant {
@@ -83,11 +86,12 @@ impl Contestant {
         self
     }
 
-    /// How it is started by hand.
+    /// How it is started by hand, from the root of the repository.
     pub(crate) fn command_line(&self) -> String {
         let program = self.program.file_name().unwrap_or_default().to_string_lossy();
+        let folder = if program == OURS { "target/release" } else { "bench/target/release" };
         let words = self.args.iter().map(|word| format!(" {word}"));
-        words.fold(program.into_owned(), |line, word| line + &word)
+        words.fold(format!("{folder}/{program}"), |line, word| line + &word)
     }
 }
 
@@ -110,7 +114,9 @@ mod tests {
         assert_eq!(contestant.label, "one-shot, 2 threads");
         assert_eq!(
             contestant.command_line(),
-            "epoll-server --log error --mode oneshot --threads 2"
+            "target/release/epoll-server --log error --mode oneshot --threads 2"
         );
+        let peer = peer(&Paths::default(), "tokio", "peer-tokio", 2);
+        assert_eq!(peer.command_line(), "bench/target/release/peer-tokio --threads 2");
     }
 }

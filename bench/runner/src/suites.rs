@@ -114,6 +114,25 @@ fn about_rounds(again: &str) -> String {
     )
 }
 
+/// What the commands under the tables of servers are, and what they are not.
+fn about_commands() -> String {
+    "The command under a table is for one round of our server with a level trigger, from the root of the \
+     repository, when everything is built. Other modes have another word after --mode, other servers \
+     are bench/target/release/peer-floor, peer-mio and so on, and servers with two threads have \
+     --threads 2 and no taskset. By hand it is the machine's network, whose congestion control may not \
+     be the one above."
+        .to_owned()
+}
+
+/// The server at work and the load on it, for a shell.
+fn by_hand(server: &str, load: &str) -> String {
+    // What is started needs a moment to listen.
+    format!("{server} --listen {BY_HAND} & sleep 1; {load}; kill $!")
+}
+
+/// Where a server listens that is started by hand.
+const BY_HAND: &str = "127.0.0.1:8080";
+
 /// A line for each contestant that did not do what it should, in the same way once.
 pub(crate) fn failures(parts: &[Part]) -> Vec<String> {
     let mut places: Vec<(String, Vec<&str>)> = Vec::new();

@@ -1,7 +1,7 @@
 //! `echo`: our server beside the floor and the same server written with other crates.
 
 use super::workloads::{ALL, Workload};
-use super::{Outcome, Part, about_rounds};
+use super::{BY_HAND, Outcome, Part, about_commands, about_rounds, by_hand};
 use crate::bench::{Bench, Paths};
 use crate::contestants::{self, Contestant};
 use crate::interrupt::Interrupted;
@@ -57,6 +57,7 @@ fn intro() -> Vec<String> {
          without them, in the same round."
             .to_owned(),
         about_rounds(contestants::FLOOR_AGAIN),
+        about_commands(),
     ]
 }
 
@@ -191,10 +192,16 @@ fn table(bench: &Bench, workload: &Workload, series: &[Series]) -> Table {
             measured.rounds,
             (measured.measured / workload.times()).as_secs_f64()
         ),
-        command: format!(
-            "{}SERVER & {}epoll-load 127.0.0.1:PORT {flags} --server-pid=$!",
-            machine::pinned(bench.cores.server()),
-            machine::pinned(bench.cores.client()),
+        command: by_hand(
+            &format!(
+                "{}{}",
+                machine::pinned(bench.cores.server()),
+                contestants::ours(&bench.paths, "level", 1).command_line()
+            ),
+            &format!(
+                "{}target/release/epoll-load {BY_HAND} {flags} --server-pid=$!",
+                machine::pinned(bench.cores.client()),
+            ),
         ),
         ..Table::of_rounds(workload.title, series, &columns(workload))
     }

@@ -1,6 +1,6 @@
 //! `lesson`: the same server level-triggered and edge-triggered, and what the difference costs.
 
-use super::{Outcome, Part, about_rounds};
+use super::{BY_HAND, Outcome, Part, about_commands, about_rounds, by_hand};
 use crate::bench::{Bench, Paths};
 use crate::contestants::{Contestant, ours};
 use crate::load::{Amount, Kind, Load};
@@ -91,6 +91,7 @@ pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
          every round. Its own counters say how often it called epoll_wait."
             .to_owned(),
         about_rounds("level again"),
+        about_commands(),
     ];
     for (case, item) in CASES.iter().zip(plan(bench.is_quick)) {
         bench.progress.begin(&item);
@@ -166,12 +167,17 @@ fn table(bench: &Bench, case: &Case, all: &[Contestant], series: &[Series]) -> T
             effort.rounds,
             crate::report::whole(requests(case, bench.is_quick).into())
         ),
-        command: format!(
-            "{}{} --stats-json stats.json & {}epoll-load 127.0.0.1:PORT {}",
-            machine::pinned(bench.cores.server()),
-            all[0].command_line(),
-            machine::pinned(bench.cores.client()),
-            load(case, bench.is_quick).flags(bench.congestion).join(" ")
+        command: by_hand(
+            &format!(
+                "{}{} --stats-json stats.json",
+                machine::pinned(bench.cores.server()),
+                all[0].command_line()
+            ),
+            &format!(
+                "{}target/release/epoll-load {BY_HAND} {}",
+                machine::pinned(bench.cores.client()),
+                load(case, bench.is_quick).flags(bench.congestion).join(" ")
+            ),
         ),
         ..Table::of_rounds(case.title, series, &COLUMNS)
     }

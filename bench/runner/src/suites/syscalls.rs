@@ -3,7 +3,7 @@
 //! Every figure is the difference of two runs, of which the second does twice as much: what starting
 //! and ending costs is in both of them.
 
-use super::{Outcome, Part};
+use super::{BY_HAND, Outcome, Part, about_commands, by_hand};
 use crate::bench::{Bench, Paths};
 use crate::contestants::{self, Contestant};
 use crate::interrupt::Interrupted;
@@ -106,12 +106,12 @@ pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
         }
     }
     if !rows.is_empty() {
-        report(outcome, &rows);
+        report(&bench.paths, outcome, &rows);
     }
     interrupted.map_or(Ok(()), Err)
 }
 
-fn report(outcome: &mut Outcome, rows: &[Counted]) {
+fn report(paths: &Paths, outcome: &mut Outcome, rows: &[Counted]) {
     let Outcome { section, parts } = outcome;
     section.title = "System calls".to_owned();
     section.intro = vec![
@@ -119,10 +119,11 @@ fn report(outcome: &mut Outcome, rows: &[Counted]) {
          With 50 several may be ready in a turn, and how many depends on timing, the more so as strace \
          slows the server down. A connection is accepted, echoes one message and is closed by its peer."
             .to_owned(),
+        about_commands(),
     ];
     section.figures =
         COUNTS.iter().enumerate().map(|(at, count)| figure(at, count, rows)).collect();
-    section.tables = vec![table(rows)];
+    section.tables = vec![table(paths, rows)];
     *parts = self::parts(rows);
 }
 
@@ -208,7 +209,7 @@ fn sum(calls: &Calls) -> f64 {
     calls.values().sum()
 }
 
-fn table(rows: &[Counted]) -> Table {
+fn table(paths: &Paths, rows: &[Counted]) -> Table {
     let headers = COUNTS.iter().flat_map(|count| [count.header.to_owned(), "which".to_owned()]);
     let rows = rows.iter().map(|(label, counted)| {
         let (cells, remark) = match counted {
@@ -221,9 +222,12 @@ fn table(rows: &[Counted]) -> Table {
         title: "System calls a message and a connection".to_owned(),
         columns: std::iter::once(String::new()).chain(headers).collect(),
         rows: rows.collect(),
-        command: "strace -f -c SERVER --listen 127.0.0.1:PORT & epoll-load 127.0.0.1:PORT \
-                  --connections=1 --size=64 --requests=1000"
-            .to_owned(),
+        command: by_hand(
+            &format!("strace -f -c {}", contestants::ours(paths, "level", 1).command_line()),
+            &format!(
+                "target/release/epoll-load {BY_HAND} --connections=1 --size=64 --requests=1000"
+            ),
+        ),
         ..Table::default()
     }
 }

@@ -24,7 +24,7 @@ impl MicroCase {
     /// Its name without what the title of the group says already.
     pub(super) fn as_column(&self, group: &str) -> Case {
         let is_member = generic(&self.name, self.x).is_some_and(|name| name == group);
-        let header = if is_member { whole(self.x) } else { self.name.clone() };
+        let header = if is_member { format!("N = {}", whole(self.x)) } else { self.name.clone() };
         Case { header, unit: self.unit.clone(), series: self.series.clone() }
     }
 }
