@@ -130,7 +130,12 @@ impl Report<'_> {
     }
 
     fn fmt_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(server) = &self.outcome.server else { return Ok(()) };
+        let Some(server) = &self.outcome.server else {
+            return match self.plan.server_pid {
+                Some(pid) => writeln!(f, "server      not measured: process {pid} has ended"),
+                None => Ok(()),
+            };
+        };
         let used = &server.used;
         self.fmt_cpu(f, "server CPU", used.user, used.system)?;
         let (voluntary, involuntary) = (used.voluntary_switches, used.involuntary_switches);

@@ -1,8 +1,10 @@
 //! The report for machines, name by name, and the server's figures.
 
-use crate::program::{measure, measure_well};
-use crate::server::{Server, echo};
+use crate::program::{load, measure, measure_well};
+use crate::server::{Server, echo, message};
 use serde_json::{Value, json};
+use std::process::{Child, Command};
+use std::sync::Mutex;
 
 #[track_caller]
 fn has_keys(object: &Value, keys: &[&str]) {
@@ -99,6 +101,39 @@ fn the_server_is_measured_by_its_number() {
     assert!(figures["cpu_us_per_request"].as_f64().unwrap() > 0.0, "{figures}");
     assert!(figures["voluntary_switches"].as_u64().unwrap() > 0, "{figures}");
     assert!(figures["memory_bytes_per_connection"].is_u64(), "{figures}");
+}
+
+/// A child that ends with its test at the latest.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_process_that_ends_during_the_run_is_not_measured() {
+    for form in [&[][..], &["--json"]] {
+        let process = Ending(Command::new("sleep").arg("600").spawn().unwrap());
+        let pid = process.0.id().to_string();
+        let process = Mutex::new(Some(process));
+        let server = Server::tcp(move |wire, number| {
+            let message = message(wire, 64)?;
+            drop(process.lock().unwrap().take());
+            wire.write_all(&message)?;
+            echo(wire, number)
+        });
+        let args = ["--connections", "1", "--requests", "10", "--server-pid", &pid];
+        let output = load(&[&[server.target.as_str()], &args[..], form].concat());
+        assert_eq!(output.status, 0, "{output:?}");
+        let said = match form {
+            [] => format!("server      not measured: process {pid} has ended\n"),
+            _ => "\"server\":null".to_owned(),
+        };
+        assert!(output.stdout.contains(&said), "{output:?}");
+    }
 }
 
 #[test]
