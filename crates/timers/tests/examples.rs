@@ -3,59 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, thread};
+use epoll_kit_testing::Examples;
 
-/// How long an example may take, with what has to be built for it.
-const DEADLINE: Duration = Duration::from_secs(300);
+const EXAMPLES: Examples = Examples { package: env!("CARGO_PKG_NAME") };
 
 #[test]
 fn idle_connections_are_cut() {
-    assert_prints("timeouts", &["connections cut 100"]);
-}
-
-/// Runs an example, which has to print these lines, blanks aside, among others.
-#[track_caller]
-fn assert_prints(name: &str, lines: &[&str]) {
-    let Output { status, stdout, stderr } = run(name);
-    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    assert!(status.success(), "{name}: {status}\n{stdout}{stderr}");
-    for line in lines {
-        let is_this = |printed: &str| printed.split_whitespace().eq(line.split_whitespace());
-        assert!(stdout.lines().any(is_this), "{name} does not print {line:?}:\n{stdout}");
-    }
-}
-
-/// By way of cargo, which has let go of its lock by the time that it runs tests: the programs beside
-/// this one may be older than their sources.
-#[track_caller]
-fn run(name: &str) -> Output {
-    let own = env::current_exe().expect("a path");
-    // TARGET/PROFILE/deps/examples-HASH
-    let profile = own.ancestors().nth(2).and_then(Path::file_name).expect("the profile's folder");
-    let target = own.ancestors().nth(3).expect("the target folder");
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--example", name]);
-    command.arg("--profile").arg(if profile == "debug" { "dev".as_ref() } else { profile });
-    command.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What an example prints fits into a pipe.
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    finished(command.spawn().expect("cargo can be started"))
-}
-
-/// What a child leaves behind. Cargo becomes the example, so the id is that of either.
-#[track_caller]
-fn finished(mut child: Child) -> Output {
-    let deadline = Instant::now() + DEADLINE;
-    while child.try_wait().expect("a child").is_none() {
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            let output = child.wait_with_output().expect("a child");
-            panic!("not over within {DEADLINE:?}: {output:?}");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().expect("a child")
+    EXAMPLES.assert_prints("timeouts", &["connections cut 100"]);
 }

@@ -28,6 +28,8 @@ const LAYERS: &[(&str, Below)] = &[
     ),
     // It shares no code with what it measures.
     ("epoll-load", Below::Only(&["epoll-sys"])),
+    // The tests of all the others stand on it, those of the lowest too.
+    ("epoll-kit-testing", Below::Only(&[])),
     // It must build when nothing else does.
     ("xtask", Below::Only(&[])),
     ("epoll-kit-tests", Below::Anything),
@@ -76,6 +78,7 @@ mod tests {
         "epoll-echo",
         "epoll-server",
         "epoll-load",
+        "epoll-kit-testing",
         "xtask",
         "epoll-kit-tests",
     ];
@@ -111,6 +114,7 @@ mod tests {
         may_depend_on("epoll-shutdown", &["epoll-sys"]);
         may_depend_on("epoll-echo", &["epoll-reactor"]);
         may_depend_on("epoll-load", &["epoll-sys"]);
+        may_depend_on("epoll-kit-testing", &[]);
         may_depend_on("xtask", &[]);
     }
 

@@ -1,0 +1,53 @@
+//! The examples of a crate, run as anybody would run them.
+
+use crate::output_of;
+use std::env;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// How long an example may take, with what has to be built for it.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The examples of a package of this workspace.
+#[derive(Clone, Copy, Debug)]
+pub struct Examples {
+    /// The package's name: `env!("CARGO_PKG_NAME")`.
+    pub package: &'static str,
+}
+
+impl Examples {
+    /// Runs the example `name`, which has to end well by itself and to print these lines among
+    /// others, blanks aside.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[track_caller]
+    pub fn assert_prints(self, name: &str, lines: &[&str]) {
+        let Output { status, stdout, stderr } = self.run(name);
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "{name}: {status}\n{stdout}{stderr}");
+        for line in lines {
+            let is_this = |printed: &str| printed.split_whitespace().eq(line.split_whitespace());
+            assert!(stdout.lines().any(is_this), "{name} does not print {line:?}:\n{stdout}");
+        }
+    }
+
+    /// By way of cargo, which has let go of its lock by the time that it runs tests: the programs
+    /// beside the one that runs may be older than their sources. Cargo becomes the example, so it is
+    /// the example that ends with the test.
+    #[track_caller]
+    fn run(self, name: &str) -> Output {
+        let own = env::current_exe().expect("a path");
+        // TARGET/PROFILE/deps/NAME-HASH
+        let profile = own.ancestors().nth(2).and_then(Path::file_name).expect("a profile's folder");
+        let target = own.ancestors().nth(3).expect("the target folder");
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["run", "--quiet", "--package", self.package, "--example", name]);
+        command.arg("--profile").arg(if profile == "debug" { "dev".as_ref() } else { profile });
+        // Anywhere in the workspace will do.
+        command.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+        output_of(&mut command, PATIENCE).expect("cargo can be started")
+    }
+}
