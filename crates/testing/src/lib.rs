@@ -6,7 +6,19 @@
 #![forbid(unsafe_code)]
 
 mod children;
+mod errors;
 mod examples;
+mod left_out;
+mod own_process;
+mod sleeping;
+mod waits;
 
 pub use children::{Guard, output_of};
+pub use errors::{assert_errno, assert_kind};
 pub use examples::Examples;
+pub use left_out::leave_out;
+pub use own_process::{
+    OwnProcess, close, in_own_process, is_own_process, under_strace, while_no_process_starts,
+};
+pub use sleeping::sleeps_in_a_wait;
+pub use waits::{DEADLINE, before_the_deadline, eventually};

@@ -3,7 +3,8 @@
 //! Missing are `ENFILE`, `ENOMEM` and `ENOSPC` (limits of the whole system) and the `ECANCELED` of a
 //! timer (somebody would have to set the clock).
 
-use crate::support::{assert_errno, assert_kind, close, in_own_process, tcp_listener, without};
+use crate::support::{tcp_listener, without};
+use epoll_kit_testing::{assert_errno, assert_kind, close, in_own_process};
 use epoll_sys::{
     BusyPoll, Clock, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Expiry, Interest, Signal,
     SignalFd, SignalSet, TimerFd, Watch, socket, try_lock,

@@ -1,7 +1,8 @@
 //! The flags of every descriptor that is made here, what the kernel shows of an interest list, and
 //! what accepted sockets inherit. Timers are in `timers`.
 
-use crate::support::{close, look, tcp_connected, tcp_listener, without};
+use crate::support::{look, tcp_connected, tcp_listener, without};
+use epoll_kit_testing::close;
 use epoll_sys::{
     BusyPoll, Clock, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Interest, InterestEntry,
     Pipe, Signal, SignalFd, SignalSet, TimerFd, Watch, is_nonblocking, set_nonblocking, socket,

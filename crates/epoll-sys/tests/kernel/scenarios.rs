@@ -2,7 +2,8 @@
 //! falls silent. The numbers are those of the kernel's own epoll tests.
 
 use crate::scene::Scene;
-use crate::support::{close, look, wait};
+use crate::support::{look, wait};
+use epoll_kit_testing::close;
 use epoll_sys::Trigger::{Edge, EdgeOneshot, Level, Oneshot};
 use epoll_sys::{Epoll, EventFd, Events, Interest, Readiness, Trigger, Watch, socket};
 use std::os::fd::OwnedFd;

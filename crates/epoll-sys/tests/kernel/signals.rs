@@ -4,9 +4,9 @@
 //! The test harness runs threads that block nothing, so a signal is either directed at the thread
 //! that blocks it, or the test runs in a process of its own that began with it blocked.
 
-use crate::support::{
-    DEADLINE, assert_kind, assert_passed, eventually, in_own_process, is_own_process, look,
-    on_own_thread, sleeps_in_a_wait, spawn_own_process, wait,
+use crate::support::{look, on_own_thread, wait};
+use epoll_kit_testing::{
+    DEADLINE, OwnProcess, assert_kind, eventually, in_own_process, is_own_process, sleeps_in_a_wait,
 };
 use epoll_sys::{
     Clock, Epoll, EventFd, Events, Expiry, Interest, Signal, SignalFd, SignalSet, TimerFd, Watch,
@@ -14,10 +14,8 @@ use epoll_sys::{
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{Signal as Nix, raise};
 use proptest::prelude::*;
-use rustix::process::{Pid, Signal as Kill, WaitOptions, getppid, getuid, kill_process, waitpid};
-use std::fs;
+use rustix::process::{Signal as Kill, getppid, getuid, kill_process};
 use std::io::ErrorKind;
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
@@ -244,14 +242,11 @@ fn stopped_in_a_wait(name: &str, timeout: Option<Duration>) {
     if is_own_process(name) {
         return expect_interruption(timeout);
     }
-    let child = spawn_own_process(name);
-    eventually("the other process sleeps", || a_thread_sleeps(&child));
-    let pid = Pid::from_child(&child);
-    kill_process(pid, Kill::STOP).unwrap();
-    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
-    assert!(status.stopped(), "{status:?}");
-    kill_process(pid, Kill::CONT).unwrap();
-    assert_passed(child);
+    let child = OwnProcess::spawn(name);
+    child.await_sleep();
+    child.stop();
+    child.proceed();
+    child.assert_passed();
 }
 
 fn expect_interruption(timeout: Option<Duration>) {
@@ -269,12 +264,6 @@ fn expect_interruption(timeout: Option<Duration>) {
     assert!(events.is_empty());
 }
 
-fn a_thread_sleeps(process: &Child) -> bool {
-    let Ok(threads) = fs::read_dir(format!("/proc/{}/task", process.id())) else { return false };
-    let tids = threads.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    tids.into_iter().any(|tid| sleeps_in_a_wait(process.id(), tid))
-}
-
 #[test]
 fn a_mask_and_what_is_pending_survive_exec_and_the_sender_is_named() {
     const NAME: &str = "signals::a_mask_and_what_is_pending_survive_exec_and_the_sender_is_named";
@@ -284,9 +273,9 @@ fn a_mask_and_what_is_pending_survive_exec_and_the_sender_is_named() {
     on_own_thread(|| {
         // The new process starts with this thread's mask.
         let _guard = set([Signal::USR1]).block().unwrap();
-        let child = spawn_own_process(NAME);
-        kill_process(Pid::from_child(&child), Kill::USR1).unwrap();
-        assert_passed(child);
+        let child = OwnProcess::spawn(NAME);
+        kill_process(child.pid(), Kill::USR1).unwrap();
+        child.assert_passed();
     });
 }
 

@@ -4,10 +4,8 @@
 //! another kernel would be needed, and a congestion control that only some may choose: which one that
 //! is, if any, is up to the system. `EMFILE` is in `errnos`.
 
-use crate::support::{
-    assert_errno, assert_kind, await_readiness, close, on_own_thread, tcp_listener, tcp_pair, wait,
-    without,
-};
+use crate::support::{await_readiness, on_own_thread, tcp_listener, tcp_pair, wait, without};
+use epoll_kit_testing::{assert_errno, assert_kind, close};
 use epoll_sys::socket::{self, Family};
 use epoll_sys::{Epoll, EventFd, Interest, Readiness, Signal, SignalFd, SignalSet, Watch};
 use rustix::io::Errno;

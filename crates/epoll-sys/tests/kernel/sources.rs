@@ -1,7 +1,8 @@
 //! What particular sources report: duplicated descriptors, pipes whose other end is gone, resets,
 //! half-closed streams, out-of-band data, and counters that nobody reads.
 
-use crate::support::{await_readiness, close, eventually, look, tcp_listener, tcp_pair, wait};
+use crate::support::{await_readiness, look, tcp_listener, tcp_pair, wait};
+use epoll_kit_testing::{close, eventually};
 use epoll_sys::{Epoll, EventFd, Expiry, Interest, Readiness, TimerFd, Watch, socket};
 use rustix::net::SendFlags;
 use std::net::Shutdown;

@@ -6,7 +6,8 @@
 //! before, nobody will. Sleepers are released afterwards by a source of their own.
 
 use crate::scene::Scene;
-use crate::support::{DEADLINE, eventually, look, sleeps_in_a_wait, wait_with};
+use crate::support::{look, wait_with};
+use epoll_kit_testing::{DEADLINE, eventually, sleeps_in_a_wait};
 use epoll_sys::Trigger::{Edge, Level, Oneshot};
 use epoll_sys::{
     Epoll, Event, EventFd, ExclusiveInterest, ExclusiveWatch, Interest, Watch, socket,

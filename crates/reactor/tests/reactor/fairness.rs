@@ -1,8 +1,7 @@
 //! Sources that give way and are revisited: nobody starves, nothing is lost, nothing comes twice.
 
-use crate::support::{
-    DEADLINE, assert_sleeps, before_the_deadline, look, next, ready_pair, reports, seen, wait,
-};
+use crate::support::{assert_sleeps, look, next, ready_pair, reports, seen, wait};
+use epoll_kit_testing::{DEADLINE, before_the_deadline};
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Readiness, Token, Watch};
 use std::io::{ErrorKind, Read, Write};

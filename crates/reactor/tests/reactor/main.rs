@@ -14,5 +14,4 @@ mod triggers;
 mod turns;
 mod waking;
 
-mod processes;
 mod support;

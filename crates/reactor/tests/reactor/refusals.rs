@@ -1,7 +1,8 @@
 //! Registrations that are refused: each says why, gives back what it was given, and leaves what
 //! there is as it was.
 
-use crate::support::{Common, assert_kind, error_of, look, ready_pair, ready_std_pair, wait};
+use crate::support::{Common, error_of, look, ready_pair, ready_std_pair, wait};
+use epoll_kit_testing::assert_kind;
 use epoll_reactor::net::Stream;
 use epoll_reactor::{
     ExclusiveInterest, ExclusiveWatch, InsertError, Interest, Reactor, Readiness, Watch,

@@ -1,9 +1,7 @@
 //! What a reactor holds: owned sources by token, watched descriptors by tag, and how both end.
 
-use crate::processes::{close, in_own_process};
-use crate::support::{
-    Common, assert_errno, assert_kind, assert_sleeps, look, ready_pair, ready_std_pair, seen, wait,
-};
+use crate::support::{Common, assert_sleeps, look, ready_pair, ready_std_pair, seen, wait};
+use epoll_kit_testing::{assert_errno, assert_kind, close, in_own_process};
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Source, Token, Watch};
 use epoll_sys::{Epoll, EventFd, Events};

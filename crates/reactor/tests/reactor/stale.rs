@@ -3,10 +3,8 @@
 //!
 //! Tests that count on descriptor numbers run in a process of their own.
 
-use crate::processes::{in_own_process, while_no_process_starts};
-use crate::support::{
-    assert_kind, assert_sleeps, look, next, ready_pair, ready_std_pair, reports, seen, wait,
-};
+use crate::support::{assert_sleeps, look, next, ready_pair, ready_std_pair, reports, seen, wait};
+use epoll_kit_testing::{assert_kind, in_own_process, while_no_process_starts};
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Readiness, Source, Token, Watch};
 use rustix::io::fcntl_dupfd_cloexec;

@@ -1,22 +1,13 @@
-//! What the modules share: turns of a reactor as lists, waits that end by a deadline, and sources.
-//!
-//! Nothing here sleeps for a duration: a wait is for a condition, and the deadline is only there to
-//! turn a hang into a failure.
+//! What the modules share: turns of a reactor as lists, and sources.
 
+use epoll_kit_testing::DEADLINE;
 use epoll_reactor::net::Stream;
 use epoll_reactor::{InsertError, Reactor, Readiness, Ready, Source, Token};
-use rustix::io::Errno;
-use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
-
-/// Longer than any machine needs, however busy.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The reports of a turn that only looks, owned and watched ones alike.
 #[track_caller]
@@ -71,44 +62,7 @@ pub(crate) fn assert_sleeps<T, S: Copy>(reactor: &mut Reactor<T, S>) {
     assert!(start.elapsed() >= NAP, "the wait did not sleep");
 }
 
-/// Returns when `condition` holds.
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not before the deadline: {what}");
-        thread::yield_now();
-    }
-}
-
-/// Runs `body`, which might wait for ever, in a thread of its own.
-#[track_caller]
-pub(crate) fn before_the_deadline<T: Send + 'static>(
-    body: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let (send, done) = mpsc::channel();
-    let running = thread::spawn(move || drop(send.send(body())));
-    match done.recv_timeout(DEADLINE) {
-        Ok(value) => value,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it had not ended by the deadline"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            std::panic::resume_unwind(running.join().unwrap_err())
-        }
-    }
-}
-
-#[track_caller]
-pub(crate) fn assert_kind<T: Debug>(result: io::Result<T>, kind: ErrorKind) {
-    let error = result.unwrap_err();
-    assert_eq!(error.kind(), kind, "{error}");
-}
-
-#[track_caller]
-pub(crate) fn assert_errno<T: Debug>(result: io::Result<T>, errno: Errno) {
-    assert_eq!(Errno::from_io_error(&result.unwrap_err()), Some(errno));
-}
-
-/// A failed insertion's error, for the two asserts above.
+/// A failed insertion's error, for `assert_kind` and `assert_errno`.
 pub(crate) fn error_of<T>(result: Result<Token, InsertError<T>>) -> io::Result<Token> {
     result.map_err(io::Error::from)
 }

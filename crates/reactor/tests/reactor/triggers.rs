@@ -212,7 +212,7 @@ fn out_of_band_data_and_the_end_of_a_connection_come_through_raw() {
     // The reset that follows is reported although nobody can ask for it.
     reactor.set_interest(token, Interest::empty()).unwrap();
     epoll_sys::socket::set_linger(&client, Some(std::time::Duration::ZERO)).unwrap();
-    crate::processes::close(client);
+    epoll_kit_testing::close(client);
     let readiness = wait(&mut reactor)[0].1;
     assert!(readiness.contains(Readiness::ERR | Readiness::HUP), "{readiness:?}");
 }
@@ -223,7 +223,7 @@ fn a_peer_that_hangs_up_is_reported_for_an_empty_interest() {
     let (ours, theirs) = ready_pair();
     let token = reactor.insert(ours, Watch::level(Interest::empty())).unwrap();
     assert_sleeps(&mut reactor);
-    crate::processes::close(theirs);
+    epoll_kit_testing::close(theirs);
     let [(reported, readiness)] = look(&mut reactor)[..] else { panic!("one report") };
     assert_eq!(reported, token);
     assert!(readiness.contains(Readiness::HUP) && !readiness.intersects(Readiness::IN));

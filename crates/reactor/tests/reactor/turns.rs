@@ -1,10 +1,10 @@
 //! What a turn is: one system call, a batch that may be left early, a timeout that is never cut
 //! short, not even by a process that is stopped meanwhile.
 
-use crate::processes::{
-    assert_passed, await_sleep, is_own_process, proceed, spawn_own_process, stop, under_strace,
+use crate::support::{next, ready_pair, seen, wait};
+use epoll_kit_testing::{
+    DEADLINE, OwnProcess, before_the_deadline, eventually, is_own_process, under_strace,
 };
-use crate::support::{DEADLINE, before_the_deadline, eventually, next, ready_pair, seen, wait};
 use epoll_reactor::net::Stream;
 use epoll_reactor::{BATCH_MAX, Interest, Reactor, Readiness, Token, Watch};
 use std::collections::{BTreeMap, HashSet};
@@ -295,13 +295,12 @@ fn a_process_that_was_stopped_waits_on_without_end() {
         assert_eq!(reactor.counters().waits, 2);
         return;
     }
-    let mut child = spawn_own_process(NAME);
-    await_sleep(&child);
-    stop(&child);
-    proceed(&child);
+    let child = OwnProcess::spawn(NAME);
+    child.await_sleep();
+    child.stop();
+    child.proceed();
     // The end of its standard input ends the wait.
-    drop(child.stdin.take());
-    assert_passed(child);
+    child.assert_passed();
 }
 
 /// Long enough for a busy machine to stop a process that waits for so long.
@@ -318,11 +317,11 @@ fn a_process_that_was_stopped_waits_no_shorter() {
         assert_eq!(next(&mut reactor), None);
         return;
     }
-    let child = spawn_own_process(NAME);
-    await_sleep(&child);
-    stop(&child);
-    proceed(&child);
-    assert_passed(child);
+    let child = OwnProcess::spawn(NAME);
+    child.await_sleep();
+    child.stop();
+    child.proceed();
+    child.assert_passed();
 }
 
 #[test]
@@ -336,12 +335,12 @@ fn a_process_that_was_stopped_waits_no_longer() {
         assert_eq!(reactor.counters().waits, 2);
         return;
     }
-    let child = spawn_own_process(NAME);
-    await_sleep(&child);
+    let child = OwnProcess::spawn(NAME);
+    child.await_sleep();
     // It began to wait before this.
     let deadline = Instant::now() + STOPPED_WAIT;
-    stop(&child);
+    child.stop();
     Reactor::<Stream>::new().unwrap().wait_until(Some(deadline)).unwrap();
-    proceed(&child);
-    assert_passed(child);
+    child.proceed();
+    child.assert_passed();
 }

@@ -1,8 +1,8 @@
 //! Waking a reactor from other threads: no wake is lost, none is told twice, and none costs a turn
 //! more than it has to.
 
-use crate::processes::sleeps_in_a_wait;
-use crate::support::{DEADLINE, before_the_deadline, eventually, ready_pair};
+use crate::support::ready_pair;
+use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually, sleeps_in_a_wait};
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Ready, Waker, Watch};
 use std::process;

@@ -2,7 +2,7 @@
 //! single connection, and which ask for a pause.
 
 use super::{accept, tcp_listener};
-use crate::processes::under_strace;
+use epoll_kit_testing::under_strace;
 use epoll_reactor::net::{AcceptCounters, ListenOptions};
 use std::net::TcpStream;
 use std::time::Duration;

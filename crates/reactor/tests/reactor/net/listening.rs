@@ -2,8 +2,8 @@
 //! in the queue.
 
 use super::{accept, assert_receives, assert_serves, await_readiness, connected, tcp_listener};
-use crate::processes::close;
-use crate::support::{assert_kind, assert_sleeps, eventually, wait};
+use crate::support::{assert_sleeps, wait};
+use epoll_kit_testing::{assert_kind, close, eventually};
 use epoll_reactor::net::{AcceptCounters, Address, ListenOptions, Listener, Peer, Stream};
 use epoll_reactor::{Interest, Reactor, Watch};
 use epoll_sys::is_nonblocking;

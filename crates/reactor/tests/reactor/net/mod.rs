@@ -7,7 +7,8 @@ mod paths;
 mod shedding;
 mod streams;
 
-use crate::support::{assert_kind, eventually, wait};
+use crate::support::wait;
+use epoll_kit_testing::{assert_kind, eventually};
 use epoll_reactor::net::{Accepted, Address, ListenOptions, Listener, Stream};
 use epoll_reactor::{Interest, Reactor, Watch};
 use std::io::{ErrorKind, Read, Write};

@@ -1,8 +1,7 @@
 //! The paths of UNIX listeners: who may take one, who keeps it, and who removes it.
 
 use super::assert_serves;
-use crate::processes::{close, while_no_process_starts};
-use crate::support::{assert_errno, assert_kind};
+use epoll_kit_testing::{assert_errno, assert_kind, close, while_no_process_starts};
 use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
 use epoll_sys::socket;
 use rustix::io::Errno;

@@ -4,8 +4,8 @@
 //! Descriptors belong to the process, so each test has one of its own.
 
 use super::{accept, assert_ends, assert_receives, assert_silent, connected, tcp_listener};
-use crate::processes::in_own_process;
 use crate::support::{assert_sleeps, seen, wait};
+use epoll_kit_testing::in_own_process;
 use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
 use epoll_reactor::{Interest, Reactor, Watch};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

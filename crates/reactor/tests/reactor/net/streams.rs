@@ -1,8 +1,8 @@
 //! Streams: never blocking, quiet about `SIGPIPE`, and frank about how a connect went.
 
 use super::{accept, assert_receives, await_readiness, connected, tcp_listener};
-use crate::processes::{close, in_own_process};
-use crate::support::{assert_kind, drain, wait};
+use crate::support::{drain, wait};
+use epoll_kit_testing::{assert_kind, close, in_own_process};
 use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
 use epoll_reactor::{Interest, Reactor, Readiness, Source, Watch};
 use epoll_sys::{Signal, SignalSet, is_nonblocking};

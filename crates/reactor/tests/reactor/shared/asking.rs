@@ -2,7 +2,8 @@
 
 use crate::shared::{StopAtTheEnd, beside_workers};
 use crate::shared::{TRIGGERS, Told, asleep, assert_sleeps, drain, look, next, wait};
-use crate::support::{eventually, ready_pair};
+use crate::support::ready_pair;
+use epoll_kit_testing::eventually;
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, Ready, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Token, Watch};

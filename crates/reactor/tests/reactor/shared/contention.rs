@@ -1,9 +1,8 @@
 //! Many connections, several threads, and no order but that of each connection's words: none is lost,
 //! doubled or swapped, and no two threads are ever at one connection.
 
-use crate::processes::in_own_process;
 use crate::shared::{StopAtTheEnd, TRIGGERS, Trigger, beside_workers, work};
-use crate::support::{DEADLINE, eventually};
+use epoll_kit_testing::{DEADLINE, eventually, in_own_process};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Source, Token, Watch};

@@ -1,7 +1,8 @@
 //! Workers that end with something undone: another one gets it.
 
 use crate::shared::{TRIGGERS, Told, Trigger, asleep, assert_sleeps, look, next, rest, wait};
-use crate::support::{DEADLINE, before_the_deadline, ready_pair};
+use crate::support::ready_pair;
+use epoll_kit_testing::{DEADLINE, before_the_deadline};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Ready, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Token, Watch};

@@ -1,12 +1,10 @@
 //! Waits that signals interrupt: they go on, end no earlier, and lose nothing.
 
-use crate::processes::{
-    assert_passed, await_sleep, is_own_process, proceed, spawn_own_process, stop, under_strace,
-};
 use crate::shared::{
     StopAtTheEnd, TRIGGERS, Told, Trigger, asleep, beside_workers, look, read, wait, work,
 };
-use crate::support::{DEADLINE, drain, ready_pair};
+use crate::support::{drain, ready_pair};
+use epoll_kit_testing::{DEADLINE, OwnProcess, is_own_process, under_strace};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Watch};
@@ -119,15 +117,14 @@ fn a_process_that_is_stopped_again_and_again_waits_on() {
     if is_own_process(NAME) {
         return report_what_ends_the_waits();
     }
-    let mut child = spawn_own_process(NAME);
-    await_sleep(&child);
+    let child = OwnProcess::spawn(NAME);
+    child.await_sleep();
     for _ in 0..STOPS {
-        stop(&child);
-        proceed(&child);
+        child.stop();
+        child.proceed();
     }
     // The end of its standard input lets it go on.
-    drop(child.stdin.take());
-    assert_passed(child);
+    child.assert_passed();
 }
 
 fn report_what_ends_the_waits() {

@@ -15,8 +15,8 @@ mod stale;
 mod threads;
 mod watching;
 
-use crate::processes::sleeps_in_a_wait;
-use crate::support::{DEADLINE, drain, eventually};
+use crate::support::drain;
+use epoll_kit_testing::{DEADLINE, eventually, sleeps_in_a_wait};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
 use epoll_reactor::{Interest, Readiness, Source, Token, Watch};

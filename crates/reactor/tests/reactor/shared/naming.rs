@@ -1,8 +1,8 @@
 //! Sources by name: leased for something else than their readiness, found, counted, removed, closed.
 
-use crate::processes::{close, while_no_process_starts};
 use crate::shared::{TRIGGERS, Told, assert_sleeps, drain, look, next};
 use crate::support::{ready_pair, ready_std_pair};
+use epoll_kit_testing::{close, while_no_process_starts};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Readiness, Token, Watch};

@@ -1,7 +1,8 @@
 //! Handlers that panic: their source is to be closed, and nothing else notices.
 
 use crate::shared::{TRIGGERS, Told, beside_workers, drain, look, next, wait};
-use crate::support::{DEADLINE, eventually, ready_pair};
+use crate::support::ready_pair;
+use epoll_kit_testing::{DEADLINE, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor, Worker};
 use epoll_reactor::{Interest, Readiness, Watch};

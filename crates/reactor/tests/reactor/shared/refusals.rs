@@ -1,8 +1,8 @@
 //! Sources that a shared reactor refuses, and tokens that name nothing in it.
 
-use crate::processes::in_own_process;
 use crate::shared::{TRIGGERS, Told, look};
-use crate::support::{Common, assert_errno, assert_kind, ready_pair, ready_std_pair};
+use crate::support::{Common, ready_pair, ready_std_pair};
+use epoll_kit_testing::{assert_errno, assert_kind, in_own_process};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor, Worker};
 use epoll_reactor::{Interest, Watch};

@@ -1,7 +1,8 @@
 //! Sources that give way and are handed out again: soon, after the others, and no oftener than asked for.
 
 use crate::shared::{TRIGGERS, Told, assert_sleeps, beside_workers, drain, look, next, rest, wait};
-use crate::support::{DEADLINE, before_the_deadline, eventually, ready_pair};
+use crate::support::ready_pair;
+use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Token, Watch};

@@ -1,9 +1,9 @@
 //! Events of sources that have gone: counted, and handed to nobody, least of all to the source that has
 //! the descriptor's number and the slot by now.
 
-use crate::processes::in_own_process;
 use crate::shared::{TRIGGERS, Told, Trigger, assert_sleeps, look, next, rest};
 use crate::support::{ready_pair, ready_std_pair};
+use epoll_kit_testing::in_own_process;
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, Ready, SharedReactor};
 use epoll_reactor::{Interest, Token, Watch};

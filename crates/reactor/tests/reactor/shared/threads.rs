@@ -3,7 +3,8 @@
 use crate::shared::{
     StopAtTheEnd, TRIGGERS, Told, asleep, beside_workers, look, next, read, wait, work,
 };
-use crate::support::{DEADLINE, before_the_deadline, drain, eventually, ready_pair};
+use crate::support::{drain, ready_pair};
+use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, Ready, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Token, Watch};

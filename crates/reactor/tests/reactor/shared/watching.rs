@@ -1,7 +1,8 @@
 //! Descriptors that live elsewhere, watched under a tag: reported to whoever waits, leased by nobody.
 
 use crate::shared::{StopAtTheEnd, TRIGGERS, Trigger, asleep};
-use crate::support::{DEADLINE, assert_kind, drain, ready_pair, ready_std_pair};
+use crate::support::{drain, ready_pair, ready_std_pair};
+use epoll_kit_testing::{DEADLINE, assert_kind};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Ready, SharedReactor, Worker};
 use epoll_reactor::{Interest, Readiness, Token, Watch};

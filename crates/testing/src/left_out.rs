@@ -1,0 +1,34 @@
+//! Tests that are left out for want of a program. Each says so in the file that the variable
+//! `EPOLL_KIT_LEFT_OUT` names, where `cargo xtask test` collects it.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+
+const VARIABLE: &str = "EPOLL_KIT_LEFT_OUT";
+
+/// Says that a test was left out for want of a program, to people and to whoever runs all tests.
+///
+/// # Panics
+///
+/// If the record cannot be written.
+#[track_caller]
+pub fn leave_out(test: &str, program: &str) {
+    let line = format!("{test}\t{program}\t{}\n", package(program));
+    eprint!("left out: {line}");
+    if let Some(path) = env::var_os(VARIABLE) {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        // One write, since other tests append at the same time.
+        file.and_then(|mut file| file.write_all(line.as_bytes()))
+            .expect("a record of what is left out");
+    }
+}
+
+/// The name of the Debian package that brings a program.
+fn package(program: &str) -> &str {
+    match program {
+        "nc" => "netcat-openbsd",
+        "chrt" | "prlimit" | "setpriv" | "taskset" => "util-linux",
+        other => other,
+    }
+}
