@@ -1,14 +1,9 @@
-//! Programs that some tests run. A test whose program is missing is left out, and says so in the
-//! file that the variable `EPOLL_KIT_LEFT_OUT` names, where `cargo xtask test` collects it.
+//! Programs that some tests run. A test whose program is missing is left out.
 
 use std::env;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-
-const VARIABLE: &str = "EPOLL_KIT_LEFT_OUT";
 
 /// A program that is there.
 #[derive(Clone, Debug)]
@@ -39,15 +34,6 @@ pub(crate) fn tool(program: &'static str) -> Option<Tool> {
     found.map(|path| Tool { path })
 }
 
-/// The name of the Debian package that brings a program.
-fn package(program: &str) -> &str {
-    match program {
-        "nc" => "netcat-openbsd",
-        "chrt" | "prlimit" | "setpriv" | "taskset" => "util-linux",
-        other => other,
-    }
-}
-
 /// There are several programs called nc, and the options of the others differ.
 fn is_the_right_one(program: &str, path: &Path) -> bool {
     program != "nc"
@@ -61,13 +47,5 @@ fn is_the_right_one(program: &str, path: &Path) -> bool {
 fn leave_out(program: &str) {
     // The test harness names a test's thread after the test.
     let thread = thread::current();
-    let test = thread.name().unwrap_or("a test of the server");
-    let line = format!("{test}\t{program}\t{}\n", package(program));
-    eprint!("left out: {line}");
-    if let Some(path) = env::var_os(VARIABLE) {
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        // One write, since other tests append at the same time.
-        file.and_then(|mut file| file.write_all(line.as_bytes()))
-            .expect("a record of what is left out");
-    }
+    epoll_kit_testing::leave_out(thread.name().unwrap_or("a test of the server"), program);
 }

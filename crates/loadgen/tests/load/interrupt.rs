@@ -2,6 +2,8 @@
 
 use crate::program::{PATIENCE, Running, measured};
 use crate::server::{Server, Wire, discard, echo, echo_messages, message};
+use epoll_kit_testing::eventually;
+use rustix::process::Pid;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
@@ -141,19 +143,15 @@ fn the_second_ends_the_program() {
     let program = Running::start_into(&args, OwnedFd::from(full));
     interrupted(&program, &happened, 1);
     // Not before the first is taken: two that are pending are one.
-    let deadline = Instant::now() + PATIENCE;
-    while blocks_sigint(program.id()) {
-        assert!(Instant::now() < deadline, "it still runs");
-        thread::sleep(Duration::from_millis(5));
-    }
+    eventually("the first is taken", || !blocks_sigint(program.pid()));
     program.interrupt();
     assert_eq!(program.status().signal(), Some(epoll_sys::Signal::INT.as_raw()));
 }
 
 /// Whether the main thread does.
 #[track_caller]
-fn blocks_sigint(id: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+fn blocks_sigint(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("a mask");
     let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
     epoll_sys::SignalSet::from_bits(mask).contains(epoll_sys::Signal::INT)

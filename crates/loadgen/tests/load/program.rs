@@ -1,13 +1,11 @@
 //! The program as a process: started with arguments, waited for with a deadline, and ended with its
 //! test.
 
+use epoll_kit_testing::Guard;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// How long anything may take that is bound to happen. Only a test that fails waits that long.
@@ -19,17 +17,6 @@ pub(crate) struct Output {
     pub(crate) status: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-}
-
-/// A child that does not outlive its test.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // It has ended already unless the test fails.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The program's path.
@@ -66,48 +53,33 @@ impl Running {
     #[track_caller]
     fn of(command: &mut Command) -> Self {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
-        Self(Guard(command.spawn().expect("a process")))
+        Self(Guard::spawn(command).expect("a process"))
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.0.0.id()
+    pub(crate) fn pid(&self) -> Pid {
+        self.0.pid()
     }
 
     /// Sends what Ctrl-C does.
     #[track_caller]
     pub(crate) fn interrupt(&self) {
-        kill_process(Pid::from_child(&self.0.0), Signal::INT).expect("a process");
+        kill_process(self.pid(), Signal::INT).expect("a process");
     }
 
     /// What it has left when it has ended.
     #[track_caller]
-    pub(crate) fn output(mut self) -> Output {
-        let stdout = text_of(self.0.0.stdout.take().expect("a pipe"));
-        let stderr = text_of(self.0.0.stderr.take().expect("a pipe"));
-        // The pipes end with the process.
-        let stdout = stdout.recv_timeout(PATIENCE).expect("the program does not end");
-        let stderr = stderr.recv_timeout(PATIENCE).expect("the program does not end");
-        let status = self.0.0.wait().expect("a status").code().expect("no signal");
-        Output { status, stdout, stderr }
+    pub(crate) fn output(self) -> Output {
+        let output = self.0.output(PATIENCE);
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        let status = output.status.code().expect("no signal");
+        Output { status, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
     /// How it has ended.
     #[track_caller]
-    pub(crate) fn status(mut self) -> ExitStatus {
-        let stderr = text_of(self.0.0.stderr.take().expect("a pipe"));
-        stderr.recv_timeout(PATIENCE).expect("the program does not end");
-        self.0.0.wait().expect("a status")
+    pub(crate) fn status(self) -> ExitStatus {
+        self.0.output(PATIENCE).status
     }
-}
-
-fn text_of(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, text) = channel();
-    thread::spawn(move || {
-        let mut text = String::new();
-        let _ = pipe.read_to_string(&mut text);
-        let _ = sender.send(text);
-    });
-    text
 }
 
 /// Runs the program against `target` with `--json`, and gives its status and the object.

@@ -3,10 +3,9 @@
 
 use crate::program::{PATH, output_of};
 use crate::server::{Server, echo};
+use epoll_kit_testing::leave_out;
 use std::collections::HashMap;
-use std::env;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 
@@ -90,13 +89,4 @@ fn has_strace(test: &str) -> bool {
         leave_out(test, "strace");
     }
     has_it
-}
-
-/// Says that a test was left out for want of a tool, to people and to whoever runs all tests.
-fn leave_out(test: &str, tool: &str) {
-    eprintln!("{test} is left out: there is no {tool}");
-    if let Some(path) = env::var_os("EPOLL_KIT_LEFT_OUT") {
-        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        writeln!(file, "{test}\t{tool}\t{tool}").unwrap();
-    }
 }

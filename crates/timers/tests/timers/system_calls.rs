@@ -2,17 +2,12 @@
 //! deadline becomes earlier, and after it fired. Nothing else costs a call.
 
 use crate::support::{HOUR, MILLISECOND, SECOND, STEPS_MAX};
+use epoll_kit_testing::under_strace;
 use epoll_timers::{Key, TICK, Timers, Timestamp, Wheel};
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::{env, io};
+use std::fs;
 
 const NAME: &str = "system_calls::the_timerfd_is_set_only_when_it_has_to_be";
 
-/// Set for the process that is traced.
-const CHILD: &str = "EPOLL_TIMERS_TEST_CHILD";
 /// What the marks in the trace have in common: a path of which there is no file.
 const MARK: &str = "/epoll-timers-test/";
 /// The mark that says what the timers have counted themselves.
@@ -20,14 +15,11 @@ const COUNTER: &str = "counter";
 
 #[test]
 fn the_timerfd_is_set_only_when_it_has_to_be() {
-    if env::var_os(CHILD).is_some() {
-        return use_timers();
-    }
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
-    match run_traced(&trace) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return leave_out(NAME, "strace"),
-        result => result.unwrap(),
+    let options = ["-e", "trace=all", "-o", trace.to_str().unwrap()];
+    if !under_strace(NAME, &options, use_timers) {
+        return;
     }
     let trace = fs::read_to_string(trace).unwrap();
     let sections = sections(&trace);
@@ -38,30 +30,6 @@ fn the_timerfd_is_set_only_when_it_has_to_be() {
     }
     let calls = trace.matches("timerfd_settime(").count();
     assert!(trace.contains(&format!("{MARK}{COUNTER}/{calls}\"")), "not {calls} by the counter");
-}
-
-/// Runs this test in a process of its own, which has to pass.
-fn run_traced(trace: &Path) -> io::Result<()> {
-    let output = Command::new("strace")
-        .args(["-f", "-e", "trace=all", "-o"])
-        .args([trace, &env::current_exe()?])
-        .args(["--exact", NAME, "--nocapture"])
-        .env(CHILD, NAME)
-        .stdin(Stdio::null())
-        .output()?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let passed = output.status.success() && printed.contains("1 passed");
-    assert!(passed, "{}:\n{printed}{}", output.status, String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
-/// Says that a test was left out for want of a tool, to people and to whoever runs all tests.
-fn leave_out(test: &str, tool: &str) {
-    eprintln!("{test} is left out: there is no {tool}");
-    if let Some(path) = env::var_os("EPOLL_KIT_LEFT_OUT") {
-        let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        writeln!(file, "{test}\t{tool}\t{tool}").unwrap();
-    }
 }
 
 /// A stretch of the trace, the calls that were made in it, and how often the timerfd should be set.
