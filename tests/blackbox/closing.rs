@@ -1,6 +1,7 @@
 //! The quit word: however it is split, what follows is not echoed, and every byte before arrives.
 
-use crate::harness::{Launch, Mode, Random, Server, converse, ends, is_echoed};
+use crate::harness::{Launch, Mode, Server, converse, ends, is_echoed};
+use epoll_kit_testing::Random;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;

@@ -1,8 +1,9 @@
 //! The end of a server: what is under way is finished, nothing new is taken, and the status and the
 //! last words say how it went.
 
-use crate::harness::{Launch, Mode, PATIENCE, Random, Sends, Server, Streaming};
+use crate::harness::{Launch, Mode, PATIENCE, Sends, Server, Streaming};
 use crate::harness::{alone, converse, ends, is_echoed, small_client};
+use epoll_kit_testing::Random;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{ErrorKind, Write};

@@ -1,7 +1,8 @@
 //! What a client sends comes back: messages, silence, and everything before a closed half.
 
-use crate::harness::{Guard, Mode, Random, Server, await_input, converse, ends};
+use crate::harness::{Guard, Mode, Server, await_input, converse, ends};
 use crate::harness::{alone, is_echoed, tool};
+use epoll_kit_testing::Random;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{ChildStdin, ChildStdout, Stdio};

@@ -1,6 +1,7 @@
 //! Long streams of random bytes, several at once or after one that broke, compared as they come back.
 
-use crate::harness::{Mode, Random, Server, alone, is_echoed};
+use crate::harness::{Mode, Server, alone, is_echoed};
+use epoll_kit_testing::Random;
 use rustix::net::sockopt::set_socket_linger;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};

@@ -10,6 +10,7 @@ mod errors;
 mod examples;
 mod left_out;
 mod own_process;
+mod random;
 mod sleeping;
 mod waits;
 
@@ -20,5 +21,6 @@ pub use left_out::leave_out;
 pub use own_process::{
     OwnProcess, close, in_own_process, is_own_process, under_strace, while_no_process_starts,
 };
+pub use random::Random;
 pub use sleeping::sleeps_in_a_wait;
 pub use waits::{DEADLINE, before_the_deadline, eventually};

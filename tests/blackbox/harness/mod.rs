@@ -8,7 +8,6 @@ mod lines;
 #[macro_use]
 mod mode;
 mod process;
-mod random;
 mod server;
 mod stats;
 mod streaming;
@@ -24,7 +23,6 @@ pub(crate) use crowd::{Crowd, alone};
 pub(crate) use lines::Lines;
 pub(crate) use mode::Mode;
 pub(crate) use process::Process;
-pub(crate) use random::Random;
 pub(crate) use server::{Launch, Server};
 pub(crate) use stats::{Stats, closed};
 pub(crate) use streaming::{Outcome, Sends, Streaming};

@@ -2,7 +2,8 @@
 //! several chunks under way, so that its next bytes arrive while the server is at the ones before.
 
 use super::streaming::numbered;
-use super::{Random, client, ends};
+use super::{client, ends};
+use epoll_kit_testing::Random;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::{self, ScopedJoinHandle};

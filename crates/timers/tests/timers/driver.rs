@@ -1,8 +1,8 @@
 //! Timers behind a timerfd of the kernel that runs the tests: they fire, are never early, and the
 //! descriptor is reported when there is something to do and not otherwise.
 
-use crate::random::Random;
 use crate::support::{HOUR, LEVELS, MILLISECOND, STEPS_MAX};
+use epoll_kit_testing::Random;
 use epoll_sys::{Epoll, Events, Interest, Watch};
 use epoll_timers::{Clock, Key, TICK, Timers, Timestamp};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,10 +1,10 @@
 //! Where a wheel of levels could go wrong: their boundaries, the wrap of their lists, the end of
 //! time, jumps, timers that are moved, and how often it asks to be looked at for nothing.
 
-use crate::random::Random;
 use crate::support::{
     HOUR, LEVELS, MILLISECOND, NANOSECOND, SECOND, at, fired, run_to_next, wheel,
 };
+use epoll_kit_testing::Random;
 use epoll_timers::{Pass, Timestamp, Wheel};
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! The same timers in loops of others: mio watches their descriptor as a `SourceFd`, tokio as an
 //! `AsyncFd`. Both are edge-triggered.
 
-use crate::random::Random;
 use crate::support::MILLISECOND;
+use epoll_kit_testing::Random;
 use epoll_timers::Timers;
 use mio::unix::SourceFd;
 use std::io;

@@ -10,5 +10,4 @@ mod loops;
 mod model;
 mod system_calls;
 
-mod random;
 mod support;

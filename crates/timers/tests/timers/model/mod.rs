@@ -4,8 +4,8 @@
 mod queue;
 mod script;
 
-use crate::random::Random;
 use crate::support::{HOUR, MILLISECOND, NANOSECOND, SECOND, STEPS_MAX};
+use epoll_kit_testing::Random;
 use proptest::prelude::*;
 use script::{Handler, Jump, Op, Pick, Run, When};
 
