@@ -158,18 +158,26 @@ fn explore(run: impl Fn() + Sync + Send + 'static) {
     model.check(run);
 }
 
+/// Runs `body` beside so many threads that serve, and ends them.
+fn beside_workers(scene: &Arc<Scene>, count: usize, body: impl FnOnce()) {
+    let spawn = |_| {
+        let scene = Arc::clone(scene);
+        thread::spawn(move || scene.work())
+    };
+    let workers: Vec<_> = (0..count).map(spawn).collect();
+    body();
+    scene.stop();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+}
+
 fn everything_that_arrives_is_read(trigger: Trigger) {
     explore(move || {
         let scene = Scene::new(trigger);
-        let workers = [(); 2].map(|()| {
-            let scene = Arc::clone(&scene);
-            thread::spawn(move || scene.work())
+        beside_workers(&scene, 2, || {
+            scene.arrive();
+            scene.arrive();
+            scene.wait_until_read(2);
         });
-        scene.arrive();
-        scene.arrive();
-        scene.wait_until_read(2);
-        scene.stop();
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
 }
 
@@ -186,14 +194,10 @@ fn everything_that_arrives_is_read_edge() {
 fn a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(trigger: Trigger) {
     explore(move || {
         let scene = Scene::new(trigger);
-        let workers = [(); 2].map(|()| {
-            let scene = Arc::clone(&scene);
-            thread::spawn(move || scene.work())
+        beside_workers(&scene, 2, || {
+            scene.arrive();
+            scene.ask_to_close();
         });
-        scene.arrive();
-        scene.ask_to_close();
-        scene.stop();
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
         assert_eq!(scene.handover.occupant(), None);
         assert_eq!(scene.handover.claim(scene.generation, Note::NOTHING), Claim::Gone);
     });
@@ -238,20 +242,16 @@ fn one_that_is_never_released_hears_that_it_is_to_be_closed() {
 fn what_is_noted_around_a_revisit_is_served() {
     explore(|| {
         let scene = Scene::new(Trigger::Edge);
-        let worker = {
-            let scene = Arc::clone(&scene);
-            thread::spawn(move || scene.work())
-        };
-        if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
-            scene.arrive();
-            scene.touch();
-            scene.serve(scene.handover.take_note());
-        } else {
-            scene.arrive();
-        }
-        scene.wait_until_read(1);
-        scene.stop();
-        worker.join().unwrap();
+        beside_workers(&scene, 1, || {
+            if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
+                scene.arrive();
+                scene.touch();
+                scene.serve(scene.handover.take_note());
+            } else {
+                scene.arrive();
+            }
+            scene.wait_until_read(1);
+        });
     });
 }
 
@@ -261,18 +261,14 @@ fn what_is_reported_during_the_insertion_is_served() {
     explore(|| {
         let scene = Scene::new(Trigger::Oneshot);
         assert_eq!(scene.handover.claim_idle(scene.generation), claimed(&scene));
-        let worker = {
-            let scene = Arc::clone(&scene);
-            thread::spawn(move || scene.work())
-        };
-        scene.arrive();
-        scene.touch();
-        if let Some(note) = scene.handover.release() {
-            scene.serve(note);
-        }
-        scene.wait_until_read(1);
-        scene.stop();
-        worker.join().unwrap();
+        beside_workers(&scene, 1, || {
+            scene.arrive();
+            scene.touch();
+            if let Some(note) = scene.handover.release() {
+                scene.serve(note);
+            }
+            scene.wait_until_read(1);
+        });
     });
 }
 
@@ -281,20 +277,16 @@ fn what_is_reported_during_the_insertion_is_served() {
 fn a_lease_by_name_hides_no_report() {
     explore(|| {
         let scene = Scene::new(Trigger::Edge);
-        let worker = {
-            let scene = Arc::clone(&scene);
-            thread::spawn(move || scene.work())
-        };
-        scene.arrive();
-        if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
-            scene.touch();
-            if let Some(note) = scene.handover.release() {
-                scene.serve(note);
+        beside_workers(&scene, 1, || {
+            scene.arrive();
+            if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
+                scene.touch();
+                if let Some(note) = scene.handover.release() {
+                    scene.serve(note);
+                }
             }
-        }
-        scene.wait_until_read(1);
-        scene.stop();
-        worker.join().unwrap();
+            scene.wait_until_read(1);
+        });
     });
 }
 
