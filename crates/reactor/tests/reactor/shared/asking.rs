@@ -1,6 +1,6 @@
 //! Asking for the close: somebody is told, whoever has the source by then, and told once.
 
-use crate::shared::{StopAtTheEnd, beside_workers};
+use crate::shared::{StopAtTheEnd, beside_workers, with_ready, with_silent};
 use crate::shared::{TRIGGERS, Told, asleep, assert_sleeps, drain, look, next, wait};
 use crate::support::ready_pair;
 use epoll_kit_testing::eventually;
@@ -14,10 +14,8 @@ use std::thread;
 #[test]
 fn one_that_is_idle_is_handed_out_to_be_closed() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         assert!(reactor.ask_to_close(token).unwrap());
         assert!(reactor.lease(token).is_none(), "it waits for a worker");
         assert_eq!(wait(&mut worker), [Told::to_close(token)]);
@@ -30,10 +28,8 @@ fn one_that_is_idle_is_handed_out_to_be_closed() {
 #[test]
 fn one_that_a_worker_holds_is_told_of_after_the_lease() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let [mut holder, mut other] = [reactor.worker(), reactor.worker()];
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         holder.wait(None).unwrap();
         let lease = next(&mut holder).unwrap();
         assert!(reactor.ask_to_close(token).unwrap());
@@ -49,10 +45,8 @@ fn one_that_a_worker_holds_is_told_of_after_the_lease() {
 #[test]
 fn one_that_is_held_by_name_is_told_of_after_the_lease() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         let lease = reactor.lease(token).unwrap();
         assert!(reactor.ask_to_close(token).unwrap());
         assert_eq!(look(&mut worker), []);
@@ -64,10 +58,8 @@ fn one_that_is_held_by_name_is_told_of_after_the_lease() {
 
 #[test]
 fn one_that_is_gone_is_told_of_to_nobody() {
-    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    let (reactor, token, _theirs) = with_silent(Watch::edge(Interest::IN));
     let mut worker = reactor.worker();
-    let (ours, _theirs) = Stream::pair().unwrap();
-    let token = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
     let lease = reactor.lease(token).unwrap();
     assert!(reactor.ask_to_close(token).unwrap());
     // The question goes with the source, and does not reach its successor.
@@ -82,10 +74,8 @@ fn one_that_is_gone_is_told_of_to_nobody() {
 #[test]
 fn asking_often_before_it_is_told_is_asking_once() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         for _ in 0..5 {
             assert!(reactor.ask_to_close(token).unwrap());
         }
@@ -97,10 +87,8 @@ fn asking_often_before_it_is_told_is_asking_once() {
 #[test]
 fn the_question_and_what_was_reported_come_together() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         let lease = reactor.lease(token).unwrap();
         theirs.write_all(b"last").unwrap();
         assert_eq!(look(&mut worker), []);
@@ -116,10 +104,8 @@ fn the_question_and_what_was_reported_come_together() {
 #[test]
 fn one_that_is_always_revisited_is_told() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         next(&mut worker).unwrap().revisit(Readiness::IN);
         assert!(reactor.ask_to_close(token).unwrap());
@@ -137,9 +123,7 @@ fn one_that_is_always_revisited_is_told() {
 #[test]
 fn one_of_the_threads_that_sleep_is_told() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-        let (ours, _theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
+        let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let told = AtomicUsize::new(0);
         let work = || {
             let mut worker = reactor.worker();

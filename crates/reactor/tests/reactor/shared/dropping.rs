@@ -1,10 +1,12 @@
 //! Workers that end with something undone: another one gets it.
 
-use crate::shared::{TRIGGERS, Told, Trigger, asleep, assert_sleeps, look, next, rest, wait};
+use crate::shared::{
+    TRIGGERS, Told, Trigger, asleep, assert_sleeps, look, next, rest, wait, with_ready,
+};
 use crate::support::ready_pair;
 use epoll_kit_testing::{DEADLINE, before_the_deadline};
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Ready, SharedReactor};
+use epoll_reactor::shared::{Ready, SharedReactor, Worker};
 use epoll_reactor::{Interest, Readiness, Token, Watch};
 use std::thread;
 use std::time::Duration;
@@ -49,17 +51,17 @@ fn what_it_had_fetched_goes_to_another() {
     }
 }
 
-#[test]
-fn what_it_had_fetched_wakes_one_that_sleeps() {
+/// A worker fetches a report, does `before` and ends: another one, which sleeps, is told.
+#[track_caller]
+fn wakes_one_that_sleeps(before: fn(&mut Worker<'_, Stream>)) {
     for watch in TRIGGERS {
         let told = before_the_deadline(move || {
-            let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-            let (ours, _theirs) = ready_pair();
-            let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
+            let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
             let mut ending = reactor.worker();
             ending.wait(None).unwrap();
             thread::scope(|threads| {
                 let running = asleep(threads, 1, || wait(&mut reactor.worker()));
+                before(&mut ending);
                 drop(ending);
                 let mut told = running.into_iter().flat_map(|thread| thread.join().unwrap());
                 told.next() == Some(Told::brought(token, b"w"))
@@ -70,10 +72,13 @@ fn what_it_had_fetched_wakes_one_that_sleeps() {
 }
 
 #[test]
+fn what_it_had_fetched_wakes_one_that_sleeps() {
+    wakes_one_that_sleeps(|_| ());
+}
+
+#[test]
 fn what_had_gone_meanwhile_is_stale() {
-    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-    let (ours, _theirs) = ready_pair();
-    let token = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
+    let (reactor, token, _theirs) = with_ready(Watch::edge(Interest::IN));
     let mut ending = reactor.worker();
     ending.wait(None).unwrap();
     reactor.lease(token).unwrap().close();
@@ -85,9 +90,7 @@ fn what_had_gone_meanwhile_is_stale() {
 #[test]
 fn what_was_leased_meanwhile_comes_after_the_lease() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut ending = reactor.worker();
         ending.wait(None).unwrap();
         let lease = reactor.lease(token).unwrap();
@@ -102,9 +105,7 @@ fn what_was_leased_meanwhile_comes_after_the_lease() {
 #[test]
 fn a_source_that_it_was_to_be_handed_again_goes_to_another() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut ending = reactor.worker();
         ending.wait(None).unwrap();
         next(&mut ending).unwrap().revisit(Readiness::IN);
@@ -117,23 +118,7 @@ fn a_source_that_it_was_to_be_handed_again_goes_to_another() {
 
 #[test]
 fn a_source_that_it_was_to_be_handed_again_wakes_one_that_sleeps() {
-    for watch in TRIGGERS {
-        let told = before_the_deadline(move || {
-            let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-            let (ours, _theirs) = ready_pair();
-            let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
-            let mut ending = reactor.worker();
-            ending.wait(None).unwrap();
-            thread::scope(|threads| {
-                let running = asleep(threads, 1, || wait(&mut reactor.worker()));
-                next(&mut ending).unwrap().revisit(Readiness::IN);
-                drop(ending);
-                let mut told = running.into_iter().flat_map(|thread| thread.join().unwrap());
-                told.next() == Some(Told::brought(token, b"w"))
-            })
-        });
-        assert!(told);
-    }
+    wakes_one_that_sleeps(|ending| next(ending).unwrap().revisit(Readiness::IN));
 }
 
 #[test]

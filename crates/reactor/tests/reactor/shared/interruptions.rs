@@ -1,9 +1,10 @@
 //! Waits that signals interrupt: they go on, end no earlier, and lose nothing.
 
 use crate::shared::{
-    StopAtTheEnd, TRIGGERS, Told, Trigger, asleep, beside_workers, look, read, wait, work,
+    StopAtTheEnd, TRIGGERS, Told, Trigger, asleep, beside_workers, look, read, wait, with_ready,
+    with_silent, work,
 };
-use crate::support::{drain, ready_pair};
+use crate::support::drain;
 use epoll_kit_testing::{DEADLINE, OwnProcess, is_own_process, under_strace};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
@@ -27,10 +28,8 @@ const STORM: [&str; 4] =
 fn an_interrupted_look_looks_again() {
     const NAME: &str = "shared::interruptions::an_interrupted_look_looks_again";
     under_strace(NAME, &INTERRUPT, || {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(Watch::edge(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
         assert_eq!(look(&mut worker), [Told::brought(token, b"w")]);
         assert_eq!(worker.counters().waits, 4);
     });
@@ -40,10 +39,8 @@ fn an_interrupted_look_looks_again() {
 fn an_interrupted_look_beside_revisits_looks_again() {
     const NAME: &str = "shared::interruptions::an_interrupted_look_beside_revisits_looks_again";
     under_strace(NAME, &INTERRUPT, || {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_silent(Watch::oneshot(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
         reactor.lease(token).unwrap().revisit(Readiness::IN);
         assert!(worker.wait(None).unwrap());
         assert_eq!(worker.counters().waits, 4);
@@ -128,9 +125,7 @@ fn a_process_that_is_stopped_again_and_again_waits_on() {
 }
 
 fn report_what_ends_the_waits() {
-    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-    let (ours, mut theirs) = Stream::pair().unwrap();
-    let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
+    let (reactor, token, mut theirs) = with_silent(Watch::oneshot(Interest::IN));
     let (send, told) = mpsc::channel();
     let work = || work(&reactor, |lease| send.send(read(lease)).unwrap());
     thread::scope(|threads| {

@@ -1,6 +1,8 @@
 //! What a lease means: nobody else is told of the source while it lasts, and its end arms it again.
 
-use crate::shared::{TRIGGERS, Told, assert_sleeps, drain, look, next, read, rest};
+use crate::shared::{
+    TRIGGERS, Told, assert_sleeps, drain, look, next, read, rest, with_ready, with_silent,
+};
 use crate::support::ready_pair;
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::SharedReactor;
@@ -12,10 +14,8 @@ use std::time::Duration;
 #[test]
 fn a_source_that_is_ready_when_it_is_inserted_is_reported() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         assert_eq!(look(&mut worker), [Told::brought(token, b"w")]);
         assert_sleeps(&mut worker);
     }
@@ -24,10 +24,8 @@ fn a_source_that_is_ready_when_it_is_inserted_is_reported() {
 #[test]
 fn a_leased_source_is_reported_to_nobody_until_the_lease_ends() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_ready(watch(Interest::IN));
         let [mut holder, mut other] = [reactor.worker(), reactor.worker()];
-        let (ours, mut theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         holder.wait(None).unwrap();
         let lease = next(&mut holder).unwrap();
         assert_eq!(drain(&lease), b"w");
@@ -52,10 +50,8 @@ fn a_leased_source_is_reported_to_nobody_until_the_lease_ends() {
 fn a_report_costs_one_modification_with_one_shot_and_none_with_an_edge() {
     const ROUNDS: u64 = 50;
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         for _ in 0..ROUNDS {
             theirs.write_all(b"word").unwrap();
             assert_eq!(look(&mut worker), [Told::brought(token, b"word")]);
@@ -119,10 +115,8 @@ fn an_interest_that_does_not_change_costs_nothing_more() {
 #[test]
 fn an_interest_in_nothing_keeps_the_source_quiet() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         reactor.lease(token).unwrap().set_interest(Interest::empty());
         // It was armed, so nothing had to be noted or handed out.
         assert_eq!(look(&mut worker), []);
@@ -136,10 +130,8 @@ fn an_interest_in_nothing_keeps_the_source_quiet() {
 #[test]
 fn a_handler_that_returns_early_loses_nothing() {
     for watch in [Watch::oneshot, Watch::edge_oneshot] {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         for _ in 0..5 {
             worker.wait(None).unwrap();
             let lease = next(&mut worker).unwrap();
@@ -228,10 +220,8 @@ fn a_wait_takes_no_more_than_its_batch_holds() {
 
 #[test]
 fn a_source_with_another_descriptor_by_now_is_to_be_closed() {
-    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    let (reactor, token, _theirs) = with_ready(Watch::oneshot(Interest::IN));
     let mut worker = reactor.worker();
-    let (ours, _theirs) = ready_pair();
-    let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
     let (other, _keep) = Stream::pair().unwrap();
     worker.wait(None).unwrap();
     let mut lease = next(&mut worker).unwrap();

@@ -15,7 +15,7 @@ mod stale;
 mod threads;
 mod watching;
 
-use crate::support::drain;
+use crate::support::{drain, ready_pair};
 use epoll_kit_testing::{DEADLINE, eventually, sleeps_in_a_wait};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
@@ -50,6 +50,25 @@ impl Told {
     fn to_close(token: Token) -> Self {
         Self { token, readiness: Readiness::empty(), is_asked_to_close: true, bytes: Vec::new() }
     }
+}
+
+/// A reactor with a source that has nothing to read; its name, and its peer.
+#[track_caller]
+fn with_silent(watch: Watch) -> (SharedReactor<Stream>, Token, Stream) {
+    with(Stream::pair().unwrap(), watch)
+}
+
+/// A reactor with a source that has a byte to read; its name, and its peer.
+#[track_caller]
+fn with_ready(watch: Watch) -> (SharedReactor<Stream>, Token, Stream) {
+    with(ready_pair(), watch)
+}
+
+#[track_caller]
+fn with((ours, theirs): (Stream, Stream), watch: Watch) -> (SharedReactor<Stream>, Token, Stream) {
+    let reactor = SharedReactor::new().unwrap();
+    let token = reactor.insert(ours, watch).unwrap();
+    (reactor, token, theirs)
 }
 
 /// Reads all there is and ends the lease.

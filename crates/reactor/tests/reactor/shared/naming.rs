@@ -1,7 +1,7 @@
 //! Sources by name: leased for something else than their readiness, found, counted, removed, closed.
 
-use crate::shared::{TRIGGERS, Told, assert_sleeps, drain, look, next};
-use crate::support::{ready_pair, ready_std_pair};
+use crate::shared::{TRIGGERS, Told, assert_sleeps, drain, look, next, with_ready, with_silent};
+use crate::support::ready_std_pair;
 use epoll_kit_testing::{close, while_no_process_starts};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::SharedReactor;
@@ -12,10 +12,8 @@ use std::os::unix::net::UnixStream;
 #[test]
 fn a_source_is_leased_by_name_once_at_a_time() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         let lease = reactor.lease(token).unwrap();
         assert_eq!((lease.token(), lease.readiness()), (token, Readiness::empty()));
         assert!(!lease.is_asked_to_close());
@@ -32,10 +30,8 @@ fn a_source_is_leased_by_name_once_at_a_time() {
 #[test]
 fn what_a_worker_holds_cannot_be_leased_by_name() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         let lease = next(&mut worker).unwrap();
         assert!(reactor.lease(token).is_none());
@@ -48,10 +44,8 @@ fn what_a_worker_holds_cannot_be_leased_by_name() {
 #[test]
 fn what_is_reported_during_a_lease_by_name_comes_after_it() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         for _ in 0..3 {
             let lease = reactor.lease(token).unwrap();
             theirs.write_all(b"word").unwrap();
@@ -68,10 +62,8 @@ fn what_is_reported_during_a_lease_by_name_comes_after_it() {
 #[test]
 fn what_was_reported_and_read_during_a_lease_by_name_is_a_report_of_nothing() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         let lease = reactor.lease(token).unwrap();
         theirs.write_all(b"word").unwrap();
         assert_eq!(look(&mut worker), []);
@@ -87,10 +79,8 @@ fn what_was_reported_and_read_during_a_lease_by_name_is_a_report_of_nothing() {
 #[test]
 fn a_report_that_a_worker_has_fetched_waits_for_a_lease_by_name() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         let lease = reactor.lease(token).unwrap();
         assert!(next(&mut worker).is_none());
@@ -103,10 +93,8 @@ fn a_report_that_a_worker_has_fetched_waits_for_a_lease_by_name() {
 #[test]
 fn removing_gives_the_source_back_and_ends_its_reports() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         let source = next(&mut worker).unwrap().remove();
         assert!(reactor.lease(token).is_none() && !reactor.contains(token));
@@ -128,9 +116,7 @@ fn removing_gives_the_source_back_and_ends_its_reports() {
 #[test]
 fn closing_deletes_an_unshared_source_too_as_other_threads_may_be_looking_at_it() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-        let (ours, mut theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
+        let (reactor, token, mut theirs) = with_ready(watch(Interest::IN));
         {
             let _guard = while_no_process_starts();
             reactor.lease(token).unwrap().close();

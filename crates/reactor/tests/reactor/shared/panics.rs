@@ -1,6 +1,8 @@
 //! Handlers that panic: their source is to be closed, and nothing else notices.
 
-use crate::shared::{TRIGGERS, Told, beside_workers, drain, look, next, wait};
+use crate::shared::{
+    TRIGGERS, Told, beside_workers, drain, look, next, wait, with_ready, with_silent,
+};
 use crate::support::ready_pair;
 use epoll_kit_testing::{DEADLINE, eventually};
 use epoll_reactor::net::Stream;
@@ -29,10 +31,8 @@ fn panic_over(worker: &mut Worker<'_, Stream>, before: impl FnOnce(&mut Lease<'_
 #[test]
 fn the_next_holder_is_asked_to_close() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         panic_over(&mut worker, |lease| assert_eq!(drain(lease), b"w"));
         assert!(reactor.lease(token).is_none(), "nobody takes it for a sound one");
@@ -46,10 +46,8 @@ fn the_next_holder_is_asked_to_close() {
 #[test]
 fn what_is_unread_comes_with_the_question() {
     for watch in [Watch::oneshot, Watch::edge_oneshot] {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         panic_over(&mut worker, |_| ());
         let expected = Told { is_asked_to_close: true, ..Told::brought(token, b"w") };
@@ -60,10 +58,8 @@ fn what_is_unread_comes_with_the_question() {
 #[test]
 fn a_handler_that_had_asked_for_a_revisit_is_no_exception() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         panic_over(&mut worker, |lease| lease.revisit(Readiness::IN));
         let expected = Told { is_asked_to_close: true, ..Told::brought(token, b"w") };
@@ -75,10 +71,8 @@ fn a_handler_that_had_asked_for_a_revisit_is_no_exception() {
 #[test]
 fn a_lease_by_name_is_no_exception() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         let caught = catch_unwind(AssertUnwindSafe(|| {
             let _lease = reactor.lease(token).unwrap();
             panic_any(Deliberate);

@@ -1,6 +1,6 @@
 //! Sources that a shared reactor refuses, and tokens that name nothing in it.
 
-use crate::shared::{TRIGGERS, Told, look};
+use crate::shared::{TRIGGERS, Told, look, with_ready};
 use crate::support::{Common, ready_pair, ready_std_pair};
 use epoll_kit_testing::{assert_errno, assert_kind, in_own_process};
 use epoll_reactor::net::Stream;
@@ -141,9 +141,7 @@ fn a_token_of_a_watched_descriptor_names_no_source() {
 
 #[test]
 fn a_token_that_is_used_up_names_nothing() {
-    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-    let (ours, _theirs) = ready_pair();
-    let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
+    let (reactor, token, _theirs) = with_ready(Watch::oneshot(Interest::IN));
     let source = reactor.lease(token).unwrap().remove();
     let successor = reactor.insert(source, Watch::oneshot(Interest::IN)).unwrap();
     assert!(!reactor.contains(token) && reactor.contains(successor));

@@ -1,6 +1,9 @@
 //! Sources that give way and are handed out again: soon, after the others, and no oftener than asked for.
 
-use crate::shared::{TRIGGERS, Told, assert_sleeps, beside_workers, drain, look, next, rest, wait};
+use crate::shared::{
+    TRIGGERS, Told, assert_sleeps, beside_workers, drain, look, next, rest, wait, with_ready,
+    with_silent,
+};
 use crate::support::ready_pair;
 use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
 use epoll_reactor::net::Stream;
@@ -14,10 +17,8 @@ use std::thread;
 #[test]
 fn what_was_left_behind_is_read_by_revisits_without_sleep() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         let sent: Vec<u8> = (0..200).collect();
         theirs.write_all(&sent).unwrap();
         let mut received = Vec::new();
@@ -47,10 +48,8 @@ fn what_was_left_behind_is_read_by_revisits_without_sleep() {
 #[test]
 fn a_source_that_is_to_be_revisited_is_nobodys() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         next(&mut worker).unwrap().revisit(Readiness::IN);
         assert!(reactor.lease(token).is_none());
@@ -80,10 +79,8 @@ fn the_batch_comes_first_and_then_the_revisits_in_the_order_asked_for() {
 #[test]
 fn what_comes_until_the_revisit_is_told_with_it() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, mut theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, mut theirs) = Stream::pair().unwrap();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         for _ in 0..10 {
             reactor.lease(token).unwrap().revisit(Readiness::OUT);
             theirs.write_all(b"w").unwrap();
@@ -96,10 +93,8 @@ fn what_comes_until_the_revisit_is_told_with_it() {
 
 #[test]
 fn asking_twice_is_asking_once() {
-    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    let (reactor, token, _theirs) = with_ready(Watch::edge(Interest::IN));
     let mut worker = reactor.worker();
-    let (ours, _theirs) = ready_pair();
-    let token = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
     worker.wait(None).unwrap();
     let mut lease = next(&mut worker).unwrap();
     for readiness in [Readiness::IN, Readiness::empty(), Readiness::IN, Readiness::PRI] {
@@ -115,10 +110,8 @@ fn asking_twice_is_asking_once() {
 #[test]
 fn nothing_comes_of_a_revisit_for_nothing() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         let mut lease = next(&mut worker).unwrap();
         drain(&lease);
@@ -132,10 +125,8 @@ fn nothing_comes_of_a_revisit_for_nothing() {
 #[test]
 fn a_new_interest_holds_when_the_revisits_are_over() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         worker.wait(None).unwrap();
         let mut lease = next(&mut worker).unwrap();
         lease.set_interest(Interest::OUT);
@@ -153,10 +144,8 @@ fn a_new_interest_holds_when_the_revisits_are_over() {
 #[test]
 fn another_worker_may_take_the_revisit() {
     for watch in TRIGGERS {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let [mut one, mut other] = [reactor.worker(), reactor.worker()];
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         one.wait(None).unwrap();
         next(&mut one).unwrap().revisit(Readiness::IN);
         assert!(one.wait(None).unwrap());
@@ -171,9 +160,7 @@ fn another_worker_may_take_the_revisit() {
 fn a_revisit_by_name_wakes_a_thread_that_sleeps() {
     for watch in TRIGGERS {
         let told = before_the_deadline(move || {
-            let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-            let (ours, _theirs) = ready_pair();
-            let token = reactor.insert(ours, watch(Interest::empty())).unwrap();
+            let (reactor, token, _theirs) = with_ready(watch(Interest::empty()));
             thread::scope(|threads| {
                 let running = super::asleep(threads, 1, || {
                     let mut worker = reactor.worker();

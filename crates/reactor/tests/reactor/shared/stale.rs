@@ -1,7 +1,7 @@
 //! Events of sources that have gone: counted, and handed to nobody, least of all to the source that has
 //! the descriptor's number and the slot by now.
 
-use crate::shared::{TRIGGERS, Told, Trigger, assert_sleeps, look, next, rest};
+use crate::shared::{TRIGGERS, Told, Trigger, assert_sleeps, look, next, rest, with_ready};
 use crate::support::{ready_pair, ready_std_pair};
 use epoll_kit_testing::in_own_process;
 use epoll_reactor::net::Stream;
@@ -83,10 +83,8 @@ fn a_handler_may_end_another_source_of_its_batch() {
 #[test]
 fn the_event_that_another_worker_has_fetched_is_stale_when_its_source_is_closed() {
     for watch in [Watch::edge, Watch::oneshot] {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let [mut one, mut other] = [reactor.worker(), reactor.worker()];
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, watch(Interest::IN)).unwrap();
         one.wait(None).unwrap();
         assert!(reactor.ask_to_close(token).unwrap());
         assert!(other.wait(None).unwrap());

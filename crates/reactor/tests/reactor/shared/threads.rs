@@ -1,7 +1,7 @@
 //! Threads that sleep in a wait: what ends it, for one of them or for all, and what does not.
 
 use crate::shared::{
-    StopAtTheEnd, TRIGGERS, Told, asleep, beside_workers, look, next, read, wait, work,
+    StopAtTheEnd, TRIGGERS, Told, asleep, beside_workers, look, next, read, wait, with_ready, work,
 };
 use crate::support::{drain, ready_pair};
 use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
@@ -137,10 +137,8 @@ fn a_wait_that_is_over_says_so_no_earlier_than_asked_for() {
 #[test]
 fn a_timeout_of_any_length_is_taken() {
     before_the_deadline(|| {
-        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (reactor, token, _theirs) = with_ready(Watch::oneshot(Interest::IN));
         let mut worker = reactor.worker();
-        let (ours, _theirs) = ready_pair();
-        let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
         let days = [1, 25, 1 << 20, 1 << 40].map(|days| Duration::from_secs(days * 86_400));
         for timeout in days.into_iter().chain([Duration::MAX]) {
             assert!(worker.wait(Some(timeout)).unwrap());
