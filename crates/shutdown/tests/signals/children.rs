@@ -1,6 +1,7 @@
 //! Programs that are started while signals are blocked.
 
-use crate::support::{Waiting, blocked, eventually, line_of, mask, send_to_self};
+use crate::support::{Waiting, blocked, line_of, mask, send_to_self};
+use epoll_kit_testing::eventually;
 use epoll_shutdown::{Clock, Drain, Phase, Signal, Signals};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;

@@ -4,8 +4,7 @@ use epoll_shutdown::Signal;
 use epoll_sys::SignalSet;
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long anything may take that is bound to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,15 +50,6 @@ pub(crate) fn line_of(status: &str, name: &str) -> String {
 #[track_caller]
 pub(crate) fn mask(bits: &str) -> SignalSet {
     SignalSet::from_bits(u64::from_str_radix(bits, 16).expect("a mask"))
-}
-
-#[track_caller]
-pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// A child that waits for input that never comes; killed and reaped when it goes out of scope.
