@@ -12,7 +12,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// Longer than any test.
 const EVER: [&str; 5] = ["--duration", "1h", "--timeout", "1h", "--json"];

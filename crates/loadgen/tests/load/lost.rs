@@ -7,7 +7,12 @@ use std::sync::Barrier;
 
 #[test]
 fn a_server_that_closes_early() {
-    let server = Server::tcp(|wire, _| echo_messages(wire, 5, 64));
+    let server = Server::tcp(|wire, _| {
+        echo_messages(wire, 5, 64)?;
+        wire.finish()?;
+        // To close with the next message unread would reset the connection.
+        discard(wire)
+    });
     let (output, json) = measure(&server.target, &["--connections", "3", "--requests", "9999"]);
     output.complains(1, &["3 errors", "the server closed it"]);
     assert_eq!(json["requests"], 15);
