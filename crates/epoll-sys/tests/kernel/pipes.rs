@@ -1,9 +1,7 @@
 //! Splicing through a pipe: what moves, what stays, and every error that the documentation names.
 
-use crate::support::{
-    assert_errno, assert_kind, await_readiness, close, eventually, in_own_process, tcp_pair,
-    without,
-};
+use crate::support::{await_readiness, tcp_pair, without};
+use epoll_kit_testing::{assert_errno, assert_kind, close, eventually, in_own_process};
 use epoll_sys::{Epoll, Interest, Pipe, socket};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
