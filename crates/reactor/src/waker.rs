@@ -48,12 +48,12 @@ impl Waker {
         if self.shared.pending.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.write()
+        self.shared.eventfd.write(1).or_else(|error| self.write_again(error))
     }
 
     #[cold]
-    fn write(&self) -> io::Result<()> {
-        let mut result = self.shared.eventfd.write(1);
+    fn write_again(&self, error: io::Error) -> io::Result<()> {
+        let mut result = Err(error);
         if matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             // The counter is full after 2^64 - 2 wakes. Emptying it lets the next write through.
             let _ = self.shared.eventfd.read();
