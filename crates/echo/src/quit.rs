@@ -1,5 +1,6 @@
 //! The word that ends a conversation when a line equals it, however the line is split into reads.
 
+use memchr::memchr;
 use std::fmt;
 use std::str::FromStr;
 
@@ -51,7 +52,7 @@ impl QuitWord {
                 (b'\n', _) => Progress(0),
                 _ if *progress == Progress::MISS => {
                     // Nothing but the end of the line matters any more.
-                    at = bytes[at..].iter().position(|&byte| byte == b'\n')? + at;
+                    at = memchr(b'\n', &bytes[at..])? + at;
                     continue;
                 }
                 (byte, matched) if self.expects(matched) == Some(byte) => Progress(progress.0 + 1),
