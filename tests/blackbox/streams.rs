@@ -1,7 +1,8 @@
 //! Long streams of random bytes, several at once or after one that broke, compared as they come back.
 
-use crate::harness::{Mode, Server, alone, is_echoed};
+use crate::harness::{Launch, Mode, Server, alone, is_echoed};
 use epoll_kit_testing::Random;
+use rustix::net::SendFlags;
 use rustix::net::sockopt::set_socket_linger;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -30,6 +31,50 @@ fn eight_streams_of_64_mib_come_back_identical(mode: Mode) {
     });
 }
 
+in_both_modes!(a_stream_comes_back_whatever_a_read_takes);
+
+fn a_stream_comes_back_whatever_a_read_takes(mode: Mode) {
+    for read_len in ["1", "16384", "65537", "131072", "262144", "1048576"] {
+        let server = Launch::tcp(mode).flag("--read-buffer", read_len).start();
+        // One byte at a time takes its time.
+        let len = if read_len == "1" { 64 << 10 } else { 8 << 20 };
+        let mut sent = vec![0; len];
+        Random::seeded(1).fill(&mut sent);
+        is_sent_and_echoed(&server, sent, |writer, sent| writer.write_all(sent).unwrap());
+    }
+}
+
+in_all_modes!(urgent_bytes_come_back_among_those_of_a_stream);
+
+fn urgent_bytes_come_back_among_those_of_a_stream(mode: Mode) {
+    let server = Server::start(mode);
+    let mut sent = vec![0; 16 * PIECE_LEN];
+    Random::seeded(1).fill(&mut sent);
+    is_sent_and_echoed(&server, sent, |writer, sent| {
+        for piece in sent.chunks(PIECE_LEN) {
+            let (bytes, urgent) = piece.split_at(PIECE_LEN - 1);
+            writer.write_all(bytes).unwrap();
+            // It takes one that has room for it alone.
+            assert_eq!(rustix::net::send(&*writer, urgent, SendFlags::OOB), Ok(1));
+        }
+    });
+}
+
+/// Sends and reads at the same time, and compares.
+#[track_caller]
+fn is_sent_and_echoed(
+    server: &Server,
+    bytes: Vec<u8>,
+    send: impl FnOnce(&mut TcpStream, &[u8]) + Send + 'static,
+) {
+    let mut reader = server.client();
+    let mut writer = reader.try_clone().unwrap();
+    let expected = bytes.clone();
+    let sending = thread::spawn(move || send(&mut writer, &bytes));
+    is_echoed(&mut reader, &expected);
+    sending.join().unwrap();
+}
+
 in_all_modes!(a_stream_holds_nothing_of_one_that_was_reset);
 
 fn a_stream_holds_nothing_of_one_that_was_reset(mode: Mode) {
@@ -42,15 +87,9 @@ fn a_stream_holds_nothing_of_one_that_was_reset(mode: Mode) {
         set_socket_linger(&rude, Some(Duration::ZERO)).unwrap();
         drop(rude);
 
-        let mut reader = server.client();
-        let mut writer = reader.try_clone().unwrap();
-        thread::scope(|scope| {
-            let mut sent = vec![0; 4 * PIECE_LEN];
-            Random::seeded(seed).fill(&mut sent);
-            let expected = sent.clone();
-            scope.spawn(move || writer.write_all(&sent).unwrap());
-            is_echoed(&mut reader, &expected);
-        });
+        let mut sent = vec![0; 4 * PIECE_LEN];
+        Random::seeded(seed).fill(&mut sent);
+        is_sent_and_echoed(&server, sent, |writer, sent| writer.write_all(sent).unwrap());
     }
 }
 

@@ -144,7 +144,7 @@ impl<T: Transport> Connection<T> {
             return self.go_on(Step::Wait, now);
         }
         // What arrived while a rest waited may not be reported again: look.
-        let step = if self.phase == Phase::Streaming {
+        let step = if self.phase == Phase::Streaming && is_all_bytes(readiness) {
             Step::Splice
         } else {
             self.exchange(readiness, rules, buffer, now, 0)
@@ -235,10 +235,13 @@ impl<T: Transport> Connection<T> {
         mut last: usize,
     ) -> Step {
         let mut moved = last;
-        while moved < rules.step_bytes_max.max(1) {
+        loop {
             if last == buffer.len() && last >= streaming::much(rules) && self.is_free(rules) {
                 self.phase = Phase::Streaming;
                 return Step::Splice;
+            }
+            if moved >= rules.step_bytes_max.max(1) {
+                return Step::Yield;
             }
             let read = self.read(buffer).and_then(|bytes| match self.phase {
                 Phase::Open | Phase::Streaming => self.echo(bytes, now).map(|()| bytes.len()),
@@ -253,7 +256,6 @@ impl<T: Transport> Connection<T> {
             }
             moved += last;
         }
-        Step::Yield
     }
 
     #[inline(always)]

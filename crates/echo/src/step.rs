@@ -11,10 +11,11 @@ use std::num::NonZeroUsize;
 pub struct Rules {
     /// The line that ends a conversation. It is echoed; what follows it is not.
     pub quit_word: Option<QuitWord>,
-    /// How many bytes a connection may move in one step before it gives way to the others.
+    /// How many bytes a connection may move in one step, or splice, before it gives way to the others.
     pub step_bytes_max: usize,
     /// How many bytes to move through a pipe at once where much is sent; bytes are never moved like
-    /// that if `None`. See [`Step::Splice`].
+    /// that if `None`. See [`Step::Splice`]. A peer that has reset a TCP connection then raises
+    /// `SIGPIPE`, which Rust's programs ignore unless they say otherwise.
     pub splice_bytes_max: Option<NonZeroUsize>,
 }
 
@@ -33,8 +34,8 @@ pub enum Step {
     Watch(Interest),
     /// Call again after the others, with the same readiness and `IN`: the transport is not dry.
     Yield,
-    /// Call [`splice`](crate::Connection::splice): the peer sends so much that it pays not to bring it into
-    /// the process. Answered only if the rules allow it and there is no quit word.
+    /// Call [`splice`](crate::Connection::splice): the peer sends so much that it pays not to bring it
+    /// into the process. Answered only if the rules allow it and there is no quit word.
     Splice,
     /// Our half is closed, and the peer's may take its time. Watch the transport for
     /// [`FIRST_INTEREST`](crate::Connection::FIRST_INTEREST) from now on, and call again after the others,

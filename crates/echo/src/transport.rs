@@ -10,8 +10,8 @@ use std::net::Shutdown;
 /// A read that brings fewer bytes than it had room for must mean that there are no more for now, as
 /// it does for stream sockets while neither their end, nor an error, nor urgent data is announced.
 pub trait Transport: Read + Write {
-    /// What bytes can go through on their way back, without coming into the process. A read takes out
-    /// what it holds.
+    /// What bytes can go through on their way back, without coming into the process. A read takes
+    /// out what it holds.
     type Pipe: Read;
 
     /// Moves what has come into the empty `pipe`, at most `len` bytes, and says how many.
@@ -22,12 +22,11 @@ pub trait Transport: Read + Write {
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock): there is nothing that can go this way now.
     /// [`InvalidInput`](io::ErrorKind::InvalidInput), [`Unsupported`](io::ErrorKind::Unsupported) or
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied): nothing ever can. Others are those of a
-    /// read.
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied): nothing ever can.
+    /// Others are those of a read.
     fn fill(&mut self, pipe: &mut Self::Pipe, len: usize) -> io::Result<usize>;
 
-    /// Writes the `len` bytes that `pipe` holds, or those of them for which there is room, and says how
-    /// many.
+    /// Writes the `len` bytes that `pipe` holds, or some of them, and says how many.
     ///
     /// # Errors
     ///

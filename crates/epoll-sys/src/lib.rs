@@ -1,5 +1,6 @@
 //! Linux readiness I/O, one to one with the man pages and safe: `epoll`, `eventfd`, `timerfd`,
-//! `signalfd`, the thread's signal mask, and the socket calls that a server needs.
+//! `signalfd`, the thread's signal mask, pipes to splice through, and the socket calls that a server
+//! needs.
 //!
 //! Every descriptor made here is close-on-exec, and non-blocking but for [`Epoll`], whose waits have
 //! a timeout. Descriptors are owned by the types

@@ -1,18 +1,18 @@
-//! `pipe` and `splice`: bytes on their way from one descriptor to another that never come into this
-//! process.
+//! `pipe` and `splice`: bytes on their way from one descriptor to another that never come into
+//! this process.
 //!
-//! Kernel facts: (a) a pipe holds a number of pieces rather than of bytes, sixteen unless it was made
-//! larger, so what comes in small pieces fills it early; (b) at a socket's urgent byte a splice stops
-//! and says `EAGAIN` for ever, where a read goes past it; (c) a splice into a socket knows no
-//! `MSG_NOSIGNAL`: it raises `SIGPIPE`, which Rust's programs ignore.
+//! Kernel facts: (a) a pipe holds a number of pieces rather than of bytes, sixteen unless it was
+//! made larger, so what comes in small pieces fills it early; (b) at a socket's urgent byte a splice
+//! stops, says `EAGAIN`, or zero once the end has arrived, and does not get past it, where a read
+//! does; (c) a splice into a socket knows no `MSG_NOSIGNAL`.
 
 use crate::errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Both ends of a pipe, [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html), for bytes to be
-/// spliced through. A read takes what it holds into the process after all.
+/// Both ends of a pipe, [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html), for bytes to
+/// be spliced through. A read takes what it holds into the process after all.
 ///
 /// ```
 /// use epoll_sys::{Pipe, socket};
@@ -63,10 +63,10 @@ impl Pipe {
     }
 
     /// `splice(SPLICE_F_NONBLOCK)` into the pipe: moves at most `len` bytes of what `from` has here,
-    /// and says how many; zero is the end of a stream, or `len` is zero,
-    /// [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html).
+    /// and says how many, [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html).
     ///
-    /// `from` must be non-blocking itself.
+    /// Zero is the end of a stream, unless `len` is zero or a socket's urgent byte is next: a read
+    /// tells. `from` must be non-blocking itself.
     ///
     /// # Errors
     ///
@@ -85,7 +85,11 @@ impl Pipe {
     /// how many.
     ///
     /// With a `len` that is more than the pipe holds, a TCP socket may wait for the rest before it
-    /// sends the last of them. `to` must be non-blocking itself.
+    /// sends the last of them. One that moves fewer has not always filled a socket. `to` must be
+    /// non-blocking itself.
+    ///
+    /// Unlike a [`send`](crate::socket::send) this raises `SIGPIPE` where the error is `BrokenPipe`;
+    /// Rust's programs ignore that signal unless they say otherwise.
     ///
     /// # Errors
     ///

@@ -136,6 +136,10 @@ impl Clients {
             Step::Splice => {
                 let (now, pipe) = (self.now(), &mut self.pipe);
                 let step = held.connection.splice(readiness, &self.rules, pipe, now);
+                if self.pipe.is_none() {
+                    tracing::warn!("nothing can be spliced, long streams are copied");
+                    self.rules.splice_bytes_max = None;
+                }
                 self.obey(held, step, readiness)
             }
             Step::Linger => {

@@ -93,16 +93,17 @@ impl Config {
         vec![0; self.read_buffer_len()].into()
     }
 
-    /// What much goes through that the connections of a thread need not read: as much at once as a read
-    /// could bring, so that a rest is no longer than one of a read.
+    /// What long streams of the connections of a thread go through: as much at once as a read could
+    /// bring, so that what waits to be written is no more either.
     pub(crate) fn pipe(&self) -> Option<Pipe> {
         let len = self.read_buffer_len();
-        if len < SPLICE_LEN_MIN {
+        if len < SPLICE_LEN_MIN || self.quit_word.is_some() {
             return None;
         }
-        let made = Pipe::new();
-        let pipe =
-            made.inspect_err(|error| tracing::warn!(%error, "no pipe, much is copied")).ok()?;
+        let made = Pipe::new().inspect_err(|error| {
+            tracing::warn!(%error, "no pipe, long streams are copied");
+        });
+        let pipe = made.ok()?;
         if len > PIPE_LEN {
             // A smaller one, if that is not allowed, takes more calls.
             let _ = pipe.set_capacity(len);

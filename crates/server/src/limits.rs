@@ -72,6 +72,8 @@ mod tests {
         let used = Used { loops: 4, pipes: 4, listeners: 2 };
         assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 40);
         assert_eq!(connections_max(None, 8, used), 1);
+        let shared = Used { pipes: 5, ..ONE };
+        assert_eq!(connections_max(None, 20_000, shared), 20_000 - RESERVE - 16);
     }
 
     #[test]

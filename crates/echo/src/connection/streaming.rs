@@ -1,7 +1,10 @@
-//! What a connection does while much is sent to it: bytes go through a pipe and not through the process.
+//! What a connection does while much is sent to it: bytes go through a pipe, not through the process.
 //! Invariant: a pipe that is left in its slot is empty, so no byte of a connection reaches another.
 //!
-//! Kernel fact: a splice that brings nothing does not say why; a read does.
+//! Kernel facts: (a) a splice that brings nothing does not say why, a read does; (b) one that stops
+//! short has not always filled the socket, and only a socket that was filled is reported when it has
+//! room again; a send that stops short has filled it; (c) a pipe holds a number of pieces: of small
+//! ones it takes few bytes, so that many small messages are read with fewer calls than spliced.
 
 use super::{Connection, Phase, failed, is_all_bytes, taken};
 use crate::{Rules, Step, Transport};
@@ -16,12 +19,13 @@ pub(super) fn much(rules: &Rules) -> usize {
 }
 
 impl<T: Transport> Connection<T> {
-    /// Moves the conversation on after a [`Step::Splice`] for the same `readiness`: bytes go through the pipe
-    /// in `slot`, which is empty again afterwards. The answer is that of a [`step`](Self::step), and
-    /// never another `Splice`.
+    /// Moves the conversation on after a [`Step::Splice`] for the same `readiness`: bytes go through
+    /// the pipe in `slot`, which is empty again afterwards. The answer is that of a
+    /// [`step`](Self::step), and never another `Splice`.
     ///
-    /// Without a pipe in it the bytes are copied, as if the rules allowed nothing else. If what did not fit
-    /// the transport cannot be had back from the pipe, that is dropped and the slot left without one.
+    /// The slot is left without a pipe if the transport cannot be spliced, or if what did not fit it
+    /// cannot be had back from the pipe. Without one bytes are copied, one read for each `Splice`;
+    /// rules that do not allow it are better then.
     pub fn splice(
         &mut self,
         readiness: Readiness,
@@ -30,6 +34,7 @@ impl<T: Transport> Connection<T> {
         now: Timestamp,
     ) -> Step {
         if self.phase != Phase::Streaming || !self.rest.is_empty() {
+            debug_assert!(false, "a splice that was not asked for");
             return Step::Yield;
         }
         let step = self.stream(readiness, rules, slot, now);
@@ -45,19 +50,27 @@ impl<T: Transport> Connection<T> {
         now: Timestamp,
     ) -> Step {
         let len_max = rules.splice_bytes_max.map_or(0, NonZeroUsize::get);
-        let mut moved = 0;
+        let (mut moved, mut little) = (0, 0);
         while moved < rules.step_bytes_max.max(1) {
-            match self.splice_once(slot, len_max, now) {
-                Ok(0) => {
-                    let is_dry = moved > 0 && is_all_bytes(readiness);
-                    if !is_dry || moved < much(rules) {
-                        self.phase = Phase::Attentive;
-                    }
-                    // If it may not be dry a read is to tell.
-                    return if is_dry { Step::Wait } else { Step::Yield };
-                }
-                Ok(len) => moved += len,
+            let len = match self.splice_once(slot, len_max, now) {
+                Ok(len) => len,
                 Err(step) => return step,
+            };
+            if len == 0 {
+                let is_dry = moved > 0 && is_all_bytes(readiness);
+                if !is_dry || moved < much(rules) {
+                    self.phase = Phase::Attentive;
+                }
+                // If it may not be dry a read is to tell.
+                return if is_dry { Step::Wait } else { Step::Yield };
+            }
+            moved += len;
+            if len < much(rules) {
+                little += 1;
+                if little > LITTLE_MAX {
+                    self.phase = Phase::Attentive;
+                    return Step::Yield;
+                }
             }
         }
         Step::Yield
@@ -73,15 +86,23 @@ impl<T: Transport> Connection<T> {
         // It comes back empty or not at all: what it holds must never reach another connection.
         let Some(mut pipe) = slot.take() else { return Ok(0) };
         let transport = &mut self.transport;
-        let filled = transport.fill(&mut pipe, len_max);
-        let len = *filled.as_ref().unwrap_or(&0);
-        let mut sent = Ok(0);
-        if len > 0 {
-            self.received += len as u64;
-            self.since = now;
-            let drained = transport.drain(&mut pipe, len);
-            sent = taken(drained, || transport.drain(&mut pipe, len));
+        let len = match transport.fill(&mut pipe, len_max) {
+            Ok(len) => len,
+            Err(error) if is_for_ever(&error) => return Ok(0),
+            Err(error) => {
+                *slot = Some(pipe);
+                let is_nothing = error.kind() == io::ErrorKind::WouldBlock;
+                return if is_nothing { Ok(0) } else { Err(self.nothing_read(Err(error))) };
+            }
+        };
+        if len == 0 {
+            *slot = Some(pipe);
+            return Ok(0);
         }
+        self.received += len as u64;
+        self.since = now;
+        let drained = transport.drain(&mut pipe, len);
+        let sent = taken(drained, || transport.drain(&mut pipe, len));
         let left = len - *sent.as_ref().unwrap_or(&0);
         if left > 0 {
             self.rest = vec![0; left].into();
@@ -89,18 +110,19 @@ impl<T: Transport> Connection<T> {
             pipe.read_exact(&mut self.rest).map_err(failed)?;
         }
         *slot = Some(pipe);
-        match (filled, sent) {
-            (Err(error), _) if needs_a_read(&error) => Ok(0),
-            (Err(error), _) => Err(self.nothing_read(Err(error))),
-            (_, Err(error)) => Err(failed(error)),
-            _ if left > 0 => Err(Step::Wait),
-            _ => Ok(len),
+        sent.map_err(failed)?;
+        if left > 0 {
+            self.write_rest(Readiness::OUT, now)?;
         }
+        Ok(len)
     }
 }
 
-/// Whether a read is to tell what a splice that failed could not.
-fn needs_a_read(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported, WouldBlock};
-    matches!(error.kind(), WouldBlock | InvalidInput | Unsupported | PermissionDenied)
+/// How many splices of a step may bring little: the last one of a message does.
+const LITTLE_MAX: u32 = 2;
+
+/// Whether the transport can never be spliced.
+fn is_for_ever(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied)
 }

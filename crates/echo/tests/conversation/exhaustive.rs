@@ -54,7 +54,7 @@ fn run(mode: Mode, script: &[Scripted], step_bytes_max: usize, splices: bool) ->
 
 #[test]
 fn every_short_script_ends_with_every_byte_back_or_with_the_reset() {
-    let mut scripts = 0;
+    let (mut scripts, mut spliced) = (0, 0);
     each_script(4, &mut Vec::new(), &mut |script| {
         for mode in [Mode::Level, Mode::Edge] {
             for (step_bytes_max, splices) in
@@ -63,6 +63,8 @@ fn every_short_script_ends_with_every_byte_back_or_with_the_reset() {
                 scripts += 1;
                 let talk = run(mode, script, step_bytes_max, splices);
                 let wire = talk.wire.lend();
+                assert!(splices || wire.piped == 0);
+                spliced += usize::from(wire.piped > 0);
                 match talk.over {
                     Some(Reason::PeerClosed) => {
                         assert_eq!(wire.outbox, wire.arrived, "{script:?} {splices}");
@@ -77,4 +79,5 @@ fn every_short_script_ends_with_every_byte_back_or_with_the_reset() {
         }
     });
     assert!(scripts > 10_000, "{scripts} scripts were run");
+    assert!(spliced > 1_000, "{spliced} of them through the pipe");
 }

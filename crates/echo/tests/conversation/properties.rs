@@ -11,6 +11,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (1_usize..40).prop_map(Act::Room),
         1 => Just(Act::Interrupt),
         1 => Just(Act::Urgent),
+        1 => Just(Act::Cut),
         2 => Just(Act::Pass),
     ]
 }

@@ -65,6 +65,38 @@ fn what_the_peer_does_not_take_is_kept_and_the_pipe_is_free() {
 }
 
 #[test]
+fn a_buffer_as_long_as_a_step_may_be_is_no_obstacle() {
+    let rules = Rules { step_bytes_max: BUFFER_LEN, ..rules() };
+    let mut talk = Talk::new(Mode::Edge, rules, BUFFER_LEN).with_pipe(64);
+    talk.happen(Act::Room(1 << 20));
+    talk.happen(Act::Arrive(vec![1; 100]));
+    assert_eq!(talk.wire.lend().piped, 100 - BUFFER_LEN);
+}
+
+#[test]
+fn a_splice_that_stops_short_for_no_reason_is_gone_on_with() {
+    for mode in ALL {
+        let mut talk = talk(mode);
+        talk.happen(Act::Room(1 << 20));
+        talk.wire.lend().happen(Act::Cut);
+        talk.happen(Act::Arrive(vec![1; 100]));
+        assert_eq!(talk.wire.lend().outbox, vec![1; 100], "{mode:?}");
+        assert_eq!(talk.connection.buffered(), 0);
+    }
+}
+
+#[test]
+fn many_small_pieces_are_copied() {
+    for mode in ALL {
+        let mut talk = Talk::new(mode, rules(), BUFFER_LEN).with_pipe(1);
+        talk.happen(Act::Room(1 << 20));
+        talk.happen(Act::Arrive(vec![1; BUFFER_LEN + 5]));
+        assert_eq!(talk.wire.lend().outbox, vec![1; BUFFER_LEN + 5], "{mode:?}");
+        assert!(talk.wire.lend().piped < 5, "{mode:?}");
+    }
+}
+
+#[test]
 fn the_end_behind_a_stream_is_found() {
     for mode in ALL {
         let mut talk = talk(mode);

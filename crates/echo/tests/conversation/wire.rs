@@ -28,6 +28,8 @@ pub(crate) enum Act {
     Reset,
     /// An urgent byte arrives: what follows it can be read, but not spliced, until a read is made.
     Urgent,
+    /// The next drain of a pipe stops short, though there is room.
+    Cut,
     /// The next read or write is interrupted by a signal.
     Interrupt,
     /// Nothing: time passes for a read or write.
@@ -42,6 +44,7 @@ pub(crate) struct Wire {
     fin: bool,
     reset: bool,
     interrupted: bool,
+    cut: bool,
     /// Urgent data stops the pipe.
     urgent: bool,
     room: usize,
@@ -73,6 +76,10 @@ impl Wire {
             Act::Reset => self.reset = true,
             Act::Urgent => self.urgent = true,
             Act::Interrupt => self.interrupted = true,
+            Act::Cut => {
+                self.cut = true;
+                return;
+            }
             Act::Pass => return,
         }
         self.edge = true;
@@ -115,11 +122,17 @@ impl Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.take(buffer).inspect(|_| self.urgent = false)
+    }
+}
+
+impl Wire {
+    /// What a read brings, or a splice.
+    fn take(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.call()?;
         if self.reset {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        self.urgent = false;
         if self.inbox.is_empty() {
             return if self.fin { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
         }
@@ -161,7 +174,7 @@ impl Wire {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let mut bytes = vec![0; len.min(self.piece_max)];
-        let len = self.read(&mut bytes)?;
+        let len = self.take(&mut bytes)?;
         pipe.extend(&bytes[..len]);
         self.piped += len;
         Ok(len)
@@ -169,7 +182,8 @@ impl Wire {
 
     fn drain(&mut self, pipe: &mut VecDeque<u8>, len: usize) -> io::Result<usize> {
         assert_eq!(len, pipe.len(), "the last of them would wait for more");
-        let written = self.write(pipe.make_contiguous())?;
+        let len = if std::mem::take(&mut self.cut) { len.div_ceil(2) } else { len };
+        let written = self.write(&pipe.make_contiguous()[..len])?;
         pipe.drain(..written);
         Ok(written)
     }

@@ -117,6 +117,20 @@ fn an_urgent_byte_stops_it_and_a_read_goes_past() {
 }
 
 #[test]
+fn an_urgent_byte_before_the_end_looks_like_the_end_and_a_read_goes_past() {
+    let (from, sender) = tcp_pair();
+    let pipe = pipe();
+    rustix::net::send(&sender, b"!", SendFlags::OOB).unwrap();
+    socket::send(&sender, b"after").unwrap();
+    socket::shutdown(&sender, Shutdown::Write).unwrap();
+    await_readiness(&from, Interest::RDHUP);
+    assert_eq!(pipe.fill(&from, 64).unwrap(), 0);
+    let mut bytes = [0; 8];
+    assert_eq!(socket::recv(&from, &mut bytes).unwrap(), 5);
+    assert_eq!(&bytes[..5], b"after");
+}
+
+#[test]
 fn a_reset_and_a_closed_peer_are_told_apart() {
     let (from, sender) = tcp_pair();
     let (other, other_sender) = socket::pair().unwrap();
