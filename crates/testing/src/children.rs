@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,10 @@ impl Guard {
             self.end();
         }
         // The pipes end with the last process that has them, which may be a child of its own.
-        let text = |bytes: &Receiver<Vec<u8>>| bytes.recv_timeout(GRACE).unwrap_or_default();
+        let text = |bytes: &Receiver<Vec<u8>>| match bytes.recv_timeout(GRACE) {
+            Err(RecvTimeoutError::Timeout) => panic!("a process that it started has not ended"),
+            text => text.unwrap_or_default(),
+        };
         let (stdout, stderr) = (text(&stdout), text(&stderr));
         let Some(status) = ended else {
             let [stdout, stderr] = [&stdout, &stderr].map(|bytes| String::from_utf8_lossy(bytes));
@@ -160,7 +163,7 @@ mod tests {
         let patience = Duration::from_millis(300);
         let panic = catch_unwind(AssertUnwindSafe(|| output_of(&mut command, patience)));
         let panic = panic.unwrap_err().downcast::<String>().unwrap();
-        assert!(panic.starts_with("not over within 300ms:"), "{panic}");
+        assert_eq!(*panic, "not over within 300ms:\nbefore\n");
     }
 
     #[test]

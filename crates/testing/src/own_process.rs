@@ -6,6 +6,8 @@
 
 use crate::sleeping::any_sleeps_in_a_wait;
 use crate::{DEADLINE, Guard, eventually, leave_out};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::env;
 use std::io::{self, ErrorKind, Read};
@@ -105,7 +107,12 @@ impl OwnProcess {
         let mut guard = Guard::spawn(command)?;
         // `exec` closes the copies after it has let the parent go on. The blank line with which a
         // test run begins shows that it has done so.
-        let _ = guard.child().stdout.as_mut().unwrap().read(&mut [0])?;
+        let stdout = guard.child().stdout.as_mut().unwrap();
+        let timeout = Timespec::try_from(PATIENCE).unwrap();
+        let mut begun = [PollFd::new(stdout, PollFlags::IN)];
+        let count = retry_on_intr(|| poll(&mut begun, Some(&timeout)))?;
+        assert_eq!(count, 1, "{name} does not begin");
+        let _ = stdout.read(&mut [0])?;
         Ok(Self(guard))
     }
 
