@@ -8,7 +8,6 @@ enum Below {
     Anything,
 }
 
-/// Some packages of the table are still to come.
 const LAYERS: &[(&str, Below)] = &[
     ("epoll-sys", Below::Only(&[])),
     ("epoll-reactor", Below::Only(&["epoll-sys"])),
