@@ -18,7 +18,7 @@ pub(crate) struct Contestant {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) threads: u32,
-    /// Whether it is one of the few that are measured with many connections under `--quick`.
+    /// Whether it is one of those that are measured where measuring takes long, and under `--quick`.
     pub(crate) is_main: bool,
     /// More connections than this are more than it is expected to serve on every machine.
     pub(crate) connections_max: Option<u32>,
@@ -37,8 +37,8 @@ pub(crate) fn all(paths: &Paths) -> Vec<Contestant> {
         ours(paths, "oneshot", 1).main(),
         ours(paths, "edge-shared", 1),
         peer(paths, "mio", "peer-mio", 1).main(),
-        peer(paths, "polling", "peer-polling", 1),
-        peer(paths, "calloop", "peer-calloop", 1),
+        peer(paths, "polling", "peer-polling", 1).main(),
+        peer(paths, "calloop", "peer-calloop", 1).main(),
         peer(paths, "tokio", "peer-tokio", 1).main(),
         peer(paths, "async-io", "peer-async-io", 1),
         peer(paths, "std threads", "peer-threads", 1),
@@ -66,6 +66,12 @@ pub(crate) fn ours(paths: &Paths, mode: &str, threads: u32) -> Contestant {
     Contestant::new(shown, paths.programs.join(OURS), args, threads)
 }
 
+/// The reference with a read buffer of so many bytes. It reads once for each report.
+pub(crate) fn a_read_a_report(paths: &Paths, read_buffer: u32) -> Contestant {
+    let args = vec!["--read-buffer".to_owned(), read_buffer.to_string()];
+    Contestant::new("floor, a read a report", paths.bench_programs.join("peer-floor"), args, 1)
+}
+
 fn peer(paths: &Paths, label: &str, program: &str, threads: u32) -> Contestant {
     let count = (threads > 1).then(|| ["--threads".to_owned(), threads.to_string()]);
     let args = count.into_iter().flatten().collect();
@@ -86,10 +92,14 @@ impl Contestant {
         self
     }
 
+    pub(crate) fn is_ours(&self) -> bool {
+        self.program.ends_with(OURS)
+    }
+
     /// How it is started by hand, from the root of the repository.
     pub(crate) fn command_line(&self) -> String {
         let program = self.program.file_name().unwrap_or_default().to_string_lossy();
-        let folder = if program == OURS { "target/release" } else { "bench/target/release" };
+        let folder = if self.is_ours() { "target/release" } else { "bench/target/release" };
         let words = self.args.iter().map(|word| format!(" {word}"));
         words.fold(format!("{folder}/{program}"), |line, word| line + &word)
     }

@@ -101,9 +101,10 @@ fn kernel() -> String {
 }
 
 /// The crates whose versions are shown.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 13] = [
     "epoll-server",
     "epoll-reactor",
+    "epoll-timers",
     "rustix",
     "mio",
     "polling",
@@ -111,6 +112,9 @@ const CRATES: [&str; 9] = [
     "tokio",
     "async-io",
     "async-executor",
+    "tokio-util",
+    "hierarchical_hash_wheel_timer",
+    "criterion",
 ];
 
 /// Of the crates that take part, as the two lock files have them.

@@ -91,14 +91,15 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
     section.title = about.title.to_owned();
     section.intro.push(about.intro.to_owned());
     section.intro.push(about_rounds("floor again"));
-    let cases = match measure(bench, suite, &item) {
-        Ok(cases) => cases,
+    let (cases, remarks) = match measure(bench, suite, &item) {
+        Ok(measured) => measured,
         Err(error) if error.is::<crate::interrupt::Interrupted>() => return Err(error),
         Err(error) => {
             failed(suite, outcome, &format!("{error:#}"));
             return Ok(());
         }
     };
+    section.intro.extend(remarks);
     for group in groups(cases) {
         section.figures.extend(figures(about.x_label, &group));
         let columns: Vec<_> = group.cases.iter().map(|case| case.as_column(&group.title)).collect();
@@ -157,7 +158,12 @@ fn failed(suite: &'static str, outcome: &mut Outcome, message: &str) {
     outcome.parts.push(Part { suite, title: suite.to_owned(), series: vec![series] });
 }
 
-fn measure(bench: &Bench, suite: &str, item: &Item) -> anyhow::Result<Vec<MicroCase>> {
+/// What was measured, and what the program has to say about it.
+fn measure(
+    bench: &Bench,
+    suite: &str,
+    item: &Item,
+) -> anyhow::Result<(Vec<MicroCase>, Vec<String>)> {
     let mut command = Command::new(bench.paths.bench_programs.join(suite));
     command.args(["--rounds", &rounds(bench.is_quick).to_string()]);
     command.args(bench.is_quick.then_some("--quick"));
@@ -177,7 +183,7 @@ fn measure(bench: &Bench, suite: &str, item: &Item) -> anyhow::Result<Vec<MicroC
     if cases.is_empty() {
         bail!("it printed no measurement");
     }
-    Ok(cases)
+    Ok((cases, stderr.lines().map(str::to_owned).collect()))
 }
 
 /// A line as the programs print it.

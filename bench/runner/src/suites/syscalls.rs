@@ -222,13 +222,17 @@ fn table(paths: &Paths, rows: &[Counted]) -> Table {
         title: "System calls a message and a connection".to_owned(),
         columns: std::iter::once(String::new()).chain(headers).collect(),
         rows: rows.collect(),
+        note:
+            "The command is the first run of the first column; the second has --requests=2000. The \
+               other columns have --connections=50 with --requests=3000 and 6000, and --churn with \
+               --requests=200 and 400."
+                .to_owned(),
         command: by_hand(
             &format!("strace -f -c {}", contestants::ours(paths, "level", 1).command_line()),
             &format!(
                 "target/release/epoll-load {BY_HAND} --connections=1 --size=64 --requests=1000"
             ),
         ),
-        ..Table::default()
     }
 }
 
