@@ -104,6 +104,30 @@ fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
     assert!((200..250).contains(&kept.len()), "{} connections for 256 descriptors", kept.len());
 }
 
+in_all_modes!(a_server_that_starts_has_a_descriptor_for_a_connection);
+
+fn a_server_that_starts_has_a_descriptor_for_a_connection(mode: Mode) {
+    if tool("prlimit").is_none() {
+        return;
+    }
+    let mut started = 0;
+    for limit in 8..=40 {
+        let launch =
+            Launch::tcp(mode).under(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")]);
+        match launch.try_start() {
+            Ok(server) => {
+                started += 1;
+                let mut client = server.client();
+                converse(&mut client, b"hello");
+                // More than a read takes, for which it has no descriptor to spare.
+                converse(&mut client, &vec![b'x'; 80_000]);
+            }
+            Err(ended) => assert_eq!(ended.status.code(), Some(1), "{limit}: {ended:?}"),
+        }
+    }
+    assert!((5..30).contains(&started), "it started with {started} of the limits");
+}
+
 in_all_modes!(without_descriptors_the_server_neither_spins_nor_forgets);
 
 fn without_descriptors_the_server_neither_spins_nor_forgets(mode: Mode) {

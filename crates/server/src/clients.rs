@@ -16,11 +16,14 @@ use epoll_reactor::{Interest, Reactor, Readiness, Token};
 use epoll_timers::{Clock, Timers, Timestamp};
 use std::collections::HashMap;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How many timers a pass may touch before the loop looks after its connections again.
 const TIMER_STEPS_MAX: usize = 1024;
+/// What a pipe has room for without being asked, in bytes.
+const PIPE_LEN: usize = 64 * 1024;
 /// When a timer comes back whose connection is in other hands, or is just going to be seen to.
 const SOON: Duration = Duration::from_millis(10);
 
@@ -29,7 +32,8 @@ pub(crate) struct Clients {
     timing: Arc<Mutex<Timing>>,
     pub(crate) mode: Mode,
     pub(crate) rules: Rules,
-    /// What much goes through. Nothing is in it but while a connection is at work.
+    /// What long streams go through, from the first one on. It holds nothing but while a connection
+    /// is at work.
     pipe: Option<Pipe>,
     timeouts: Timeouts,
     /// Whether activity has to be dated.
@@ -60,13 +64,12 @@ impl Timing {
 impl Clients {
     pub(crate) fn new(config: &Config, common: Arc<Common>, timing: Arc<Mutex<Timing>>) -> Self {
         let Timeouts { idle, write, linger, drain: _ } = config.timeouts;
-        let pipe = config.pipe();
         Self {
             common,
             timing,
             mode: config.mode,
-            rules: config.rules(pipe.as_ref()),
-            pipe,
+            rules: config.rules(),
+            pipe: None,
             timeouts: config.timeouts,
             is_timed: idle.or(write).or(linger).is_some(),
             is_draining: false,
@@ -134,12 +137,7 @@ impl Clients {
                 Some(held)
             }
             Step::Splice => {
-                let (now, pipe) = (self.now(), &mut self.pipe);
-                let step = held.connection.splice(readiness, &self.rules, pipe, now);
-                if self.pipe.is_none() {
-                    tracing::warn!("nothing can be spliced, long streams are copied");
-                    self.rules.splice_bytes_max = None;
-                }
+                let step = self.splice(&mut held, readiness);
                 self.obey(held, step, readiness)
             }
             Step::Linger => {
@@ -152,6 +150,20 @@ impl Clients {
                 None
             }
         }
+    }
+
+    fn splice(&mut self, held: &mut Held<'_>, readiness: Readiness) -> Step {
+        let now = self.now();
+        // Where descriptors are lacking, this time bytes are copied.
+        let mut pipe = self.pipe.take().or_else(|| new_pipe(&self.rules).ok());
+        let has_pipe = pipe.is_some();
+        let step = held.connection.splice(readiness, &self.rules, &mut pipe, now);
+        if has_pipe && pipe.is_none() {
+            tracing::warn!("nothing can be spliced, long streams are copied");
+            self.rules.splice_bytes_max = None;
+        }
+        self.pipe = pipe;
+        step
     }
 
     /// Changes what a connection is watched for, and the timeout that goes with it.
@@ -469,6 +481,17 @@ impl Drop for Closing<'_> {
             held.close();
         }
     }
+}
+
+/// With room for as much as the rules allow at once, if that may be.
+fn new_pipe(rules: &Rules) -> io::Result<Pipe> {
+    let pipe = Pipe::new()?;
+    let len = rules.splice_bytes_max.map_or(0, NonZeroUsize::get);
+    if len > PIPE_LEN {
+        // A smaller one takes more calls.
+        let _ = pipe.set_capacity(len);
+    }
+    Ok(pipe)
 }
 
 fn come_back(held: &mut Held<'_>, readiness: Readiness) {

@@ -2,7 +2,6 @@
 
 use clap::ValueEnum;
 use epoll_echo::{Mode, QuitWord, Rules};
-use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::net::Address;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -46,8 +45,6 @@ pub const READ_BUFFER_LEN_MAX: u32 = 16 * 1024 * 1024;
 const READ_BUFFER_LEN: u32 = 64 * 1024;
 /// Fewer bytes than this at once go through a pipe no faster than through the process.
 const SPLICE_LEN_MIN: usize = 16 * 1024;
-/// What a pipe has room for without being asked.
-const PIPE_LEN: usize = 64 * 1024;
 
 /// How several threads accept at one internet address. A UNIX socket is always shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -93,27 +90,11 @@ impl Config {
         vec![0; self.read_buffer_len()].into()
     }
 
-    /// What long streams of the connections of a thread go through: as much at once as a read could
-    /// bring, so that what waits to be written is no more either.
-    pub(crate) fn pipe(&self) -> Option<Pipe> {
+    pub(crate) fn rules(&self) -> Rules {
         let len = self.read_buffer_len();
-        if len < SPLICE_LEN_MIN || self.quit_word.is_some() {
-            return None;
-        }
-        let made = Pipe::new().inspect_err(|error| {
-            tracing::warn!(%error, "no pipe, long streams are copied");
-        });
-        let pipe = made.ok()?;
-        if len > PIPE_LEN {
-            // A smaller one, if that is not allowed, takes more calls.
-            let _ = pipe.set_capacity(len);
-        }
-        Some(pipe)
-    }
-
-    /// The rules for connections that have, or lack, a [`pipe`](Self::pipe).
-    pub(crate) fn rules(&self, pipe: Option<&Pipe>) -> Rules {
-        let splice_bytes_max = pipe.and(NonZeroUsize::new(self.read_buffer_len()));
+        let pays = len >= SPLICE_LEN_MIN && self.quit_word.is_none();
+        // As much at once as a read could bring, so that what waits to be written is no more either.
+        let splice_bytes_max = NonZeroUsize::new(len).filter(|_| pays);
         Rules { quit_word: self.quit_word.clone(), splice_bytes_max, ..Rules::default() }
     }
 }

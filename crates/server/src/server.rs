@@ -11,6 +11,7 @@ use crate::stats::{self, ThreadStats};
 use crate::worker::{Bench, Chair, Service, Worker};
 use crate::{Config, limits, pool, threads};
 use anyhow::Context;
+use epoll_reactor::epoll_sys::EventFd;
 use epoll_reactor::net::{Address, ListenOptions, Listener};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Watch};
@@ -58,7 +59,8 @@ impl Server {
     /// # Errors
     ///
     /// An address that cannot be listened at, or a statistics file that cannot be created; the
-    /// message names the flag and the value. Nothing is left behind then.
+    /// message names the flag and the value. Fewer descriptors than it takes to serve a connection.
+    /// Nothing is left behind then.
     pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let descriptors = limits::raise_descriptors()?;
         let count =
@@ -75,6 +77,8 @@ impl Server {
         let cores = if config.pins { threads::cores()? } else { Vec::new() };
         let (mut server, max) = Self::set_up(config, count, listeners, descriptors)
             .context("failed to set up the event loops")?;
+        // Closed at once: it shows that there is room for a connection.
+        EventFd::new(0).context("no descriptor is left for a connection")?;
         server.stats_json = stats_json;
         server.cores = cores;
         for listener in server.workers[0].listeners() {
