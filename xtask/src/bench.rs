@@ -56,11 +56,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     let manifest = root.join("bench/Cargo.toml");
     let bench = Workspace::of(&manifest)?;
     Step::cargo(&["build", "--release", "-p", "epoll-server", "-p", "epoll-load"]).run(root)?;
-    let bench_root = &bench.root;
-    Step::cargo(&["build", "--release", "--workspace", "--bins"]).run(bench_root)?;
-    if options.suites.is_empty() || options.suites.iter().any(|name| name == "timers") {
-        Step::cargo(&["bench", "--no-run", "-p", "epoll-kit-bench-timers"]).run(bench_root)?;
-    }
+    Step::cargo(&["build", "--release", "--workspace", "--bins"]).run(&bench.root)?;
     let release = |workspace: &Workspace| workspace.target_folder.join("release");
     let (programs, bench_programs) = (release(workspace), release(&bench));
     let mut args: Vec<OsString> = Vec::new();

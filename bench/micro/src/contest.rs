@@ -91,7 +91,8 @@ impl<'a> Contestant<'a> {
 }
 
 impl Case {
-    /// Measures all contestants in each round, and reports each measurement. Each round has an order of
+    /// Measures all contestants in each round, and reports each measurement. The first is the reference,
+    /// and the next one is the reference again. Each round has an order of
     /// its own, so that nobody has a place in it, or comes after the same one every time.
     pub(crate) fn compete(
         &self,

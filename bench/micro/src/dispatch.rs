@@ -54,14 +54,14 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
         let chain = Chain::new(pairs)?;
         let contestants = vec![
             contestant::<Floor<LEVEL>>("floor", &chain, active),
+            contestant::<Floor<LEVEL>>("floor again", &chain, active),
             contestant::<Ours<'_, LEVEL>>("epoll-kit", &chain, active),
-            contestant::<Mio>("mio", &chain, active),
-            contestant::<Floor<EDGE>>("floor, edge", &chain, active),
-            contestant::<Ours<'_, EDGE>>("epoll-kit, edge", &chain, active),
             contestant::<Polling>("polling", &chain, active),
             contestant::<Calloop<'_>>("calloop", &chain, active),
-            contestant::<Floor<LEVEL>>("floor again", &chain, active),
+            contestant::<Floor<EDGE>>("floor, edge", &chain, active),
             contestant::<Floor<EDGE>>("floor, edge again", &chain, active),
+            contestant::<Ours<'_, EDGE>>("epoll-kit, edge", &chain, active),
+            contestant::<Mio>("mio", &chain, active),
         ];
         let case = Case { suite: "dispatch", name, x: pairs, unit: Unit::Nanoseconds };
         case.compete(options, report, contestants)?;

@@ -1,4 +1,4 @@
-//! Small benchmarks of what an event loop does: waiting, handing on, waking.
+//! Small benchmarks of what an event loop does: waiting, handing on, waking, and keeping time.
 //!
 //! Each program measures its contestants in rounds, one after the other in every round, so that
 //! what disturbs the machine disturbs all of them. Each contestant's answer is checked. The floor,
@@ -12,6 +12,7 @@ mod descriptors;
 mod options;
 
 pub mod dispatch;
+pub mod timers;
 pub mod waiting;
 pub mod wake;
 

@@ -61,13 +61,13 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
         let sources = Sources::new(count)?;
         let mut contestants = vec![
             contestant::<Epoll<LEVEL>>("floor", &sources, active),
+            contestant::<Epoll<LEVEL>>("floor again", &sources, active),
             contestant::<Epoll<LEVEL>>("epoll, level", &sources, active),
             contestant::<Epoll<EDGE>>("epoll, edge", &sources, active),
             contestant::<Poll<'_>>("poll", &sources, active),
-            contestant::<Epoll<LEVEL>>("floor again", &sources, active),
         ];
         if Select::can_hold(&sources) {
-            contestants.insert(4, contestant::<Select<'_>>("select", &sources, active));
+            contestants.push(contestant::<Select<'_>>("select", &sources, active));
         }
         let case = Case { suite: "select-poll-epoll", name, x: count, unit: Unit::Nanoseconds };
         case.compete(options, report, contestants)?;

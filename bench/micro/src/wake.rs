@@ -73,10 +73,10 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
     for (number, (name, unit)) in CASES.into_iter().enumerate() {
         let contestants = vec![
             Contestant::new("floor", measures::<Floor>()[number]),
+            Contestant::new("floor again", measures::<Floor>()[number]),
             Contestant::new("epoll-kit", measures::<Ours>()[number]),
             Contestant::new("mio", measures::<Mio>()[number]),
             Contestant::new("polling", measures::<Polling>()[number]),
-            Contestant::new("floor again", measures::<Floor>()[number]),
         ];
         let case = Case { suite: "wake", name: name.to_owned(), x: number + 1, unit };
         case.compete(options, report, contestants)?;

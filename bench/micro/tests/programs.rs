@@ -93,6 +93,16 @@ fn no_wake_is_lost() {
 }
 
 #[test]
+fn everybody_keeps_the_same_timers() {
+    let counts = measure(env!("CARGO_BIN_EXE_timers"), "timers");
+    let contestants =
+        ["epoll-timers", "epoll-timers again", "DelayQueue", "BTreeMap", "BinaryHeap"];
+    competed(&counts, 15, &contestants);
+    competed(&counts, 15, &["hierarchical_hash_wheel_timer"]);
+    assert_eq!(counts.len(), 15);
+}
+
+#[test]
 fn a_flag_that_means_nothing_is_refused() {
     for (arguments, named) in
         [(&["--rounds", "0"][..], "--rounds"), (&["--round", "1"], "--round"), (&["x"], "x")]

@@ -20,16 +20,11 @@ pub(crate) struct Contestant {
     pub(crate) threads: u32,
     /// Whether it is one of those that are measured where measuring takes long, and under `--quick`.
     pub(crate) is_main: bool,
-    /// More connections than this are more than it is expected to serve on every machine.
-    pub(crate) connections_max: Option<u32>,
 }
-
-/// A thread each is a stack and several mappings each; limits differ from machine to machine.
-const THREADS_SURE: u32 = 5_000;
 
 /// All of them, the reference first.
 pub(crate) fn all(paths: &Paths) -> Vec<Contestant> {
-    let mut all = vec![
+    vec![
         peer(paths, FLOOR, "peer-floor", 1).main(),
         peer(paths, FLOOR_AGAIN, "peer-floor", 1).main(),
         ours(paths, "level", 1).main(),
@@ -48,13 +43,7 @@ pub(crate) fn all(paths: &Paths) -> Vec<Contestant> {
         ours(paths, "oneshot", 2),
         ours(paths, "edge-shared", 2),
         peer(paths, "tokio", "peer-tokio", 2),
-    ];
-    for contestant in &mut all {
-        if contestant.label == "std threads" {
-            contestant.connections_max = Some(THREADS_SURE);
-        }
-    }
-    all
+    ]
 }
 
 /// Our server, one thread or several.
@@ -84,7 +73,7 @@ impl Contestant {
         if threads > 1 {
             label += &format!(", {threads} threads");
         }
-        Self { label, program, args, threads, is_main: false, connections_max: None }
+        Self { label, program, args, threads, is_main: false }
     }
 
     fn main(mut self) -> Self {

@@ -78,7 +78,7 @@ fn series(series: &Series) -> Value {
     });
     json!({
         "name": series.contestant,
-        "trouble": series.trouble.as_ref().map(crate::rounds::Trouble::message),
+        "trouble": series.trouble,
         "rounds": rounds.collect::<Vec<_>>(),
     })
 }

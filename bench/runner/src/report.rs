@@ -7,7 +7,7 @@ pub(crate) mod plot;
 mod table;
 
 pub(crate) use format::{number, ratio, short, whole};
-pub(crate) use table::{Case, Cell, Column, Kind, Ratios, Row, Table, VALUE};
+pub(crate) use table::{Case, Cell, Column, Kind, Row, Table, VALUE};
 
 use crate::machine::Facts;
 use anyhow::Context;

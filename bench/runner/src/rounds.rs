@@ -19,29 +19,13 @@ pub(crate) struct Sample {
     pub(crate) curve: Vec<(f64, f64)>,
 }
 
-/// Why a contestant has no more rounds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// It is known not to be able to do this everywhere; nothing is wrong.
-    Unable(String),
-    /// It should have been able to.
-    Failed(String),
-}
-
-impl Trouble {
-    pub(crate) fn message(&self) -> &str {
-        match self {
-            Self::Unable(message) | Self::Failed(message) => message,
-        }
-    }
-}
-
 /// The rounds of one contestant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Series {
     pub(crate) contestant: String,
     pub(crate) rounds: BTreeMap<u32, Sample>,
-    pub(crate) trouble: Option<Trouble>,
+    /// Why it has no more rounds.
+    pub(crate) trouble: Option<String>,
 }
 
 impl Series {
@@ -67,10 +51,6 @@ impl Series {
         let curves: Vec<_> = self.rounds.values().map(|sample| sample.curve.as_slice()).collect();
         median_curve(&curves)
     }
-
-    pub(crate) fn has_failed(&self) -> bool {
-        matches!(self.trouble, Some(Trouble::Failed(_)))
-    }
 }
 
 /// Measures every contestant in each of `rounds` rounds, which end early at `until`, but for the first.
@@ -85,7 +65,6 @@ pub(crate) fn interleave(
     rounds: u32,
     until: Instant,
     mut measure: impl FnMut(usize, u32) -> anyhow::Result<Sample>,
-    trouble: impl Fn(usize, String) -> Trouble,
 ) -> Result<Vec<Series>, Interrupted> {
     let mut series: Vec<_> = contestants.iter().map(Series::new).collect();
     let mut order: Vec<_> = (0..series.len()).collect();
@@ -104,7 +83,7 @@ pub(crate) fn interleave(
                     series[at].rounds.insert(round, sample);
                 }
                 Err(error) if error.is::<Interrupted>() => return Err(Interrupted),
-                Err(error) => series[at].trouble = Some(trouble(at, format!("{error:#}"))),
+                Err(error) => series[at].trouble = Some(format!("{error:#}")),
             }
         }
     }
@@ -134,9 +113,7 @@ mod tests {
         until: Instant,
         measure: impl FnMut(usize, u32) -> anyhow::Result<Sample>,
     ) -> Result<Vec<Series>, Interrupted> {
-        interleave(&names(&["a", "b", "c"]), rounds, until, measure, |_, what| {
-            Trouble::Failed(what)
-        })
+        interleave(&names(&["a", "b", "c"]), rounds, until, measure)
     }
 
     /// Who was measured in each of 60 rounds, in this order.
@@ -171,7 +148,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(series.iter().map(|s| s.rounds.len()).collect::<Vec<_>>(), [4, 2, 4]);
-        assert_eq!(series[1].trouble, Some(Trouble::Failed("connection lost".to_owned())));
+        assert_eq!(series[1].trouble, Some("connection lost".to_owned()));
     }
 
     #[test]

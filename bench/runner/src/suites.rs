@@ -4,7 +4,6 @@ mod echo;
 mod lesson;
 mod micro;
 mod syscalls;
-mod timers;
 mod workloads;
 
 use crate::bench::{Bench, Paths};
@@ -76,10 +75,9 @@ impl Suite {
         match self {
             Self::Echo => echo::plan(paths, is_quick),
             Self::Lesson => lesson::plan(is_quick),
-            Self::SelectPollEpoll | Self::Dispatch | Self::Wake => {
+            Self::SelectPollEpoll | Self::Dispatch | Self::Wake | Self::Timers => {
                 vec![micro::plan(self.name(), is_quick)]
             }
-            Self::Timers => vec![timers::plan(is_quick)],
             Self::Syscalls => vec![syscalls::plan(paths, is_quick)],
         }
     }
@@ -95,10 +93,9 @@ impl Suite {
         match self {
             Self::Echo => echo::run(bench, outcome),
             Self::Lesson => lesson::run(bench, outcome),
-            Self::SelectPollEpoll | Self::Dispatch | Self::Wake => {
+            Self::SelectPollEpoll | Self::Dispatch | Self::Wake | Self::Timers => {
                 micro::run(bench, self.name(), outcome)
             }
-            Self::Timers => timers::run(bench, outcome),
             Self::Syscalls => syscalls::run(bench, outcome),
         }
     }
@@ -137,8 +134,8 @@ const BY_HAND: &str = "127.0.0.1:8080";
 pub(crate) fn failures(parts: &[Part]) -> Vec<String> {
     let mut places: Vec<(String, Vec<&str>)> = Vec::new();
     for part in parts {
-        for series in part.series.iter().filter(|series| series.has_failed()) {
-            let message = series.trouble.as_ref().map_or("", crate::rounds::Trouble::message);
+        for series in &part.series {
+            let Some(message) = &series.trouble else { continue };
             let failure = format!("{}: {}: {message}", part.suite, series.contestant);
             match places.iter_mut().find(|(known, _)| *known == failure) {
                 Some((_, titles)) => titles.push(&part.title),
@@ -156,7 +153,6 @@ pub(crate) fn failures(parts: &[Part]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounds::Trouble;
     use std::time::Duration;
 
     #[test]
@@ -175,17 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_expected_is_no_failure() {
-        let series = |name: &str, trouble| Series { trouble, ..Series::new(name) };
-        let part = Part {
-            suite: "echo",
-            title: "64 B x 50".to_owned(),
-            series: vec![
-                series("floor", None),
-                series("std threads", Some(Trouble::Unable("too many".to_owned()))),
-                series("mio", Some(Trouble::Failed("3 wrong-bytes".to_owned()))),
-            ],
-        };
-        assert_eq!(failures(&[part]), ["echo: mio: 3 wrong-bytes (64 B x 50)"]);
+    fn a_failure_names_who_and_where() {
+        let failed =
+            |name: &str| Series { trouble: Some("3 wrong-bytes".to_owned()), ..Series::new(name) };
+        let part = |title: &str, series| Part { suite: "echo", title: title.to_owned(), series };
+        let parts = [
+            part("64 B x 50", vec![Series::new("floor"), failed("mio"), failed("tokio")]),
+            part("16 KiB x 50", vec![Series::new("floor"), failed("tokio")]),
+        ];
+        assert_eq!(
+            failures(&parts),
+            ["echo: mio: 3 wrong-bytes (64 B x 50)", "echo: tokio: 3 wrong-bytes (2 times)"]
+        );
     }
 }

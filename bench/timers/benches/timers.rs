@@ -8,34 +8,23 @@
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use epoll_kit_bench_timers::{
-    Contestant, DelayQueue, HashWheel, Heap, Population, SortedMap, Wheel, enter_runtime,
+    Contestant, DelayQueue, HashWheel, Heap, Population, SIZES, SortedMap, Took, Wheel,
+    enter_runtime,
 };
 use std::time::Duration;
-
-const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
-
-type Operation<T> = fn(&mut Population<T>, usize) -> Duration;
-
-fn operations<T: Contestant>() -> [(&'static str, Operation<T>); 5] {
-    [
-        ("insert", Population::insert),
-        ("cancel", Population::cancel),
-        ("reschedule", Population::reschedule),
-        ("put off", Population::put_off),
-        ("expire", Population::expire),
-    ]
-}
 
 fn measure<T: Contestant>(criterion: &mut Criterion) {
     for size in SIZES {
         let mut population = None;
-        for (name, operation) in operations::<T>() {
+        for (name, operation) in Population::<T>::OPERATIONS {
             let mut group = criterion.benchmark_group(name);
             group.sampling_mode(SamplingMode::Flat);
             group.bench_function(BenchmarkId::new(size.to_string(), T::NAME), |bencher| {
                 let population = population.get_or_insert_with(|| Population::<T>::new(size));
                 bencher.iter_custom(|count| {
-                    operation(population, usize::try_from(count).expect("a count of 64 bits"))
+                    let asked = usize::try_from(count).expect("a count of 64 bits");
+                    let Took { elapsed, count: done } = operation(population, asked);
+                    elapsed.mul_f64(asked as f64 / done as f64)
                 });
             });
             group.finish();

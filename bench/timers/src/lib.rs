@@ -17,10 +17,13 @@ mod random;
 pub use delay_queue::{DelayQueue, enter_runtime};
 pub use hash_wheel::HashWheel;
 pub use heap::Heap;
-pub use population::{DELAY_MAX, Population};
+pub use population::{DELAY_MAX, Operation, Population, Took};
 pub use random::Random;
 pub use sorted_map::SortedMap;
 pub use wheel::Wheel;
+
+/// How many timers live while they are measured.
+pub const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
 
 /// Many timers, each with a value. The present is tick zero at first.
 pub trait Contestant {

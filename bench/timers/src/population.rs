@@ -16,6 +16,15 @@ const BATCH_MIN: usize = 250;
 /// population is worn out after so many operations for each of its timers, and begins anew.
 const WEAR_MAX: usize = 16;
 
+/// How long so many operations took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// The operations alone.
+    pub elapsed: Duration,
+    /// How many there were.
+    pub count: usize,
+}
+
 /// Timers of one contestant.
 pub struct Population<T: Contestant> {
     timers: T,
@@ -30,7 +39,19 @@ pub struct Population<T: Contestant> {
     random: Random,
 }
 
+/// What is measured, `count` times or more often.
+pub type Operation<T> = fn(&mut Population<T>, count: usize) -> Took;
+
 impl<T: Contestant> Population<T> {
+    /// Every operation, with its name, in the order of the tables.
+    pub const OPERATIONS: [(&'static str, Operation<T>); 5] = [
+        ("insert", Self::insert),
+        ("cancel", Self::cancel),
+        ("reschedule", Self::reschedule),
+        ("put off", Self::put_off),
+        ("expire", Self::expire),
+    ];
+
     /// So many timers with random deadlines.
     #[must_use]
     pub fn new(len: usize) -> Self {
@@ -59,7 +80,7 @@ impl<T: Contestant> Population<T> {
     }
 
     /// Inserts so many timers; the time that takes.
-    pub fn insert(&mut self, count: usize) -> Duration {
+    pub fn insert(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let batch: Vec<_> = values.iter().map(|value| (*value, own.any_deadline())).collect();
             let mut keys = Vec::with_capacity(batch.len());
@@ -78,7 +99,7 @@ impl<T: Contestant> Population<T> {
     }
 
     /// Cancels so many timers; the time that takes.
-    pub fn cancel(&mut self, count: usize) -> Duration {
+    pub fn cancel(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let keys: Vec<_> = values.iter().map(|value| own.keys[*value]).collect();
             let (start, mut cancelled) = (Instant::now(), 0);
@@ -93,7 +114,7 @@ impl<T: Contestant> Population<T> {
     }
 
     /// Gives so many timers another deadline, earlier or later; the time that takes.
-    pub fn reschedule(&mut self, count: usize) -> Duration {
+    pub fn reschedule(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let deadlines: Vec<_> = values.iter().map(|_| own.any_deadline()).collect();
             own.reschedule_to(values, &deadlines)
@@ -101,7 +122,7 @@ impl<T: Contestant> Population<T> {
     }
 
     /// Gives so many timers a later deadline; the time that takes.
-    pub fn put_off(&mut self, count: usize) -> Duration {
+    pub fn put_off(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let before: Vec<_> = values.iter().map(|value| own.deadlines[*value]).collect();
             let later: Vec<_> =
@@ -126,8 +147,8 @@ impl<T: Contestant> Population<T> {
         elapsed
     }
 
-    /// Lets time pass until so many timers or more have fired; the time that so many take.
-    pub fn expire(&mut self, count: usize) -> Duration {
+    /// Lets time pass until so many timers or more have fired; the time that takes.
+    pub fn expire(&mut self, count: usize) -> Took {
         let (mut elapsed, mut fired) = (Duration::ZERO, 0);
         while fired < count {
             self.now += DELAY_MAX / BATCH_PART as u64;
@@ -141,7 +162,7 @@ impl<T: Contestant> Population<T> {
             fired += due.len();
             self.put_back(&due);
         }
-        elapsed.mul_f64(count as f64 / fired as f64)
+        Took { elapsed, count: fired }
     }
 
     /// The timers that are due, and the sum of their values.
@@ -164,7 +185,7 @@ impl<T: Contestant> Population<T> {
         &mut self,
         count: usize,
         mut run: impl FnMut(&mut Self, &[usize]) -> Duration,
-    ) -> Duration {
+    ) -> Took {
         let (mut elapsed, mut left) = (Duration::ZERO, count);
         while left > 0 {
             let batch_max = (self.order.len() / BATCH_PART).max(BATCH_MIN).min(self.order.len());
@@ -172,7 +193,7 @@ impl<T: Contestant> Population<T> {
             elapsed += run(self, &values);
             left -= values.len();
         }
-        elapsed
+        Took { elapsed, count }
     }
 
     /// Values of timers, none of them twice.

@@ -1,7 +1,7 @@
 //! Tables, and how the rounds of contestants become one.
 
 use super::format::{number, ratio};
-use crate::rounds::{Series, Trouble};
+use crate::rounds::Series;
 use crate::stats::Spread;
 
 /// Rows under a header, without a word about how they are drawn.
@@ -124,37 +124,24 @@ pub(crate) struct Case {
 /// The name of a figure that stands alone.
 pub(crate) const VALUE: &str = "value";
 
-/// How the ratios of a grid are formed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ratios {
-    /// Within the same round.
-    Paired,
-    /// Of the medians, where nothing was measured in rounds.
-    OfMedians,
-}
-
 impl Case {
-    fn cells(&self, contestant: &str, ratios: Ratios) -> [Cell; 2] {
+    fn cells(&self, contestant: &str) -> [Cell; 2] {
         let Some(one) = self.series.iter().find(|one| one.contestant == contestant) else {
             return [Cell::text("–"), Cell::text("–")];
         };
         let base = &self.series[0];
-        let value = one.spread(VALUE);
-        let ratio = match ratios {
-            _ if one.contestant == base.contestant => Cell::text("1"),
-            Ratios::Paired => Cell::spread(one.ratio(base, VALUE), ratio),
-            Ratios::OfMedians => {
-                let pair = value.zip(base.spread(VALUE));
-                Cell::text(pair.map_or("–".to_owned(), |(a, b)| ratio(a.median / b.median)))
-            }
+        let ratio = if one.contestant == base.contestant {
+            Cell::text("1")
+        } else {
+            Cell::spread(one.ratio(base, VALUE), ratio)
         };
-        [Cell::spread(value, number), ratio]
+        [Cell::spread(one.spread(VALUE), number), ratio]
     }
 }
 
 impl Table {
     /// A row for each contestant, two columns for each case.
-    pub(crate) fn grid(title: &str, cases: &[Case], ratios: Ratios) -> Self {
+    pub(crate) fn grid(title: &str, cases: &[Case]) -> Self {
         let mut columns = vec![String::new()];
         let mut contestants: Vec<&str> = Vec::new();
         for case in cases {
@@ -174,7 +161,7 @@ impl Table {
         let rows = contestants.into_iter().map(|contestant| Row {
             label: contestant.to_owned(),
             kind: Kind::of(contestant),
-            cells: cases.iter().flat_map(|case| case.cells(contestant, ratios)).collect(),
+            cells: cases.iter().flat_map(|case| case.cells(contestant)).collect(),
             remark: String::new(),
         });
         Self { title: title.to_owned(), rows: rows.collect(), columns, ..Self::default() }
@@ -205,15 +192,11 @@ impl Table {
 
 /// What became of a contestant, if it is not in every round.
 pub(crate) fn remark(series: &Series) -> String {
-    let what = match &series.trouble {
-        None => return String::new(),
-        Some(Trouble::Unable(message)) => format!("cannot do this here: {message}"),
-        Some(Trouble::Failed(message)) => format!("failed: {message}"),
-    };
+    let Some(message) = &series.trouble else { return String::new() };
     match series.rounds.len() {
-        0 => what,
-        1 => format!("{what} (after 1 round)"),
-        rounds => format!("{what} (after {rounds} rounds)"),
+        0 => format!("failed: {message}"),
+        1 => format!("failed: {message} (after 1 round)"),
+        rounds => format!("failed: {message} (after {rounds} rounds)"),
     }
 }
 
@@ -266,12 +249,10 @@ mod tests {
             case("10", "ns", vec![named("floor", 2.0), named("poll", 6.0)]),
             case("wakes a second", "a second", vec![named("floor", 5.0)]),
         ];
-        for ratios in [Ratios::Paired, Ratios::OfMedians] {
-            let table = Table::grid("t", &cases, ratios);
-            assert_eq!(table.columns, ["", "10, ns", "x floor", "wakes a second", "x floor"]);
-            let shown: Vec<_> = table.rows[1].cells.iter().map(|c| c.main.as_str()).collect();
-            assert_eq!(shown, ["6.00", "3.00", "–", "–"]);
-        }
+        let table = Table::grid("t", &cases);
+        assert_eq!(table.columns, ["", "10, ns", "x floor", "wakes a second", "x floor"]);
+        let shown: Vec<_> = table.rows[1].cells.iter().map(|c| c.main.as_str()).collect();
+        assert_eq!(shown, ["6.00", "3.00", "–", "–"]);
     }
 
     #[test]
@@ -286,7 +267,7 @@ mod tests {
     #[test]
     fn a_row_without_rounds_says_why() {
         let mut lost = series("mio", &[]);
-        lost.trouble = Some(Trouble::Failed("connection lost".to_owned()));
+        lost.trouble = Some("connection lost".to_owned());
         let table = Table::of_rounds("t", &[series("floor", &[1.0]), lost], &COLUMNS);
         assert_eq!(table.rows[1].cells[0].main, "–");
         assert_eq!(table.rows[1].remark, "failed: connection lost");

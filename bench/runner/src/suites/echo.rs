@@ -10,7 +10,7 @@ use crate::machine;
 use crate::plan::Item;
 use crate::report::plot::{Bar, Bars, Line, Lines, Scale};
 use crate::report::{Column, Figure, Table, ratio};
-use crate::rounds::{Sample, Series, Trouble, interleave};
+use crate::rounds::{Sample, Series, interleave};
 use crate::server::Server;
 use anyhow::Context;
 
@@ -79,15 +79,7 @@ fn measure(
         bench.progress.at(&item, &format!("round {round} of {rounds}, {}", contestant.label));
         measure_one(bench, contestant, server, workload, round)
     };
-    let trouble = |at: usize, message: String| {
-        let sure = chosen[at].connections_max;
-        if sure.is_some_and(|sure| workload.connections_all() > sure) {
-            Trouble::Unable(message)
-        } else {
-            Trouble::Failed(message)
-        }
-    };
-    interleave(&labels, rounds, until, measure, trouble)
+    interleave(&labels, rounds, until, measure)
 }
 
 fn measure_one(

@@ -8,7 +8,7 @@ use crate::machine;
 use crate::plan::{Effort, Item};
 use crate::report::plot::{Bar, Bars};
 use crate::report::{Column, Figure, Table, ratio};
-use crate::rounds::{Sample, Series, Trouble, interleave};
+use crate::rounds::{Sample, Series, interleave};
 use crate::server::Server;
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -112,7 +112,7 @@ pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
             measure_one(bench, &all[at], case)
         };
         let until = bench.until(&item);
-        let series = interleave(&labels, rounds, until, measure, |_, what| Trouble::Failed(what))?;
+        let series = interleave(&labels, rounds, until, measure)?;
         section.figures.push(figure(case, &series));
         section.tables.push(table(bench, case, &all, &series));
         parts.push(Part { suite: "lesson", title: case.title.to_owned(), series });

@@ -1,5 +1,5 @@
-//! `select-poll-epoll`, `dispatch` and `wake`: programs of their own, which measure in rounds and
-//! print a line for each measurement.
+//! `select-poll-epoll`, `dispatch`, `wake` and `timers`: programs of their own, which measure in rounds
+//! and print a line for each measurement.
 
 mod cases;
 mod figures;
@@ -8,8 +8,8 @@ use super::{Outcome, Part, about_rounds};
 use crate::bench::Bench;
 use crate::plan::Item;
 use crate::process::{Output, Process};
-use crate::report::{Case, Ratios, Table};
-use crate::rounds::{Series, Trouble};
+use crate::report::{Case, Table};
+use crate::rounds::Series;
 use anyhow::bail;
 use cases::{MicroCase, groups, parse};
 use figures::figures;
@@ -25,6 +25,8 @@ const ROUNDS_QUICK: u32 = 3;
 struct About {
     title: &'static str,
     intro: &'static str,
+    /// The reference's second measurement.
+    again: &'static str,
     /// What the number that grows counts.
     x_label: &'static str,
     full_s: u64,
@@ -38,6 +40,7 @@ fn about(suite: &str) -> About {
             intro: "Eventfds, of which some are ready. Timed is one round: the wait, finding those that \
                     are ready, and reading each of them. select and poll look at all of them every \
                     time, epoll at those that are ready. select has no more than 1 024.",
+            again: "floor again",
             x_label: "descriptors",
             full_s: 70,
             quick_s: 7,
@@ -48,9 +51,21 @@ fn about(suite: &str) -> About {
                     Timed is one such step: its share of a wait, what the loop does to find whom to \
                     tell, one read and one write. What an edge trigger saves is the kernel's work, so each \
                     is compared with the floor that has the same trigger.",
+            again: "floor again",
             x_label: "socket pairs",
             full_s: 80,
             quick_s: 10,
+        },
+        "timers" => About {
+            title: "Timers",
+            intro: "So many live timers with random deadlines within a minute, and one operation on many \
+                    of them. Cancelled timers and those that have fired are put back outside the measured \
+                    time. “put off” is to a later deadline, “reschedule” to any. The reference is the \
+                    wheel of epoll-timers itself.",
+            again: "epoll-timers again",
+            x_label: "live timers",
+            full_s: 160,
+            quick_s: 9,
         },
         _ => About {
             title: "Waking",
@@ -61,6 +76,7 @@ fn about(suite: &str) -> About {
                     second”: one thread wakes as fast as it can while another waits; how many of the \
                     wakes are one wake-up is left to the contestant. “Round trip”: two threads wake one \
                     another in turn, and wait.",
+            again: "floor again",
             x_label: "",
             full_s: 25,
             quick_s: 2,
@@ -90,7 +106,7 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
     let Outcome { section, parts } = outcome;
     section.title = about.title.to_owned();
     section.intro.push(about.intro.to_owned());
-    section.intro.push(about_rounds("floor again"));
+    section.intro.push(about_rounds(about.again));
     let (cases, remarks) = match measure(bench, suite, &item) {
         Ok(measured) => measured,
         Err(error) if error.is::<crate::interrupt::Interrupted>() => return Err(error),
@@ -110,7 +126,7 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
         section.tables.extend(grids.into_iter().map(|(title, cases)| Table {
             note: format!("{} rounds.", rounds(bench.is_quick)),
             command: command_line(suite, bench.is_quick),
-            ..Table::grid(&title, &cases, Ratios::Paired)
+            ..Table::grid(&title, &cases)
         }));
         let named = group.cases.into_iter().map(|case| (case.name, case.series));
         parts.extend(named.map(|(title, series)| Part { suite, title, series }));
@@ -133,9 +149,7 @@ fn by_trigger(title: &str, cases: &[Case]) -> Vec<(String, Vec<Case>)> {
     let apart = |edge: bool| -> Vec<Case> {
         let cases = cases.iter().map(|case| {
             let series = case.series.iter().filter(|one| is_edge(one) == edge);
-            let mut series: Vec<_> = series.cloned().collect();
-            series.sort_by_key(|one| place(&one.contestant));
-            Case { series, ..case.clone() }
+            Case { series: series.cloned().collect(), ..case.clone() }
         });
         cases.filter(|case| !case.series.is_empty()).collect()
     };
@@ -144,17 +158,11 @@ fn by_trigger(title: &str, cases: &[Case]) -> Vec<(String, Vec<Case>)> {
     tables.map(|(trigger, cases)| (format!("{title}, {trigger}"), cases)).collect()
 }
 
-/// References come first.
-fn place(contestant: &str) -> usize {
-    let references = ["floor", "floor again", "floor, edge", "floor, edge again"];
-    references.iter().position(|name| *name == contestant).unwrap_or(references.len())
-}
-
 /// The program itself is what failed.
 fn failed(suite: &'static str, outcome: &mut Outcome, message: &str) {
     outcome.section.intro.push(format!("Not measured: {message}."));
     let mut series = Series::new("the program");
-    series.trouble = Some(Trouble::Failed(message.to_owned()));
+    series.trouble = Some(message.to_owned());
     outcome.parts.push(Part { suite, title: suite.to_owned(), series: vec![series] });
 }
 
@@ -203,7 +211,7 @@ mod tests {
 
     #[test]
     fn each_trigger_is_compared_with_its_own_floor() {
-        let names = ["floor", "mio", "epoll-kit, edge", "epoll-kit", "floor, edge"];
+        let names = ["floor", "epoll-kit", "floor, edge", "mio", "epoll-kit, edge"];
         let text = names.map(|name| line("10 pairs", 10, name, 1, 1.0)).concat();
         let case = parse(&text).unwrap()[0].as_column("N pairs");
         let tables = by_trigger("N pairs", &[case]);

@@ -11,7 +11,7 @@ use crate::load::{Amount, Kind, Load};
 use crate::plan::{Effort, Item};
 use crate::report::plot::{Bar, Bars};
 use crate::report::{Cell, Figure, Row, Table};
-use crate::rounds::{Sample, Series, Trouble};
+use crate::rounds::{Sample, Series};
 use crate::server::Server;
 use crate::stats::Spread;
 use anyhow::{Context, bail};
@@ -271,7 +271,7 @@ fn parts(rows: &[Counted]) -> Vec<Part> {
                     let values = counted[at].clone();
                     series.rounds.insert(1, Sample { values, curve: Vec::new() });
                 }
-                Err(message) => series.trouble = Some(Trouble::Failed(message.clone())),
+                Err(message) => series.trouble = Some(message.clone()),
             }
             series
         });

@@ -43,11 +43,7 @@ impl Workload {
 
     /// Whether it takes long to connect.
     pub(crate) fn is_crowd(&self) -> bool {
-        self.connections_all() >= 10_000
-    }
-
-    pub(crate) fn connections_all(&self) -> u32 {
-        self.connections + self.idle
+        self.connections + self.idle >= 10_000
     }
 
     /// Whether this contestant is measured.

@@ -16,7 +16,7 @@ pub(super) struct MicroCase {
     pub(super) name: String,
     pub(super) x: f64,
     pub(super) unit: String,
-    /// The floor first, if there is one.
+    /// In the order in which the program prints them: the reference first.
     pub(super) series: Vec<Series>,
 }
 
@@ -60,13 +60,6 @@ pub(super) fn parse(stdout: &str) -> anyhow::Result<Vec<MicroCase>> {
         let round = round.with_context(|| format!("no round in {line:?}"))?;
         let values = BTreeMap::from([(VALUE.to_owned(), value("value")?)]);
         series[place].rounds.insert(round, Sample { values, curve: Vec::new() });
-    }
-    for case in &mut cases {
-        case.series.sort_by_key(|one| match one.contestant.as_str() {
-            "floor" => 0,
-            "floor again" => 1,
-            _ => 2,
-        });
     }
     Ok(cases)
 }
@@ -134,10 +127,10 @@ mod tests {
     use crate::suites::micro::line;
 
     #[test]
-    fn lines_become_cases_with_the_floor_first() {
-        let text = line("a", 1, "mio", 1, 5.0)
-            + &line("a", 1, "floor", 1, 4.0)
-            + &line("a", 1, "mio", 2, 7.0);
+    fn lines_become_cases_with_the_reference_first() {
+        let text = line("a", 1, "floor", 1, 4.0)
+            + &line("a", 1, "any", 1, 5.0)
+            + &line("a", 1, "any", 2, 7.0);
         let cases = parse(&text).unwrap();
         assert_eq!(cases.len(), 1);
         assert_eq!(cases[0].series[0].contestant, "floor");

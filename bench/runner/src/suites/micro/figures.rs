@@ -29,7 +29,7 @@ fn growth(x_label: &str, group: &Group) -> Figure {
         Lines { title: &group.title, lines: &lines, x: Scale::Logarithmic, x_label, y_label: unit };
     Figure {
         title: group.title.clone(),
-        note: "both axes are logarithmic".to_owned(),
+        note: format!("{}; both axes are logarithmic", better(unit)),
         svg: plot.svg(),
     }
 }
@@ -52,7 +52,10 @@ fn bars(case: &MicroCase) -> Figure {
         show: number,
         tint: None,
     };
-    let better = if case.unit == "a second" { "more" } else { "less" };
-    let note = format!("{}, {better} is better", case.unit);
+    let note = format!("{}, {}", case.unit, better(&case.unit));
     Figure { title: case.name.clone(), note, svg: plot.svg() }
+}
+
+fn better(unit: &str) -> &'static str {
+    if unit == "a second" { "more is better" } else { "less is better" }
 }

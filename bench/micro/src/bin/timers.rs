@@ -1,0 +1,10 @@
+//! The program `timers`.
+
+#![forbid(unsafe_code)]
+
+use epoll_kit_bench_micro::{run, timers};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run(timers::measure)
+}

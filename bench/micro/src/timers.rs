@@ -1,0 +1,89 @@
+//! The timer wheel beside other ways to keep many deadlines.
+//!
+//! Timed are the operations of [`Population`]: everybody has the same timers and gets the same
+//! operations in the same order. The wheel itself is the reference, and is measured twice a round.
+
+use crate::contest::{Case, Contestant, Timed, Unit};
+use crate::{Options, Report};
+use epoll_kit_bench_timers::{
+    Contestant as Timers, DelayQueue, HashWheel, Heap, Operation, Population, SIZES, SortedMap,
+    Wheel, enter_runtime,
+};
+
+const OURS_AGAIN: &str = "epoll-timers again";
+
+/// Measures every case.
+///
+/// # Errors
+///
+/// The report cannot be written.
+///
+/// # Panics
+///
+/// A contestant that does not have the timers that it should have, or does not fire those that are due.
+pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let _entered = enter_runtime();
+    for size in SIZES {
+        Populations::new(size).compete(size, options, report)?;
+    }
+    Ok(())
+}
+
+/// Timers of every contestant.
+struct Populations {
+    wheel: Population<Wheel>,
+    wheel_again: Population<Wheel>,
+    delay_queue: Population<DelayQueue>,
+    sorted_map: Population<SortedMap>,
+    heap: Population<Heap>,
+    hash_wheel: Population<HashWheel>,
+}
+
+impl Populations {
+    fn new(size: usize) -> Self {
+        Self {
+            wheel: Population::new(size),
+            wheel_again: Population::new(size),
+            delay_queue: Population::new(size),
+            sorted_map: Population::new(size),
+            heap: Population::new(size),
+            hash_wheel: Population::new(size),
+        }
+    }
+
+    fn compete(
+        &mut self,
+        size: usize,
+        options: &Options,
+        report: &mut Report<'_>,
+    ) -> anyhow::Result<()> {
+        let names = Population::<Wheel>::OPERATIONS.map(|(name, _)| name);
+        for (number, operation) in names.into_iter().enumerate() {
+            let contestants = vec![
+                contestant(Wheel::NAME, &mut self.wheel, number),
+                contestant(OURS_AGAIN, &mut self.wheel_again, number),
+                contestant(DelayQueue::NAME, &mut self.delay_queue, number),
+                contestant(SortedMap::NAME, &mut self.sorted_map, number),
+                contestant(Heap::NAME, &mut self.heap, number),
+                contestant(HashWheel::NAME, &mut self.hash_wheel, number),
+            ];
+            let name = format!("{operation}, {size} timers");
+            let case = Case { suite: "timers", name, x: size, unit: Unit::Nanoseconds };
+            case.compete(options, report, contestants)?;
+        }
+        Ok(())
+    }
+}
+
+/// One that does the operation with this number.
+fn contestant<'a, T: Timers>(
+    name: &'static str,
+    population: &'a mut Population<T>,
+    number: usize,
+) -> Contestant<'a> {
+    let (_, operation): (_, Operation<T>) = Population::<T>::OPERATIONS[number];
+    Contestant::new(name, move |count| {
+        let took = operation(population, usize::try_from(count)?);
+        Ok(Timed { elapsed: took.elapsed, count: took.count as u64 })
+    })
+}
