@@ -56,6 +56,8 @@ fn server(report: &Report<'_>) -> Value {
         "pid": server.pid,
         "user_us": microseconds(used.user),
         "system_us": microseconds(used.system),
+        "user_us_per_request": rounded(report.us_per_request(used.user)),
+        "system_us_per_request": rounded(report.us_per_request(used.system)),
         "cpu_us_per_request": rounded(report.us_per_request(used.user + used.system)),
         "voluntary_switches": used.voluntary_switches,
         "involuntary_switches": used.involuntary_switches,

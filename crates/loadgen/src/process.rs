@@ -1,9 +1,11 @@
 //! What the kernel says about the server's process, by its CPU clock and from `/proc`.
 //!
 //! Kernel facts: (a) the CPU clock of a process counts user and system time together in nanoseconds,
-//! threads that have ended included; `stat` counts each of both in ticks of 10 ms; (b) switches are
-//! counted thread by thread, and the counts of a thread that has ended are gone; (c) `smaps_rollup`
-//! needs the rights of a debugger.
+//! threads that have ended included; (b) `stat` has each of both, in units of 10 ms: unless the kernel
+//! is built to measure them, it looks which of both a processor is at when its clock ticks (100 to 1000
+//! times a second), and divides the sum in the proportion of what it saw; (c) switches are counted
+//! thread by thread, and the counts of a thread that has ended are gone; (d) `smaps_rollup` needs the
+//! rights of a debugger.
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -37,9 +39,10 @@ pub(crate) struct Usage {
 /// What a process has used between two times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// CPU time in user mode. The sum of both is precise, how it is divided to ticks of 10 ms.
+    /// CPU time in user mode. The sum of both is precise; it is divided as the kernel's samples are,
+    /// which are shown in units of 10 ms.
     pub user: Duration,
-    /// CPU time in system mode.
+    /// CPU time in system mode; all of it where no unit was reached.
     pub system: Duration,
     /// How often a thread gave up its processor.
     pub voluntary_switches: u64,

@@ -124,9 +124,11 @@ impl Report<'_> {
         user: Duration,
         system: Duration,
     ) -> fmt::Result {
-        let each = self.us_per_request(user + system);
+        let [each, each_user, each_system] =
+            [user + system, user, system].map(|time| self.us_per_request(time));
         let (user, system) = (user.as_secs_f64(), system.as_secs_f64());
-        writeln!(f, "{whose}  {user:.3} s user, {system:.3} s system, {each:.2} us a request")
+        write!(f, "{whose}  {user:.3} s user, {system:.3} s system, {each:.2} us a request")?;
+        writeln!(f, " ({each_user:.2} user, {each_system:.2} system)")
     }
 
     fn fmt_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -91,6 +91,8 @@ fn the_server_is_measured_by_its_number() {
             "pid",
             "user_us",
             "system_us",
+            "user_us_per_request",
+            "system_us_per_request",
             "cpu_us_per_request",
             "voluntary_switches",
             "involuntary_switches",
@@ -98,9 +100,39 @@ fn the_server_is_measured_by_its_number() {
         ],
     );
     assert_eq!(figures["pid"].to_string(), pid);
-    assert!(figures["cpu_us_per_request"].as_f64().unwrap() > 0.0, "{figures}");
+    let figure = |name: &str| figures[name].as_f64().unwrap();
+    let cpu = figure("cpu_us_per_request");
+    assert!(cpu > 0.0, "{figures}");
+    // Each is the CPU time of its kind for a request, and both together are the sum.
+    let parts = [("user_us_per_request", "user_us"), ("system_us_per_request", "system_us")];
+    for (each, all) in parts {
+        assert!((figure(each) - figure(all) / 2000.0).abs() < 0.01, "{figures}");
+    }
+    let sum: f64 = parts.iter().map(|(each, _)| figure(each)).sum();
+    assert!((sum - cpu).abs() < 0.01, "{figures}");
     assert!(figures["voluntary_switches"].as_u64().unwrap() > 0, "{figures}");
     assert!(figures["memory_bytes_per_connection"].is_u64(), "{figures}");
+}
+
+#[test]
+fn people_see_user_and_system_time_of_a_request() {
+    let server = Server::tcp(echo);
+    let pid = std::process::id().to_string();
+    let output = load(&[&server.target, "--requests", "500", "--server-pid", &pid]);
+    assert_eq!(output.status, 0, "{output:?}");
+    for whose in ["client CPU", "server CPU"] {
+        let line = output.stdout.lines().find(|line| line.starts_with(whose)).expect("a line");
+        let (sum, parts) = line.split_once(" us a request (").expect("figures of a request");
+        let sum = number(sum.rsplit(' ').next());
+        let (user, system) = parts.split_once(" user, ").expect("two parts");
+        let parts = number(Some(user)) + number(system.strip_suffix(" system)"));
+        assert!((parts - sum).abs() < 0.02, "{line}");
+    }
+}
+
+#[track_caller]
+fn number(text: Option<&str>) -> f64 {
+    text.and_then(|text| text.parse().ok()).expect("a number")
 }
 
 /// A child that ends with its test at the latest.
