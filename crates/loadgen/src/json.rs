@@ -5,6 +5,10 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// The report as one JSON object. Latencies have three digits, other fractions up to three decimals.
+///
+/// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
+/// `memory_bytes_per_connection` of a churn or where the kernel does not tell, and, if no request was
+/// answered, every latency and every CPU time per request. `latency_curve` is empty then.
 #[must_use]
 pub fn object(report: &Report<'_>) -> Value {
     let (plan, outcome) = (report.plan, report.outcome);
@@ -31,13 +35,13 @@ pub fn object(report: &Report<'_>) -> Value {
         "throughput_per_s": rounded(report.throughput()),
         "mib_per_s": rounded(report.mib_per_second()),
         "latency_us": {
-            "min": rounded(report.latency_min_us()),
-            "mean": rounded(report.latency_mean_us()),
-            "p50": rounded(report.latency_us(50.0)),
-            "p90": rounded(report.latency_us(90.0)),
-            "p99": rounded(report.latency_us(99.0)),
-            "p99_9": rounded(report.latency_us(99.9)),
-            "max": rounded(report.latency_max_us()),
+            "min": known(report.latency_min_us()),
+            "mean": known(report.latency_mean_us()),
+            "p50": known(report.latency_us(50.0)),
+            "p90": known(report.latency_us(90.0)),
+            "p99": known(report.latency_us(99.0)),
+            "p99_9": known(report.latency_us(99.9)),
+            "max": known(report.latency_max_us()),
         },
         "latency_curve": curve(report),
         "errors": errors,
@@ -56,9 +60,9 @@ fn server(report: &Report<'_>) -> Value {
         "pid": server.pid,
         "user_us": microseconds(used.user),
         "system_us": microseconds(used.system),
-        "user_us_per_request": rounded(report.us_per_request(used.user)),
-        "system_us_per_request": rounded(report.us_per_request(used.system)),
-        "cpu_us_per_request": rounded(report.us_per_request(used.user + used.system)),
+        "user_us_per_request": known(report.us_per_request(used.user)),
+        "system_us_per_request": known(report.us_per_request(used.system)),
+        "cpu_us_per_request": known(report.us_per_request(used.user + used.system)),
         "voluntary_switches": used.voluntary_switches,
         "involuntary_switches": used.involuntary_switches,
         "memory_bytes_per_connection": server.memory_per_connection,
@@ -68,20 +72,23 @@ fn server(report: &Report<'_>) -> Value {
 /// Pairs of a percentile and a latency: each halves what is left to 100, until that is less than one
 /// request, and the last is 100.
 fn curve(report: &Report<'_>) -> Vec<[f64; 2]> {
-    let requests = report.requests();
-    let mut points = Vec::new();
+    let mut percentiles = Vec::new();
     let mut left = 50.0;
-    let mut below = requests;
+    let mut below = report.requests();
     while below > 1 {
-        let percentile = 100.0 - left;
-        points.push([percentile, rounded(report.latency_us(percentile))]);
+        percentiles.push(100.0 - left);
         left /= 2.0;
         below /= 2;
     }
-    if requests > 0 {
-        points.push([100.0, rounded(report.latency_max_us())]);
-    }
-    points
+    let points =
+        percentiles.into_iter().map(|percentile| (percentile, report.latency_us(percentile)));
+    let points = points.chain([(100.0, report.latency_max_us())]);
+    points.filter_map(|(percentile, latency)| Some([percentile, rounded(latency?)])).collect()
+}
+
+/// Null if there is no such figure.
+fn known(figure: Option<f64>) -> Option<f64> {
+    figure.map(rounded)
 }
 
 fn rounded(figure: f64) -> f64 {

@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use crate::run::Outcome;
+use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
@@ -44,27 +45,38 @@ impl Report<'_> {
         self.per_second(self.bytes() as f64) / f64::from(1 << 20)
     }
 
-    /// `time` divided by the number of requests, in microseconds.
-    pub(crate) fn us_per_request(&self, time: Duration) -> f64 {
-        time.as_secs_f64() * 1e6 / self.requests().max(1) as f64
+    /// `time` divided by the number of requests, in microseconds; `None` without an answer.
+    pub(crate) fn us_per_request(&self, time: Duration) -> Option<f64> {
+        let requests = self.requests();
+        (requests > 0).then(|| time.as_secs_f64() * 1e6 / requests as f64)
+    }
+
+    /// The latencies, in nanoseconds; `None` without an answer.
+    fn latencies_ns(&self) -> Option<&Histogram<u64>> {
+        Some(self.outcome.tally.latencies_ns()).filter(|latencies| !latencies.is_empty())
     }
 
     /// A percentile of the latencies, in microseconds.
-    pub(crate) fn latency_us(&self, percentile: f64) -> f64 {
-        self.outcome.tally.latencies_ns().value_at_percentile(percentile) as f64 / 1e3
+    pub(crate) fn latency_us(&self, percentile: f64) -> Option<f64> {
+        Some(self.latencies_ns()?.value_at_percentile(percentile) as f64 / 1e3)
     }
 
-    pub(crate) fn latency_min_us(&self) -> f64 {
-        self.outcome.tally.latencies_ns().min() as f64 / 1e3
+    pub(crate) fn latency_min_us(&self) -> Option<f64> {
+        Some(self.latencies_ns()?.min() as f64 / 1e3)
     }
 
-    pub(crate) fn latency_mean_us(&self) -> f64 {
-        self.outcome.tally.latencies_ns().mean() / 1e3
+    pub(crate) fn latency_mean_us(&self) -> Option<f64> {
+        Some(self.latencies_ns()?.mean() / 1e3)
     }
 
-    pub(crate) fn latency_max_us(&self) -> f64 {
-        self.outcome.tally.latencies_ns().max() as f64 / 1e3
+    pub(crate) fn latency_max_us(&self) -> Option<f64> {
+        Some(self.latencies_ns()?.max() as f64 / 1e3)
     }
+}
+
+/// A figure for people, with so many decimals; `-` if there is none.
+fn shown(figure: Option<f64>, decimals: usize) -> String {
+    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.decimals$}"))
 }
 
 impl fmt::Display for Report<'_> {
@@ -109,12 +121,14 @@ impl fmt::Display for Report<'_> {
 
 impl Report<'_> {
     fn fmt_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (min, mean) = (self.latency_min_us(), self.latency_mean_us());
-        write!(f, "latency     min {min:.1} us, mean {mean:.1}")?;
+        let (Some(min), mean) = (self.latency_min_us(), self.latency_mean_us()) else {
+            return writeln!(f, "latency     -");
+        };
+        write!(f, "latency     min {min:.1} us, mean {}", shown(mean, 1))?;
         for (name, percentile) in PERCENTILES {
-            write!(f, ", {name} {:.1}", self.latency_us(percentile))?;
+            write!(f, ", {name} {}", shown(self.latency_us(percentile), 1))?;
         }
-        writeln!(f, ", max {:.1}", self.latency_max_us())
+        writeln!(f, ", max {}", shown(self.latency_max_us(), 1))
     }
 
     fn fmt_cpu(
@@ -125,10 +139,10 @@ impl Report<'_> {
         system: Duration,
     ) -> fmt::Result {
         let [each, each_user, each_system] =
-            [user + system, user, system].map(|time| self.us_per_request(time));
+            [user + system, user, system].map(|time| shown(self.us_per_request(time), 2));
         let (user, system) = (user.as_secs_f64(), system.as_secs_f64());
-        write!(f, "{whose}  {user:.3} s user, {system:.3} s system, {each:.2} us a request")?;
-        writeln!(f, " ({each_user:.2} user, {each_system:.2} system)")
+        write!(f, "{whose}  {user:.3} s user, {system:.3} s system, {each} us a request")?;
+        writeln!(f, " ({each_user} user, {each_system} system)")
     }
 
     fn fmt_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

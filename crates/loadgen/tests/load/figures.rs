@@ -178,12 +178,24 @@ fn a_churn_holds_no_connection_that_memory_could_be_divided_by() {
 }
 
 #[test]
-fn a_run_without_an_answer_has_figures_too() {
+fn a_run_without_an_answer_has_no_latency() {
     let server = Server::tcp(|_, _| Ok(()));
-    let (output, json) = measure(&server.target, &["--requests", "10"]);
+    let pid = std::process::id().to_string();
+    let args = ["--requests", "10", "--server-pid", &pid];
+    let (output, json) = measure(&server.target, &args);
     assert_eq!(output.status, 1);
     assert_eq!(json["requests"], 0);
-    assert_eq!(json["latency_us"]["p99"], 0.0);
     assert_eq!(json["throughput_per_s"], 0.0);
+    has_keys(&json["latency_us"], &["min", "mean", "p50", "p90", "p99", "p99_9", "max"]);
+    let latencies = json["latency_us"].as_object().unwrap();
+    assert!(latencies.values().all(Value::is_null), "{json}");
     assert_eq!(json["latency_curve"], json!([]));
+    for each in ["user_us_per_request", "system_us_per_request", "cpu_us_per_request"] {
+        assert_eq!(json["server"].get(each), Some(&Value::Null), "{each}");
+    }
+
+    let output = load(&[&[server.target.as_str()], &args[..]].concat());
+    assert!(output.stdout.contains("\nlatency     -\n"), "{output:?}");
+    let of_a_request = " system, - us a request (- user, - system)\n";
+    assert_eq!(output.stdout.matches(of_a_request).count(), 2, "{output:?}");
 }
