@@ -9,6 +9,8 @@ use std::time::Duration;
 /// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
 /// `memory_bytes_per_connection` of a churn or where the kernel does not tell, and, if no request was
 /// answered, every latency and every CPU time per request. `latency_curve` is empty then.
+///
+/// A request that was due is one of `requests`, of `unanswered` or of the errors `unsent`.
 #[must_use]
 pub fn object(report: &Report<'_>) -> Value {
     let (plan, outcome) = (report.plan, report.outcome);

@@ -95,9 +95,10 @@ impl fmt::Display for Report<'_> {
         }
         writeln!(f, ", {} bytes, {} at a time", plan.size, plan.pipeline)?;
         write!(f, "requests    {requests} in {seconds:.3} s, {} connects", outcome.tally.connects)?;
-        match outcome.is_interrupted {
-            true => writeln!(f, ", interrupted with {} unanswered", outcome.tally.unanswered)?,
-            false => writeln!(f)?,
+        match (outcome.is_interrupted, outcome.tally.unanswered) {
+            (true, count) => writeln!(f, ", interrupted with {count} unanswered")?,
+            (false, 0) => writeln!(f)?,
+            (false, count) => writeln!(f, ", {count} unanswered")?,
         }
         let (throughput, mib) = (self.throughput(), self.mib_per_second());
         write!(f, "throughput  {throughput:.0} a second, {mib:.2} MiB a second each way")?;

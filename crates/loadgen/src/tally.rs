@@ -21,7 +21,8 @@ pub struct Tally {
     pub connects: u64,
     /// When the last answer came, or the interrupt.
     pub until: Timestamp,
-    /// Requests that had no answer yet when the interrupt came.
+    /// Requests that were due and had no answer when the run ended, but for those that were given up
+    /// as [`Failure::Unsent`]. They are no failures of their own: what ended their connection is one.
     pub unanswered: u64,
     failures: [u64; Failure::ALL.len()],
     first_failure: Option<String>,
@@ -53,12 +54,6 @@ impl Tally {
         let latency_ns = now.as_nanos().saturating_sub(due.as_nanos());
         self.latencies_ns.saturating_record(latency_ns);
         self.until = now;
-    }
-
-    /// The run was interrupted at `now`, when so many requests were not answered yet.
-    pub fn interrupted(&mut self, now: Timestamp, unanswered: u64) {
-        self.until = now;
-        self.unanswered = unanswered;
     }
 
     /// Something failed `count` times; `what` says how the first of all failures came about.

@@ -166,17 +166,18 @@ impl<'a> Worker<'a> {
             counters.answers.store(self.tally.answers(), Ordering::Relaxed);
             counters.failures.store(self.tally.failures_sum(), Ordering::Relaxed);
         }
+        self.tally.unanswered = self.unanswered(now);
         if self.is_interrupted {
-            self.tally.interrupted(now, self.unanswered(now));
+            self.tally.until = now;
         }
         Ok(())
     }
 
-    /// Requests that were due and have not been answered, though nothing is wrong with them yet.
+    /// Requests that were due and have not been answered; those of lost connections too, which keep
+    /// what was under way.
     fn unanswered(&self, now: Timestamp) -> u64 {
-        let open = self.connections.iter().filter(|connection| !connection.is_lost());
-        let under_way: usize = open.map(|connection| connection.exchange.under_way()).sum();
-        self.pacer.overdue(now) + under_way as u64
+        let under_way = self.connections.iter().map(|connection| connection.exchange.under_way());
+        self.pacer.overdue(now) + under_way.sum::<usize>() as u64
     }
 
     fn is_over(&mut self, now: Timestamp) -> bool {

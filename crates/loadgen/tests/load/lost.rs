@@ -2,6 +2,7 @@
 
 use crate::program::{load, measure};
 use crate::server::{Server, discard, echo, echo_messages, message};
+use serde_json::json;
 use std::net::TcpListener;
 use std::sync::Barrier;
 
@@ -16,7 +17,7 @@ fn a_server_that_closes_early() {
     let (output, json) = measure(&server.target, &["--connections", "3", "--requests", "9999"]);
     output.complains(1, &["3 errors", "the server closed it"]);
     assert_eq!(json["requests"], 15);
-    assert_eq!(json["errors"], serde_json::json!({ "closed": 3 }));
+    assert_eq!(json["errors"], json!({ "closed": 3 }));
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn a_server_that_resets() {
     });
     let (output, json) = measure(&server.target, &["--connections", "2", "--requests", "100"]);
     output.complains(1, &["2 errors"]);
-    assert_eq!(json["errors"], serde_json::json!({ "reset": 2 }));
+    assert_eq!(json["errors"], json!({ "reset": 2 }));
 }
 
 #[test]
@@ -55,7 +56,43 @@ fn a_server_that_stops_answering() {
         let (output, json) = measure(&server.target, &[&args, how].concat());
         output.complains(1, &["no answer within 300ms"]);
         assert!(json["requests"].as_u64().unwrap() <= 4, "{json}");
-        assert_eq!(json["errors"], serde_json::json!({ "no-answer": 2 }));
+        assert_eq!(json["errors"], json!({ "no-answer": 2 }));
+    }
+}
+
+/// They are no errors of their own: that of their connection is one.
+#[test]
+fn what_is_under_way_on_a_lost_connection_is_unanswered() {
+    let server = Server::tcp(|wire, _| {
+        echo_messages(wire, 2, 64)?;
+        discard(wire)
+    });
+    let args = ["--connections", "3", "--pipeline", "4", "--timeout", "300ms"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["3 errors; "]);
+    // The next is sent when an answer has come, so four are always under way.
+    assert_eq!(json["unanswered"], 12);
+    assert_eq!(json["errors"], json!({ "no-answer": 3 }));
+
+    let output = load(&[&[server.target.as_str()], &args[..]].concat());
+    assert!(output.stdout.contains(" 3 connects, 12 unanswered\n"), "{output:?}");
+}
+
+#[test]
+fn what_was_due_when_the_last_connection_was_lost_is_unanswered() {
+    let server = Server::tcp(|wire, _| {
+        echo_messages(wire, 2, 64)?;
+        discard(wire)
+    });
+    // The last of them is due before the limit of an answer is reached.
+    let args = ["--connections", "2", "--rate", "1000", "--requests", "200", "--timeout", "300ms"];
+    for threads in ["1", "2"] {
+        let (output, json) =
+            measure(&server.target, &[&args[..], &["--threads", threads]].concat());
+        output.complains(1, &["no answer within 300ms"]);
+        let [answered, unanswered] = ["requests", "unanswered"].map(|name| json[name].as_u64());
+        assert_eq!(answered.zip(unanswered).map(|(a, b)| a + b), Some(200), "{json}");
+        assert_eq!(json["errors"], json!({ "no-answer": 2 }));
     }
 }
 
@@ -70,7 +107,7 @@ fn a_server_that_never_closes_a_churned_connection() {
     let args = ["--churn", "--connections", "2", "--requests", "100", "--timeout", "300ms"];
     let (output, json) = measure(&server.target, &args);
     output.complains(1, &["within 300ms"]);
-    assert_eq!(json["errors"], serde_json::json!({ "no-answer": 2 }));
+    assert_eq!(json["errors"], json!({ "no-answer": 2 }));
 }
 
 #[test]
@@ -83,7 +120,7 @@ fn a_server_that_closes_after_the_last_answer() {
     let (output, json) = measure(&server.target, &["--connections", "1", "--requests", "1"]);
     output.complains(1, &["1 errors", "the server closed it"]);
     assert_eq!(json["requests"], 1);
-    assert_eq!(json["errors"], serde_json::json!({ "closed": 1 }));
+    assert_eq!(json["errors"], json!({ "closed": 1 }));
 }
 
 #[test]
@@ -96,7 +133,7 @@ fn a_server_that_resets_after_the_end() {
     let args = ["--connections", "2", "--idle", "3", "--requests", "10"];
     let (output, json) = measure(&server.target, &args);
     output.complains(1, &["5 errors"]);
-    assert_eq!(json["errors"], serde_json::json!({ "reset": 5 }));
+    assert_eq!(json["errors"], json!({ "reset": 5 }));
 }
 
 #[test]
@@ -110,7 +147,7 @@ fn a_server_that_never_closes() {
     let (output, json) = measure(&server.target, &args);
     output.complains(1, &["5 errors", "it was not closed within 300ms"]);
     assert_eq!(json["requests"], 10);
-    assert_eq!(json["errors"], serde_json::json!({ "no-answer": 5 }));
+    assert_eq!(json["errors"], json!({ "no-answer": 5 }));
 }
 
 #[test]
@@ -127,7 +164,7 @@ fn an_idle_connection_that_is_closed_is_lost() {
     let args = ["--idle", "1", "--connections", "1", "--requests", "100"];
     let (output, json) = measure(&server.target, &args);
     output.complains(1, &["an idle connection: the server closed it"]);
-    assert_eq!(json["errors"], serde_json::json!({ "closed": 1 }));
+    assert_eq!(json["errors"], json!({ "closed": 1 }));
 }
 
 #[test]
