@@ -3,9 +3,14 @@
 //!
 //! The signal is blocked and makes a descriptor readable, which every worker watches and none reads:
 //! so all of them see it. Threads inherit the mask, so this comes before any is started.
+//!
+//! Kernel facts: (a) a signal that is ignored survives `exec` as such: a shell starts the background
+//! jobs of a script with SIGINT ignored; (b) where it is blocked too, it is kept and reported all the
+//! same, so to leave it ignored is not to block it.
 
 use anyhow::Context;
 use epoll_sys::{MaskGuard, Signal, SignalFd, SignalSet};
+use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 #[derive(Debug)]
@@ -16,9 +21,11 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on SIGINT does not end the process.
+    /// From now on SIGINT does not end the process. If it is ignored, it stays so and never comes.
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let set = SignalSet::from_iter([Signal::INT]);
+        let ignored = ignored();
+        let set: SignalSet =
+            [Signal::INT].into_iter().filter(|&signal| !ignored.contains(signal)).collect();
         let guard = set.block().context("failed to block SIGINT")?;
         let signals = SignalFd::new(&set).context("failed to watch for SIGINT")?;
         Ok(Self { signals, _guard: guard })
@@ -36,4 +43,12 @@ impl AsFd for Interrupt {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
     }
+}
+
+/// The signals that this process ignores; none where there is no `/proc` to say so.
+fn ignored() -> SignalSet {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    SignalSet::from_bits(mask.unwrap_or(0))
 }

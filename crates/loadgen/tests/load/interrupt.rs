@@ -3,13 +3,14 @@
 use crate::program::{PATIENCE, Running, measured};
 use crate::server::{Server, Wire, discard, echo, echo_messages, message};
 use epoll_kit_testing::eventually;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -127,6 +128,31 @@ fn the_wait_for_the_servers_end_is_cut_short() {
     output.complains(130, &["interrupted"]);
     is_interrupted(&json);
     assert_eq!((&json["requests"], &json["unanswered"]), (&json!(10), &json!(0)));
+}
+
+/// A shell starts the background jobs of a script like that.
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let (gate, is_sent) = sync_channel(1);
+    let is_sent = Mutex::new(is_sent);
+    let (server, happened) = server(move |wire, number, tell| {
+        let message = message(wire, 64)?;
+        let _ = tell.send(());
+        // No answer comes before the signals, so they come before the end.
+        let _ = is_sent.lock().unwrap().recv_timeout(PATIENCE);
+        wire.write_all(&message)?;
+        echo(wire, number)
+    });
+    let args = [&server.target, "--connections", "1", "--requests", "100", "--json"];
+    let program = Running::start_ignoring("INT HUP TERM", &args);
+    happened.recv_timeout(PATIENCE).expect("nothing happens");
+    for signal in [Signal::INT, Signal::HUP, Signal::TERM] {
+        kill_process(program.pid(), signal).unwrap();
+    }
+    gate.send(()).unwrap();
+    let (output, json) = measured(program.output());
+    assert_eq!((output.status, &*output.stderr), (0, ""));
+    assert_eq!((&json["requests"], &json["interrupted"]), (&json!(100), &json!(false)));
 }
 
 /// Nobody reads the report, so the program would stay for ever.

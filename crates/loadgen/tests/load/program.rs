@@ -38,16 +38,24 @@ pub(crate) fn output_of(command: &mut Command) -> Output {
 pub(crate) struct Running(Guard);
 
 impl Running {
-    /// Starts the program.
+    /// Starts the program so that it can be interrupted.
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::of(Command::new(PATH).args(args).stdout(Stdio::piped()))
+        Self::of(interruptible().args(args).stdout(Stdio::piped()))
     }
 
-    /// Starts the program with a standard output of its own.
+    /// Starts the program, likewise, with a standard output of its own.
     #[track_caller]
     pub(crate) fn start_into(args: &[&str], stdout: OwnedFd) -> Self {
-        Self::of(Command::new(PATH).args(args).stdout(stdout))
+        Self::of(interruptible().args(args).stdout(stdout))
+    }
+
+    /// Starts the program with these signals ignored, by their names.
+    #[track_caller]
+    pub(crate) fn start_ignoring(signals: &str, args: &[&str]) -> Self {
+        let script = format!("trap '' {signals}; exec \"$@\"");
+        let mut shell = Command::new("sh");
+        Self::of(shell.args(["-c", &script, "sh", PATH]).args(args).stdout(Stdio::piped()))
     }
 
     #[track_caller]
@@ -80,6 +88,13 @@ impl Running {
     pub(crate) fn status(self) -> ExitStatus {
         self.0.output(PATIENCE).status
     }
+}
+
+/// The program, which would stay deaf to SIGINT if the tests were started with that ignored.
+fn interruptible() -> Command {
+    let mut env = Command::new("env");
+    env.args(["--default-signal=INT", PATH]);
+    env
 }
 
 /// Runs the program against `target` with `--json`, and gives its status and the object.
