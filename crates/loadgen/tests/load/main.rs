@@ -10,6 +10,7 @@ mod interrupt;
 mod lost;
 mod open_loop;
 mod pattern;
+mod progress;
 mod system_calls;
 mod wrong;
 

@@ -50,6 +50,14 @@ impl Running {
         Self::of(interruptible().args(args).stdout(stdout))
     }
 
+    /// Starts the program with a standard error of its own.
+    #[track_caller]
+    pub(crate) fn start_complaining_to(args: &[&str], stderr: OwnedFd) -> Self {
+        let mut command = Command::new(PATH);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        Self(Guard::spawn(&mut command).expect("a process"))
+    }
+
     /// Starts the program with these signals ignored, by their names.
     #[track_caller]
     pub(crate) fn start_ignoring(signals: &str, args: &[&str]) -> Self {
