@@ -7,6 +7,7 @@
 mod churn;
 mod closing;
 mod idle;
+mod sending;
 
 pub(crate) use closing::close_all;
 
@@ -315,74 +316,6 @@ impl<'a> Worker<'a> {
             self.owed -= 1;
         }
         self.fill(index, now, self.common.plan.pipeline);
-    }
-
-    /// Begins what is due on connections that have room.
-    fn begin_due(&mut self, mut now: Timestamp) {
-        let Plan { rate, pipeline, .. } = *self.common.plan;
-        while self.pacer.is_due(now) && !self.is_held_up(now) {
-            let Some(index) = self.free.pop_front() else { return };
-            let index = index as usize;
-            self.connections[index].is_listed = false;
-            match rate {
-                // They take turns.
-                Some(_) => self.fill(index, now, 1),
-                // Each is filled at once. Many are begun with, and the last must not seem to have
-                // waited for the first. Nor may the end come unnoticed meanwhile.
-                None => {
-                    now = Clock::Monotonic.now();
-                    self.fill(index, now, pipeline);
-                }
-            }
-        }
-    }
-
-    fn is_held_up(&self, now: Timestamp) -> bool {
-        self.held_up.is_some_and(|held_up| now < held_up.again)
-    }
-
-    /// Begins at most `count_max` messages that are due on one connection, and sends them.
-    #[inline]
-    fn fill(&mut self, index: usize, now: Timestamp, count_max: u32) {
-        if self.common.plan.churn && !self.connect(index, now) {
-            return;
-        }
-        let connection = &mut self.connections[index];
-        let was_owed = connection.is_owed();
-        for _ in 0..count_max {
-            if !connection.has_room() {
-                break;
-            }
-            let Some(due) = self.pacer.next(now) else { break };
-            connection.exchange.begin(due);
-        }
-        if !was_owed && connection.is_owed() {
-            self.owed += 1;
-            connection.owed_from(now);
-        }
-        if connection.exchange.has_unsent() && !connection.awaits_room() {
-            self.flush(index);
-        }
-        self.list(index);
-    }
-
-    #[inline]
-    fn flush(&mut self, index: usize) {
-        let (pattern, epoll) = (self.common.pattern, &self.epoll);
-        if let Err(end) = self.connections[index].flush(pattern, epoll, index as u64) {
-            self.lose(index, &end);
-        }
-    }
-
-    /// Puts a connection that has room into the list of those.
-    #[inline]
-    fn list(&mut self, index: usize) {
-        let connection = &mut self.connections[index];
-        if connection.has_room() && !connection.is_listed {
-            connection.is_listed = true;
-            // As many connections as a u32 counts.
-            self.free.push_back(u32::try_from(index).unwrap_or(u32::MAX));
-        }
     }
 
     #[cold]

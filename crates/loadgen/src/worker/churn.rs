@@ -49,6 +49,11 @@ impl Worker<'_> {
         }
     }
 
+    /// Whether no connection can be opened at `now`.
+    pub(super) fn is_held_up(&self, now: Timestamp) -> bool {
+        self.held_up.is_some_and(|held_up| now < held_up.again)
+    }
+
     fn open(&mut self, index: usize) -> io::Result<()> {
         let opening = self.common.opening;
         let number = self.next_number;

@@ -1,0 +1,73 @@
+//! Requests on their way out: which connection has room for the next, and what it sends.
+//!
+//! A connection is in the list of those with room once at most.
+
+use super::Worker;
+use crate::plan::Plan;
+use epoll_sys::{Clock, Timestamp};
+
+impl Worker<'_> {
+    /// Begins what is due on connections that have room.
+    pub(super) fn begin_due(&mut self, mut now: Timestamp) {
+        let Plan { rate, pipeline, .. } = *self.common.plan;
+        while self.pacer.is_due(now) && !self.is_held_up(now) {
+            let Some(index) = self.free.pop_front() else { return };
+            let index = index as usize;
+            self.connections[index].is_listed = false;
+            match rate {
+                // They take turns.
+                Some(_) => self.fill(index, now, 1),
+                // Each is filled at once. Many are begun with, and the last must not seem to have
+                // waited for the first. Nor may the end come unnoticed meanwhile.
+                None => {
+                    now = Clock::Monotonic.now();
+                    self.fill(index, now, pipeline);
+                }
+            }
+        }
+    }
+
+    /// Begins at most `count_max` messages that are due on one connection, and sends them.
+    #[inline]
+    pub(super) fn fill(&mut self, index: usize, now: Timestamp, count_max: u32) {
+        if self.common.plan.churn && !self.connect(index, now) {
+            return;
+        }
+        let connection = &mut self.connections[index];
+        let was_owed = connection.is_owed();
+        for _ in 0..count_max {
+            if !connection.has_room() {
+                break;
+            }
+            let Some(due) = self.pacer.next(now) else { break };
+            connection.exchange.begin(due);
+        }
+        if !was_owed && connection.is_owed() {
+            self.owed += 1;
+            connection.owed_from(now);
+        }
+        if connection.exchange.has_unsent() && !connection.awaits_room() {
+            self.flush(index);
+        }
+        self.list(index);
+    }
+
+    #[inline]
+    pub(super) fn flush(&mut self, index: usize) {
+        let (pattern, epoll) = (self.common.pattern, &self.epoll);
+        if let Err(end) = self.connections[index].flush(pattern, epoll, index as u64) {
+            self.lose(index, &end);
+        }
+    }
+
+    /// Puts a connection that has room into the list of those.
+    #[inline]
+    pub(super) fn list(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        if connection.has_room() && !connection.is_listed {
+            connection.is_listed = true;
+            // As many connections as a u32 counts.
+            self.free.push_back(u32::try_from(index).unwrap_or(u32::MAX));
+        }
+    }
+}
