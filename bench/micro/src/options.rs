@@ -57,7 +57,7 @@ impl Options {
                 other => return Err(other.unexpected().into()),
             }
         }
-        let (default, millis) = if quick { (3, 3) } else { (15, 30) };
+        let (default, millis) = if quick { (3, 3) } else { (15, 20) };
         let rounds = rounds.or(NonZeroU32::new(default)).unwrap_or(NonZeroU32::MIN);
         Ok(Some(Self { rounds, duration: Duration::from_millis(millis) }))
     }

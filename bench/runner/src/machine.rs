@@ -101,7 +101,7 @@ fn kernel() -> String {
 }
 
 /// The crates whose versions are shown.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 12] = [
     "epoll-server",
     "epoll-reactor",
     "epoll-timers",
@@ -114,7 +114,6 @@ const CRATES: [&str; 13] = [
     "async-executor",
     "tokio-util",
     "hierarchical_hash_wheel_timer",
-    "criterion",
 ];
 
 /// Of the crates that take part, as the two lock files have them.

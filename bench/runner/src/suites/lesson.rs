@@ -55,7 +55,7 @@ const CASES: [Case; 2] = [
         requests: 10_000,
         requests_quick: 10_000,
         read_buffer: Some(512),
-        full: Effort::ms(15, 2_000, 1_000),
+        full: Effort::ms(15, 2_000, 700),
         quick: Effort::ms(1, 2_000, 1_200),
     },
 ];

@@ -42,7 +42,7 @@ fn about(suite: &str) -> About {
                     time, epoll at those that are ready. select has no more than 1 024.",
             again: "floor again",
             x_label: "descriptors",
-            full_s: 70,
+            full_s: 55,
             quick_s: 7,
         },
         DISPATCH => About {
@@ -53,7 +53,7 @@ fn about(suite: &str) -> About {
                     is compared with the floor that has the same trigger.",
             again: "floor again",
             x_label: "socket pairs",
-            full_s: 80,
+            full_s: 55,
             quick_s: 10,
         },
         "timers" => About {
@@ -64,8 +64,8 @@ fn about(suite: &str) -> About {
                     wheel of epoll-timers itself.",
             again: "epoll-timers again",
             x_label: "live timers",
-            full_s: 160,
-            quick_s: 9,
+            full_s: 65,
+            quick_s: 8,
         },
         _ => About {
             title: "Waking",
@@ -78,7 +78,7 @@ fn about(suite: &str) -> About {
                     another in turn, and wait.",
             again: "floor again",
             x_label: "",
-            full_s: 25,
+            full_s: 15,
             quick_s: 2,
         },
     }

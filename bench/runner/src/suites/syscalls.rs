@@ -80,7 +80,7 @@ fn chosen(paths: &Paths, is_quick: bool) -> Vec<Contestant> {
 }
 
 pub(crate) fn plan(paths: &Paths, is_quick: bool) -> Item {
-    let effort = Effort::ms(1, 0, 1_800);
+    let effort = Effort::ms(1, 0, 1_500);
     Item::of("syscalls", "counted by strace", chosen(paths, is_quick).len(), effort)
 }
 
