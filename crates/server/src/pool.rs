@@ -11,14 +11,21 @@ use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// How many events one of so many threads takes at once. What it has fetched waits for it, even while it
+/// is preempted, which only matters where another one could have fetched it.
+pub(crate) fn batch_max(threads: usize) -> usize {
+    if threads > 1 { epoll_reactor::shared::BATCH_MAX } else { epoll_reactor::BATCH_MAX }
+}
+
 /// Serves until the reactor is stopped.
 pub(crate) fn run(
     index: usize,
     shared: &SharedReactor<Client>,
+    batch_max: usize,
     mut clients: Clients,
     mut buffer: Box<[u8]>,
 ) -> io::Result<ThreadStats> {
-    let mut worker = shared.worker();
+    let mut worker = shared.worker_with_batch_max(batch_max);
     while !shared.is_stopped() {
         let serving = AssertUnwindSafe(|| serve_until_stop(&mut worker, &mut clients, &mut buffer));
         // A panic is logged where it happens, and the connection closed by whoever has it next.

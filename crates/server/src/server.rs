@@ -209,9 +209,10 @@ impl Server {
         if let Some(Pool { shared, clients }) = pool {
             // The calling thread has little to do, and may do it anywhere.
             let mut cores = cores;
+            let batch_max = pool::batch_max(clients.len());
             for (index, (clients, buffer)) in (1..).zip(clients) {
                 let shared = Arc::clone(&shared);
-                let body = move || pool::run(index, &shared, clients, buffer);
+                let body = move || pool::run(index, &shared, batch_max, clients, buffer);
                 start(index, cores.next(), Box::new(body))?;
             }
             return Ok(());
