@@ -32,16 +32,14 @@ fn connections_that_come_and_go_leave_nothing(mode: Mode) {
     let mut addresses = vec![server.inet()];
     addresses.extend((1..LISTENERS).map(|_| server.next_address().parse::<SocketAddr>().unwrap()));
     let descriptors = server.process.descriptors().len();
-    come_and_go(&addresses, WARM_UP);
+    let mut total = come_and_go(&addresses, WARM_UP);
     await_descriptors(&server, descriptors);
-    let mut total = WARM_UP;
     let mut memory = vec![server.process.memory_kib("Private_Dirty")];
     // What stays of each connection stays every time; what the heap has grown by once does not.
     while !has_settled(&memory) && memory.len() <= ROUNDS_MAX {
-        come_and_go(&addresses, count);
+        total += come_and_go(&addresses, count);
         await_descriptors(&server, descriptors);
         memory.push(server.process.memory_kib("Private_Dirty"));
-        total += count;
     }
     server.drain();
     let stats = stats.read();
@@ -57,17 +55,20 @@ fn has_settled(memory_kib: &[u64]) -> bool {
     memory_kib.windows(2).any(|pair| pair[1] <= pair[0] + KIB_MAX)
 }
 
+/// Makes `count` connections or a few more, as many for every client; how many they were.
 #[track_caller]
-fn come_and_go(servers: &[SocketAddr], count: usize) {
+fn come_and_go(servers: &[SocketAddr], count: usize) -> usize {
+    let each = count.div_ceil(CLIENTS);
     thread::scope(|scope| {
         for server in servers.iter().cycle().take(CLIENTS) {
             scope.spawn(move || {
-                for _ in 0..count / CLIENTS {
+                for _ in 0..each {
                     converse(&mut client(*server), &[b'c'; 64]);
                 }
             });
         }
     });
+    each * CLIENTS
 }
 
 #[track_caller]

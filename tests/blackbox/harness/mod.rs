@@ -22,7 +22,7 @@ pub(crate) use client::{
 pub(crate) use crowd::{Crowd, alone};
 pub(crate) use lines::Lines;
 pub(crate) use mode::Mode;
-pub(crate) use process::Process;
+pub(crate) use process::{Process, inherited};
 pub(crate) use server::{Launch, Server};
 pub(crate) use stats::{Stats, closed};
 pub(crate) use streaming::{Outcome, Sends, Streaming};

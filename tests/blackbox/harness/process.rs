@@ -3,11 +3,32 @@
 
 use super::PATIENCE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How many descriptors a process that is started here has beside the standard streams: what was left
+/// open by whoever started the tests.
+pub(crate) fn inherited() -> usize {
+    const STANDARD: [&str; 3] = ["0", "1", "2"];
+    let entries = fs::read_dir("/proc/self/fdinfo").expect("a list of descriptors");
+    let others = entries.map(|entry| entry.expect("a descriptor")).filter(|entry| {
+        let name = entry.file_name();
+        !STANDARD.iter().any(|standard| name == *standard)
+    });
+    // Those that are closed meanwhile are this process's own.
+    others.filter_map(|entry| fs::read_to_string(entry.path()).ok()).filter(|it| stays(it)).count()
+}
+
+/// Whether a descriptor of which the kernel says this stays open over `exec`.
+fn stays(fdinfo: &str) -> bool {
+    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    !OFlags::from_bits_retain(flags.expect("flags")).contains(OFlags::CLOEXEC)
+}
 
 pub(crate) struct Process {
     pid: Pid,

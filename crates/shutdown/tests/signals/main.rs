@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 /// Names the test that a process is there for.
-const VARIABLE: &str = "EPOLL_SHUTDOWN_TEST";
+const VARIABLE: &str = "EPOLL_KIT_TEST_CHILD";
 
 /// How long a test may take; those that pass need a fraction of it.
 const DEADLINE: Duration = Duration::from_secs(120);
