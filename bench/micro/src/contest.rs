@@ -91,9 +91,9 @@ impl<'a> Contestant<'a> {
 }
 
 impl Case {
-    /// Measures all contestants in each round, and reports each measurement. The first is the reference,
-    /// and the next one is the reference again. Each round has an order of
-    /// its own, so that nobody has a place in it, or comes after the same one every time.
+    /// Measures all contestants in each round, and reports each measurement. Each round has an order of
+    /// its own, so that nobody has a place in it, or comes after the same one every time. Reported are
+    /// they in the order in which they are given: a reference, the same again, and who is compared with it.
     pub(crate) fn compete(
         &self,
         options: &Options,
@@ -176,7 +176,7 @@ mod tests {
             Contestant::new(name, measure)
         };
         let rounds = NonZeroU32::new(60).unwrap();
-        let options = Options { rounds, duration: Duration::from_millis(1) };
+        let options = Options { rounds, duration: Duration::from_millis(1), is_quick: true };
         let case = Case { suite: "s", name: "c".to_owned(), x: 1, unit: Unit::Nanoseconds };
         let mut out = Vec::new();
         case.compete(&options, &mut Report::new(&mut out), NAMES.map(contestant).into()).unwrap();

@@ -1,9 +1,9 @@
 //! Small benchmarks of what an event loop does: waiting, handing on, waking, and keeping time.
 //!
 //! Each program measures its contestants in rounds, one after the other in every round, so that
-//! what disturbs the machine disturbs all of them. Each contestant's answer is checked. The floor,
-//! the bare system calls, is measured twice a round: how far the two are apart is how far any two
-//! may be without meaning anything.
+//! what disturbs the machine disturbs all of them. Each contestant's answer is checked. The
+//! reference, which is the bare system calls where there are such, is measured twice a round: how
+//! far the two are apart is how far any two may be without meaning anything.
 
 #![forbid(unsafe_code)]
 

@@ -22,6 +22,8 @@ pub struct Options {
     pub rounds: NonZeroU32,
     /// About how long one measurement takes.
     pub duration: Duration,
+    /// Whether little time is to be taken.
+    pub is_quick: bool,
 }
 
 /// Reads the command line and measures.
@@ -46,19 +48,19 @@ pub fn run(measure: impl FnOnce(&Options, &mut Report<'_>) -> anyhow::Result<()>
 impl Options {
     /// `None`: help was asked for.
     fn parse(mut parser: Parser) -> anyhow::Result<Option<Self>> {
-        let (mut rounds, mut quick) = (None, false);
+        let (mut rounds, mut is_quick) = (None, false);
         while let Some(arg) = parser.next()? {
             match arg {
                 Arg::Long("rounds") => {
                     rounds = Some(parser.value()?.parse().context("--rounds")?);
                 }
-                Arg::Long("quick") => quick = true,
+                Arg::Long("quick") => is_quick = true,
                 Arg::Long("help") => return Ok(None),
                 other => return Err(other.unexpected().into()),
             }
         }
-        let (default, millis) = if quick { (3, 3) } else { (15, 20) };
+        let (default, millis) = if is_quick { (3, 3) } else { (15, 20) };
         let rounds = rounds.or(NonZeroU32::new(default)).unwrap_or(NonZeroU32::MIN);
-        Ok(Some(Self { rounds, duration: Duration::from_millis(millis) }))
+        Ok(Some(Self { rounds, duration: Duration::from_millis(millis), is_quick }))
     }
 }

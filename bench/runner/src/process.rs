@@ -2,7 +2,7 @@
 //! in between.
 //!
 //! Each is the leader of a process group of its own. So Ctrl-C reaches this program alone, which then
-//! ends the others in order, and what a process has started itself (strace, cargo) ends with it.
+//! ends the others in order, and what a process has started itself (strace) ends with it.
 
 use crate::interrupt::{Interrupt, Interrupted};
 use anyhow::{Context, bail};

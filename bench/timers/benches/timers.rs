@@ -8,12 +8,11 @@
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use epoll_kit_bench_timers::{
-    Contestant, DelayQueue, HashWheel, Heap, Population, SIZES, SortedMap, Took, Wheel,
-    enter_runtime,
+    DelayQueue, HashWheel, Heap, Keeper, Population, SIZES, SortedMap, Took, Wheel, enter_runtime,
 };
 use std::time::Duration;
 
-fn measure<T: Contestant>(criterion: &mut Criterion) {
+fn measure<T: Keeper>(criterion: &mut Criterion) {
     for size in SIZES {
         let mut population = None;
         for (name, operation) in Population::<T>::OPERATIONS {

@@ -1,7 +1,7 @@
 //! tokio-util's `DelayQueue`, on a clock that is paused. It has to be used in the context of a
 //! runtime.
 
-use crate::Contestant;
+use crate::Keeper;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
@@ -35,7 +35,7 @@ impl DelayQueue {
     }
 }
 
-impl Contestant for DelayQueue {
+impl Keeper for DelayQueue {
     const NAME: &'static str = "DelayQueue";
 
     type Key = Key;

@@ -1,7 +1,7 @@
 //! The cancellable wheel of `hierarchical_hash_wheel_timer`. It finds timers by hash, cannot
 //! re-schedule, and moves on by single ticks but where it says that there is nothing to do.
 
-use crate::Contestant;
+use crate::Keeper;
 use hierarchical_hash_wheel_timer::wheels::Skip;
 use hierarchical_hash_wheel_timer::wheels::cancellable::{
     CancellableTimerEntry, QuadWheelWithOverflow,
@@ -40,7 +40,7 @@ impl HashWheel {
     }
 }
 
-impl Contestant for HashWheel {
+impl Keeper for HashWheel {
     const NAME: &'static str = "hierarchical_hash_wheel_timer";
 
     type Key = u64;

@@ -1,7 +1,7 @@
 //! A binary heap that forgets lazily: a timer that is cancelled or re-scheduled leaves its entry
 //! behind, which is dropped when it comes up, or when the heap is half full of such.
 
-use crate::Contestant;
+use crate::Keeper;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -65,7 +65,7 @@ fn is_live(slots: &[Slot], entry: u64, index: u32) -> bool {
     slots[index as usize].entry == entry
 }
 
-impl Contestant for Heap {
+impl Keeper for Heap {
     const NAME: &'static str = "BinaryHeap";
 
     type Key = HeapKey;

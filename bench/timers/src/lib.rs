@@ -12,13 +12,11 @@ mod sorted_map;
 mod wheel;
 
 mod population;
-mod random;
 
 pub use delay_queue::{DelayQueue, enter_runtime};
 pub use hash_wheel::HashWheel;
 pub use heap::Heap;
 pub use population::{DELAY_MAX, Operation, Population, Took};
-pub use random::Random;
 pub use sorted_map::SortedMap;
 pub use wheel::Wheel;
 
@@ -26,7 +24,7 @@ pub use wheel::Wheel;
 pub const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
 
 /// Many timers, each with a value. The present is tick zero at first.
-pub trait Contestant {
+pub trait Keeper {
     /// What the tables call it.
     const NAME: &'static str;
 

@@ -1,12 +1,16 @@
 //! A steady number of timers, on which operations are measured in batches: what a batch has changed
 //! is put right outside the measured time. Whatever a contestant answers is checked.
 
-use crate::{Contestant, Random};
+use crate::Keeper;
+use fastrand::Rng;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// The longest time to a deadline: about a minute.
 pub const DELAY_MAX: u64 = 60_000;
+
+/// Of the deadlines and the order of use, which are the same in every run.
+const SEED: u64 = 7;
 
 /// Timers of a batch, of those that live; a small population has this many.
 const BATCH_PART: usize = 8;
@@ -16,17 +20,17 @@ const BATCH_MIN: usize = 250;
 /// population is worn out after so many operations for each of its timers, and begins anew.
 const WEAR_MAX: usize = 16;
 
-/// How long so many operations took.
+/// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Took {
-    /// The operations alone.
+    /// How long the operations took, without what put right what they changed.
     pub elapsed: Duration,
-    /// How many there were.
+    /// How many operations there were.
     pub count: usize,
 }
 
 /// Timers of one contestant.
-pub struct Population<T: Contestant> {
+pub struct Population<T: Keeper> {
     timers: T,
     now: u64,
     /// By the timer's value.
@@ -36,13 +40,13 @@ pub struct Population<T: Contestant> {
     order: Vec<usize>,
     used: usize,
     wear: usize,
-    random: Random,
+    random: Rng,
 }
 
 /// What is measured, `count` times or more often.
 pub type Operation<T> = fn(&mut Population<T>, count: usize) -> Took;
 
-impl<T: Contestant> Population<T> {
+impl<T: Keeper> Population<T> {
     /// Every operation, with its name, in the order of the tables.
     pub const OPERATIONS: [(&'static str, Operation<T>); 5] = [
         ("insert", Self::insert),
@@ -55,8 +59,9 @@ impl<T: Contestant> Population<T> {
     /// So many timers with random deadlines.
     #[must_use]
     pub fn new(len: usize) -> Self {
-        let mut random = Random::seeded(7);
-        let order = random.permutation(len);
+        let mut random = Rng::with_seed(SEED);
+        let mut order: Vec<_> = (0..len).collect();
+        random.shuffle(&mut order);
         let mut population = Self {
             timers: T::new(),
             now: 0,
@@ -79,7 +84,7 @@ impl<T: Contestant> Population<T> {
         }
     }
 
-    /// Inserts so many timers; the time that takes.
+    /// Inserts so many timers.
     pub fn insert(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let batch: Vec<_> = values.iter().map(|value| (*value, own.any_deadline())).collect();
@@ -98,7 +103,7 @@ impl<T: Contestant> Population<T> {
         })
     }
 
-    /// Cancels so many timers; the time that takes.
+    /// Cancels so many timers.
     pub fn cancel(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let keys: Vec<_> = values.iter().map(|value| own.keys[*value]).collect();
@@ -113,7 +118,7 @@ impl<T: Contestant> Population<T> {
         })
     }
 
-    /// Gives so many timers another deadline, earlier or later; the time that takes.
+    /// Gives so many timers another deadline, earlier or later.
     pub fn reschedule(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let deadlines: Vec<_> = values.iter().map(|_| own.any_deadline()).collect();
@@ -121,12 +126,12 @@ impl<T: Contestant> Population<T> {
         })
     }
 
-    /// Gives so many timers a later deadline; the time that takes.
+    /// Gives so many timers a later deadline.
     pub fn put_off(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let before: Vec<_> = values.iter().map(|value| own.deadlines[*value]).collect();
             let later: Vec<_> =
-                before.iter().map(|deadline| deadline + 1 + own.random.below(DELAY_MAX)).collect();
+                before.iter().map(|deadline| deadline + 1 + own.random.u64(..DELAY_MAX)).collect();
             let elapsed = own.reschedule_to(values, &later);
             own.reschedule_to(values, &before);
             elapsed
@@ -147,7 +152,7 @@ impl<T: Contestant> Population<T> {
         elapsed
     }
 
-    /// Lets time pass until so many timers or more have fired; the time that takes.
+    /// Lets time pass until so many timers or more have fired.
     pub fn expire(&mut self, count: usize) -> Took {
         let (mut elapsed, mut fired) = (Duration::ZERO, 0);
         while fired < count {
@@ -208,6 +213,6 @@ impl<T: Contestant> Population<T> {
     }
 
     fn any_deadline(&mut self) -> u64 {
-        self.now + 1 + self.random.below(DELAY_MAX)
+        self.now + 1 + self.random.u64(..DELAY_MAX)
     }
 }

@@ -1,6 +1,6 @@
 //! A sorted map of (deadline, number of the timer).
 
-use crate::Contestant;
+use crate::Keeper;
 use std::collections::BTreeMap;
 
 /// [`BTreeMap`].
@@ -10,7 +10,7 @@ pub struct SortedMap {
     next: u64,
 }
 
-impl Contestant for SortedMap {
+impl Keeper for SortedMap {
     const NAME: &'static str = "BTreeMap";
 
     type Key = (u64, u64);

@@ -1,6 +1,6 @@
 //! The wheel of epoll-timers.
 
-use crate::Contestant;
+use crate::Keeper;
 use epoll_timers::{Key, Timestamp};
 
 /// 2^20 nanoseconds are a tick, as near to a millisecond as a power of two comes.
@@ -16,7 +16,7 @@ fn time(tick: u64) -> Timestamp {
     Timestamp::from_nanos(tick << TICK_BITS)
 }
 
-impl Contestant for Wheel {
+impl Keeper for Wheel {
     const NAME: &'static str = "epoll-timers";
 
     type Key = Key;

@@ -4,24 +4,24 @@
 #![forbid(unsafe_code)]
 
 use epoll_kit_bench_timers::{
-    Contestant, DELAY_MAX, DelayQueue, HashWheel, Heap, Population, Random, SortedMap, Wheel,
-    enter_runtime,
+    DELAY_MAX, DelayQueue, HashWheel, Heap, Keeper, Population, SortedMap, Wheel, enter_runtime,
 };
+use fastrand::Rng;
 
 /// The values of the timers that fire at each step, which come in the order of their deadlines; those
 /// of one deadline in any.
-fn fired<T: Contestant>() -> Vec<(u64, Vec<u64>)> {
-    let (mut timers, mut random, mut now) = (T::new(), Random::seeded(11), 0);
+fn fired<T: Keeper>() -> Vec<(u64, Vec<u64>)> {
+    let (mut timers, mut random, mut now) = (T::new(), Rng::with_seed(11), 0);
     let (mut keys, mut steps) = (Vec::new(), Vec::new());
     for value in 0..2_000 {
-        keys.push(Some(timers.insert(now + 1 + random.below(DELAY_MAX), value)));
+        keys.push(Some(timers.insert(now + 1 + random.u64(..DELAY_MAX), value)));
         for _ in 0..2 {
-            let value = random.below(value + 1);
+            let value = random.u64(..value + 1);
             let slot = &mut keys[usize::try_from(value).unwrap()];
-            match (slot.as_mut(), random.below(3)) {
+            match (slot.as_mut(), random.u64(..3)) {
                 (Some(key), 0) => assert!(timers.cancel(*key)),
                 (Some(key), _) => {
-                    let deadline = now + 1 + random.below(DELAY_MAX);
+                    let deadline = now + 1 + random.u64(..DELAY_MAX);
                     assert!(timers.reschedule(key, deadline, value));
                     continue;
                 }
@@ -29,7 +29,7 @@ fn fired<T: Contestant>() -> Vec<(u64, Vec<u64>)> {
             }
             *slot = None;
         }
-        now += random.below(20) * random.below(20);
+        now += random.u64(..20) * random.u64(..20);
         let mut values = Vec::new();
         timers.advance(now);
         timers.expire(now, |value| values.push(value));
@@ -53,7 +53,7 @@ fn every_contestant_fires_the_same_timers_at_the_same_times() {
     }
 }
 
-fn run_small<T: Contestant>() {
+fn run_small<T: Keeper>() {
     for count in [1, 100, 10_000] {
         let mut population = Population::<T>::new(300);
         population.insert(count);

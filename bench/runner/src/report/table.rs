@@ -193,11 +193,12 @@ impl Table {
 /// What became of a contestant, if it is not in every round.
 pub(crate) fn remark(series: &Series) -> String {
     let Some(message) = &series.trouble else { return String::new() };
-    match series.rounds.len() {
-        0 => format!("failed: {message}"),
-        1 => format!("failed: {message} (after 1 round)"),
-        rounds => format!("failed: {message} (after {rounds} rounds)"),
-    }
+    let after = match series.rounds.len() {
+        0 => String::new(),
+        1 => " (after 1 round)".to_owned(),
+        rounds => format!(" (after {rounds} rounds)"),
+    };
+    format!("failed: {message}{after}")
 }
 
 #[cfg(test)]

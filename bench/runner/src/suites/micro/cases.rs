@@ -127,7 +127,7 @@ mod tests {
     use crate::suites::micro::line;
 
     #[test]
-    fn lines_become_cases_with_the_reference_first() {
+    fn lines_become_cases_in_the_order_in_which_they_come() {
         let text = line("a", 1, "floor", 1, 4.0)
             + &line("a", 1, "any", 1, 5.0)
             + &line("a", 1, "any", 2, 7.0);
