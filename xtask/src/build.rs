@@ -1,13 +1,15 @@
 //! `cargo xtask build`: the programs that people run. Packages that are never published, such as
 //! this one, bring none.
 
+use crate::say::say;
 use crate::step::Step;
 use crate::workspace::{Package, Workspace};
 
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     Step::cargo(&arguments(&workspace.packages)).run(&workspace.root)?;
     for program in programs(&workspace.packages) {
-        println!("built {}", workspace.target_folder.join("release").join(program).display());
+        let path = workspace.target_folder.join("release").join(program);
+        say(format_args!("built {}", path.display()));
     }
     Ok(())
 }

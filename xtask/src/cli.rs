@@ -1,6 +1,7 @@
 //! The command line. The exit status is 0, 1 when a step failed, or 2 when the command line is
 //! wrong.
 
+use crate::say::{complain, say};
 use crate::workspace::Workspace;
 use crate::{bench, build, lint, test};
 use lexopt::Arg;
@@ -54,7 +55,7 @@ pub(crate) fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error:#}");
+            complain(format_args!("xtask: {error:#}"));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
@@ -62,7 +63,7 @@ pub(crate) fn run() -> ExitCode {
 
 fn execute(command: &Command) -> anyhow::Result<()> {
     if *command == Command::Help {
-        print!("{HELP}");
+        say(HELP.trim_end());
         return Ok(());
     }
     let start = Instant::now();
@@ -74,7 +75,7 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Lint => lint::run(&workspace)?,
         Command::Bench(options) => bench::run(&workspace, options)?,
     }
-    println!("xtask: done in {} s", start.elapsed().as_secs());
+    say(format_args!("xtask: done in {} s", start.elapsed().as_secs()));
     Ok(())
 }
 

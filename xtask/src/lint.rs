@@ -12,6 +12,7 @@ mod publication;
 mod rust_code;
 mod sources;
 
+use crate::say::{complain, say};
 use crate::step::Step;
 use crate::workspace::Workspace;
 use anyhow::bail;
@@ -29,14 +30,14 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
 }
 
 fn check_rules(workspace: &Workspace) -> anyhow::Result<()> {
-    println!("$ rules of this repository: layers, unsafe, lints, publication, lessons, files");
+    say("$ rules of this repository: layers, unsafe, lints, publication, lessons, files");
     let sources = sources::read(&workspace.root)?;
     for note in notes(&sources) {
-        println!("note: {note}");
+        say(format_args!("note: {note}"));
     }
     let errors = errors(workspace, &sources);
     for error in &errors {
-        eprintln!("error: {error}");
+        complain(format_args!("error: {error}"));
     }
     if !errors.is_empty() {
         bail!("step `rules of this repository` failed: {} errors", errors.len());

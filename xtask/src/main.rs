@@ -8,6 +8,7 @@ mod build;
 mod cli;
 mod left_out;
 mod lint;
+mod say;
 mod step;
 mod test;
 mod workspace;

@@ -1,5 +1,6 @@
 //! One external command of a run. It is printed before it starts, and its failure names it.
 
+use crate::say::say;
 use anyhow::{Context, bail};
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -42,7 +43,7 @@ impl Step {
 
     /// Runs it in `folder` and waits for its end.
     pub(crate) fn run(mut self, folder: &Path) -> anyhow::Result<()> {
-        println!("$ {}", self.shown);
+        say(format_args!("$ {}", self.shown));
         let status = self
             .command
             .current_dir(folder)

@@ -6,6 +6,7 @@
 
 use crate::cli::UsageError;
 use crate::left_out::{self, Record};
+use crate::say::say;
 use crate::step::Step;
 use crate::workspace::{Package, Workspace};
 use anyhow::bail;
@@ -36,7 +37,7 @@ pub(crate) fn run(workspace: &Workspace, names: &[String]) -> anyhow::Result<()>
     // Named even when a step has failed: the missing program may explain it.
     let left_out = record.into_summary()?;
     for line in &left_out {
-        println!("left out: {line}");
+        say(format_args!("left out: {line}"));
     }
     outcome?;
     if !left_out.is_empty() && is_ci() {

@@ -98,3 +98,13 @@ fn a_step_that_fails_is_named_and_ends_the_run() {
     assert!(stderr.contains("xtask: step `cargo test -p scratch` failed"), "{stderr}");
     assert!(!stdout.contains("$ cargo check"), "{stdout}");
 }
+
+#[test]
+fn nobody_has_to_read_what_it_prints() {
+    let folder = scratch_workspace("unread", "");
+    let mut command = xtask(&folder, &["help"]);
+    // Every write to it fails.
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    command.stdout(full);
+    exits_with(command, 0);
+}

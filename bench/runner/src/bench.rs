@@ -122,11 +122,11 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
         let mut facts = facts;
         facts.extend(was_interrupted.then(|| ("Incomplete", Interrupted.to_string())));
         let report = Report { facts, versions, is_quick, sections, took: start.elapsed() };
-        if let Some(file) = raw_file {
-            file.write(&report, &parts)?;
-        }
         for path in report::write(&bench.paths.out, &report)? {
             say(&format!("wrote {}", path.display()));
+        }
+        if let Some(file) = raw_file {
+            file.write(&report, &parts)?;
         }
     }
     for trouble in &troubles {

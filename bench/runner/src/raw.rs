@@ -21,15 +21,21 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Makes sure that it can be written.
+    /// Makes sure that it can be written. Of a link it is the file that it leads to.
     ///
     /// # Errors
     ///
-    /// Nothing can be created in its folder, or it is a folder itself.
+    /// Nothing can be created in its folder, or there is something else than a file: a folder, a device,
+    /// a link that leads nowhere.
     pub(crate) fn beside(path: &Path) -> anyhow::Result<Self> {
         let failed = || format!("failed to create the file of --json {}", path.display());
-        if path.is_dir() {
-            bail!("{}: it is a folder", failed());
+        let path = &match path.canonicalize() {
+            Ok(path) => path,
+            Err(_) if path.is_symlink() => bail!("{}: it is a link to nothing", failed()),
+            Err(_) => path.to_owned(),
+        };
+        if path.exists() && !path.is_file() {
+            bail!("{}: it is no regular file", failed());
         }
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         let mut builder = tempfile::Builder::new();
@@ -47,7 +53,8 @@ impl File {
     pub(crate) fn write(mut self, report: &Report, parts: &[Part]) -> anyhow::Result<()> {
         let failed = || format!("failed to write {}", self.path.display());
         writeln!(self.beside, "{:#}", object(report, parts)).with_context(failed)?;
-        self.beside.persist(&self.path).map(drop).with_context(failed)
+        self.beside.persist(&self.path).map_err(|error| error.error).with_context(failed)?;
+        Ok(())
     }
 }
 
@@ -68,6 +75,8 @@ fn part(part: &Part) -> Value {
     json!({
         "suite": part.suite,
         "title": part.title,
+        "unit": part.unit,
+        "x": part.x,
         "contestants": part.series.iter().map(series).collect::<Vec<_>>(),
     })
 }
@@ -81,4 +90,42 @@ fn series(series: &Series) -> Value {
         "trouble": series.trouble,
         "rounds": rounds.collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_is_no_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name| folder.path().join(name);
+        let refused = |name| File::beside(&at(name)).err().expect("a refusal").to_string();
+        let _listener = UnixListener::bind(at("socket")).unwrap();
+        symlink(at("nowhere"), at("link")).unwrap();
+        assert!(refused("socket").ends_with("/socket: it is no regular file"));
+        assert!(refused("").ends_with("it is no regular file"));
+        assert!(refused("link").ends_with("/link: it is a link to nothing"));
+    }
+
+    #[test]
+    fn a_link_stays_and_its_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [real, link] = ["real", "link"].map(|name| folder.path().join(name));
+        fs::write(&real, "old").unwrap();
+        symlink(&real, &link).unwrap();
+        let report = Report {
+            facts: Vec::new(),
+            versions: Vec::new(),
+            is_quick: true,
+            sections: Vec::new(),
+            took: std::time::Duration::ZERO,
+        };
+        File::beside(&link).unwrap().write(&report, &[]).unwrap();
+        assert!(link.is_symlink());
+        assert!(fs::read_to_string(&real).unwrap().contains("\"parts\": []"));
+    }
 }

@@ -28,7 +28,17 @@ pub(crate) enum Suite {
 pub(crate) struct Part {
     pub(crate) suite: &'static str,
     pub(crate) title: String,
+    /// Of figures that do not have it in their names.
+    pub(crate) unit: Option<String>,
+    /// The number that grows from one part to the next, if there is one.
+    pub(crate) x: Option<f64>,
     pub(crate) series: Vec<Series>,
+}
+
+impl Part {
+    pub(crate) fn new(suite: &'static str, title: &str, series: Vec<Series>) -> Self {
+        Self { suite, title: title.to_owned(), unit: None, x: None, series }
+    }
 }
 
 /// What a suite has brought up to now.
@@ -174,7 +184,7 @@ mod tests {
     fn a_failure_names_who_and_where() {
         let failed =
             |name: &str| Series { trouble: Some("3 wrong-bytes".to_owned()), ..Series::new(name) };
-        let part = |title: &str, series| Part { suite: "echo", title: title.to_owned(), series };
+        let part = |title, series| Part::new("echo", title, series);
         let parts = [
             part("64 B x 50", vec![Series::new("floor"), failed("mio"), failed("tokio")]),
             part("16 KiB x 50", vec![Series::new("floor"), failed("tokio")]),

@@ -38,7 +38,7 @@ pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
         let series = measure(bench, workload, &all)?;
         section.figures.extend(figures(workload, &series));
         section.tables.push(table(bench, workload, &series));
-        parts.push(Part { suite: "echo", title: workload.title.to_owned(), series });
+        parts.push(Part::new("echo", workload.title, series));
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
         let series = interleave(&labels, rounds, until, measure)?;
         section.figures.push(figure(case, &series));
         section.tables.push(table(bench, case, &all, &series));
-        parts.push(Part { suite: "lesson", title: case.title.to_owned(), series });
+        parts.push(Part::new("lesson", case.title, series));
     }
     Ok(())
 }

@@ -134,8 +134,11 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
             command: command_line(suite, bench.is_quick),
             ..Table::grid(&title, &cases)
         }));
-        let named = group.cases.into_iter().map(|case| (case.name, case.series));
-        parts.extend(named.map(|(title, series)| Part { suite, title, series }));
+        parts.extend(group.cases.into_iter().map(|case| Part {
+            unit: Some(case.unit),
+            x: Some(case.x),
+            ..Part::new(suite, &case.name, case.series)
+        }));
     }
     Ok(())
 }
@@ -169,7 +172,7 @@ fn failed(suite: &'static str, outcome: &mut Outcome, message: &str) {
     outcome.section.intro.push(format!("Not measured: {message}."));
     let mut series = Series::new("the program");
     series.trouble = Some(message.to_owned());
-    outcome.parts.push(Part { suite, title: suite.to_owned(), series: vec![series] });
+    outcome.parts.push(Part::new(suite, suite, vec![series]));
 }
 
 /// What was measured, and what the program has to say about it.
@@ -195,7 +198,7 @@ fn measure(
     }
     let cases = parse(&stdout)?;
     if cases.is_empty() {
-        bail!("it printed no measurement");
+        bail!("it printed no measurement: {}", stderr.trim());
     }
     Ok((cases, stderr.lines().map(str::to_owned).collect()))
 }

@@ -275,7 +275,7 @@ fn parts(rows: &[Counted]) -> Vec<Part> {
             }
             series
         });
-        Part { suite: "syscalls", title: count.name.to_owned(), series: series.collect() }
+        Part::new("syscalls", count.name, series.collect())
     };
     COUNTS.iter().enumerate().map(|(at, count)| part(at, count)).collect()
 }

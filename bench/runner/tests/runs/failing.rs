@@ -55,6 +55,14 @@ fn a_micro_program_that_fails_is_no_reason_to_stop() {
 }
 
 #[test]
+fn a_micro_program_that_has_nothing_to_say_says_why() {
+    let fakes = Fakes::new();
+    fakes.replace("dispatch", "echo 'left out: 100 pairs: only 256 descriptors' >&2\n");
+    let run = fakes.run(&["dispatch", "--quick"]);
+    run.ends_with(1, &["printed no measurement: left out: 100 pairs: only 256 descriptors"]);
+}
+
+#[test]
 fn a_signal_ends_every_process_that_was_started() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
         let fakes = Fakes::new();
