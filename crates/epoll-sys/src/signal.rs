@@ -3,7 +3,7 @@
 //! Kernel facts: (a) the mask belongs to a thread, new threads inherit it, and it survives `exec`;
 //! (b) unblocking a signal that is pending delivers it at once, by default with its deadly action:
 //! [`MaskGuard`] leaves such a signal blocked; (c) standard signals that are pending twice are
-//! pending once.
+//! pending once; (d) what a process ignores survives `exec` too.
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Nix};
 use std::fmt;
@@ -191,6 +191,30 @@ impl SignalSet {
         }
     }
 
+    /// The signals that this process ignores, from `/proc/thread-self/status`,
+    /// [proc_pid_status(5)](https://man7.org/linux/man-pages/man5/proc_pid_status.5.html).
+    ///
+    /// A program begins with those that its parent ignored, and a Rust program adds `SIGPIPE`
+    /// before `main`.
+    ///
+    /// # Errors
+    ///
+    /// What reading the file gives; [`InvalidData`](io::ErrorKind::InvalidData) where it lacks the
+    /// line `SigIgn`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::{Signal, SignalSet};
+    ///
+    /// assert!(SignalSet::ignored()?.contains(Signal::PIPE));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "SIG_IGN")]
+    pub fn ignored() -> io::Result<Self> {
+        ignored_in(&fs::read_to_string("/proc/thread-self/status")?)
+    }
+
     /// The standard signals among the bits of a mask as `/proc` shows it: the lowest is signal 1.
     #[must_use]
     pub fn from_bits(mask: u64) -> Self {
@@ -237,6 +261,13 @@ impl SignalSet {
     pub(crate) fn as_nix(&self) -> &SigSet {
         &self.0
     }
+}
+
+fn ignored_in(status: &str) -> io::Result<SignalSet> {
+    mask_in(status, "SigIgn:").ok_or_else(|| {
+        let what = "no ignored signals in /proc/thread-self/status";
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    })
 }
 
 /// The mask on the line `name` of a status file of `/proc`.
@@ -292,5 +323,31 @@ impl Drop for MaskGuard {
             self.added.iter().filter(|&signal| !pending.contains(signal)).collect();
         // It fails for no set that it is given here, and a destructor could not report it.
         let _ = harmless.0.thread_unblock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_ignores_is_read() {
+        let status = "SigBlk:\t0000000000000001\nSigIgn:\t0000000000004002\n";
+        let ignored = SignalSet::from_iter([Signal::INT, Signal::TERM]);
+        assert_eq!(ignored_in(status).unwrap(), ignored);
+    }
+
+    #[test]
+    fn a_status_without_ignored_signals_is_an_error() {
+        for status in ["SigBlk:\t0000000000000001\n", "SigIgn:\tnone\n"] {
+            assert_eq!(ignored_in(status).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn this_process_ignores_what_rust_has_it_ignore() {
+        let ignored = SignalSet::ignored().unwrap();
+        // Nobody can ignore SIGKILL.
+        assert!(ignored.contains(Signal::PIPE) && !ignored.contains(Signal::KILL), "{ignored:?}");
     }
 }
