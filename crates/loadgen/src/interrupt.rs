@@ -10,7 +10,6 @@
 
 use anyhow::Context;
 use epoll_sys::{MaskGuard, Signal, SignalFd, SignalSet};
-use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 
 #[derive(Debug)]
@@ -23,9 +22,11 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// From now on SIGINT does not end the process. If it is ignored, it stays so and never comes.
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let ignored = ignored();
-        let set: SignalSet =
-            [Signal::INT].into_iter().filter(|&signal| !ignored.contains(signal)).collect();
+        let ignored = SignalSet::ignored().context("failed to read which signals are ignored")?;
+        let mut set = SignalSet::empty();
+        if !ignored.contains(Signal::INT) {
+            set.insert(Signal::INT);
+        }
         let guard = set.block().context("failed to block SIGINT")?;
         let signals = SignalFd::new(&set).context("failed to watch for SIGINT")?;
         Ok(Self { signals, _guard: guard })
@@ -43,12 +44,4 @@ impl AsFd for Interrupt {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
     }
-}
-
-/// The signals that this process ignores; none where there is no `/proc` to say so.
-fn ignored() -> SignalSet {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    SignalSet::from_bits(mask.unwrap_or(0))
 }

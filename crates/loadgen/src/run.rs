@@ -70,8 +70,9 @@ pub struct Server {
 ///
 /// # Errors
 ///
-/// A server that cannot be reached, connections that cannot be opened, a process to measure that does
-/// not exist, threads that cannot be started.
+/// A server that cannot be reached, connections that cannot be opened, a process to measure that
+/// does not exist, threads that cannot be started, a `/proc` that does not say whether SIGINT is
+/// ignored.
 pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcome> {
     limits::make_room(plan)?;
     let process = plan.server_pid.map(Process::find).transpose()?;
