@@ -1,5 +1,5 @@
 //! System calls, counted by strace: a message costs a `send` and a `recv`, and never an `epoll_ctl`;
-//! whoever can only wait does not spin.
+//! whoever can only wait does not spin. And one that strace makes slow.
 
 use crate::program::{PATH, output_of};
 use crate::server::{Server, echo};
@@ -61,6 +61,20 @@ fn a_churn_that_is_held_up_does_not_spin() {
         // It has been held up.
         assert!(calls["connect"] > 3, "{how:?}: {calls:?}");
     }
+}
+
+/// The system is as slow as that with the first connection; the server's answer has come meanwhile.
+#[test]
+fn a_client_that_is_late_itself_does_not_give_up_a_connection() {
+    if !has_strace("system_calls::a_client_that_is_late_itself_does_not_give_up_a_connection") {
+        return;
+    }
+    let server = Server::tcp(echo);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "inject=epoll_ctl:delay_enter=2500000:when=1"]);
+    command.args([PATH, &server.target, "--connections", "1", "--requests", "10"]);
+    let output = output_of(command.args(["--timeout", "2s"]));
+    assert_eq!((output.status, &*output.stderr), (0, ""));
 }
 
 /// How often the program, which ends with this status, makes each call.
