@@ -88,14 +88,14 @@ fn the_limit_of_an_answer_begins_anew_with_each_of_them() {
         let mut owed = message(wire, 64)?;
         for _ in 1..REQUESTS {
             let next = message(wire, 64)?;
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(5));
             wire.write_all(&owed)?;
             owed = next;
         }
         wire.write_all(&owed)?;
         discard(wire)
     });
-    let args = ["--pipeline", "2", "--connections", "1", "--timeout", "1s", "--requests", "700"];
+    let args = ["--pipeline", "2", "--connections", "1", "--timeout", "3s", "--requests", "700"];
     assert_eq!(measure_well(&server.target, &args)["requests"], REQUESTS);
 }
 

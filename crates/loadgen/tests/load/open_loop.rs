@@ -45,11 +45,11 @@ fn requests_for_which_there_was_never_a_connection_are_counted() {
     let server = Server::tcp(|wire, _| {
         loop {
             echo_messages(wire, 1, 64)?;
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(100));
         }
     });
     let args = ["--rate", "1000", "--duration", "200ms", "--connections", "1"];
-    let (output, json) = measure(&server.target, &[&args[..], &["--timeout", "1s"]].concat());
+    let (output, json) = measure(&server.target, &[&args[..], &["--timeout", "3s"]].concat());
     output.complains(1, &["no connection was free"]);
     let (answered, unsent) = (json["requests"].as_u64().unwrap(), &json["errors"]["unsent"]);
     assert_eq!(answered + unsent.as_u64().unwrap(), 200, "{json}");
