@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// The report as one JSON object. Latencies have three digits, other fractions up to three decimals.
 ///
+/// `duration_s` ends with the last answer or the interrupt; without either, with the run.
+///
 /// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
 /// `memory_bytes_per_connection` of a churn or where the kernel does not tell, and, if no request was
 /// answered, every latency and every CPU time per request. `latency_curve` is empty then.

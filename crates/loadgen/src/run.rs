@@ -40,7 +40,8 @@ pub struct Progress {
 pub struct Outcome {
     /// Where the server was.
     pub address: Address,
-    /// From the first request to the last answer, or to the interrupt.
+    /// From the first request to the last answer, or to the interrupt; without either, to the end
+    /// of the run.
     pub elapsed: Duration,
     /// Whether SIGINT ended it early.
     pub is_interrupted: bool,
@@ -93,6 +94,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let client_before = own_cpu()?;
     let start = Clock::Monotonic.now();
     run_all(&mut workers, start, interrupt.as_fd(), progress)?;
+    let end = Clock::Monotonic.now();
     let client_after = own_cpu()?;
     let usage_after = process.as_ref().and_then(|process| process.usage().ok());
     let memory_after = process.as_ref().and_then(Process::memory_bytes);
@@ -111,7 +113,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
         Server { pid: process.pid(), used: after.since(&before), memory_per_connection }
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
-    let elapsed = tally.until - start;
+    let elapsed = tally.until.unwrap_or(end) - start;
     Ok(Outcome { address, elapsed, is_interrupted, tally, client, server })
 }
 

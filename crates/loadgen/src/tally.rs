@@ -19,8 +19,8 @@ pub struct Tally {
     latencies_ns: Histogram<u64>,
     /// Connections that came about.
     pub connects: u64,
-    /// When the last answer came, or the interrupt.
-    pub until: Timestamp,
+    /// When the last answer came, or the interrupt; `None` without either.
+    pub until: Option<Timestamp>,
     /// Requests that were due and had no answer when the run ended, but for those that were given up
     /// as [`Failure::Unsent`]. They are no failures of their own: what ended their connection is one.
     pub unanswered: u64,
@@ -41,7 +41,7 @@ impl Tally {
         Ok(Self {
             latencies_ns,
             connects: 0,
-            until: Timestamp::EPOCH,
+            until: None,
             unanswered: 0,
             failures: [0; Failure::ALL.len()],
             first_failure: None,
@@ -53,7 +53,7 @@ impl Tally {
     pub fn answered(&mut self, due: Timestamp, now: Timestamp) {
         let latency_ns = now.as_nanos().saturating_sub(due.as_nanos());
         self.latencies_ns.saturating_record(latency_ns);
-        self.until = now;
+        self.until = Some(now);
     }
 
     /// Something failed `count` times; `what` says how the first of all failures came about.

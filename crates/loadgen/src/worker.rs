@@ -169,7 +169,7 @@ impl<'a> Worker<'a> {
         }
         self.tally.unanswered = self.unanswered(now);
         if self.is_interrupted {
-            self.tally.until = now;
+            self.tally.until = Some(now);
         }
         Ok(())
     }

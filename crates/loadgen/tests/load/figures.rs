@@ -1,7 +1,7 @@
 //! The report for machines, name by name, and the server's figures.
 
 use crate::program::{load, measure, measure_well};
-use crate::server::{Server, echo, message};
+use crate::server::{Server, discard, echo, message};
 use serde_json::{Value, json};
 use std::process::{Child, Command};
 use std::sync::Mutex;
@@ -179,12 +179,14 @@ fn a_churn_holds_no_connection_that_memory_could_be_divided_by() {
 
 #[test]
 fn a_run_without_an_answer_has_no_latency() {
-    let server = Server::tcp(|_, _| Ok(()));
+    let server = Server::tcp(|wire, _| discard(wire));
     let pid = std::process::id().to_string();
-    let args = ["--requests", "10", "--server-pid", &pid];
+    let args = ["--requests", "10", "--timeout", "2s", "--server-pid", &pid];
     let (output, json) = measure(&server.target, &args);
     assert_eq!(output.status, 1);
     assert_eq!(json["requests"], 0);
+    // An answer was waited for that long.
+    assert!(json["duration_s"].as_f64().unwrap() >= 2.0, "{json}");
     assert_eq!(json["throughput_per_s"], 0.0);
     has_keys(&json["latency_us"], &["min", "mean", "p50", "p90", "p99", "p99_9", "max"]);
     let latencies = json["latency_us"].as_object().unwrap();
