@@ -74,9 +74,9 @@ impl Report<'_> {
     }
 }
 
-/// A figure for people, with so many decimals; `-` if there is none.
-fn shown(figure: Option<f64>, decimals: usize) -> String {
-    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.decimals$}"))
+/// A CPU time of a request for people; `-` if there is none.
+fn shown(figure: Option<f64>) -> String {
+    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.2}"))
 }
 
 impl fmt::Display for Report<'_> {
@@ -121,15 +121,18 @@ impl fmt::Display for Report<'_> {
 }
 
 impl Report<'_> {
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     fn fmt_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(min), mean) = (self.latency_min_us(), self.latency_mean_us()) else {
+        let Some(latencies_ns) = self.latencies_ns() else {
             return writeln!(f, "latency     -");
         };
-        write!(f, "latency     min {min:.1} us, mean {}", shown(mean, 1))?;
+        let us = |ns: u64| ns as f64 / 1e3;
+        let (min, mean) = (us(latencies_ns.min()), latencies_ns.mean() / 1e3);
+        write!(f, "latency     min {min:.1} us, mean {mean:.1}")?;
         for (name, percentile) in PERCENTILES {
-            write!(f, ", {name} {}", shown(self.latency_us(percentile), 1))?;
+            write!(f, ", {name} {:.1}", us(latencies_ns.value_at_percentile(percentile)))?;
         }
-        writeln!(f, ", max {}", shown(self.latency_max_us(), 1))
+        writeln!(f, ", max {:.1}", us(latencies_ns.max()))
     }
 
     fn fmt_cpu(
@@ -140,7 +143,7 @@ impl Report<'_> {
         system: Duration,
     ) -> fmt::Result {
         let [each, each_user, each_system] =
-            [user + system, user, system].map(|time| shown(self.us_per_request(time), 2));
+            [user + system, user, system].map(|time| shown(self.us_per_request(time)));
         let (user, system) = (user.as_secs_f64(), system.as_secs_f64());
         write!(f, "{whose}  {user:.3} s user, {system:.3} s system, {each} us a request")?;
         writeln!(f, " ({each_user} user, {each_system} system)")
