@@ -12,6 +12,9 @@ use std::time::Duration;
 /// `memory_bytes_per_connection` of a churn or where the kernel does not tell, and, if no request was
 /// answered, every latency and every CPU time per request. `latency_curve` is empty then.
 ///
+/// `client` has the CPU time of this process, `server` that of the measured one: `user_us` and
+/// `system_us` in all, `user_us_per_request` and `system_us_per_request` for an answered request.
+///
 /// A request that was due is one of `requests`, of `unanswered` or of the errors `unsent`.
 #[must_use]
 pub fn object(report: &Report<'_>) -> Value {
@@ -21,6 +24,7 @@ pub fn object(report: &Report<'_>) -> Value {
         .failures()
         .map(|(kind, count)| (kind.name().to_owned(), count.into()))
         .collect();
+    let (user, system) = outcome.client;
     json!({
         "target": outcome.address.to_string(),
         "loop": plan.kind().name(),
@@ -50,8 +54,10 @@ pub fn object(report: &Report<'_>) -> Value {
         "latency_curve": curve(report),
         "errors": errors,
         "client": {
-            "user_us": microseconds(outcome.client.0),
-            "system_us": microseconds(outcome.client.1),
+            "user_us": microseconds(user),
+            "system_us": microseconds(system),
+            "user_us_per_request": known(report.us_per_request(user)),
+            "system_us_per_request": known(report.us_per_request(system)),
         },
         "server": server(report),
     })

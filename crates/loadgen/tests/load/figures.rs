@@ -15,6 +15,17 @@ fn has_keys(object: &Value, keys: &[&str]) {
     assert_eq!(found, expected);
 }
 
+/// Each figure of a request is the CPU time of its kind, divided by their number.
+#[track_caller]
+fn is_divided(figures: &Value, requests: u32) {
+    let figure = |name: &str| figures[name].as_f64().unwrap();
+    for (each, all) in [("user_us_per_request", "user_us"), ("system_us_per_request", "system_us")]
+    {
+        let expected = figure(all) / f64::from(requests);
+        assert!((figure(each) - expected).abs() < 0.01, "{figures}");
+    }
+}
+
 #[test]
 fn the_object_has_these_keys() {
     let server = Server::tcp(echo);
@@ -46,7 +57,11 @@ fn the_object_has_these_keys() {
         ],
     );
     has_keys(&json["latency_us"], &["min", "mean", "p50", "p90", "p99", "p99_9", "max"]);
-    has_keys(&json["client"], &["user_us", "system_us"]);
+    has_keys(
+        &json["client"],
+        &["user_us", "system_us", "user_us_per_request", "system_us_per_request"],
+    );
+    is_divided(&json["client"], 1000);
     assert_eq!(json["target"], json!(server.target));
     assert_eq!(json["loop"], "closed");
     assert_eq!(json["rate"], Value::Null);
@@ -103,12 +118,8 @@ fn the_server_is_measured_by_its_number() {
     let figure = |name: &str| figures[name].as_f64().unwrap();
     let cpu = figure("cpu_us_per_request");
     assert!(cpu > 0.0, "{figures}");
-    // Each is the CPU time of its kind for a request, and both together are the sum.
-    let parts = [("user_us_per_request", "user_us"), ("system_us_per_request", "system_us")];
-    for (each, all) in parts {
-        assert!((figure(each) - figure(all) / 2000.0).abs() < 0.01, "{figures}");
-    }
-    let sum: f64 = parts.iter().map(|(each, _)| figure(each)).sum();
+    is_divided(figures, 2000);
+    let sum = figure("user_us_per_request") + figure("system_us_per_request");
     assert!((sum - cpu).abs() < 0.01, "{figures}");
     assert!(figures["voluntary_switches"].as_u64().unwrap() > 0, "{figures}");
     assert!(figures["memory_bytes_per_connection"].is_u64(), "{figures}");
@@ -192,9 +203,11 @@ fn a_run_without_an_answer_has_no_latency() {
     let latencies = json["latency_us"].as_object().unwrap();
     assert!(latencies.values().all(Value::is_null), "{json}");
     assert_eq!(json["latency_curve"], json!([]));
-    for each in ["user_us_per_request", "system_us_per_request", "cpu_us_per_request"] {
+    for each in ["user_us_per_request", "system_us_per_request"] {
+        assert_eq!(json["client"].get(each), Some(&Value::Null), "{each}");
         assert_eq!(json["server"].get(each), Some(&Value::Null), "{each}");
     }
+    assert_eq!(json["server"].get("cpu_us_per_request"), Some(&Value::Null));
 
     let output = load(&[&[server.target.as_str()], &args[..]].concat());
     assert!(output.stdout.contains("\nlatency     -\n"), "{output:?}");
