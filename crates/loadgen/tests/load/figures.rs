@@ -2,8 +2,9 @@
 
 use crate::program::{load, measure, measure_well};
 use crate::server::{Server, discard, echo, message};
+use epoll_kit_testing::Guard;
 use serde_json::{Value, json};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::Mutex;
 
 #[track_caller]
@@ -146,21 +147,11 @@ fn number(text: Option<&str>) -> f64 {
     text.and_then(|text| text.parse().ok()).expect("a number")
 }
 
-/// A child that ends with its test at the latest.
-struct Ending(Child);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_process_that_ends_during_the_run_is_not_measured() {
     for form in [&[][..], &["--json"]] {
-        let process = Ending(Command::new("sleep").arg("600").spawn().unwrap());
-        let pid = process.0.id().to_string();
+        let process = Guard::spawn(Command::new("sleep").arg("600")).unwrap();
+        let pid = process.pid().to_string();
         let process = Mutex::new(Some(process));
         let server = Server::tcp(move |wire, number| {
             let message = message(wire, 64)?;

@@ -31,7 +31,7 @@ pub(crate) fn load(args: &[&str]) -> Output {
 /// Runs a command that ends by itself.
 #[track_caller]
 pub(crate) fn output_of(command: &mut Command) -> Output {
-    Running::of(command.stdout(Stdio::piped())).output()
+    Running::of(command, Stdio::piped(), Stdio::piped()).output()
 }
 
 /// A program that has been started.
@@ -41,34 +41,32 @@ impl Running {
     /// Starts the program so that it can be interrupted.
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::of(interruptible().args(args).stdout(Stdio::piped()))
+        Self::of(interruptible().args(args), Stdio::piped(), Stdio::piped())
     }
 
     /// Starts the program, likewise, with a standard output of its own.
     #[track_caller]
     pub(crate) fn start_into(args: &[&str], stdout: OwnedFd) -> Self {
-        Self::of(interruptible().args(args).stdout(stdout))
+        Self::of(interruptible().args(args), stdout, Stdio::piped())
     }
 
     /// Starts the program with a standard error of its own.
     #[track_caller]
     pub(crate) fn start_complaining_to(args: &[&str], stderr: OwnedFd) -> Self {
-        let mut command = Command::new(PATH);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
-        Self(Guard::spawn(&mut command).expect("a process"))
+        Self::of(Command::new(PATH).args(args), Stdio::piped(), stderr)
     }
 
-    /// Starts the program with these signals ignored, by their names.
+    /// Starts the program with SIGINT ignored.
     #[track_caller]
-    pub(crate) fn start_ignoring(signals: &str, args: &[&str]) -> Self {
-        let script = format!("trap '' {signals}; exec \"$@\"");
+    pub(crate) fn start_deaf(args: &[&str]) -> Self {
         let mut shell = Command::new("sh");
-        Self::of(shell.args(["-c", &script, "sh", PATH]).args(args).stdout(Stdio::piped()))
+        shell.args(["-c", "trap '' INT; exec \"$@\"", "sh", PATH]).args(args);
+        Self::of(&mut shell, Stdio::piped(), Stdio::piped())
     }
 
     #[track_caller]
-    fn of(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
+    fn of(command: &mut Command, stdout: impl Into<Stdio>, stderr: impl Into<Stdio>) -> Self {
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         Self(Guard::spawn(command).expect("a process"))
     }
 

@@ -93,7 +93,7 @@ fn a_terminal_shows_one_line_that_is_gone_at_the_end() {
 #[test]
 fn elsewhere_nothing_is_written() {
     let server = Server::tcp(echo);
-    // Long enough to be told of twice. That nothing comes on standard error is looked at there.
+    // Long enough to be told of twice. `measure_well` expects nothing on standard error.
     let json = measure_well(&server.target, &["--rate", "100", "--duration", "700ms"]);
     assert_eq!(json["requests"], 70);
 }
