@@ -2,9 +2,11 @@
 
 use crate::program::{load, measure, measure_well};
 use crate::server::{Server, discard, echo, message};
-use epoll_kit_testing::Guard;
+use epoll_kit_testing::{Guard, eventually};
 use serde_json::{Value, json};
-use std::process::Command;
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 #[track_caller]
@@ -96,8 +98,24 @@ fn latencies_and_rates_fit_together() {
 
 #[test]
 fn the_server_is_measured_by_its_number() {
-    let server = Server::tcp(echo);
-    let pid = std::process::id().to_string();
+    // A process that no other test has, and whose threads do not end. All messages pass it.
+    let mut cat = Command::new("cat");
+    let mut cat = Guard::spawn(cat.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+    let pid = cat.pid().to_string();
+    let child = cat.child();
+    let pipes = Mutex::new((child.stdin.take().unwrap(), child.stdout.take().unwrap()));
+    let stat = format!("/proc/{pid}/stat");
+    let server = Server::tcp(move |wire, _| {
+        loop {
+            let mut message = message(wire, 64)?;
+            let (input, output) = &mut *pipes.lock().unwrap();
+            input.write_all(&message)?;
+            output.read_exact(&mut message)?;
+            // Which is a voluntary switch, before the run can be over.
+            eventually("cat sleeps", || fs::read_to_string(&stat).unwrap().contains(" S "));
+            wire.write_all(&message)?;
+        }
+    });
     let args = ["--requests", "2000", "--server-pid", &pid, "--idle", "5"];
     let json = measure_well(&server.target, &args);
     let figures = &json["server"];
