@@ -69,7 +69,8 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = requests, conflicts_with = "duration")]
     requests: Option<NonZeroU64>,
 
-    /// How long to send messages, such as 10s, in place of a number of them.
+    /// How long to send messages, such as 10s, in place of a number of them. At a fixed rate, what was
+    /// due by then is still sent where it is late, for as long as --timeout at most.
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     duration: Option<Duration>,
 

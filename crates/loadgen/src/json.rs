@@ -9,7 +9,8 @@ use std::time::Duration;
 /// `duration_s` ends with the last answer or the interrupt; without either, with the run.
 ///
 /// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
-/// `memory_bytes_per_connection` of a churn or where the kernel does not tell, and, if no request was
+/// `memory_bytes_per_connection` of a churn, where the server's memory has not grown, or where the kernel
+/// does not tell, and, if no request was
 /// answered, every latency and every CPU time per request. `latency_curve` is empty then.
 ///
 /// `client` has the CPU time of this process, `server` that of the measured one: `user_us` and

@@ -54,6 +54,19 @@ impl Plan {
             (false, None) => Loop::Closed,
         }
     }
+
+    /// How long the requests of an open loop take by their rate.
+    #[must_use]
+    pub fn pace(&self) -> Option<Duration> {
+        let rate = self.rate?;
+        Some(match self.until {
+            Until::Elapsed(time) => time,
+            #[allow(clippy::cast_precision_loss, reason = "nobody waits for so many")]
+            Until::Requests(count) => {
+                Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX)
+            }
+        })
+    }
 }
 
 impl Loop {

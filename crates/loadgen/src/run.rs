@@ -40,8 +40,8 @@ pub struct Progress {
 pub struct Outcome {
     /// Where the server was.
     pub address: Address,
-    /// From the first request to the last answer, or to the interrupt; without either, to the end
-    /// of the run.
+    /// From the first request to the last answer, or to the interrupt; to the end of the run where
+    /// a request was left without an answer. In an open loop no less than its requests are to take.
     pub elapsed: Duration,
     /// Whether SIGINT ended it early.
     pub is_interrupted: bool,
@@ -60,7 +60,8 @@ pub struct Server {
     pub pid: u32,
     /// CPU time and context switches.
     pub used: Used,
-    /// By how many bytes its memory has grown for each connection that was open throughout.
+    /// By how many bytes its memory has grown for each connection that was open throughout; `None` if
+    /// it has not, as where it had as many before.
     pub memory_per_connection: Option<u64>,
 }
 
@@ -109,11 +110,15 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let server = process.zip(usage_before.zip(usage_after)).map(|(process, (before, after))| {
         let grown = memory_before.zip(memory_after).map(|(was, is)| is.saturating_sub(was));
         let held = held_throughout(plan);
-        let memory_per_connection = grown.and_then(|bytes| bytes.checked_div(held));
+        let memory_per_connection =
+            grown.filter(|bytes| *bytes > 0).and_then(|bytes| bytes.checked_div(held));
         Server { pid: process.pid(), used: after.since(&before), memory_per_connection }
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
-    let elapsed = tally.until.unwrap_or(end) - start;
+    let is_told = is_interrupted || tally.unanswered == 0;
+    let until = tally.until.filter(|_| is_told).unwrap_or(end);
+    let pace = plan.pace().filter(|_| !is_interrupted).unwrap_or_default();
+    let elapsed = pace.max(until - start);
     Ok(Outcome { address, elapsed, is_interrupted, tally, client, server })
 }
 

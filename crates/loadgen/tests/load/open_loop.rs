@@ -2,7 +2,7 @@
 //! still is seen to.
 
 use crate::program::{measure, measure_well};
-use crate::server::{Server, echo, echo_messages};
+use crate::server::{Server, discard, echo, echo_messages};
 use serde_json::json;
 use std::thread;
 use std::time::Duration;
@@ -36,8 +36,32 @@ fn the_rate_is_kept() {
     assert_eq!(json["requests"], 1000);
     assert_eq!(json["loop"], "open");
     assert_eq!(json["rate"], 2000.0);
-    // The last of them is due then; no sooner does the run end.
-    assert!(json["duration_s"].as_f64().unwrap() >= 999.0 / 2000.0, "{json}");
+    // The last of them is due a little before, and has its time like the others.
+    assert!(json["duration_s"].as_f64().unwrap() >= 0.5, "{json}");
+    assert!(json["throughput_per_s"].as_f64().unwrap() <= 2000.0, "{json}");
+}
+
+#[test]
+fn a_rate_is_one_over_the_time_that_was_asked_for() {
+    let server = Server::tcp(echo);
+    let json = measure_well(&server.target, &["--rate", "0.001", "--duration", "2s"]);
+    assert_eq!(json["requests"], 1);
+    assert_eq!((&json["duration_s"], &json["throughput_per_s"]), (&json!(2.0), &json!(0.5)));
+}
+
+#[test]
+fn a_server_that_stops_answering_does_not_seem_to_keep_the_rate() {
+    let server = Server::tcp(|wire, _| {
+        echo_messages(wire, 100, 64)?;
+        discard(wire)
+    });
+    let args = ["--connections", "1", "--rate", "1000", "--requests", "2000", "--timeout", "2s"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["no answer within"]);
+    // A hundred answers took a tenth of a second, and nothing came in those that followed.
+    assert_eq!(json["requests"], 100);
+    assert!(json["duration_s"].as_f64().unwrap() >= 2.0, "{json}");
+    assert!(json["throughput_per_s"].as_f64().unwrap() <= 50.0, "{json}");
 }
 
 #[test]
