@@ -1,8 +1,8 @@
 //! Ctrl-C, SIGTERM, SIGHUP and SIGQUIT as something to wait for, so that whoever waits for a process
 //! hears of them too, returns, and ends what it started on its way out.
 
+use epoll_sys::{Signal, SignalSet};
 use rustix::fd::{AsFd, BorrowedFd};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -23,11 +23,14 @@ impl fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 impl Interrupt {
-    /// Takes the signals over.
+    /// Takes the signals over, but for those that are ignored, as SIGHUP is under nohup.
     pub(crate) fn new() -> io::Result<Self> {
         let (ours, handlers) = UnixStream::pair()?;
-        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-            signal_hook::low_level::pipe::register(signal, handlers.try_clone()?)?;
+        let ignored = SignalSet::ignored()?;
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+            if !ignored.contains(signal) {
+                signal_hook::low_level::pipe::register(signal.as_raw(), handlers.try_clone()?)?;
+            }
         }
         Ok(Self(ours))
     }

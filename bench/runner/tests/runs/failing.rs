@@ -71,6 +71,25 @@ fn a_signal_ends_every_process_that_was_started() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_stays_so() {
+    let fakes = Fakes::new();
+    fakes.replace(
+        "epoll-load",
+        &format!(
+            "echo $$ >> \"$FAKES/started\"
+             while ! test -e \"$FAKES/go\"; do sleep 0.01; done
+             cat <<'END'\n{ANSWER}\nEND\n"
+        ),
+    );
+    let runner = fakes.start_ignoring("HUP", &["echo", "--quick"]);
+    wait_until("server and client run", || fakes.started().len() >= 2);
+    kill_process(Pid::from_child(&runner), Signal::HUP).unwrap();
+    fs::write(fakes.path().join("go"), "").unwrap();
+    let run = Run::of(runner);
+    assert_eq!(run.status.code(), Some(0), "{}", run.stderr);
+}
+
+#[test]
 fn ctrl_c_leaves_what_was_finished() {
     let fakes = Fakes::new();
     fakes.replace("wake", WAKE);

@@ -85,7 +85,18 @@ impl Fakes {
 
     /// Starts the runner.
     pub(crate) fn start(&self, args: &[&str]) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_epoll-kit-bench-runner"));
+        self.start_as(Command::new(env!("CARGO_BIN_EXE_epoll-kit-bench-runner")), args)
+    }
+
+    /// Starts the runner, which ignores a signal from the beginning.
+    pub(crate) fn start_ignoring(&self, signal: &str, args: &[&str]) -> Child {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("trap '' {signal}; exec \"$@\""), "sh"]);
+        shell.arg(env!("CARGO_BIN_EXE_epoll-kit-bench-runner"));
+        self.start_as(shell, args)
+    }
+
+    fn start_as(&self, mut command: Command, args: &[&str]) -> Child {
         for flag in ["--root", "--programs", "--bench-programs"] {
             command.arg(flag).arg(self.path());
         }
