@@ -6,12 +6,13 @@ use std::time::Duration;
 
 /// The report as one JSON object. Latencies have three digits, other fractions up to three decimals.
 ///
-/// `duration_s` ends with the last answer or the interrupt; without either, with the run.
+/// `duration_s` ends with the last answer or the interrupt; with the run where anything went wrong. At a
+/// rate it is no less than the requests are to take, if nothing did.
 ///
 /// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
-/// `memory_bytes_per_connection` of a churn, where the server's memory has not grown, or where the kernel
-/// does not tell, and, if no request was
-/// answered, every latency and every CPU time per request. `latency_curve` is empty then.
+/// `memory_bytes_per_connection` of a churn, where the server's memory has not grown, or where the
+/// kernel does not tell, and, if no request was answered, every latency and every CPU time per request.
+/// `latency_curve` is empty then.
 ///
 /// `client` has the CPU time of this process, `server` that of the measured one: `user_us` and
 /// `system_us` in all, `user_us_per_request` and `system_us_per_request` for an answered request.

@@ -41,7 +41,7 @@ pub struct Outcome {
     /// Where the server was.
     pub address: Address,
     /// From the first request to the last answer, or to the interrupt; to the end of the run where
-    /// a request was left without an answer. In an open loop no less than its requests are to take.
+    /// anything went wrong. In an open loop where nothing did, no less than its requests are to take.
     pub elapsed: Duration,
     /// Whether SIGINT ended it early.
     pub is_interrupted: bool,
@@ -115,10 +115,12 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
         Server { pid: process.pid(), used: after.since(&before), memory_per_connection }
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
-    let is_told = is_interrupted || tally.unanswered == 0;
-    let until = tally.until.filter(|_| is_told).unwrap_or(end);
-    let pace = plan.pace().filter(|_| !is_interrupted).unwrap_or_default();
-    let elapsed = pace.max(until - start);
+    let answered = tally.until.unwrap_or(end) - start;
+    let elapsed = match is_interrupted {
+        true => answered,
+        false if tally.failures_sum() > 0 => end - start,
+        false => answered.max(plan.pace().unwrap_or_default()),
+    };
     Ok(Outcome { address, elapsed, is_interrupted, tally, client, server })
 }
 
@@ -161,16 +163,26 @@ fn run_all(
     let counters: Vec<Counters> = workers.iter().map(|_| Counters::default()).collect();
     thread::scope(|scope| {
         let (sender, ended) = channel();
+        let mut begin = Vec::new();
         for (worker, counters) in workers.iter_mut().zip(&counters) {
             let sender = sender.clone();
+            let (ready, go) = channel();
             let work = move || {
-                // Nobody listens any more after another thread has failed.
-                let _ = sender.send(worker.run(start, interrupt, counters));
+                // If one cannot be started, none begins.
+                if go.recv().is_ok() {
+                    // Nobody listens any more after another thread has failed.
+                    let _ = sender.send(worker.run(start, interrupt, counters));
+                }
             };
             let thread = thread::Builder::new().name("load".to_owned());
             thread.spawn_scoped(scope, work).context("failed to start a thread")?;
+            begin.push(ready);
         }
         drop(sender);
+        for ready in begin {
+            // It waits for this.
+            let _ = ready.send(());
+        }
         loop {
             match ended.recv_timeout(PROGRESS_EVERY) {
                 Ok(done) => done.context("failed to wait for events")?,

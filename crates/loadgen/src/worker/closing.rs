@@ -70,6 +70,8 @@ impl Worker<'_> {
         let deadline = Clock::Monotonic.now() + limit;
         while !self.is_interrupted && (self.owed > 0 || self.idle.is_owed()) {
             let now = Clock::Monotonic.now();
+            // What has arrived is in time, however late this thread comes to look.
+            self.listen(now)?;
             self.sweep(now);
             if now >= deadline {
                 self.idle.give_up(limit, &mut self.tally);

@@ -95,7 +95,24 @@ fn what_was_due_when_the_last_connection_was_lost_is_unanswered() {
         // No connection is lost before two seconds are over, and so many are due by then.
         assert!(answered <= 4 && answered + unanswered >= 2000, "{json}");
         assert_eq!(json["errors"], json!({ "no-answer": 2 }));
+        // The run ends with them: the rest of the minute was never spent.
+        assert!(json["duration_s"].as_f64().is_some_and(|it| (2.0..60.0).contains(&it)), "{json}");
     }
+}
+
+#[test]
+fn one_connection_that_is_not_closed_takes_no_other_with_it() {
+    let server = Server::tcp(|wire, number| {
+        echo(wire, number)?;
+        if number == 0 {
+            std::thread::park_timeout(crate::program::PATIENCE);
+        }
+        Ok(())
+    });
+    let args = ["--connections", "8", "--threads", "2", "--requests", "100", "--timeout", "2s"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["1 errors", "it was not closed within 2s"]);
+    assert_eq!(json["errors"], json!({ "no-answer": 1 }));
 }
 
 #[test]
