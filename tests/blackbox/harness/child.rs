@@ -1,8 +1,9 @@
 //! Children of the test: killed and reaped when they go out of scope, waited for with a deadline.
 
 use super::{Lines, Process};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// A child that does not outlive its guard.
 pub(crate) struct Guard {
@@ -44,6 +45,13 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if !self.process.has_ended_within(Duration::ZERO) {
+            // A tracer that is killed leaves the process behind that it traces.
+            let innermost = Process::innermost(self.pid());
+            if innermost != self.pid() {
+                let _ = kill_process(innermost, Signal::KILL);
+            }
+        }
         self.process.signal(Signal::KILL);
         let _ = self.child.wait();
     }

@@ -53,11 +53,11 @@ fn at_most_110_a_message_on_one_active_connection(mode: Mode) {
     cost_at_most(&launch, &Ready::One, 110.0);
 }
 
-in_both_modes!(at_most_135_a_message_on_one_active_connection_with_timeouts);
+in_both_modes!(at_most_129_a_message_on_one_active_connection_with_timeouts);
 
 /// With timeouts each turn reads the clock. With several messages a turn they share that.
-fn at_most_135_a_message_on_one_active_connection_with_timeouts(mode: Mode) {
-    cost_at_most(&Launch::tcp(mode), &Ready::One, 135.0);
+fn at_most_129_a_message_on_one_active_connection_with_timeouts(mode: Mode) {
+    cost_at_most(&Launch::tcp(mode), &Ready::One, 129.0);
 }
 
 in_shared_modes!(at_most_360_a_message_on_one_active_connection_that_threads_may_share);
