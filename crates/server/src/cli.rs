@@ -130,7 +130,8 @@ struct Args {
     )]
     drain_timeout: Timeout,
 
-    /// Wait this long for the peer to close its half after ours; 0 is for ever.
+    /// Wait this long for the peer to close its half after ours, and as long again while it still
+    /// takes what was sent; 0 is for ever.
     #[arg(
         long,
         value_name = "TIME",

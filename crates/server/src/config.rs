@@ -65,7 +65,8 @@ pub struct Timeouts {
     pub write: Option<Duration>,
     /// How long connections may finish after the signal to end.
     pub drain: Option<Duration>,
-    /// How long a peer may leave its half open after ours is closed.
+    /// How long a peer may leave its half open after ours is closed; counted anew while it still takes
+    /// what was sent.
     pub linger: Option<Duration>,
 }
 
