@@ -96,7 +96,7 @@ fn arming(mode: Mode) -> f64 {
 in_both_modes!(three_a_message_on_one_active_connection);
 
 fn three_a_message_on_one_active_connection(mode: Mode) {
-    message_costs(mode, &Ready::One, 2000, 3.0, 0.01);
+    message_costs(mode, &Ready::One, 1000, 3.0, 0.01);
 }
 
 in_shared_modes!(a_message_to_threads_that_share_costs_an_arming_at_most_and_nothing_else);
@@ -140,7 +140,7 @@ in_modes!(two_a_message_and_a_shared_wait_with_fifty_ready: level Level, edge Ed
 
 fn two_a_message_and_a_shared_wait_with_fifty_ready(mode: Mode) {
     let Some(fifty) = Ready::fifty() else { return };
-    message_costs(mode, &fifty, 100, 2.02, 0.03);
+    message_costs(mode, &fifty, 40, 2.02, 0.03);
 }
 
 in_both_modes!(a_long_stream_goes_through_a_pipe_unless_a_word_is_looked_for_in_it);
