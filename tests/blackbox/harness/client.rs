@@ -74,6 +74,7 @@ pub(crate) fn is_cut_off(stream: &mut impl Read) -> bool {
     match stream.read(&mut [0]) {
         Ok(len) => len == 0,
         Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
+        Err(error) if error.kind() == ErrorKind::Interrupted => is_cut_off(stream),
         Err(error) => panic!("neither data nor an end: {error}"),
     }
 }
