@@ -92,8 +92,9 @@ impl<'a> Contestant<'a> {
 
 impl Case {
     /// Measures all contestants in each round, and reports each measurement. Each round has an order of
-    /// its own, so that nobody has a place in it, or comes after the same one every time. Reported are
-    /// they in the order in which they are given: a reference, the same again, and who is compared with it.
+    /// its own, so that nobody has a place in it, or comes after the same one every time. The
+    /// report has them in the order in which they are given: a reference, the same again, and who is
+    /// compared with it.
     pub(crate) fn compete(
         &self,
         options: &Options,

@@ -18,7 +18,7 @@ pub(crate) struct Contestant {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) threads: u32,
-    /// Whether it is one of those that are measured where measuring takes long, and under `--quick`.
+    /// Whether it is one of those that are measured under `--quick` too.
     pub(crate) is_main: bool,
 }
 

@@ -18,8 +18,6 @@ enum Who {
     MainIfQuick,
     /// Those with one thread, and under `--quick` the most important ones only.
     OneThread,
-    /// The most important ones only, for what takes long.
-    Main,
 }
 
 /// One way to load a server.
@@ -53,7 +51,6 @@ impl Workload {
             _ if is_quick => contestant.is_main,
             Who::MainIfQuick => true,
             Who::OneThread => contestant.threads == 1,
-            Who::Main => contestant.is_main,
         }
     }
 
@@ -86,33 +83,32 @@ const CLOSED: Workload = Workload {
     size: 64,
     kind: Kind::Closed,
     who: Who::MainIfQuick,
-    full: Effort::ms(15, 150, 70),
+    full: Effort::ms(15, 150, 40),
     quick: Effort::ms(3, 120, 40),
 };
 
 const OPEN: Workload = Workload {
     title: "64 B x 50 connections at 20 000 messages a second",
     kind: Kind::Open(RATE),
-    full: Effort::ms(20, 250, 120),
+    full: Effort::ms(20, 250, 60),
     quick: Effort::ms(3, 200, 40),
     ..CLOSED
 };
 
-/// In the order of the report. At a fixed rate a round says little, so there are more of them; the idle
-/// ones have few contestants, for most of their time goes into connecting.
+/// In the order of the report. At a fixed rate a round says little, so there are more of them.
 pub(crate) const ALL: [Workload; 10] = [
     Workload { who: Who::Everybody, ..CLOSED },
     Workload {
         title: "64 B x 1 000 connections",
         connections: 1_000,
-        full: Effort::ms(15, 150, 120),
+        full: Effort::ms(15, 150, 80),
         quick: Effort::ms(3, 100, 80),
         ..CLOSED
     },
     Workload {
         title: "64 B x 10 000 connections",
         connections: 10_000,
-        full: Effort::ms(15, 250, 700),
+        full: Effort::ms(15, 250, 650),
         quick: Effort::ms(1, 250, 1_000),
         ..CLOSED
     },
@@ -124,7 +120,7 @@ pub(crate) const ALL: [Workload; 10] = [
         title: "64 B x 1 000 connections at 20 000 messages a second",
         connections: 1_000,
         who: Who::OneThread,
-        full: Effort::ms(20, 250, 170),
+        full: Effort::ms(20, 250, 100),
         quick: Effort::ms(2, 200, 80),
         ..OPEN
     },
@@ -139,9 +135,9 @@ pub(crate) const ALL: [Workload; 10] = [
     Workload {
         title: "64 B x 50 connections among 15 000 idle at 20 000 messages a second",
         idle: 15_000,
-        who: Who::Main,
+        who: Who::OneThread,
         // Measured twice, with the idle ones and without.
-        full: Effort::ms(15, 400, 1_900),
+        full: Effort::ms(15, 400, 1_700),
         quick: Effort::ms(1, 200, 1_850),
         ..OPEN
     },
