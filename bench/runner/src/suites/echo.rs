@@ -54,8 +54,7 @@ fn intro() -> Vec<String> {
          faster does not show; CPU time of the server does. At a fixed rate the client sends when a \
          message is due, and a latency counts from then on; what the server needs for a message is then \
          the quietest figure of all. Every ratio is to the floor with one thread. Among idle connections, \
-         “x alone” is the ratio to the same server without them, in the same round. Connecting all of \
-         those takes most of the time, so only the contestants with one thread are measured there."
+         “x alone” is the ratio to the same server without them, in the same round."
             .to_owned(),
         about_rounds(contestants::FLOOR_AGAIN),
         about_commands(),
