@@ -25,7 +25,7 @@ pub enum Target {
     Unix(PathBuf),
 }
 
-/// A server that is known to be there.
+/// Where a server is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// TCP.
@@ -77,7 +77,8 @@ impl Target {
         }
     }
 
-    /// The address at which the server is, found by connecting to it once.
+    /// The address at which the server is. Of several that a host has, it is the first that can be
+    /// connected to; where there is one, nothing is tried.
     ///
     /// # Errors
     ///

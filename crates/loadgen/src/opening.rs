@@ -32,8 +32,11 @@ impl Opening<'_> {
         while sockets.len() < count {
             let wave = WAVE.min(count - sockets.len());
             let failed = || {
-                let number = sockets.len() + 1;
-                format!("failed to open connection {number} of {count} to {}", self.address)
+                let what = format!("failed to open {count} connections to {}", self.address);
+                match sockets.len() {
+                    0 => what,
+                    opened => format!("{what}, with {opened} or more of them open"),
+                }
             };
             let opened = self.wave(wave).with_context(failed)?;
             sockets.extend(opened);

@@ -15,7 +15,7 @@ use anyhow::Context;
 use epoll_sys::{Clock, Timestamp};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -43,7 +43,7 @@ pub struct Outcome {
     /// From the first request to the last answer, or to the interrupt; to the end of the run where
     /// anything went wrong. In an open loop where nothing did, no less than its requests are to take.
     pub elapsed: Duration,
-    /// Whether SIGINT ended it early.
+    /// Whether SIGINT ended it early, be it the load or the wait for the server's ends after that.
     pub is_interrupted: bool,
     /// Counts and latencies of all threads.
     pub tally: Tally,
@@ -100,6 +100,10 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let usage_after = process.as_ref().and_then(|process| process.usage().ok());
     let memory_after = process.as_ref().and_then(Process::memory_bytes);
 
+    for worker in &mut workers {
+        worker.count_unanswered(end);
+    }
+    let is_cut_short = workers.iter().any(Worker::is_interrupted);
     // Not measured: a server has nothing to do for it but to close.
     close_all(&mut workers).context("failed to wait for the ends of connections")?;
     let is_interrupted = interrupt.has_come();
@@ -116,7 +120,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
     let answered = tally.until.unwrap_or(end) - start;
-    let elapsed = match is_interrupted {
+    let elapsed = match is_cut_short {
         true => answered,
         false if tally.failures_sum() > 0 => end - start,
         false => answered.max(plan.pace().unwrap_or_default()),
@@ -133,19 +137,28 @@ fn held_throughout(plan: &Plan) -> u64 {
 fn workers(common: Common<'_>) -> anyhow::Result<Vec<Worker<'_>>> {
     let plan = common.plan;
     let shares: Vec<_> = (0..plan.threads).map(|index| Share { index, of: plan.threads }).collect();
-    let mut idle = Vec::new();
-    for share in &shares {
-        idle.push(common.opening.open(part(plan.idle, *share).try_into()?)?);
-    }
+    let mut idle = common.opening.open(held_throughout(plan).try_into()?)?;
+    let mut active = idle.split_off(plan.idle.try_into()?);
     let mut workers = Vec::new();
-    for (share, idle) in shares.into_iter().zip(idle) {
+    for share in shares {
         let connections = part(plan.connections, share);
-        let opened = if plan.churn { 0 } else { connections };
-        let sockets = common.opening.open(opened.try_into()?)?;
-        let worker = Worker::new(common, share, connections, sockets, idle);
+        let sockets = take(&mut active, connections)?;
+        let worker = Worker::new(
+            common,
+            share,
+            connections,
+            sockets,
+            take(&mut idle, part(plan.idle, share))?,
+        );
         workers.push(worker.context("failed to set up a thread's connections")?);
     }
     Ok(workers)
+}
+
+/// Takes the first of these; all, if there are fewer.
+fn take(sockets: &mut Vec<OwnedFd>, count: u32) -> anyhow::Result<Vec<OwnedFd>> {
+    let count = usize::try_from(count)?.min(sockets.len());
+    Ok(sockets.drain(..count).collect())
 }
 
 /// The part of `count` things that a thread gets.

@@ -17,7 +17,7 @@ const DIGITS: u8 = 3;
 pub struct Tally {
     /// Of answered requests, in nanoseconds.
     latencies_ns: Histogram<u64>,
-    /// Connections that came about.
+    /// Connections that were opened; those of a churn, begun.
     pub connects: u64,
     /// When the last answer came, or the interrupt; `None` without either.
     pub until: Option<Timestamp>,

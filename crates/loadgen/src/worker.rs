@@ -57,7 +57,7 @@ pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
 }
 
-/// Why no connection can be opened now, though one will be, sooner or later.
+/// Since when no connection can be opened, and when to try again.
 #[derive(Clone, Copy, Debug)]
 struct HeldUp {
     since: Timestamp,
@@ -83,7 +83,7 @@ pub(crate) struct Worker<'a> {
     /// The number of the next connection of a churn.
     next_number: u64,
     next_sweep: Timestamp,
-    /// Why no connection can be opened now.
+    /// While no connection can be opened.
     held_up: Option<HeldUp>,
     /// Whether everything is to end now, whatever is still to come.
     is_interrupted: bool,
@@ -140,6 +140,11 @@ impl<'a> Worker<'a> {
         self.tally
     }
 
+    /// Whether an interrupt has come before it was done.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.is_interrupted
+    }
+
     /// Runs from `start` until nothing is left to do, or until `interrupt` is readable. Connections stay
     /// open, but for those of a churn.
     pub(crate) fn run(
@@ -155,30 +160,31 @@ impl<'a> Worker<'a> {
             // it, requests are only less punctual, and it shows in their latencies.
             let _ = nix::sys::prctl::set_timerslack(1);
         }
-        self.pacer = Pacer::new(start, plan.rate, plan.until, self.share);
-        self.next_sweep = start + self.sweep_every();
+        // Without a rate, a thread that begins late has all of its time from then on.
+        let begin = plan.rate.map_or_else(|| Clock::Monotonic.now(), |_| start);
+        self.pacer = Pacer::new(begin, plan.rate, plan.until, self.share);
+        self.next_sweep = begin + self.sweep_every();
         for index in 0..self.connections.len() {
             self.list(index);
         }
-        self.begin_due(start);
-        let mut now = start;
+        self.begin_due(begin);
+        let mut now = begin;
         while !self.is_over(now) {
             now = self.turn(now)?;
             counters.answers.store(self.tally.answers(), Ordering::Relaxed);
             counters.failures.store(self.tally.failures_sum(), Ordering::Relaxed);
         }
-        self.tally.unanswered = self.unanswered(now);
         if self.is_interrupted {
             self.tally.until = Some(now);
         }
         Ok(())
     }
 
-    /// Requests that were due and have not been answered; those of lost connections too, which keep
-    /// what was under way.
-    fn unanswered(&self, now: Timestamp) -> u64 {
+    /// Counts the requests that were due by `end`, when the last worker was done, and have not been
+    /// answered; those of lost connections too, which keep what was under way.
+    pub(crate) fn count_unanswered(&mut self, end: Timestamp) {
         let under_way = self.connections.iter().map(|connection| connection.exchange.under_way());
-        self.pacer.overdue(now) + under_way.sum::<usize>() as u64
+        self.tally.unanswered = self.pacer.overdue(end) + under_way.sum::<usize>() as u64;
     }
 
     fn is_over(&mut self, now: Timestamp) -> bool {
@@ -243,13 +249,16 @@ impl<'a> Worker<'a> {
     fn sweep(&mut self, now: Timestamp) {
         let limit = self.common.plan.answer_limit;
         for index in 0..self.connections.len() {
-            if self.connections[index].is_overdue(now, limit) {
-                let limit = humantime::format_duration(limit);
-                let what = match self.connections[index].is_closing() {
-                    true => format!("it was not closed within {limit}"),
-                    false => format!("no answer within {limit}"),
-                };
-                self.lose(index, &End { failure: Failure::NoAnswer, what });
+            while self.connections[index].is_overdue(now, limit) {
+                // What has arrived is in time, however late this thread comes to look.
+                if !self.read(index) && self.connections[index].is_overdue(now, limit) {
+                    let limit = humantime::format_duration(limit);
+                    let what = match self.connections[index].is_closing() {
+                        true => format!("it was not closed within {limit}"),
+                        false => format!("no answer within {limit}"),
+                    };
+                    self.lose(index, &End { failure: Failure::NoAnswer, what });
+                }
             }
         }
     }
@@ -275,10 +284,14 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Handles what one read brings. Says whether it was bytes.
     #[inline]
-    fn read(&mut self, index: usize) {
+    fn read(&mut self, index: usize) -> bool {
         match self.connections[index].read(&mut self.buffer) {
-            Ok(Read::Bytes(len)) => self.check(index, len),
+            Ok(Read::Bytes(len)) => {
+                self.check(index, len);
+                return true;
+            }
             Ok(Read::End) if self.connections[index].is_closing() => self.ended(index),
             Ok(Read::End) => {
                 let what = "the server closed it".to_owned();
@@ -287,6 +300,7 @@ impl<'a> Worker<'a> {
             Ok(Read::Nothing) => {}
             Err(end) => self.lose(index, &end),
         }
+        false
     }
 
     /// Checks `len` bytes that came back, and goes on with the next messages.

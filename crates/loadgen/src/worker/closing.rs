@@ -21,7 +21,7 @@ const SILENCE: Duration = Duration::from_millis(10);
 ///
 /// What `epoll_wait` fails with.
 pub(crate) fn close_all(workers: &mut [Worker<'_>]) -> io::Result<()> {
-    if workers.iter().any(|worker| worker.is_interrupted) {
+    if workers.iter().any(Worker::is_interrupted) {
         return Ok(());
     }
     let end = Clock::Monotonic.now() + SILENCE;
@@ -31,7 +31,8 @@ pub(crate) fn close_all(workers: &mut [Worker<'_>]) -> io::Result<()> {
     for worker in &mut *workers {
         worker.close_halves();
     }
-    workers.iter_mut().try_for_each(Worker::read_to_the_ends)
+    let begin = Clock::Monotonic.now();
+    workers.iter_mut().try_for_each(|worker| worker.read_to_the_ends(begin))
 }
 
 impl Worker<'_> {
@@ -64,10 +65,10 @@ impl Worker<'_> {
         self.idle.close_halves(&mut self.buffer, &mut self.tally);
     }
 
-    /// Reads until the server has closed its half of each, or the limit is reached.
-    fn read_to_the_ends(&mut self) -> io::Result<()> {
+    /// Reads until the server has closed its half of each, or has taken too long since `begin`.
+    fn read_to_the_ends(&mut self, begin: Timestamp) -> io::Result<()> {
         let limit = self.common.plan.answer_limit;
-        let deadline = Clock::Monotonic.now() + limit;
+        let deadline = begin + limit;
         while !self.is_interrupted && (self.owed > 0 || self.idle.is_owed()) {
             let now = Clock::Monotonic.now();
             // What has arrived is in time, however late this thread comes to look.

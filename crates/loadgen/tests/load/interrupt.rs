@@ -130,6 +130,28 @@ fn the_wait_for_the_servers_end_is_cut_short() {
     assert_eq!((&json["requests"], &json["unanswered"]), (&json!(10), &json!(0)));
 }
 
+/// What was measured is all of the run then, though nothing was answered in most of it.
+#[test]
+fn one_that_comes_after_the_run_does_not_shorten_it() {
+    let (server, happened) = server(|wire, number, tell| {
+        if number == 0 {
+            echo_messages(wire, 2, 64)?;
+            return discard(wire);
+        }
+        echo(wire, number)?;
+        let _ = tell.send(());
+        thread::park_timeout(PATIENCE);
+        Ok(())
+    });
+    let args = ["--connections", "2", "--requests", "100", "--timeout", "4s", "--json"];
+    let program = Running::start(&[&[server.target.as_str()], &args[..]].concat());
+    interrupted(&program, &happened, 1);
+    let (output, json) = measured(program.output());
+    output.complains(1, &["interrupted; 1 errors"]);
+    is_interrupted(&json);
+    assert!(json["duration_s"].as_f64().unwrap() >= 4.0, "{json}");
+}
+
 /// A shell starts the background jobs of a script like that.
 #[test]
 fn a_signal_that_was_ignored_at_the_start_stays_ignored() {

@@ -1,10 +1,15 @@
 //! Servers that go away, or never were there: one clear line, and never a hang.
 
-use crate::program::{load, measure};
+use crate::program::{PATIENCE, Running, load, measure, measured};
 use crate::server::{Server, discard, echo, echo_messages, message};
+use epoll_kit_testing::eventually;
+use rustix::process::{Signal, kill_process};
 use serde_json::json;
+use std::fs;
 use std::net::TcpListener;
-use std::sync::Barrier;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Barrier, Mutex};
+use std::time::Duration;
 
 #[test]
 fn a_server_that_closes_early() {
@@ -98,6 +103,63 @@ fn what_was_due_when_the_last_connection_was_lost_is_unanswered() {
         // The run ends with them: the rest of the minute was never spent.
         assert!(json["duration_s"].as_f64().is_some_and(|it| (2.0..60.0).contains(&it)), "{json}");
     }
+}
+
+#[test]
+fn what_is_due_to_a_thread_without_connections_is_unanswered_too() {
+    let server = Server::tcp(|wire, number| match number {
+        0 => echo_messages(wire, 2, 64),
+        _ => echo(wire, number),
+    });
+    let args = ["--connections", "2", "--threads", "2", "--rate", "10000", "--requests", "4000"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["1 errors", "connection 0"]);
+    assert_eq!((&json["requests"], &json["unanswered"]), (&json!(2002), &json!(1998)));
+}
+
+/// Threads have their limits at the same time, not one after the other.
+#[test]
+fn idle_connections_of_many_threads_that_are_never_closed() {
+    let server = Server::tcp(|wire, number| {
+        echo(wire, number)?;
+        std::thread::park_timeout(crate::program::PATIENCE);
+        Ok(())
+    });
+    let args = ["--threads", "40", "--connections", "40", "--idle", "40", "--timeout", "2s"];
+    let (output, json) = measure(&server.target, &[&args[..], &["--requests", "400"]].concat());
+    output.complains(1, &["80 errors", "it was not closed within 2s"]);
+    assert_eq!((&json["requests"], &json["errors"]), (&json!(400), &json!({ "no-answer": 80 })));
+}
+
+/// What it was given in time, and could not look at.
+#[test]
+fn a_client_that_was_stopped_gives_up_no_answer_that_has_come() {
+    let (asked, question) = sync_channel(1);
+    let (gate, is_open) = sync_channel(1);
+    let is_open = Mutex::new(is_open);
+    let server = Server::tcp(move |wire, number| {
+        echo_messages(wire, 1, 64)?;
+        let message = message(wire, 64)?;
+        let _ = asked.send(());
+        let _ = is_open.lock().unwrap().recv_timeout(PATIENCE);
+        wire.write_all(&message)?;
+        let _ = asked.send(());
+        echo(wire, number)
+    });
+    let args = ["--connections", "1", "--requests", "100", "--timeout", "500ms", "--json"];
+    let client = Running::start(&[&[server.target.as_str()], &args[..]].concat());
+    question.recv_timeout(PATIENCE).expect("a message");
+    kill_process(client.pid(), Signal::STOP).expect("a process");
+    let stat = format!("/proc/{}/stat", client.pid());
+    eventually("it stands still", || fs::read_to_string(&stat).unwrap().contains(") T "));
+    gate.send(()).unwrap();
+    question.recv_timeout(PATIENCE).expect("the answer is sent");
+    // It has to be late by its own clock.
+    std::thread::sleep(Duration::from_millis(600));
+    kill_process(client.pid(), Signal::CONT).expect("a process");
+    let (output, json) = measured(client.output());
+    assert_eq!((output.status, &*output.stderr), (0, ""), "{json}");
+    assert_eq!(json["requests"], 100);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! System calls, counted by strace: a message costs a `send` and a `recv`, and never an `epoll_ctl`;
 //! whoever can only wait does not spin. And one that strace makes slow.
 
-use crate::program::{PATH, output_of};
+use crate::program::{PATH, measured, output_of};
 use crate::server::{Server, echo};
 use epoll_kit_testing::leave_out;
 use std::collections::HashMap;
@@ -75,6 +75,22 @@ fn a_client_that_is_late_itself_does_not_give_up_a_connection() {
     command.args([PATH, &server.target, "--connections", "1", "--requests", "10"]);
     let output = output_of(command.args(["--timeout", "2s"]));
     assert_eq!((output.status, &*output.stderr), (0, ""));
+}
+
+/// Its thread is longer in starting than it is to run.
+#[test]
+fn a_thread_that_begins_late_has_its_time() {
+    if !has_strace("system_calls::a_thread_that_begins_late_has_its_time") {
+        return;
+    }
+    let server = Server::tcp(echo);
+    let mut command = Command::new("strace");
+    let late = "inject=clone,clone3:delay_exit=400000:when=1";
+    command.args(["-f", "-o", "/dev/null", "-e", late, PATH, &server.target]);
+    let output = output_of(command.args(["--connections", "1", "--duration", "100ms", "--json"]));
+    let (output, json) = measured(output);
+    assert_eq!((output.status, &*output.stderr), (0, ""));
+    assert!(json["requests"].as_u64().unwrap() > 0, "{json}");
 }
 
 /// How often the program, which ends with this status, makes each call.
