@@ -62,7 +62,6 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
         let mut contestants = vec![
             contestant::<Epoll<LEVEL>>("floor", &sources, active),
             contestant::<Epoll<LEVEL>>("floor again", &sources, active),
-            contestant::<Epoll<LEVEL>>("epoll, level", &sources, active),
             contestant::<Epoll<EDGE>>("epoll, edge", &sources, active),
             contestant::<Poll<'_>>("poll", &sources, active),
         ];

@@ -38,7 +38,7 @@ pub(crate) trait Wakeable: Sized {
     /// Waits until it is woken.
     #[inline]
     fn await_wake(&mut self) -> anyhow::Result<()> {
-        // No clock is read as long as wakes come.
+        // Nothing here reads a clock as long as wakes come.
         if self.wait(PATIENCE)? {
             return Ok(());
         }
@@ -68,7 +68,8 @@ fn measures<W: Wakeable>() -> [Measure; CASES.len()] {
 ///
 /// # Errors
 ///
-/// What the system refuses, and a contestant that loses a wake or makes one up.
+/// What the system refuses, and a contestant that loses a wake or makes one up; polling does not say
+/// whether it has.
 pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()> {
     for (number, (name, unit)) in CASES.into_iter().enumerate() {
         let contestants = vec![

@@ -53,8 +53,8 @@ pub(crate) struct Bench {
     /// What the client has to ask for on its sockets.
     pub(crate) congestion: Option<&'static str>,
     pub(crate) progress: Progress,
-    /// When there is no further round, wherever the run is.
-    rounds_end: Instant,
+    /// The whole plan.
+    items: Vec<Item>,
     /// When everything is over, whoever has not finished by then.
     end: Instant,
 }
@@ -67,17 +67,18 @@ fn time_max(is_quick: bool) -> Duration {
     if is_quick { TIME_MAX_QUICK } else { TIME_MAX }
 }
 
-/// What parts that have no rounds to leave out need, and the others leave of that.
-fn time_for_rounds(items: &[Item], is_quick: bool) -> Duration {
+/// What parts that come after this one and have no rounds to leave out need.
+fn fixed_after(item: &Item, plan: &[Item]) -> Duration {
+    let place = |one: &Item| (one.suite, one.title.clone());
+    let after = plan.iter().skip_while(|one| place(one) != place(item)).skip(1);
     let is_fixed = |item: &&Item| item.effort.is_none_or(|effort| effort.rounds == 1);
-    let fixed = items.iter().filter(is_fixed).map(|item| item.estimate);
-    time_max(is_quick).saturating_sub(fixed.sum())
+    after.filter(is_fixed).map(|item| item.estimate).sum()
 }
 
 impl Bench {
     /// When a part that begins now has its last round.
     pub(crate) fn until(&self, item: &Item) -> Instant {
-        (Instant::now() + item.limit()).min(self.rounds_end)
+        (Instant::now() + item.limit()).min(self.end - fixed_after(item, &self.items))
     }
 
     /// When something has to be over that begins now and may take this long.
@@ -113,7 +114,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<bool> {
         interrupt,
         congestion: network.congestion,
         progress: Progress::new(&items),
-        rounds_end: start + time_for_rounds(&items, is_quick),
+        items,
         end: start + time_max(is_quick),
     };
     let Finished { sections, parts, mut troubles, was_interrupted } = measure(&bench, &suites);
@@ -194,11 +195,14 @@ mod tests {
 
     #[test]
     fn rounds_leave_time_for_programs_that_plan_their_own() {
-        let mut fixed = Item::of("wake", "", 1, Effort::ms(2, 30_000, 0));
-        fixed.effort = None;
-        let items = [Item::of("echo", "", 1, Effort::ms(2, 1, 0)), fixed];
-        assert_eq!(time_for_rounds(&items, false), TIME_MAX - Duration::from_secs(60));
-        assert_eq!(time_for_rounds(&[], true), TIME_MAX_QUICK);
+        let fixed = |suite| {
+            let item = Item::of(suite, "", 1, Effort::ms(2, 30_000, 0));
+            Item { effort: None, ..item }
+        };
+        let rounds = |title| Item::of("echo", title, 1, Effort::ms(2, 1, 0));
+        let plan = [fixed("timers"), rounds("64 B"), rounds("16 KiB"), fixed("wake")];
+        let after = plan.each_ref().map(|item| fixed_after(item, &plan).as_secs());
+        assert_eq!(after, [60, 60, 60, 0]);
     }
 
     #[test]

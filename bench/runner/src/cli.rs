@@ -77,11 +77,11 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Us
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            Arg::Long("root") => root = Some(folder(&mut parser)?),
-            Arg::Long("programs") => programs = Some(folder(&mut parser)?),
-            Arg::Long("bench-programs") => bench_programs = Some(folder(&mut parser)?),
-            Arg::Long("out") => out = Some(folder(&mut parser)?),
-            Arg::Long("json") => json = Some(folder(&mut parser)?),
+            Arg::Long("root") => root = Some(path(&mut parser)?),
+            Arg::Long("programs") => programs = Some(path(&mut parser)?),
+            Arg::Long("bench-programs") => bench_programs = Some(path(&mut parser)?),
+            Arg::Long("out") => out = Some(path(&mut parser)?),
+            Arg::Long("json") => json = Some(path(&mut parser)?),
             Arg::Long("quick") => is_quick = true,
             Arg::Value(name) => {
                 let suite = suite(&name.string()?)?;
@@ -107,7 +107,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Us
     Ok(Some(Options { paths, suites, is_quick, json }))
 }
 
-fn folder(parser: &mut Parser) -> Result<PathBuf, UsageError> {
+fn path(parser: &mut Parser) -> Result<PathBuf, UsageError> {
     Ok(parser.value()?.into())
 }
 

@@ -131,7 +131,7 @@ fn sample(json: &Value) -> anyhow::Result<Sample> {
     if let Some(cpu) = server["cpu_us_per_request"].as_f64() {
         values.insert("cpu_us_per_request".to_owned(), cpu);
         let busy_us = busy_us(server).unwrap_or(0.0);
-        values.insert("cpu_share".to_owned(), busy_us / 1e6 / values["duration_s"]);
+        values.insert("server_cpu_percent".to_owned(), busy_us / 1e4 / values["duration_s"]);
     }
     if let Some(bytes) = server["memory_bytes_per_connection"].as_f64() {
         values.insert("memory_bytes_per_connection".to_owned(), bytes);
@@ -165,7 +165,7 @@ mod tests {
     fn figures_come_out_by_name() {
         let sample = sample(&answer(&json!({ "wrong-bytes": 0 }))).unwrap();
         assert_eq!(sample.values["p99_us"], 9.0);
-        assert_eq!(sample.values["cpu_share"], 0.25);
+        assert_eq!(sample.values["server_cpu_percent"], 25.0);
         assert_eq!(sample.values["client_cpu_percent"], 50.0);
         assert_eq!(sample.curve, [(50.0, 4.0), (99.0, 9.0)]);
         assert!(!sample.values.contains_key("memory_bytes_per_connection"));

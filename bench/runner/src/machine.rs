@@ -1,7 +1,7 @@
 //! What the figures were measured on: the machine, the system, the versions of everybody.
 
 use crate::bench::Paths;
-use rustix::thread::sched_getaffinity;
+use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
@@ -11,11 +11,17 @@ use std::process::Command;
 pub(crate) struct Cores(Option<(usize, usize)>);
 
 impl Cores {
-    /// The first two that this process may use; with only one there is nothing to choose.
+    /// The first that this process may use and the first after it that is no other thread of the same
+    /// core, if there is one; with only one there is nothing to choose.
     pub(crate) fn choose() -> Self {
         let Ok(allowed) = sched_getaffinity(None) else { return Self(None) };
-        let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-        Self(cores.next().zip(cores.next()))
+        let all: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+        let [server, others @ ..] = &all[..] else { return Self(None) };
+        let list = format!("/sys/devices/system/cpu/cpu{server}/topology/thread_siblings_list");
+        // Where the kernel does not tell, each is taken for a core.
+        let siblings = cpus(&fs::read_to_string(list).unwrap_or_default());
+        let apart = others.iter().find(|cpu| !siblings.contains(cpu));
+        Self(apart.or(others.first()).map(|client| (*server, *client)))
     }
 
     pub(crate) fn server(&self) -> Option<usize> {
@@ -35,6 +41,15 @@ impl Cores {
             None => "one core for servers and client alike".to_owned(),
         }
     }
+}
+
+/// The numbers in a list such as `0-3,8`.
+fn cpus(list: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    list.trim().split(',').filter_map(range).flatten().collect()
 }
 
 /// What starts a program on this core by hand, if it has one.
@@ -140,6 +155,13 @@ fn packages(lock_file: &str) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_processors_are_read() {
+        assert_eq!(cpus("0-2,8\n"), [0, 1, 2, 8]);
+        assert_eq!(cpus("4"), [4]);
+        assert_eq!(cpus(""), [0; 0]);
+    }
 
     #[test]
     fn values_are_found_by_their_keys() {

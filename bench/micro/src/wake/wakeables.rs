@@ -121,7 +121,8 @@ impl Wakeable for Polling {
         poller.notify()
     }
 
-    /// Nothing is watched, so a wait that ends before its time was woken.
+    /// Nothing is watched, so a wait that ends before its time was woken; only a clock tells, and of a
+    /// wait that takes no time nothing does.
     fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
         self.events.clear();
         let start = Instant::now();

@@ -25,7 +25,6 @@ struct Case {
     note: &'static str,
     size: u32,
     requests: u32,
-    requests_quick: u32,
     /// Bytes of the server's read buffer, where it is not the usual one.
     read_buffer: Option<u32>,
     full: Effort,
@@ -41,7 +40,6 @@ const CASES: [Case; 2] = [
                dry: the trigger is all that is different.",
         size: 64,
         requests: 100_000,
-        requests_quick: 100_000,
         read_buffer: None,
         full: Effort::ms(15, 1_200, 700),
         quick: Effort::ms(1, 1_300, 700),
@@ -53,7 +51,6 @@ const CASES: [Case; 2] = [
                with a level trigger, which reads once for each report: so many more are the reports.",
         size: 16 << 10,
         requests: 10_000,
-        requests_quick: 10_000,
         read_buffer: Some(512),
         full: Effort::ms(15, 2_000, 700),
         quick: Effort::ms(1, 2_000, 1_200),
@@ -75,10 +72,6 @@ fn contestants(paths: &Paths, case: &Case) -> Vec<Contestant> {
 
 /// In the order of the contestants.
 const EDGE: usize = 2;
-
-fn requests(case: &Case, is_quick: bool) -> u32 {
-    if is_quick { case.requests_quick } else { case.requests }
-}
 
 fn effort(case: &Case, is_quick: bool) -> Effort {
     if is_quick { case.quick } else { case.full }
@@ -120,13 +113,13 @@ pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(case: &Case, is_quick: bool) -> Load {
+fn load(case: &Case) -> Load {
     Load {
         connections: CONNECTIONS,
         idle: 0,
         size: case.size,
         kind: Kind::Closed,
-        amount: Amount::Requests(requests(case, is_quick).into()),
+        amount: Amount::Requests(case.requests.into()),
     }
 }
 
@@ -138,7 +131,7 @@ fn measure_one(bench: &Bench, contestant: &Contestant, case: &Case) -> anyhow::R
         command.arg("--stats-json").arg(&stats);
     }
     let mut server = Server::start_as(bench, contestant, command)?;
-    let measured = load(case, bench.is_quick).run(bench, &server.address, server.process.id());
+    let measured = load(case).run(bench, &server.address, server.process.id());
     let mut sample = measured.map_err(|error| server.explain(error, &bench.interrupt))?;
     if contestant.is_ours() {
         let status = server.process.terminate(bench.deadline(END_MAX), &bench.interrupt)?;
@@ -146,12 +139,8 @@ fn measure_one(bench: &Bench, contestant: &Contestant, case: &Case) -> anyhow::R
             bail!("the server ended with {status}");
         }
         let waits = waits(&fs::read_to_string(&stats).context("the server left no statistics")?)?;
-        let requests = sample.values.get("requests").copied().unwrap_or(f64::NAN);
         sample.values.insert("waits".to_owned(), waits);
-        sample.values.insert("waits_per_message".to_owned(), waits / requests);
     }
-    let share = sample.values.get("cpu_share").map(|share| share * 100.0);
-    sample.values.extend(share.map(|share| ("cpu_percent".to_owned(), share)));
     Ok(sample)
 }
 
@@ -168,7 +157,7 @@ const COLUMNS: [Column; 8] = [
     Column::Ratio { header: "x level", name: "waits" },
     Column::Value { header: "server CPU µs/message", name: "cpu_us_per_request" },
     Column::Ratio { header: "x level", name: "cpu_us_per_request" },
-    Column::Median { header: "CPU %", name: "cpu_percent" },
+    Column::Median { header: "CPU %", name: "server_cpu_percent" },
 ];
 
 fn table(bench: &Bench, case: &Case, all: &[Contestant], series: &[Series]) -> Table {
@@ -179,7 +168,7 @@ fn table(bench: &Bench, case: &Case, all: &[Contestant], series: &[Series]) -> T
             "{} {rounds} of {} rounds of {} messages.",
             case.note,
             effort.rounds,
-            crate::report::whole(requests(case, bench.is_quick).into())
+            crate::report::whole(case.requests.into())
         ),
         command: by_hand(
             &format!(
@@ -190,7 +179,7 @@ fn table(bench: &Bench, case: &Case, all: &[Contestant], series: &[Series]) -> T
             &format!(
                 "{}target/release/epoll-load {BY_HAND} {} --server-pid=$!",
                 machine::pinned(bench.cores.client()),
-                load(case, bench.is_quick).flags(bench.congestion).join(" ")
+                load(case).flags(bench.congestion).join(" ")
             ),
         ),
         ..Table::of_rounds(case.title, series, &COLUMNS)

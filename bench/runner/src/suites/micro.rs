@@ -6,8 +6,9 @@ mod figures;
 
 use super::{Outcome, Part, about_rounds};
 use crate::bench::Bench;
+use crate::interrupt::Interrupted;
 use crate::plan::Item;
-use crate::process::{Output, Process};
+use crate::process::Process;
 use crate::report::{Case, Table};
 use crate::rounds::Series;
 use anyhow::bail;
@@ -41,7 +42,8 @@ fn about(suite: &str) -> About {
             title: "select, poll, epoll",
             intro: "Eventfds, of which some are ready. Timed is one round: the wait, finding those that \
                     are ready, and reading each of them. select and poll look at all of them every \
-                    time, epoll at those that are ready. select has no more than 1 024.",
+                    time, epoll at those that are ready. select has no more than 1 024. The floor is epoll \
+                    with a level trigger.",
             again: "floor again",
             x_label: "descriptors",
             is_threaded: false,
@@ -81,7 +83,8 @@ fn about(suite: &str) -> About {
                     “Wakes a \
                     second”: one thread wakes as fast as it can while another waits; how many of the \
                     wakes are one wake-up is left to the contestant. “Round trip”: two threads wake one \
-                    another in turn, and wait.",
+                    another in turn, and wait; polling's has two readings of the clock in it, without which its \
+                    waits do not tell whether they were woken.",
             again: "floor again",
             x_label: "",
             is_threaded: true,
@@ -114,15 +117,8 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
     section.title = about.title.to_owned();
     section.intro.push(about.intro.to_owned());
     section.intro.push(about_rounds(about.again));
-    let (cases, remarks) = match measure(bench, suite, &item) {
-        Ok(measured) => measured,
-        Err(error) if error.is::<crate::interrupt::Interrupted>() => return Err(error),
-        Err(error) => {
-            failed(suite, outcome, &format!("{error:#}"));
-            return Ok(());
-        }
-    };
-    section.intro.extend(remarks);
+    let mut cases = Vec::new();
+    let ended = measure(bench, suite, &item, &mut cases);
     for group in groups(cases) {
         section.figures.extend(figures(about.x_label, &group));
         let columns: Vec<_> = group.cases.iter().map(|case| case.as_column(&group.title)).collect();
@@ -140,6 +136,11 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
             x: Some(case.x),
             ..Part::new(suite, &case.name, case.series)
         }));
+    }
+    match ended {
+        Ok(remarks) => section.intro.extend(remarks),
+        Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(error) => failed(suite, outcome, &format!("{error:#}")),
     }
     Ok(())
 }
@@ -170,18 +171,21 @@ fn by_trigger(title: &str, cases: &[Case]) -> Vec<(String, Vec<Case>)> {
 
 /// The program itself is what failed.
 fn failed(suite: &'static str, outcome: &mut Outcome, message: &str) {
-    outcome.section.intro.push(format!("Not measured: {message}."));
+    let extent = if outcome.parts.is_empty() { "Not measured" } else { "Not measured to the end" };
+    outcome.section.intro.push(format!("{extent}: {message}."));
     let mut series = Series::new("the program");
     series.trouble = Some(message.to_owned());
     outcome.parts.push(Part::new(suite, suite, vec![series]));
 }
 
-/// What was measured, and what the program has to say about it.
+/// Adds what was measured to `cases`, whether or not the program comes to its end, and gives what it has
+/// to say about that.
 fn measure(
     bench: &Bench,
     suite: &str,
     item: &Item,
-) -> anyhow::Result<(Vec<MicroCase>, Vec<String>)> {
+    cases: &mut Vec<MicroCase>,
+) -> anyhow::Result<Vec<String>> {
     let mut command = Command::new(bench.paths.bench_programs.join(suite));
     command.args(["--rounds", &rounds(bench.is_quick).to_string()]);
     command.args(bench.is_quick.then_some("--quick"));
@@ -189,19 +193,22 @@ fn measure(
     let core = if about(suite).is_threaded { None } else { bench.cores.server() };
     let process = Process::start(command, core)?;
     let deadline = bench.deadline(item.limit());
-    let Output { status, stdout, stderr } =
-        process.collect(deadline, &bench.interrupt, |stdout| {
-            let lines = stdout.iter().filter(|byte| **byte == b'\n').count();
-            bench.progress.at(item, &format!("{lines} measurements"));
-        })?;
-    if !status.success() {
-        bail!("{}", Output { status, stdout, stderr }.complaint());
+    let mut lines = Vec::new();
+    let ended = process.collect(deadline, &bench.interrupt, |stdout| {
+        let end = stdout.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        lines.extend_from_slice(&stdout[lines.len()..end]);
+        let count = lines.iter().filter(|byte| **byte == b'\n').count();
+        bench.progress.at(item, &format!("{count} measurements"));
+    });
+    *cases = parse(&String::from_utf8_lossy(&lines))?;
+    let output = ended?;
+    if !output.status.success() {
+        bail!("{}", output.complaint());
     }
-    let cases = parse(&stdout)?;
     if cases.is_empty() {
-        bail!("it printed no measurement: {}", stderr.trim());
+        bail!("it printed no measurement: {}", output.stderr.trim());
     }
-    Ok((cases, stderr.lines().map(str::to_owned).collect()))
+    Ok(output.stderr.lines().map(str::to_owned).collect())
 }
 
 /// A line as the programs print it.

@@ -55,6 +55,19 @@ fn a_micro_program_that_fails_is_no_reason_to_stop() {
 }
 
 #[test]
+fn what_a_micro_program_measured_before_it_failed_is_reported() {
+    let fakes = Fakes::new();
+    fakes.replace("wake", &format!("{WAKE}printf '{{\"suite'; echo 'out of luck' >&2; exit 1\n"));
+    let run = fakes.run(&["wake", "--quick"]);
+    run.ends_with(1, &["wake: the program: out of luck"]);
+    let tables = fakes.report("tables.md");
+    assert!(
+        tables.contains("round trip") && tables.contains("Not measured to the end: out of luck."),
+        "{tables}"
+    );
+}
+
+#[test]
 fn a_micro_program_that_has_nothing_to_say_says_why() {
     let fakes = Fakes::new();
     fakes.replace("dispatch", "echo 'left out: 100 pairs: only 256 descriptors' >&2\n");
