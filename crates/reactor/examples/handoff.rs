@@ -55,6 +55,7 @@ fn hand_over(arrivals: &mpsc::Sender<Stream>, waker: &Waker) -> io::Result<()> {
         write!(ours, "message {number}")?;
         let mut answer = [0; 9];
         ours.read_exact(&mut answer)?;
+        assert_eq!(answer, format!("MESSAGE {number}").as_bytes());
         println!("{}", String::from_utf8_lossy(&answer));
     }
     Ok(())

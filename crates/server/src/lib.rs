@@ -3,14 +3,22 @@
 //!
 //! # Examples
 //!
-//! A server that listens on a free port, as the program's does; [`Server::run`] then serves:
+//! A server on a free port, from its start to its end:
 //!
 //! ```
-//! use epoll_server::{Config, Server};
+//! use epoll_server::{Config, End, Server, Signal, Signals};
+//!
+//! // First of all, while there is one thread.
+//! let signals = Signals::block([Signal::TERM, Signal::INT])?;
 //!
 //! let config = Config { listen: vec!["127.0.0.1:0".parse()?], ..Config::default() };
 //! let server = Server::bind(&config)?;
 //! assert_ne!(server.addresses().next().unwrap().inet().unwrap().port(), 0);
+//!
+//! // What otherwise comes from outside.
+//! std::process::Command::new("kill").arg(std::process::id().to_string()).status()?;
+//! let ended = server.run(&signals)?;
+//! assert_eq!((ended.end, ended.cut), (End::Finished, 0));
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
@@ -36,6 +44,8 @@ mod worker;
 pub use config::{Accept, Config, READ_BUFFER_LEN_MAX, THREADS_MAX, Timeouts};
 pub use log::LogFormat;
 pub use server::{Ended, Server};
+
+pub use epoll_shutdown::{End, Signal, Signals};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -2,7 +2,8 @@
 //! drain that follows the first of them.
 //!
 //! - [`Signals`] blocks signals before the first thread starts, refuses where another thread would
-//!   still get them, and reports them through a signalfd. Children get their clean mask back.
+//!   still get them, and reports them through a signalfd. [`Signals::restore_in`] gives a child the mask
+//!   from before.
 //! - [`Drain`] is the state machine: running, draining until a deadline, stopped. Pure: signals and
 //!   times come in.
 //! - [`Notice`] tells other threads of the phase, and wakes them when it changes.
