@@ -10,9 +10,9 @@ use std::time::Duration;
 /// rate it is no less than the requests are to take, if nothing did.
 ///
 /// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
-/// `memory_bytes_per_connection` of a churn without idle connections, where the server's memory has not grown, or where the
-/// kernel does not tell, and, if no request was answered, every latency and every CPU time per request.
-/// `latency_curve` is empty then.
+/// `memory_bytes_per_connection` of a churn without idle connections, where the server's memory has not
+/// grown, or where the kernel does not tell, and, if no request was answered, every latency and every CPU
+/// time per request; `latency_curve` is empty then.
 ///
 /// `client` has the CPU time of this process, `server` that of the measured one: `user_us` and
 /// `system_us` in all, `user_us_per_request` and `system_us_per_request` for an answered request.

@@ -103,6 +103,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     for worker in &mut workers {
         worker.count_unanswered(end);
     }
+    let begin = workers.iter().map(Worker::begin).min().unwrap_or(start);
     let is_cut_short = workers.iter().any(Worker::is_interrupted);
     // Not measured: a server has nothing to do for it but to close.
     close_all(&mut workers).context("failed to wait for the ends of connections")?;
@@ -119,10 +120,10 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
         Server { pid: process.pid(), used: after.since(&before), memory_per_connection }
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
-    let answered = tally.until.unwrap_or(end) - start;
+    let answered = tally.until.unwrap_or(end) - begin;
     let elapsed = match is_cut_short {
         true => answered,
-        false if tally.failures_sum() > 0 => end - start,
+        false if tally.failures_sum() > 0 => end - begin,
         false => answered.max(plan.pace().unwrap_or_default()),
     };
     Ok(Outcome { address, elapsed, is_interrupted, tally, client, server })

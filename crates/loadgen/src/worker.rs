@@ -68,6 +68,8 @@ struct HeldUp {
 pub(crate) struct Worker<'a> {
     common: Common<'a>,
     share: Share,
+    /// When its run began.
+    begin: Timestamp,
     epoll: Epoll,
     events: Events,
     buffer: Box<[u8]>,
@@ -117,6 +119,7 @@ impl<'a> Worker<'a> {
         let idle = Idle::new(idle, &epoll, IDLE)?;
         Ok(Self {
             share,
+            begin: Timestamp::MAX,
             epoll,
             events: Events::with_capacity(events_max),
             buffer: vec![0; READ_MAX].into(),
@@ -138,6 +141,11 @@ impl<'a> Worker<'a> {
     /// What it has counted.
     pub(crate) fn into_tally(self) -> Tally {
         self.tally
+    }
+
+    /// When its run began.
+    pub(crate) fn begin(&self) -> Timestamp {
+        self.begin
     }
 
     /// Whether an interrupt has come before it was done.
@@ -162,6 +170,7 @@ impl<'a> Worker<'a> {
         }
         // Without a rate, a thread that begins late has all of its time from then on.
         let begin = plan.rate.map_or_else(|| Clock::Monotonic.now(), |_| start);
+        self.begin = begin;
         self.pacer = Pacer::new(begin, plan.rate, plan.until, self.share);
         self.next_sweep = begin + self.sweep_every();
         for index in 0..self.connections.len() {

@@ -143,7 +143,7 @@ fn one_that_comes_after_the_run_does_not_shorten_it() {
         thread::park_timeout(PATIENCE);
         Ok(())
     });
-    let args = ["--connections", "2", "--requests", "100", "--timeout", "4s", "--json"];
+    let args = ["--connections", "2", "--requests", "20000", "--timeout", "4s", "--json"];
     let program = Running::start(&[&[server.target.as_str()], &args[..]].concat());
     interrupted(&program, &happened, 1);
     let (output, json) = measured(program.output());

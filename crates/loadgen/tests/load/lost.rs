@@ -146,7 +146,7 @@ fn a_client_that_was_stopped_gives_up_no_answer_that_has_come() {
         let _ = asked.send(());
         echo(wire, number)
     });
-    let args = ["--connections", "1", "--requests", "100", "--timeout", "500ms", "--json"];
+    let args = ["--connections", "1", "--requests", "100", "--timeout", "2s", "--json"];
     let client = Running::start(&[&[server.target.as_str()], &args[..]].concat());
     question.recv_timeout(PATIENCE).expect("a message");
     kill_process(client.pid(), Signal::STOP).expect("a process");
@@ -155,7 +155,7 @@ fn a_client_that_was_stopped_gives_up_no_answer_that_has_come() {
     gate.send(()).unwrap();
     question.recv_timeout(PATIENCE).expect("the answer is sent");
     // It has to be late by its own clock.
-    std::thread::sleep(Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(2100));
     kill_process(client.pid(), Signal::CONT).expect("a process");
     let (output, json) = measured(client.output());
     assert_eq!((output.status, &*output.stderr), (0, ""), "{json}");

@@ -85,12 +85,14 @@ fn a_thread_that_begins_late_has_its_time() {
     }
     let server = Server::tcp(echo);
     let mut command = Command::new("strace");
-    let late = "inject=clone,clone3:delay_exit=400000:when=1";
+    let late = "inject=clone,?clone3:delay_exit=3000000:when=1";
     command.args(["-f", "-o", "/dev/null", "-e", late, PATH, &server.target]);
     let output = output_of(command.args(["--connections", "1", "--duration", "100ms", "--json"]));
     let (output, json) = measured(output);
     assert_eq!((output.status, &*output.stderr), (0, ""));
     assert!(json["requests"].as_u64().unwrap() > 0, "{json}");
+    // What passed before is none of its time.
+    assert!(json["duration_s"].as_f64().unwrap() < 3.0, "{json}");
 }
 
 /// How often the program, which ends with this status, makes each call.
