@@ -127,7 +127,7 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
             _ => vec![(group.title.clone(), columns)],
         };
         section.tables.extend(grids.into_iter().map(|(title, cases)| Table {
-            note: format!("{} rounds.", rounds(bench.is_quick)),
+            note: note(&cases, rounds(bench.is_quick)),
             command: command_line(suite, bench.is_quick),
             ..Table::grid(&title, &cases)
         }));
@@ -143,6 +143,15 @@ pub(crate) fn run(bench: &Bench, suite: &'static str, outcome: &mut Outcome) -> 
         Err(error) => failed(suite, outcome, &format!("{error:#}")),
     }
     Ok(())
+}
+
+/// How many rounds each contestant had in each of these cases, at least.
+fn note(cases: &[Case], rounds: u32) -> String {
+    let series = cases.iter().flat_map(|case| &case.series);
+    match series.map(|one| one.rounds.len()).min().unwrap_or(0) {
+        fewest if fewest < rounds as usize => format!("{fewest} of {rounds} rounds."),
+        _ => format!("{rounds} rounds."),
+    }
 }
 
 /// What measures it again, from the root of the repository.
@@ -200,11 +209,12 @@ fn measure(
         let count = lines.iter().filter(|byte| **byte == b'\n').count();
         bench.progress.at(item, &format!("{count} measurements"));
     });
-    *cases = parse(&String::from_utf8_lossy(&lines))?;
+    let parsed = parse(&String::from_utf8_lossy(&lines), cases);
     let output = ended?;
     if !output.status.success() {
         bail!("{}", output.complaint());
     }
+    parsed?;
     if cases.is_empty() {
         bail!("it printed no measurement: {}", output.stderr.trim());
     }
@@ -230,7 +240,7 @@ mod tests {
     fn each_trigger_is_compared_with_its_own_floor() {
         let names = ["floor", "epoll-kit", "floor, edge", "mio", "epoll-kit, edge"];
         let text = names.map(|name| line("10 pairs", 10, name, 1, 1.0)).concat();
-        let case = parse(&text).unwrap()[0].as_column("N pairs");
+        let case = cases::parsed(&text)[0].as_column("N pairs");
         let tables = by_trigger("N pairs", &[case]);
         let of = |at: usize| {
             let (title, cases) = &tables[at];

@@ -29,13 +29,12 @@ impl MicroCase {
     }
 }
 
-/// The lines that a program has printed, case by case.
+/// Adds the lines that a program has printed, case by case.
 ///
 /// # Errors
 ///
-/// The line that is no measurement.
-pub(super) fn parse(stdout: &str) -> anyhow::Result<Vec<MicroCase>> {
-    let mut cases: Vec<MicroCase> = Vec::new();
+/// The first line that is no measurement; those before it are added.
+pub(super) fn parse(stdout: &str, cases: &mut Vec<MicroCase>) -> anyhow::Result<()> {
     for line in stdout.lines().filter(|line| !line.trim().is_empty()) {
         let json: Value =
             serde_json::from_str(line).with_context(|| format!("not a measurement: {line:?}"))?;
@@ -61,7 +60,15 @@ pub(super) fn parse(stdout: &str) -> anyhow::Result<Vec<MicroCase>> {
         let values = BTreeMap::from([(VALUE.to_owned(), value("value")?)]);
         series[place].rounds.insert(round, Sample { values, curve: Vec::new() });
     }
-    Ok(cases)
+    Ok(())
+}
+
+/// The cases in these lines.
+#[cfg(test)]
+pub(super) fn parsed(stdout: &str) -> Vec<MicroCase> {
+    let mut cases = Vec::new();
+    parse(stdout, &mut cases).unwrap();
+    cases
 }
 
 /// As people write it.
@@ -131,7 +138,7 @@ mod tests {
         let text = line("a", 1, "floor", 1, 4.0)
             + &line("a", 1, "any", 1, 5.0)
             + &line("a", 1, "any", 2, 7.0);
-        let cases = parse(&text).unwrap();
+        let cases = parsed(&text);
         assert_eq!(cases.len(), 1);
         assert_eq!(cases[0].series[0].contestant, "floor");
         assert_eq!(cases[0].series[1].spread(VALUE).unwrap().median, 6.0);
@@ -139,8 +146,16 @@ mod tests {
 
     #[test]
     fn what_is_no_measurement_is_named() {
-        assert!(parse("hello").unwrap_err().to_string().contains("hello"));
-        assert!(parse("{\"case\":\"a\"}").unwrap_err().to_string().contains("contestant"));
+        let error = |text: &str| parse(text, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error("hello").contains("hello"));
+        assert!(error("{\"case\":\"a\"}").contains("contestant"));
+    }
+
+    #[test]
+    fn what_comes_before_it_is_kept() {
+        let mut cases = Vec::new();
+        parse(&(line("a", 1, "floor", 1, 4.0) + "oops\n"), &mut cases).unwrap_err();
+        assert_eq!(cases.len(), 1);
     }
 
     #[test]
@@ -149,7 +164,7 @@ mod tests {
             .map(|n| line(&format!("{n} pairs, 10 active"), n, "floor", 1, 1.0))
             .concat()
             + &line("one wake", 1, "floor", 1, 1.0);
-        let groups = groups(parse(&text).unwrap());
+        let groups = groups(parsed(&text));
         let found: Vec<_> = groups.iter().map(|g| (g.title.as_str(), g.cases.len())).collect();
         assert_eq!(found, [("N pairs, 10 active", 3), ("Other cases", 1)]);
     }
