@@ -16,7 +16,7 @@
 //! assert_ne!(server.addresses().next().unwrap().inet().unwrap().port(), 0);
 //!
 //! // What otherwise comes from outside.
-//! std::process::Command::new("kill").arg(std::process::id().to_string()).status()?;
+//! std::process::Command::new("sh").args(["-c", "kill $PPID"]).status()?;
 //! let ended = server.run(&signals)?;
 //! assert_eq!((ended.end, ended.cut), (End::Finished, 0));
 //! # Ok::<(), anyhow::Error>(())
