@@ -237,3 +237,14 @@ fn of_two_servers_that_start_at_once_at_a_port_one_serves() {
     let listening = started.iter().flatten().count();
     assert_eq!(listening, 1, "servers at one port");
 }
+
+/// As the kernel refuses both of two that listen at the very same moment.
+#[test]
+fn a_port_that_was_in_use_for_a_moment_is_listened_at() {
+    let Some(strace) = tool("strace") else { return };
+    let launch = Launch::tcp(Mode::Reuseport);
+    let launch = launch.under([strace.path(), "-fqo".as_ref(), "/dev/null".as_ref()]);
+    let mut server = launch.under(["-e", "inject=listen:error=EADDRINUSE:when=1"]).start();
+    converse(&mut server.client(), b"hello");
+    server.drain();
+}

@@ -20,6 +20,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How many connections are accepted and closed before a pause, with the spare descriptor.
 const SHED_MAX: u32 = 1;
+/// How often a socket tries to listen at an address that is in use.
+const LISTEN_TRIES_MAX: u32 = 8;
 
 /// How a [`Listener`] listens.
 #[derive(Clone, Debug)]
@@ -182,7 +184,7 @@ impl Listener {
                 socket::set_keepalive(&fd, options.keepalive)?;
                 set_buffers(&fd, options)?;
                 socket::bind(&fd, inet)?;
-                socket::listen(&fd, backlog)?;
+                listen(&fd, backlog)?;
                 if is_joined != options.reuse_port {
                     socket::set_reuse_port(&fd, is_joined)?;
                 }
@@ -346,6 +348,21 @@ impl Listener {
         self.last_pause = (self.last_pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         self.pause = Some(self.last_pause);
         self.counters.pauses += 1;
+    }
+}
+
+/// Listens. Two sockets that are bound to one port and begin at the same moment find each other
+/// listening, and the kernel refuses both; tried again, one is let in. Who really has come too late is
+/// refused by `bind` already, or every time.
+fn listen(fd: &OwnedFd, backlog: i32) -> io::Result<()> {
+    let mut tries = 1;
+    loop {
+        match socket::listen(fd, backlog) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < LISTEN_TRIES_MAX => {
+                tries += 1;
+            }
+            listened => return listened,
+        }
     }
 }
 
