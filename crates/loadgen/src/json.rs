@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The report as one JSON object. Latencies have three digits, other fractions up to three decimals.
 ///
 /// `duration_s` ends with the last answer or the interrupt; with the run where anything went wrong. At a
-/// rate it is no less than the requests are to take, if nothing did.
+/// rate it is no less than the requests are to take, if all were answered.
 ///
 /// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
 /// `memory_bytes_per_connection` of a churn without idle connections, where the server's memory has not

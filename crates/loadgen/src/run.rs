@@ -41,7 +41,7 @@ pub struct Outcome {
     /// Where the server was.
     pub address: Address,
     /// From the first request to the last answer, or to the interrupt; to the end of the run where
-    /// anything went wrong. In an open loop where nothing did, no less than its requests are to take.
+    /// anything went wrong. In an open loop in which all was answered, no less than it is to take.
     pub elapsed: Duration,
     /// Whether SIGINT ended it early, be it the load or the wait for the server's ends after that.
     pub is_interrupted: bool,
@@ -100,11 +100,16 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let usage_after = process.as_ref().and_then(|process| process.usage().ok());
     let memory_after = process.as_ref().and_then(Process::memory_bytes);
 
-    for worker in &mut workers {
-        worker.count_unanswered(end);
-    }
     let begin = workers.iter().map(Worker::begin).min().unwrap_or(start);
     let is_cut_short = workers.iter().any(Worker::is_interrupted);
+    // The time that counts is also the one by which requests were due.
+    let due_end = match is_cut_short {
+        true => workers.iter().filter_map(Worker::until).max().unwrap_or(end),
+        false => end,
+    };
+    for worker in &mut workers {
+        worker.count_unanswered(due_end);
+    }
     // Not measured: a server has nothing to do for it but to close.
     close_all(&mut workers).context("failed to wait for the ends of connections")?;
     let is_interrupted = interrupt.has_come();
@@ -121,10 +126,11 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
     let answered = tally.until.unwrap_or(end) - begin;
+    let pace = plan.pace().filter(|_| tally.unanswered == 0).unwrap_or_default();
     let elapsed = match is_cut_short {
         true => answered,
-        false if tally.failures_sum() > 0 => end - begin,
-        false => answered.max(plan.pace().unwrap_or_default()),
+        false if tally.failures_sum() > 0 => (end - begin).max(pace),
+        false => answered.max(pace),
     };
     Ok(Outcome { address, elapsed, is_interrupted, tally, client, server })
 }

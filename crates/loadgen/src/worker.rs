@@ -148,6 +148,11 @@ impl<'a> Worker<'a> {
         self.begin
     }
 
+    /// When its last answer came, or the interrupt that ended it.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        self.tally.until
+    }
+
     /// Whether an interrupt has come before it was done.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.is_interrupted
@@ -189,8 +194,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Counts the requests that were due by `end`, when the last worker was done, and have not been
-    /// answered; those of lost connections too, which keep what was under way.
+    /// Counts the requests that were due by `end`, the end of the run, and have not been answered; those
+    /// of lost connections too, which keep what was under way.
     pub(crate) fn count_unanswered(&mut self, end: Timestamp) {
         let under_way = self.connections.iter().map(|connection| connection.exchange.under_way());
         self.tally.unanswered = self.pacer.overdue(end) + under_way.sum::<usize>() as u64;
@@ -258,6 +263,15 @@ impl<'a> Worker<'a> {
     fn sweep(&mut self, now: Timestamp) {
         let limit = self.common.plan.answer_limit;
         for index in 0..self.connections.len() {
+            if self.connections[index].is_overdue(now, limit)
+                && self.connections[index].awaits_room()
+            {
+                // There may have been room for long, and the server has nothing to answer yet.
+                self.flush(index);
+                if !self.connections[index].awaits_room() {
+                    self.connections[index].owed_from(now);
+                }
+            }
             while self.connections[index].is_overdue(now, limit) {
                 // What has arrived is in time, however late this thread comes to look.
                 if !self.read(index) && self.connections[index].is_overdue(now, limit) {

@@ -3,7 +3,7 @@
 use crate::program::{PATIENCE, Running, measured};
 use crate::server::{Server, Wire, discard, echo, echo_messages, message};
 use epoll_kit_testing::eventually;
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
@@ -13,6 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 /// Longer than any test.
 const EVER: [&str; 5] = ["--duration", "1h", "--timeout", "1h", "--json"];
@@ -150,6 +151,25 @@ fn one_that_comes_after_the_run_does_not_shorten_it() {
     output.complains(1, &["interrupted; 1 errors"]);
     is_interrupted(&json);
     assert!(json["duration_s"].as_f64().unwrap() >= 4.0, "{json}");
+}
+
+/// However late the other threads, and this process, come to see it.
+#[test]
+fn what_was_due_and_the_time_of_the_run_agree() {
+    let (server, happened) = server(echo_and_tell);
+    let args = ["--connections", "4", "--threads", "4", "--rate", "1000", "--timeout", "1h"];
+    let args = [&[server.target.as_str(), "--duration", "1h", "--json"], &args[..]].concat();
+    let program = Running::start(&args);
+    interrupted(&program, &happened, 4);
+    kill_process(program.pid(), Signal::STOP).expect("a process");
+    thread::sleep(Duration::from_millis(300));
+    kill_process(program.pid(), Signal::CONT).expect("a process");
+    let (output, json) = measured(program.output());
+    assert_eq!(output.status, 130, "{output:?}");
+    let [answered, unanswered] = ["requests", "unanswered"].map(|it| json[it].as_f64().unwrap());
+    let due = json["duration_s"].as_f64().unwrap() * 1000.0 + 1.0;
+    // The time is given in milliseconds.
+    assert!((answered + unanswered - due).abs() <= 1.5, "{json}");
 }
 
 /// A shell starts the background jobs of a script like that.
