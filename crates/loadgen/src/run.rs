@@ -150,13 +150,8 @@ fn workers(common: Common<'_>) -> anyhow::Result<Vec<Worker<'_>>> {
     for share in shares {
         let connections = part(plan.connections, share);
         let sockets = take(&mut active, connections)?;
-        let worker = Worker::new(
-            common,
-            share,
-            connections,
-            sockets,
-            take(&mut idle, part(plan.idle, share))?,
-        );
+        let held = take(&mut idle, part(plan.idle, share))?;
+        let worker = Worker::new(common, share, connections, sockets, held);
         workers.push(worker.context("failed to set up a thread's connections")?);
     }
     Ok(workers)

@@ -263,27 +263,31 @@ impl<'a> Worker<'a> {
     fn sweep(&mut self, now: Timestamp) {
         let limit = self.common.plan.answer_limit;
         for index in 0..self.connections.len() {
-            if self.connections[index].is_overdue(now, limit)
-                && self.connections[index].awaits_room()
-            {
-                // There may have been room for long, and the server has nothing to answer yet.
-                self.flush(index);
-                if !self.connections[index].awaits_room() {
-                    self.connections[index].owed_from(now);
-                }
-            }
-            while self.connections[index].is_overdue(now, limit) {
-                // What has arrived is in time, however late this thread comes to look.
-                if !self.read(index) && self.connections[index].is_overdue(now, limit) {
-                    let limit = humantime::format_duration(limit);
-                    let what = match self.connections[index].is_closing() {
-                        true => format!("it was not closed within {limit}"),
-                        false => format!("no answer within {limit}"),
-                    };
-                    self.lose(index, &End { failure: Failure::NoAnswer, what });
-                }
+            while self.connections[index].is_overdue(now, limit) && self.catch_up(index, now) {}
+            if self.connections[index].is_overdue(now, limit) {
+                let limit = humantime::format_duration(limit);
+                let what = match self.connections[index].is_closing() {
+                    true => format!("it was not closed within {limit}"),
+                    false => format!("no answer within {limit}"),
+                };
+                self.lose(index, &End { failure: Failure::NoAnswer, what });
             }
         }
+    }
+
+    /// Does what there is to do on a connection, reported yet or not: what has arrived is in time, however
+    /// late this thread comes to look, and what was not sent for that reason has no answer yet. Says whether
+    /// there was anything.
+    #[cold]
+    fn catch_up(&mut self, index: usize, now: Timestamp) -> bool {
+        if self.connections[index].awaits_room() {
+            self.flush(index);
+            if !self.connections[index].awaits_room() {
+                self.connections[index].owed_from(now);
+                return true;
+            }
+        }
+        self.read(index)
     }
 
     #[inline]
