@@ -1,151 +1,329 @@
 //! The kernel's clocks, and times on them: 64 bits of nanoseconds, so that a time is one register and
 //! comparing two is one instruction. 584 years fit.
+//!
+//! The clock is part of a time's type. The kernel's clocks differ by years, so a time of one that is
+//! compared with a time of another is a timer that never fires, or one that fires at once.
 
+use rustix::time::TimerfdClockId;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// A time on a clock: the nanoseconds since the clock's epoch.
+/// A clock of the kernel,
+/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html): [`Monotonic`],
+/// [`Boottime`] or [`Realtime`].
 ///
-/// Times of different clocks must not be mixed; the type does not tell them apart. Adding a duration
-/// clamps at [`MAX`](Self::MAX), taking one away at [`EPOCH`](Self::EPOCH), and a later time taken
-/// from an earlier one is zero.
+/// Sealed: the clocks are the kernel's.
+pub trait Clock:
+    sealed::TimerClock + Copy + Default + Eq + Hash + fmt::Debug + Send + Sync + 'static
+{
+    /// The clock's number, as `clock_gettime` takes it.
+    const ID: i32;
+    /// Whether the clock can be set, and then jumps.
+    const CAN_BE_SET: bool;
+}
+
+mod sealed {
+    use rustix::time::TimerfdClockId;
+
+    pub trait TimerClock {
+        const TIMER_ID: TimerfdClockId;
+    }
+}
+
+/// `CLOCK_MONOTONIC`: never set; stands still while the system is suspended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[doc(alias = "CLOCK_MONOTONIC")]
+pub struct Monotonic;
+
+/// `CLOCK_BOOTTIME`: never set; runs on while the system is suspended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[doc(alias = "CLOCK_BOOTTIME")]
+pub struct Boottime;
+
+/// `CLOCK_REALTIME`: the time since 1970; jumps when it is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[doc(alias = "CLOCK_REALTIME")]
+pub struct Realtime;
+
+impl Clock for Monotonic {
+    const ID: i32 = libc::CLOCK_MONOTONIC;
+    const CAN_BE_SET: bool = false;
+}
+
+impl sealed::TimerClock for Monotonic {
+    const TIMER_ID: TimerfdClockId = TimerfdClockId::Monotonic;
+}
+
+impl Clock for Boottime {
+    const ID: i32 = libc::CLOCK_BOOTTIME;
+    const CAN_BE_SET: bool = false;
+}
+
+impl sealed::TimerClock for Boottime {
+    const TIMER_ID: TimerfdClockId = TimerfdClockId::Boottime;
+}
+
+impl Clock for Realtime {
+    const ID: i32 = libc::CLOCK_REALTIME;
+    const CAN_BE_SET: bool = true;
+}
+
+impl sealed::TimerClock for Realtime {
+    const TIMER_ID: TimerfdClockId = TimerfdClockId::Realtime;
+}
+
+/// A time on `CLOCK_MONOTONIC`, the clock of timeouts.
+pub type Timestamp = ClockTime<Monotonic>;
+
+/// A time on the clock `C`: the nanoseconds since the clock's epoch.
+///
+/// Adding a duration clamps at [`MAX`](Self::MAX), subtracting one clamps at [`EPOCH`](Self::EPOCH),
+/// and the difference between a time and a later one is zero.
+///
+/// The epoch of [`Realtime`] is 1970 and means the same on every machine. The epoch of [`Monotonic`]
+/// and [`Boottime`] is about when the system was started: their times mean nothing on another machine
+/// or after a reboot. All processes of a time namespace share them, so they stay valid across `fork`
+/// and `exec`.
+///
+/// # Examples
 ///
 /// ```
 /// use epoll_sys::Timestamp;
 /// use std::time::Duration;
 ///
-/// let start = Timestamp::after_epoch(Duration::from_secs(10));
+/// let start = Timestamp::now();
 /// let end = start + Duration::from_millis(250);
 /// assert_eq!(end - start, Duration::from_millis(250));
 /// assert_eq!(start - end, Duration::ZERO);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(u64);
+///
+/// Times of different clocks are different types. They cannot be compared:
+///
+/// ```compile_fail,E0308
+/// use epoll_sys::{ClockTime, Realtime, Timestamp};
+///
+/// let _ = Timestamp::now() < ClockTime::<Realtime>::now();
+/// ```
+///
+/// Nor subtracted:
+///
+/// ```compile_fail,E0277
+/// use epoll_sys::{Boottime, ClockTime, Timestamp};
+///
+/// let _ = ClockTime::<Boottime>::now() - Timestamp::now();
+/// ```
+///
+/// Nor does a timer take a time of another clock:
+///
+/// ```compile_fail,E0308
+/// use epoll_sys::{ClockTime, Expiry, Realtime, TimerFd};
+///
+/// let timer = TimerFd::new().unwrap();
+/// timer.set(Expiry::At(ClockTime::<Realtime>::now()));
+/// ```
+pub struct ClockTime<C> {
+    nanoseconds: u64,
+    // A function that returns a clock rather than a clock: `Send` and `Sync` whatever `C` is.
+    clock: PhantomData<fn() -> C>,
+}
 
-impl Timestamp {
+const _: () = assert!(size_of::<Timestamp>() == 8);
+
+impl<C: Clock> ClockTime<C> {
+    /// `clock_gettime`: returns the time that the clock shows. No system call where the kernel maps
+    /// its vDSO.
+    ///
+    /// A real-time clock that is set to a time before 1970 shows the first second of its epoch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::{ClockTime, Realtime, Timestamp};
+    /// use std::time::Duration;
+    ///
+    /// let start = Timestamp::now();
+    /// assert!(Timestamp::now() >= start);
+    ///
+    /// let days = ClockTime::<Realtime>::now().since_epoch().as_secs() / 86_400;
+    /// assert!(days > 20_000);
+    /// ```
+    #[doc(alias = "clock_gettime")]
+    #[inline]
+    #[must_use]
+    pub fn now() -> Self {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // By libc rather than by rustix, whose own search for the vDSO crashes under valgrind.
+        // SAFETY: `time` is a valid place for a timespec. The call fails only for a clock that the
+        // kernel lacks, and none that has epoll lacks one of these; `time` would stay zero then.
+        unsafe { libc::clock_gettime(C::ID, &raw mut time) };
+        #[allow(clippy::useless_conversion, reason = "they are shorter on 32-bit machines")]
+        Self::from_timespec(time.tv_sec.into(), time.tv_nsec.into())
+    }
+}
+
+impl<C> ClockTime<C> {
     /// The clock's epoch.
-    pub const EPOCH: Self = Self(0);
+    pub const EPOCH: Self = Self::from_nanos(0);
     /// 584 years after the clock's epoch; later times clamp to this one.
-    pub const MAX: Self = Self(u64::MAX);
+    pub const MAX: Self = Self::from_nanos(u64::MAX);
 
-    /// The time this many nanoseconds after the clock's epoch.
+    /// Returns the time this many nanoseconds after the clock's epoch.
     #[inline]
     #[must_use]
     pub const fn from_nanos(nanoseconds: u64) -> Self {
-        Self(nanoseconds)
+        Self { nanoseconds, clock: PhantomData }
     }
 
-    /// The nanoseconds since the clock's epoch.
+    /// Returns the nanoseconds since the clock's epoch.
     #[inline]
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
-        self.0
+        self.nanoseconds
     }
 
-    /// The time `duration` after the clock's epoch.
+    /// Returns the time `duration` after the clock's epoch, clamped at [`MAX`](Self::MAX).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::Timestamp;
+    /// use std::time::Duration;
+    ///
+    /// let time = Timestamp::after_epoch(Duration::from_millis(1));
+    /// assert_eq!(time, Timestamp::from_nanos(1_000_000));
+    /// ```
     #[inline]
     #[must_use]
     pub fn after_epoch(duration: Duration) -> Self {
         let seconds = duration.as_secs().saturating_mul(1_000_000_000);
-        Self(seconds.saturating_add(duration.subsec_nanos().into()))
+        Self::from_nanos(seconds.saturating_add(duration.subsec_nanos().into()))
     }
 
-    /// The time since the clock's epoch.
+    /// Returns the duration since the clock's epoch.
     #[inline]
     #[must_use]
     pub const fn since_epoch(self) -> Duration {
-        Duration::from_nanos(self.0)
+        Duration::from_nanos(self.nanoseconds)
     }
 
-    /// `self + duration`, or `None` beyond [`MAX`](Self::MAX).
+    /// Returns `self + duration`, or `None` beyond [`MAX`](Self::MAX).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::Timestamp;
+    /// use std::time::Duration;
+    ///
+    /// let now = Timestamp::now();
+    /// let second = Duration::from_secs(1);
+    /// assert_eq!(now.checked_add(second), Some(now + second));
+    /// assert_eq!(now.checked_add(Duration::MAX), None);
+    /// ```
     #[inline]
     #[must_use]
     pub fn checked_add(self, duration: Duration) -> Option<Self> {
         let nanoseconds = u64::try_from(duration.as_nanos()).ok()?;
-        self.0.checked_add(nanoseconds).map(Self)
+        self.nanoseconds.checked_add(nanoseconds).map(Self::from_nanos)
     }
 
-    /// As the kernel tells it: less than a second of nanoseconds, and never before the epoch but on
-    /// a real-time clock that shows a year before 1970, which counts as the epoch's first second.
+    /// Converts a time as the kernel tells it: `nanoseconds` is less than a second. `seconds` is
+    /// negative only on a real-time clock that shows a year before 1970, and counts as zero.
     #[inline]
     #[expect(clippy::cast_sign_loss, reason = "neither is negative")]
     pub(crate) fn from_timespec(seconds: i64, nanoseconds: i64) -> Self {
         // No clock shows 584 years; a check would cost every turn of a loop.
         let whole = (seconds.max(0) as u64).wrapping_mul(1_000_000_000);
-        Self(whole.wrapping_add(nanoseconds as u64))
+        Self::from_nanos(whole.wrapping_add(nanoseconds as u64))
     }
 }
 
-/// Clamps at [`Timestamp::MAX`].
-impl Add<Duration> for Timestamp {
+/// Clamps at [`ClockTime::MAX`].
+impl<C> Add<Duration> for ClockTime<C> {
     type Output = Self;
 
     #[inline]
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(Self::after_epoch(duration).0))
+        let added = Self::after_epoch(duration).nanoseconds;
+        Self::from_nanos(self.nanoseconds.saturating_add(added))
     }
 }
 
-/// Clamps at [`Timestamp::EPOCH`].
-impl Sub<Duration> for Timestamp {
+/// Clamps at [`ClockTime::EPOCH`].
+impl<C> Sub<Duration> for ClockTime<C> {
     type Output = Self;
 
     #[inline]
     fn sub(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(Self::after_epoch(duration).0))
+        let removed = Self::after_epoch(duration).nanoseconds;
+        Self::from_nanos(self.nanoseconds.saturating_sub(removed))
     }
 }
 
-/// The time from the other to this one; zero if the other is later.
-impl Sub for Timestamp {
+/// The duration from `earlier` to `self`; zero if `earlier` is the later one.
+impl<C> Sub for ClockTime<C> {
     type Output = Duration;
 
     #[inline]
     fn sub(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanoseconds.saturating_sub(earlier.nanoseconds))
     }
 }
 
-/// A clock of the kernel,
-/// [clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Clock {
-    /// `CLOCK_MONOTONIC`: never set; stands still while the system is suspended.
-    #[default]
-    Monotonic,
-    /// `CLOCK_BOOTTIME`: never set; runs on while the system is suspended.
-    Boottime,
-    /// `CLOCK_REALTIME`: the time since 1970; jumps when it is set.
-    Realtime,
+// By hand below, because `derive` would ask `C` for the same.
+
+impl<C> Clone for ClockTime<C> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
-impl Clock {
-    /// `clock_gettime`: the time this clock shows. No system call where the kernel maps its vDSO.
-    ///
-    /// A real-time clock that is set to a time before 1970 shows the first second of its epoch.
-    ///
-    /// ```
-    /// use epoll_sys::Clock;
-    ///
-    /// let start = Clock::Monotonic.now();
-    /// assert!(Clock::Monotonic.now() >= start);
-    /// ```
-    #[doc(alias = "clock_gettime")]
+impl<C> Copy for ClockTime<C> {}
+
+/// The clock's epoch.
+impl<C> Default for ClockTime<C> {
+    fn default() -> Self {
+        Self::EPOCH
+    }
+}
+
+impl<C> PartialEq for ClockTime<C> {
     #[inline]
-    #[must_use]
-    pub fn now(self) -> Timestamp {
-        let clock = match self {
-            Self::Monotonic => libc::CLOCK_MONOTONIC,
-            Self::Boottime => libc::CLOCK_BOOTTIME,
-            Self::Realtime => libc::CLOCK_REALTIME,
-        };
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // By libc rather than by rustix, whose own search for the vDSO crashes under valgrind.
-        // SAFETY: `time` is a valid place for a timespec. The call fails only for a clock that the
-        // kernel lacks, and none that has epoll lacks one of these; `time` would stay zero then.
-        unsafe { libc::clock_gettime(clock, &raw mut time) };
-        #[allow(clippy::useless_conversion, reason = "they are shorter on 32-bit machines")]
-        Timestamp::from_timespec(time.tv_sec.into(), time.tv_nsec.into())
+    fn eq(&self, other: &Self) -> bool {
+        self.nanoseconds == other.nanoseconds
+    }
+}
+
+impl<C> Eq for ClockTime<C> {}
+
+impl<C> PartialOrd for ClockTime<C> {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<C> Ord for ClockTime<C> {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanoseconds.cmp(&other.nanoseconds)
+    }
+}
+
+impl<C> Hash for ClockTime<C> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.nanoseconds.hash(state);
+    }
+}
+
+/// The duration since the epoch, to the nanosecond.
+impl<C> fmt::Debug for ClockTime<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ClockTime").field(&self.since_epoch()).finish()
     }
 }
 

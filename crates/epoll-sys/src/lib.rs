@@ -56,7 +56,7 @@ pub mod errno;
 pub mod socket;
 
 pub use busy_poll::BusyPoll;
-pub use clock::{Clock, Timestamp};
+pub use clock::{Boottime, Clock, ClockTime, Monotonic, Realtime, Timestamp};
 pub use descriptor::{is_nonblocking, read, set_nonblocking, try_lock};
 pub use epoll::Epoll;
 pub use eventfd::EventFd;

@@ -6,39 +6,45 @@
 //! expirations that were not read.
 
 use crate::eventfd::read_u64;
-use crate::{Clock, Timestamp};
+use crate::{Clock, ClockTime, Monotonic};
 use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_gettime, timerfd_settime,
+    Itimerspec, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_gettime,
+    timerfd_settime,
 };
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// When a timer expires.
+/// When a [`TimerFd`] on the clock `C` expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
+pub enum Expiry<C = Monotonic> {
     /// After this time has passed.
     After(Duration),
     /// When the clock shows this time or a later one.
-    At(Timestamp),
+    At(ClockTime<C>),
     /// `TFD_TIMER_CANCEL_ON_SET`: when the real-time clock shows this time or a later one, or when
-    /// it is set, which the next read reports as `ECANCELED`. On another clock it is
+    /// it is set, which the next read reports as `ECANCELED`. On another clock the same as
     /// [`At`](Self::At), for no other clock is ever set.
-    AtUnlessClockSet(Timestamp),
+    AtUnlessClockSet(ClockTime<C>),
 }
 
-/// A timer in the kernel,
+/// A timer in the kernel on the clock `C`,
 /// [timerfd_create(2)](https://man7.org/linux/man-pages/man2/timerfd_create.2.html).
 ///
 /// Watched with an edge trigger it is reported once for each expiry and need not be read; with a
 /// level trigger it is reported until it is read or set anew.
 ///
+/// Any thread may set and read it. A forked child shares the timer with its parent; `exec` closes it.
+///
+/// # Examples
+///
 /// ```
-/// use epoll_sys::{Clock, Epoll, Events, Expiry, Interest, TimerFd, Watch};
+/// use epoll_sys::{Epoll, Events, Expiry, Interest, TimerFd, Watch};
 /// use std::time::Duration;
 ///
-/// let timer = TimerFd::new(Clock::Monotonic)?;
+/// let timer = TimerFd::new()?;
 /// let epoll = Epoll::new()?;
 /// epoll.add(&timer, 0, Watch::edge(Interest::IN))?;
 ///
@@ -47,28 +53,48 @@ pub enum Expiry {
 /// assert_eq!(timer.read()?, 1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct TimerFd {
+pub struct TimerFd<C = Monotonic> {
     fd: OwnedFd,
+    clock: PhantomData<fn() -> C>,
 }
 
 impl TimerFd {
-    /// `timerfd_create(TFD_CLOEXEC | TFD_NONBLOCK)`: a timer that is not set.
+    /// `timerfd_create(TFD_CLOEXEC | TFD_NONBLOCK)`: creates a timer on `CLOCK_MONOTONIC` that is not
+    /// set.
     ///
     /// # Errors
     ///
     /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
     #[doc(alias = "timerfd_create")]
-    pub fn new(clock: Clock) -> io::Result<Self> {
-        let clock = match clock {
-            Clock::Monotonic => TimerfdClockId::Monotonic,
-            Clock::Boottime => TimerfdClockId::Boottime,
-            Clock::Realtime => TimerfdClockId::Realtime,
-        };
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Self { fd: timerfd_create(clock, flags)? })
+    pub fn new() -> io::Result<Self> {
+        Self::with_clock(Monotonic)
     }
+}
 
+impl<C: Clock> TimerFd<C> {
+    /// `timerfd_create(TFD_CLOEXEC | TFD_NONBLOCK)`: creates a timer on `clock` that is not set.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](TimerFd::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::{ClockTime, Expiry, Realtime, TimerFd};
+    /// use std::time::Duration;
+    ///
+    /// let timer = TimerFd::with_clock(Realtime)?;
+    /// let new_year_2100 = ClockTime::after_epoch(Duration::from_secs(4_102_444_800));
+    /// timer.set(Expiry::At(new_year_2100))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn with_clock(clock: C) -> io::Result<Self> {
+        // The type says which clock; the value lets the caller write it as an argument.
+        let _: C = clock;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        Ok(Self { fd: timerfd_create(C::TIMER_ID, flags)?, clock: PhantomData })
+    }
     /// `timerfd_settime`: expires once. What was set before, and expirations that were not read,
     /// are gone.
     ///
@@ -80,7 +106,7 @@ impl TimerFd {
     /// since.
     #[doc(alias = "timerfd_settime")]
     #[inline]
-    pub fn set(&self, expiry: Expiry) -> io::Result<()> {
+    pub fn set(&self, expiry: Expiry<C>) -> io::Result<()> {
         self.set_repeating(expiry, Duration::ZERO)
     }
 
@@ -90,7 +116,7 @@ impl TimerFd {
     ///
     /// Those of [`set`](Self::set).
     #[inline]
-    pub fn set_repeating(&self, first: Expiry, interval: Duration) -> io::Result<()> {
+    pub fn set_repeating(&self, first: Expiry<C>, interval: Duration) -> io::Result<()> {
         let absolute = TimerfdTimerFlags::ABSTIME;
         let (flags, value) = match first {
             Expiry::After(time) => (TimerfdTimerFlags::empty(), time),
@@ -132,7 +158,7 @@ impl TimerFd {
     #[doc(alias = "timerfd_gettime")]
     pub fn remaining(&self) -> io::Result<Option<Duration>> {
         let left = timerfd_gettime(&self.fd)?.it_value;
-        let left = Timestamp::from_timespec(left.tv_sec, left.tv_nsec).since_epoch();
+        let left = ClockTime::<C>::from_timespec(left.tv_sec, left.tv_nsec).since_epoch();
         Ok((!left.is_zero()).then_some(left))
     }
 
@@ -157,15 +183,28 @@ fn to_timespec(time: Duration) -> Timespec {
     }
 }
 
-impl AsFd for TimerFd {
+impl<C> AsFd for TimerFd<C> {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-impl From<TimerFd> for OwnedFd {
-    fn from(timer: TimerFd) -> Self {
+impl<C> AsRawFd for TimerFd<C> {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl<C> From<TimerFd<C>> for OwnedFd {
+    fn from(timer: TimerFd<C>) -> Self {
         timer.fd
+    }
+}
+
+impl<C: Clock> fmt::Debug for TimerFd<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TimerFd").field("fd", &self.fd).field("clock", &C::default()).finish()
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::address::Address;
 use anyhow::{Context, bail};
-use epoll_sys::{Clock, Epoll, Events, Interest, Timestamp, Watch, socket};
+use epoll_sys::{Epoll, Events, Interest, Timestamp, Watch, socket};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -45,7 +45,7 @@ impl Opening<'_> {
     }
 
     fn wave(&self, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
-        let deadline = Clock::Monotonic.now() + self.limit;
+        let deadline = Timestamp::now() + self.limit;
         let epoll = Epoll::new()?;
         let mut sockets = Vec::with_capacity(count);
         for data in 0..count as u64 {
@@ -57,7 +57,7 @@ impl Opening<'_> {
         let mut events = Events::with_capacity(count);
         let mut connected = 0;
         while connected < count {
-            let left = deadline - Clock::Monotonic.now();
+            let left = deadline - Timestamp::now();
             match epoll.wait(&mut events, Some(left)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 waited => waited?,
@@ -82,7 +82,7 @@ impl Opening<'_> {
             match self.address.connect(self.congestion, None) {
                 // The queue of a UNIX listener is full, and nothing tells when it is not.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if Clock::Monotonic.now() >= deadline {
+                    if Timestamp::now() >= deadline {
                         bail!("the server accepts no connection");
                     }
                     thread::sleep(PAUSE);

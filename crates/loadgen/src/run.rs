@@ -12,7 +12,7 @@ use crate::process::{Process, Used};
 use crate::tally::Tally;
 use crate::worker::{Common, Counters, Worker, close_all};
 use anyhow::Context;
-use epoll_sys::{Clock, Timestamp};
+use epoll_sys::Timestamp;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -93,9 +93,9 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let interrupt = Interrupt::catch()?;
     let usage_before = process.as_ref().and_then(|process| process.usage().ok());
     let client_before = own_cpu()?;
-    let start = Clock::Monotonic.now();
+    let start = Timestamp::now();
     run_all(&mut workers, start, interrupt.as_fd(), progress)?;
-    let end = Clock::Monotonic.now();
+    let end = Timestamp::now();
     let client_after = own_cpu()?;
     let usage_after = process.as_ref().and_then(|process| process.usage().ok());
     let memory_after = process.as_ref().and_then(Process::memory_bytes);
@@ -213,7 +213,7 @@ fn sum(start: Timestamp, counters: &[Counters]) -> Progress {
         counters.iter().map(|counters| counter(counters).load(Ordering::Relaxed)).sum()
     };
     Progress {
-        elapsed: Clock::Monotonic.now() - start,
+        elapsed: Timestamp::now() - start,
         answers: sum(|counters| &counters.answers),
         failures: sum(|counters| &counters.failures),
     }

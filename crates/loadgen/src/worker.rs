@@ -19,7 +19,7 @@ use crate::pacing::{Pacer, Share};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::tally::Tally;
-use epoll_sys::{Clock, Epoll, Event, Events, Interest, Timestamp, Watch};
+use epoll_sys::{Epoll, Event, Events, Interest, Timestamp, Watch};
 use idle::Idle;
 use std::collections::VecDeque;
 use std::io;
@@ -174,7 +174,7 @@ impl<'a> Worker<'a> {
             let _ = nix::sys::prctl::set_timerslack(1);
         }
         // Without a rate, a thread that begins late has all of its time from then on.
-        let begin = plan.rate.map_or_else(|| Clock::Monotonic.now(), |_| start);
+        let begin = plan.rate.map_or_else(Timestamp::now, |_| start);
         self.begin = begin;
         self.pacer = Pacer::new(begin, plan.rate, plan.until, self.share);
         self.next_sweep = begin + self.sweep_every();
@@ -218,7 +218,7 @@ impl<'a> Worker<'a> {
     /// Waits and handles what has come. Gives the time after the wait.
     fn turn(&mut self, now: Timestamp) -> io::Result<Timestamp> {
         self.wait(self.next_wake(now) - now)?;
-        let now = Clock::Monotonic.now();
+        let now = Timestamp::now();
         self.begin_due(now);
         if now >= self.next_sweep {
             self.sweep(now);
@@ -333,7 +333,7 @@ impl<'a> Worker<'a> {
     /// Checks `len` bytes that came back, and goes on with the next messages.
     #[inline]
     fn check(&mut self, index: usize, len: usize) {
-        let now = Clock::Monotonic.now();
+        let now = Timestamp::now();
         let (connection, tally) = (&mut self.connections[index], &mut self.tally);
         let under_way = connection.exchange.under_way();
         let bytes = &self.buffer[..len];

@@ -56,7 +56,11 @@ macro_rules! nonblocking_sources {
     ($($name:ty),*) => { $(impl Source for $name { const NONBLOCKING: bool = true; })* };
 }
 
-nonblocking_sources!(EventFd, TimerFd, SignalFd);
+nonblocking_sources!(EventFd, SignalFd);
+
+impl<C> Source for TimerFd<C> {
+    const NONBLOCKING: bool = true;
+}
 
 impl<T: Source> Source for Box<T> {
     const NONBLOCKING: bool = T::NONBLOCKING;

@@ -18,7 +18,7 @@ use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::net::{Accepted, Peer, Stream};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Readiness, Token};
-use epoll_timers::{Clock, Timestamp};
+use epoll_timers::Timestamp;
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,7 @@ impl Clients {
     /// The time to date activity with, if anybody will ask.
     #[inline]
     pub(crate) fn now(&self) -> Timestamp {
-        if self.is_timed { Clock::Monotonic.now() } else { Timestamp::EPOCH }
+        if self.is_timed { Timestamp::now() } else { Timestamp::EPOCH }
     }
 
     /// From now on activity has to be dated in any case, if the server drains.
@@ -88,7 +88,7 @@ impl Clients {
     /// not good enough where threads share connections: two turns, one of them long, may overlap.
     #[inline]
     pub(crate) fn now_within(&self, turn: Timestamp) -> Timestamp {
-        if self.is_draining { Clock::Monotonic.now() } else { turn }
+        if self.is_draining { Timestamp::now() } else { turn }
     }
 
     /// Like [`obey`](Self::obey), for a connection of the thread's own.
@@ -181,7 +181,7 @@ impl Clients {
                 return;
             }
         };
-        let connection = Connection::new(stream, &self.rules, Clock::Monotonic.now());
+        let connection = Connection::new(stream, &self.rules, Timestamp::now());
         let client = Client { connection, peer, timer: None };
         match connections.insert(client, self.mode.watch(Connection::<Stream>::FIRST_INTEREST)) {
             Ok(mut held) => {
@@ -242,7 +242,7 @@ impl Clients {
     fn account(&mut self, client: &Client, token: Option<Token>, closed: Closed) {
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
-        let lived_s = (Clock::Monotonic.now() - connection.began()).as_secs();
+        let lived_s = (Timestamp::now() - connection.began()).as_secs();
         let reason = closed.name();
         tracing::debug!(peer = %client.peer, received, sent, lived_s, reason, "connection closed");
         if closed == Closed::Stalled {

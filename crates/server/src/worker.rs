@@ -11,7 +11,7 @@ use crate::stats::{Stats, ThreadStats};
 use epoll_echo::Step;
 use epoll_reactor::net::{AcceptCounters, Listener};
 use epoll_reactor::{Counters, Interest, Ready, Watch};
-use epoll_shutdown::{Clock, Drain, Phase, Signal, Signals, State};
+use epoll_shutdown::{Drain, Phase, Signal, Signals, State};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -182,7 +182,7 @@ impl Worker {
             self.clients.accept(accepted, &mut self.connections);
         }
         match listening.after_batch(&mut self.connections.own)? {
-            Some(pause) => self.remind_at(Clock::Monotonic.now() + pause),
+            Some(pause) => self.remind_at(Timestamp::now() + pause),
             None => Ok(()),
         }
     }
@@ -193,7 +193,7 @@ impl Worker {
 
     /// A pause, or the drain, may be over.
     fn heed_time(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
-        let now = Clock::Monotonic.now();
+        let now = Timestamp::now();
         let _ = self.reminders.expire(now, REMINDERS_MAX, |_, _| None)?;
         let mut pauses = Vec::new();
         for listening in &mut self.listening {
@@ -201,7 +201,7 @@ impl Worker {
         }
         for pause in pauses {
             // Counted from here: a reminder before the end of the pause would be the last one.
-            self.remind_at(Clock::Monotonic.now() + pause)?;
+            self.remind_at(Timestamp::now() + pause)?;
         }
         if let Some(chair) = chair {
             chair.drain.pass(now);
@@ -223,7 +223,7 @@ impl Worker {
     }
 
     fn heed_end(&mut self, chair: &mut Chair<'_>, signal: Signal) -> io::Result<()> {
-        match chair.drain.signal(signal, Clock::Monotonic.now()) {
+        match chair.drain.signal(signal, Timestamp::now()) {
             Some(Phase::Draining { since, deadline, .. }) => {
                 tracing::info!(%signal, "draining");
                 let half_time = deadline.map(|deadline| since + (deadline - since) / 2);

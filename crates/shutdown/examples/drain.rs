@@ -12,7 +12,7 @@
 
 #![forbid(unsafe_code)]
 
-use epoll_shutdown::{Clock, Drain, End, Phase, Signal, Signals};
+use epoll_shutdown::{Drain, End, Phase, Signal, Signals, Timestamp};
 use epoll_sys::{Epoll, Events, Interest, SignalSet, Watch};
 use rustix::process::{Pid, getpid, kill_process};
 use std::process::Command;
@@ -70,7 +70,7 @@ impl Program {
         self.epoll.wait(&mut Events::with_capacity(1), None)?;
         let mut read = Vec::new();
         while let Some(info) = self.signals.read()? {
-            self.drain.signal(info.signal, Clock::Monotonic.now());
+            self.drain.signal(info.signal, Timestamp::now());
             read.push(info.signal);
         }
         println!("{:<11}  {:<11}  {}", names(sent), names(&read), phase(self.drain));

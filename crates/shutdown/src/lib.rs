@@ -13,7 +13,7 @@
 //! # Examples
 //!
 //! ```
-//! use epoll_shutdown::{Clock, Drain, End, Phase, Signal, Signals};
+//! use epoll_shutdown::{Drain, End, Phase, Signal, Signals, Timestamp};
 //! use epoll_sys::{Epoll, Events, Interest, Watch};
 //! use std::time::Duration;
 //!
@@ -29,7 +29,7 @@
 //!     while !matches!(drain.phase(), Phase::Stopped { .. }) {
 //!         epoll.wait(&mut Events::with_capacity(16), None)?;
 //!         while let Some(info) = signals.read()? {
-//!             drain.signal(info.signal, Clock::Monotonic.now());
+//!             drain.signal(info.signal, Timestamp::now());
 //!         }
 //!         if connections() == 0 {
 //!             drain.finish();
@@ -50,7 +50,7 @@ pub use drain::{Drain, End, Phase};
 pub use notice::{Notice, State};
 pub use signals::{BlockError, Signals};
 
-pub use epoll_sys::{Clock, Signal, SignalInfo, Timestamp};
+pub use epoll_sys::{Signal, SignalInfo, Timestamp};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

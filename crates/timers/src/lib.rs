@@ -26,7 +26,7 @@ pub use key::Key;
 pub use timers::{TICK, Timers};
 pub use wheel::{Pass, Wheel};
 
-pub use epoll_sys::{Clock, Timestamp};
+pub use epoll_sys::{Boottime, Clock, ClockTime, Monotonic, Realtime, Timestamp};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

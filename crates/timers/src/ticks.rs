@@ -1,7 +1,7 @@
 //! Times as ticks. A tick is a power of two of nanoseconds, so that the way from one to the other is
 //! a shift. A deadline is rounded up and the present is rounded down: never early.
 
-use epoll_sys::Timestamp;
+use epoll_sys::ClockTime;
 use std::time::Duration;
 
 /// How long a tick is.
@@ -13,7 +13,7 @@ pub(crate) struct Ticks {
 impl Ticks {
     /// The longest tick that is not longer than `tick`; `None` for zero.
     pub(crate) fn at_most(tick: Duration) -> Option<Self> {
-        Timestamp::after_epoch(tick).as_nanos().checked_ilog2().map(|shift| Self { shift })
+        ClockTime::<()>::after_epoch(tick).as_nanos().checked_ilog2().map(|shift| Self { shift })
     }
 
     pub(crate) fn length(self) -> Duration {
@@ -22,29 +22,30 @@ impl Ticks {
 
     /// The first tick that is not before `time`.
     #[inline]
-    pub(crate) fn not_before(self, time: Timestamp) -> u64 {
+    pub(crate) fn not_before<C>(self, time: ClockTime<C>) -> u64 {
         // A tick less than a nanosecond off the end of time would overflow; it is the end of time.
         time.as_nanos().saturating_add((1 << self.shift) - 1) >> self.shift
     }
 
     /// The last tick that is not after `time`.
     #[inline]
-    pub(crate) fn not_after(self, time: Timestamp) -> u64 {
+    pub(crate) fn not_after<C>(self, time: ClockTime<C>) -> u64 {
         time.as_nanos() >> self.shift
     }
 
     /// When `tick` begins.
     #[inline]
-    pub(crate) fn time(self, tick: u64) -> Timestamp {
+    pub(crate) fn time<C>(self, tick: u64) -> ClockTime<C> {
         // The tick after the last one begins where time ends.
         let end = u64::MAX >> self.shift;
-        if tick > end { Timestamp::MAX } else { Timestamp::from_nanos(tick << self.shift) }
+        if tick > end { ClockTime::MAX } else { ClockTime::from_nanos(tick << self.shift) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use epoll_sys::Timestamp;
 
     #[test]
     fn a_tick_is_a_power_of_two_not_longer_than_asked_for() {
@@ -70,6 +71,6 @@ mod tests {
         let ticks = Ticks::at_most(Duration::from_millis(1)).unwrap();
         let last = ticks.not_before(Timestamp::MAX);
         assert_eq!(last, u64::MAX >> 19);
-        assert!(ticks.time(last) <= Timestamp::MAX);
+        assert!(ticks.time::<()>(last) <= ClockTime::MAX);
     }
 }

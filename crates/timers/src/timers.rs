@@ -5,7 +5,7 @@
 //! call, which is spent only when the earliest deadline becomes earlier, or after it fired.
 
 use crate::{Key, Pass, Wheel};
-use epoll_sys::{Clock, Expiry, TimerFd, Timestamp};
+use epoll_sys::{Clock, ClockTime, Expiry, Monotonic, TimerFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -41,12 +41,11 @@ pub const TICK: Duration = Duration::from_millis(1);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Timers<V> {
-    wheel: Wheel<V>,
-    clock: Clock,
-    timerfd: TimerFd,
+pub struct Timers<V, C: Clock = Monotonic> {
+    wheel: Wheel<V, C>,
+    timerfd: TimerFd<C>,
     /// What the timerfd is set to.
-    armed: Option<Timestamp>,
+    armed: Option<ClockTime<C>>,
     settime_calls: u64,
 }
 
@@ -57,28 +56,30 @@ impl<V> Timers<V> {
     ///
     /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
     pub fn new() -> io::Result<Self> {
-        Self::with(Clock::Monotonic, TICK)
+        Self::with_clock(Monotonic, TICK)
     }
+}
 
-    /// Like [`new`](Self::new), on another clock and with another tick.
+impl<V, C: Clock> Timers<V, C> {
+    /// Like [`new`](Timers::new), on another clock and with another tick.
     ///
     /// `CLOCK_BOOTTIME` runs on while the system is suspended. `CLOCK_REALTIME` jumps when it is
     /// set; timers whose deadline is jumped over fire then.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new), and [`InvalidInput`](io::ErrorKind::InvalidInput) for a tick of
+    /// Those of [`new`](Timers::new), and [`InvalidInput`](io::ErrorKind::InvalidInput) for a tick of
     /// zero.
-    pub fn with(clock: Clock, tick: Duration) -> io::Result<Self> {
-        let wheel = Wheel::new(tick)?;
-        Ok(Self { wheel, clock, timerfd: TimerFd::new(clock)?, armed: None, settime_calls: 0 })
+    pub fn with_clock(clock: C, tick: Duration) -> io::Result<Self> {
+        let wheel = Wheel::with_clock(clock, tick)?;
+        Ok(Self { wheel, timerfd: TimerFd::with_clock(clock)?, armed: None, settime_calls: 0 })
     }
 
     /// The time of the clock that the timers run on.
     #[inline]
     #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
+    pub fn now(&self) -> ClockTime<C> {
+        ClockTime::now()
     }
 
     /// A timer that fires when the clock shows `deadline`; see [`Wheel::insert`].
@@ -91,7 +92,7 @@ impl<V> Timers<V> {
     ///
     /// When 2^32 - 1 timers exist.
     #[inline]
-    pub fn insert(&mut self, deadline: Timestamp, value: V) -> io::Result<Key> {
+    pub fn insert(&mut self, deadline: ClockTime<C>, value: V) -> io::Result<Key> {
         let key = self.wheel.insert(deadline, value);
         match self.arm_for(deadline) {
             Ok(()) => Ok(key),
@@ -114,7 +115,7 @@ impl<V> Timers<V> {
     ///
     /// None that is known.
     #[inline]
-    pub fn reschedule(&mut self, key: Key, deadline: Timestamp) -> io::Result<bool> {
+    pub fn reschedule(&mut self, key: Key, deadline: ClockTime<C>) -> io::Result<bool> {
         let is_known = self.wheel.reschedule(key, deadline);
         if is_known {
             self.arm_for(deadline)?;
@@ -158,9 +159,9 @@ impl<V> Timers<V> {
     /// None that is known.
     pub fn expire(
         &mut self,
-        now: Timestamp,
+        now: ClockTime<C>,
         steps_max: usize,
-        fire: impl FnMut(&mut Wheel<V>, Key) -> Option<Timestamp>,
+        fire: impl FnMut(&mut Wheel<V, C>, Key) -> Option<ClockTime<C>>,
     ) -> io::Result<Pass> {
         let expiring = Expiring { timers: self, now };
         let pass = expiring.timers.wheel.expire(now, steps_max, fire);
@@ -170,10 +171,10 @@ impl<V> Timers<V> {
     }
 
     /// Sets the timerfd for what comes after a pass.
-    fn set_after(&mut self, now: Timestamp) -> io::Result<()> {
+    fn set_after(&mut self, now: ClockTime<C>) -> io::Result<()> {
         // The time may have been read before the timerfd expired, and an edge is reported once: what
         // the clock shows now decides whether it has.
-        let latest = now.max(self.clock.now());
+        let latest = now.max(self.now());
         let has_fired = self.armed.is_some_and(|armed| armed <= latest);
         match self.wheel.next_expiry() {
             Some(next) if has_fired || self.armed.is_none_or(|armed| next < armed) => {
@@ -191,7 +192,7 @@ impl<V> Timers<V> {
     }
 
     #[inline]
-    fn arm_for(&mut self, deadline: Timestamp) -> io::Result<()> {
+    fn arm_for(&mut self, deadline: ClockTime<C>) -> io::Result<()> {
         if self.armed.is_some_and(|armed| armed <= deadline) { Ok(()) } else { self.arm() }
     }
 
@@ -203,7 +204,7 @@ impl<V> Timers<V> {
         }
     }
 
-    fn set(&mut self, time: Timestamp) -> io::Result<()> {
+    fn set(&mut self, time: ClockTime<C>) -> io::Result<()> {
         self.settime_calls += 1;
         self.timerfd.set(Expiry::At(time))?;
         self.armed = Some(time);
@@ -212,12 +213,12 @@ impl<V> Timers<V> {
 }
 
 /// A pass; one that ends in a panic must set the timerfd as well, or nobody comes back to the rest.
-struct Expiring<'a, V> {
-    timers: &'a mut Timers<V>,
-    now: Timestamp,
+struct Expiring<'a, V, C: Clock> {
+    timers: &'a mut Timers<V, C>,
+    now: ClockTime<C>,
 }
 
-impl<V> Drop for Expiring<'_, V> {
+impl<V, C: Clock> Drop for Expiring<'_, V, C> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // The panic is what the caller hears of.
@@ -227,7 +228,7 @@ impl<V> Drop for Expiring<'_, V> {
 }
 
 /// The timerfd.
-impl<V> AsFd for Timers<V> {
+impl<V, C: Clock> AsFd for Timers<V, C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.timerfd.as_fd()
     }

@@ -13,8 +13,9 @@ use crate::key::next_wheel;
 use crate::nodes::{NO_LIST, NONE, Nodes};
 use crate::ticks::Ticks;
 use crate::{Key, TickError};
-use epoll_sys::Timestamp;
+use epoll_sys::{Clock, ClockTime, Monotonic};
 use std::fmt;
+use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
 /// }
 /// # Ok::<(), epoll_timers::TickError>(())
 /// ```
-pub struct Wheel<V> {
+pub struct Wheel<V, C = Monotonic> {
+    clock: PhantomData<fn() -> C>,
     id: NonZeroU32,
     ticks: Ticks,
     /// The present: no timer in a list is due before it.
@@ -106,13 +108,13 @@ pub struct Pass {
 
 /// A timer that is just firing. It is in no list: whatever happens to its handler, it is put into one
 /// again or ended.
-struct Firing<'a, V> {
-    wheel: &'a mut Wheel<V>,
+struct Firing<'a, V, C: Clock> {
+    wheel: &'a mut Wheel<V, C>,
     key: Key,
-    answer: Option<Timestamp>,
+    answer: Option<ClockTime<C>>,
 }
 
-impl<V> Drop for Firing<'_, V> {
+impl<V, C: Clock> Drop for Firing<'_, V, C> {
     #[inline]
     fn drop(&mut self) {
         self.wheel.settle(self.key, self.answer);
@@ -127,7 +129,21 @@ impl<V> Wheel<V> {
     ///
     /// [`TickError`]: the tick is zero.
     pub fn new(tick: Duration) -> Result<Self, TickError> {
+        Self::with_clock(Monotonic, tick)
+    }
+}
+
+impl<V, C: Clock> Wheel<V, C> {
+    /// Like [`new`](Wheel::new), for times of another clock.
+    ///
+    /// # Errors
+    ///
+    /// [`TickError`]: the tick is zero.
+    pub fn with_clock(clock: C, tick: Duration) -> Result<Self, TickError> {
+        // The type says which clock; the value lets the caller write it as an argument.
+        let _: C = clock;
         Ok(Self {
+            clock: PhantomData,
             id: next_wheel(),
             ticks: Ticks::at_most(tick).ok_or(TickError(()))?,
             present: 0,
@@ -172,7 +188,7 @@ impl<V> Wheel<V> {
     ///
     /// When 2^32 - 1 timers exist.
     #[inline]
-    pub fn insert(&mut self, deadline: Timestamp, value: V) -> Key {
+    pub fn insert(&mut self, deadline: ClockTime<C>, value: V) -> Key {
         let due = self.due(deadline);
         let (index, generation) = self.nodes.insert(due, value);
         self.file(index, due);
@@ -195,7 +211,7 @@ impl<V> Wheel<V> {
     /// Where it comes among the timers of its new tick is not specified. Of the timer that is just
     /// firing the answer of its handler decides, not this.
     #[inline]
-    pub fn reschedule(&mut self, key: Key, deadline: Timestamp) -> bool {
+    pub fn reschedule(&mut self, key: Key, deadline: ClockTime<C>) -> bool {
         let (due, present) = (self.due(deadline), self.present);
         let Some(node) = self.node_of(key) else { return false };
         node.due = due;
@@ -222,7 +238,7 @@ impl<V> Wheel<V> {
     /// re-scheduled to a later deadline.
     #[inline]
     #[must_use]
-    pub fn next_expiry(&self) -> Option<Timestamp> {
+    pub fn next_expiry(&self) -> Option<ClockTime<C>> {
         let tick = match self.unfinished {
             Some(_) => self.present,
             None => self.next_list()?.1,
@@ -245,9 +261,9 @@ impl<V> Wheel<V> {
     /// others.
     pub fn expire(
         &mut self,
-        now: Timestamp,
+        now: ClockTime<C>,
         steps_max: usize,
-        mut fire: impl FnMut(&mut Self, Key) -> Option<Timestamp>,
+        mut fire: impl FnMut(&mut Self, Key) -> Option<ClockTime<C>>,
     ) -> Pass {
         self.target = self.target.max(self.ticks.not_after(now));
         let mut fired = 0;
@@ -288,7 +304,7 @@ impl<V> Wheel<V> {
     }
 
     /// Files or ends a timer that has fired.
-    fn settle(&mut self, key: Key, answer: Option<Timestamp>) {
+    fn settle(&mut self, key: Key, answer: Option<ClockTime<C>>) {
         let due = answer.map(|deadline| self.due(deadline));
         // The handler may have ended it itself.
         let Some(node) = self.node_of(key) else { return };
@@ -302,7 +318,7 @@ impl<V> Wheel<V> {
     }
 
     #[inline]
-    fn due(&self, deadline: Timestamp) -> u64 {
+    fn due(&self, deadline: ClockTime<C>) -> u64 {
         self.ticks.not_before(deadline).max(self.target.saturating_add(1))
     }
 
@@ -394,7 +410,7 @@ fn number(list: usize) -> u16 {
 
 const _: () = assert!(LEVELS * LISTS < NO_LIST as usize);
 
-impl<V> fmt::Debug for Wheel<V> {
+impl<V, C: Clock> fmt::Debug for Wheel<V, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wheel")
             .field("tick", &self.tick())

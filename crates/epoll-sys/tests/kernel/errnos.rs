@@ -6,7 +6,7 @@
 use crate::support::{tcp_listener, without};
 use epoll_kit_testing::{assert_errno, assert_kind, close, in_own_process};
 use epoll_sys::{
-    BusyPoll, Clock, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Expiry, Interest, Signal,
+    BusyPoll, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Expiry, Interest, Signal,
     SignalFd, SignalSet, TimerFd, Watch, socket, try_lock,
 };
 use rustix::fs::{Mode, OFlags};
@@ -137,7 +137,7 @@ fn out_of_descriptors_is_emfile_and_a_connection_stays_queued() {
         assert_errno(Epoll::new(), Errno::MFILE);
         assert_errno(EventFd::new(0), Errno::MFILE);
         assert_errno(EventFd::semaphore(0), Errno::MFILE);
-        assert_errno(TimerFd::new(Clock::Monotonic), Errno::MFILE);
+        assert_errno(TimerFd::new(), Errno::MFILE);
         assert_errno(SignalFd::new(&set), Errno::MFILE);
         assert_errno(socket::stream(socket::Family::Inet), Errno::MFILE);
         assert_errno(socket::pair(), Errno::MFILE);
@@ -172,7 +172,7 @@ fn the_largest_number_is_no_valid_addend() {
 
 #[test]
 fn a_timer_that_has_not_expired_would_block() {
-    let timer = TimerFd::new(Clock::Monotonic).unwrap();
+    let timer = TimerFd::new().unwrap();
     assert_kind(timer.read(), ErrorKind::WouldBlock);
     timer.set(Expiry::After(Duration::from_secs(3600))).unwrap();
     assert_kind(timer.read(), ErrorKind::WouldBlock);

@@ -4,8 +4,9 @@
 use crate::support::{look, tcp_connected, tcp_listener, without};
 use epoll_kit_testing::close;
 use epoll_sys::{
-    BusyPoll, Clock, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Interest, InterestEntry,
-    Pipe, Signal, SignalFd, SignalSet, TimerFd, Watch, is_nonblocking, set_nonblocking, socket,
+    Boottime, BusyPoll, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Interest, InterestEntry,
+    Pipe, Realtime, Signal, SignalFd, SignalSet, TimerFd, Watch, is_nonblocking, set_nonblocking,
+    socket,
 };
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::sockopt;
@@ -27,9 +28,9 @@ fn nonblocking() -> Vec<(&'static str, OwnedFd)> {
     vec![
         ("eventfd", EventFd::new(0).unwrap().into()),
         ("semaphore", EventFd::semaphore(0).unwrap().into()),
-        ("monotonic timer", TimerFd::new(Clock::Monotonic).unwrap().into()),
-        ("boottime timer", TimerFd::new(Clock::Boottime).unwrap().into()),
-        ("realtime timer", TimerFd::new(Clock::Realtime).unwrap().into()),
+        ("monotonic timer", TimerFd::new().unwrap().into()),
+        ("boottime timer", TimerFd::with_clock(Boottime).unwrap().into()),
+        ("realtime timer", TimerFd::with_clock(Realtime).unwrap().into()),
         // A duplicate shares the status flags; its own close-on-exec flag proves nothing.
         ("signalfd", signals.as_fd().try_clone_to_owned().unwrap()),
         ("left of a pair", left),

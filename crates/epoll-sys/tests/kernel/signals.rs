@@ -9,7 +9,7 @@ use epoll_kit_testing::{
     DEADLINE, OwnProcess, assert_kind, eventually, in_own_process, is_own_process, sleeps_in_a_wait,
 };
 use epoll_sys::{
-    Clock, Epoll, EventFd, Events, Expiry, Interest, Signal, SignalFd, SignalSet, TimerFd, Watch,
+    Epoll, EventFd, Events, Expiry, Interest, Signal, SignalFd, SignalSet, TimerFd, Watch,
 };
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{Signal as Nix, raise};
@@ -252,7 +252,7 @@ fn stopped_in_a_wait(name: &str, timeout: Option<Duration>) {
 fn expect_interruption(timeout: Option<Duration>) {
     let epoll = Epoll::new().unwrap();
     // Ends the wait of a process whose parent has failed.
-    let timer = TimerFd::new(Clock::Monotonic).unwrap();
+    let timer = TimerFd::new().unwrap();
     let ready = EventFd::new(1).unwrap();
     epoll.add(&ready, 0, Watch::oneshot(Interest::IN)).unwrap();
     epoll.add(&timer, 0, Watch::level(Interest::IN)).unwrap();

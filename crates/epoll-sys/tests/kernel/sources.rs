@@ -184,7 +184,7 @@ fn a_counter_that_nobody_reads_is_an_edge_at_every_write() {
 
 #[test]
 fn a_timer_that_nobody_reads_is_an_edge_at_every_expiry() {
-    let (epoll, timer) = (Epoll::new().unwrap(), TimerFd::new(Default::default()).unwrap());
+    let (epoll, timer) = (Epoll::new().unwrap(), TimerFd::new().unwrap());
     epoll.add(&timer, 0, Watch::edge(Interest::IN)).unwrap();
     for _ in 0..100 {
         timer.set(Expiry::After(Duration::from_micros(50))).unwrap();

@@ -1,74 +1,81 @@
 //! Timers and clocks: what sets one, what clears it, how it counts, and that it is never early.
 
 use crate::support::{look, wait};
-use epoll_sys::Clock::{Boottime, Monotonic, Realtime};
-use epoll_sys::{Clock, Epoll, Expiry, Interest, TimerFd, Timestamp, Watch};
+use epoll_sys::{
+    Boottime, Clock, ClockTime, Epoll, Expiry, Interest, Monotonic, Realtime, TimerFd, Timestamp,
+    Watch,
+};
+use std::fmt::Debug;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-const CLOCKS: [Clock; 3] = [Monotonic, Boottime, Realtime];
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn timer(clock: Clock) -> TimerFd {
-    TimerFd::new(clock).unwrap()
+fn timer() -> TimerFd {
+    TimerFd::new().unwrap()
 }
 
 /// Returns when the timer has expired since it was set or last read.
 #[track_caller]
-fn await_expiry(timer: &TimerFd) {
+fn await_expiry<C: Clock>(timer: &TimerFd<C>) {
     let epoll = Epoll::new().unwrap();
     epoll.add(timer, 0, Watch::level(Interest::IN)).unwrap();
     wait(&epoll);
 }
 
 #[track_caller]
-fn assert_not_expired(timer: &TimerFd) {
+fn assert_not_expired<C: Clock>(timer: &TimerFd<C>) {
     assert_eq!(timer.read().unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 #[test]
 fn a_time_in_the_past_and_a_zero_time_expire_at_once() {
-    for clock in CLOCKS {
+    fn check<C: Clock>(clock: C) {
         for expiry in [
-            Expiry::At(clock.now() - Duration::from_millis(1)),
-            Expiry::At(Timestamp::after_epoch(Duration::from_secs(1))),
-            Expiry::At(Timestamp::EPOCH),
+            Expiry::At(ClockTime::now() - Duration::from_millis(1)),
+            Expiry::At(ClockTime::after_epoch(Duration::from_secs(1))),
+            Expiry::At(ClockTime::EPOCH),
             Expiry::After(Duration::ZERO),
             Expiry::After(Duration::from_nanos(1)),
         ] {
-            let timer = timer(clock);
+            let timer = TimerFd::with_clock(clock).unwrap();
             timer.set(expiry).unwrap();
             await_expiry(&timer);
-            assert_eq!(timer.read().unwrap(), 1, "{clock:?}, {expiry:?}");
+            assert_eq!(timer.read().unwrap(), 1, "{clock:?}");
             assert_not_expired(&timer);
         }
     }
+    check(Monotonic);
+    check(Boottime);
+    check(Realtime);
 }
 
 #[test]
 fn a_timer_is_never_early() {
-    // The real-time clock may be set meanwhile.
-    for clock in [Monotonic, Boottime] {
-        let timer = timer(clock);
+    fn check<C: Clock>(clock: C) {
+        let timer = TimerFd::with_clock(clock).unwrap();
         for micros in [1, 50, 999, 1_000, 1_001, 2_500] {
             let time = Duration::from_micros(micros);
-            let start = clock.now();
+            let start = ClockTime::<C>::now();
             timer.set(Expiry::After(time)).unwrap();
             await_expiry(&timer);
-            assert!(clock.now() >= start + time, "{clock:?} after {time:?}");
+            assert!(ClockTime::now() >= start + time, "{clock:?} after {time:?}");
 
-            let at = clock.now() + time;
+            let at = ClockTime::now() + time;
             timer.set(Expiry::At(at)).unwrap();
             await_expiry(&timer);
-            assert!(clock.now() >= at, "{clock:?} at {time:?} from then");
+            assert!(ClockTime::now() >= at, "{clock:?} at {time:?} from then");
         }
     }
+    // The real-time clock may be set meanwhile.
+    check(Monotonic);
+    check(Boottime);
 }
 
 #[test]
 fn a_timer_tells_what_remains() {
-    for clock in CLOCKS {
-        let timer = timer(clock);
+    fn check<C: Clock>(clock: C) {
+        let timer = TimerFd::with_clock(clock).unwrap();
         assert_eq!(timer.remaining().unwrap(), None);
         timer.set(Expiry::After(HOUR)).unwrap();
         let remaining = timer.remaining().unwrap().unwrap();
@@ -76,11 +83,14 @@ fn a_timer_tells_what_remains() {
         timer.disarm().unwrap();
         assert_eq!(timer.remaining().unwrap(), None);
     }
+    check(Monotonic);
+    check(Boottime);
+    check(Realtime);
 }
 
 #[test]
 fn an_expired_timer_has_nothing_remaining() {
-    let timer = timer(Monotonic);
+    let timer = timer();
     timer.set(Expiry::After(Duration::ZERO)).unwrap();
     await_expiry(&timer);
     assert_eq!(timer.remaining().unwrap(), None);
@@ -88,8 +98,8 @@ fn an_expired_timer_has_nothing_remaining() {
 
 #[test]
 fn a_disarmed_timer_does_not_expire() {
-    let (early, late) = (timer(Monotonic), timer(Monotonic));
-    let at = Monotonic.now() + Duration::from_millis(2);
+    let (early, late) = (timer(), timer());
+    let at = Timestamp::now() + Duration::from_millis(2);
     early.set(Expiry::At(at)).unwrap();
     early.disarm().unwrap();
     late.set(Expiry::At(at)).unwrap();
@@ -99,7 +109,7 @@ fn a_disarmed_timer_does_not_expire() {
 
 #[test]
 fn setting_and_disarming_clear_expirations_that_were_not_read() {
-    let timer = timer(Monotonic);
+    let timer = timer();
     let epoll = Epoll::new().unwrap();
     epoll.add(&timer, 0, Watch::level(Interest::IN)).unwrap();
     let clear: [fn(&TimerFd); 2] =
@@ -115,7 +125,7 @@ fn setting_and_disarming_clear_expirations_that_were_not_read() {
 
 #[test]
 fn setting_replaces_what_was_set() {
-    let timer = timer(Monotonic);
+    let timer = timer();
     timer.set_repeating(Expiry::After(HOUR), HOUR).unwrap();
     timer.set(Expiry::After(Duration::ZERO)).unwrap();
     await_expiry(&timer);
@@ -127,15 +137,15 @@ fn setting_replaces_what_was_set() {
 #[test]
 fn a_repeating_timer_counts_the_expirations_that_nobody_read() {
     let interval = Duration::from_millis(1);
-    let (repeating, sixth) = (timer(Monotonic), timer(Monotonic));
-    let first = Monotonic.now() + interval;
+    let (repeating, sixth) = (timer(), timer());
+    let first = Timestamp::now() + interval;
     repeating.set_repeating(Expiry::At(first), interval).unwrap();
     sixth.set(Expiry::At(first + 5 * interval)).unwrap();
     await_expiry(&sixth);
     await_expiry(&repeating);
 
     let mut count = repeating.read().unwrap();
-    let due = || 1 + (Monotonic.now() - first).as_nanos() / interval.as_nanos();
+    let due = || 1 + (Timestamp::now() - first).as_nanos() / interval.as_nanos();
     assert!(count >= 6 && u128::from(count) <= due(), "{count}");
     // It goes on, and is never ahead of the clock.
     for _ in 0..5 {
@@ -147,41 +157,56 @@ fn a_repeating_timer_counts_the_expirations_that_nobody_read() {
 
 #[test]
 fn huge_times_clamp() {
-    for clock in CLOCKS {
-        let timer = timer(clock);
-        for expiry in [Expiry::After(Duration::MAX), Expiry::At(Timestamp::MAX)] {
+    fn check<C: Clock>(clock: C) {
+        let timer = TimerFd::with_clock(clock).unwrap();
+        for expiry in [Expiry::After(Duration::MAX), Expiry::At(ClockTime::MAX)] {
             timer.set_repeating(expiry, Duration::MAX).unwrap();
             assert!(timer.remaining().unwrap().unwrap() > 1_000_000 * HOUR, "{clock:?}");
             assert_not_expired(&timer);
         }
     }
+    check(Monotonic);
+    check(Boottime);
+    check(Realtime);
 }
 
 #[test]
 fn a_timer_that_heeds_the_setting_of_the_clock_expires_like_any_other() {
-    let timer = timer(Realtime);
-    timer.set(Expiry::AtUnlessClockSet(Realtime.now() + HOUR)).unwrap();
+    let timer = TimerFd::with_clock(Realtime).unwrap();
+    timer.set(Expiry::AtUnlessClockSet(ClockTime::now() + HOUR)).unwrap();
     assert!(timer.remaining().unwrap().is_some());
-    timer.set(Expiry::AtUnlessClockSet(Timestamp::after_epoch(Duration::from_secs(1)))).unwrap();
+    timer.set(Expiry::AtUnlessClockSet(ClockTime::after_epoch(Duration::from_secs(1)))).unwrap();
     await_expiry(&timer);
     assert_eq!(timer.read().unwrap(), 1);
 }
 
 #[test]
 fn a_clock_that_is_never_set_never_goes_back() {
-    for clock in [Monotonic, Boottime] {
-        let mut before = clock.now();
+    fn check<C: Clock>() {
+        let mut before = ClockTime::<C>::now();
         for _ in 0..10_000 {
-            let now = clock.now();
-            assert!(now >= before, "{clock:?}");
+            let now = ClockTime::now();
+            assert!(now >= before, "{before:?}");
             before = now;
         }
     }
+    check::<Monotonic>();
+    check::<Boottime>();
 }
 
 #[test]
 fn boot_time_is_not_behind_monotonic_time_and_real_time_is_of_this_century() {
-    let monotonic = Monotonic.now();
-    assert!(Boottime.now() >= monotonic);
-    assert!(Realtime.now().since_epoch() > 30 * 365 * 24 * HOUR);
+    let monotonic = Timestamp::now().since_epoch();
+    assert!(ClockTime::<Boottime>::now().since_epoch() >= monotonic);
+    assert!(ClockTime::<Realtime>::now().since_epoch() > 30 * 365 * 24 * HOUR);
+}
+
+#[test]
+fn a_time_is_one_register_and_needs_nothing_of_its_clock() {
+    struct NoClock;
+    fn assert_plain<T: Copy + Ord + std::hash::Hash + Debug + Default + Send + Sync>() {
+        assert_eq!(size_of::<T>(), 8);
+    }
+    assert_plain::<ClockTime<NoClock>>();
+    assert_eq!(format!("{:?}", Timestamp::from_nanos(1_500)), "ClockTime(1.5µs)");
 }

@@ -6,7 +6,7 @@
 
 use super::Worker;
 use crate::connection::End;
-use epoll_sys::{Clock, Timestamp};
+use epoll_sys::Timestamp;
 use std::io;
 use std::time::Duration;
 
@@ -24,14 +24,14 @@ pub(crate) fn close_all(workers: &mut [Worker<'_>]) -> io::Result<()> {
     if workers.iter().any(Worker::is_interrupted) {
         return Ok(());
     }
-    let end = Clock::Monotonic.now() + SILENCE;
+    let end = Timestamp::now() + SILENCE;
     for worker in &mut *workers {
         worker.listen(end)?;
     }
     for worker in &mut *workers {
         worker.close_halves();
     }
-    let begin = Clock::Monotonic.now();
+    let begin = Timestamp::now();
     workers.iter_mut().try_for_each(|worker| worker.read_to_the_ends(begin))
 }
 
@@ -39,7 +39,7 @@ impl Worker<'_> {
     /// Handles what comes up to this time, and what has come if that is over already.
     fn listen(&mut self, end: Timestamp) -> io::Result<()> {
         loop {
-            let left = end - Clock::Monotonic.now();
+            let left = end - Timestamp::now();
             self.wait(left)?;
             // A batch may not be all that there is. What is reported is closed, so this ends.
             if self.is_interrupted || left.is_zero() && self.events.is_empty() {
@@ -49,7 +49,7 @@ impl Worker<'_> {
     }
 
     fn close_halves(&mut self) {
-        let now = Clock::Monotonic.now();
+        let now = Timestamp::now();
         for index in 0..self.connections.len() {
             if !self.connections[index].is_attached() {
                 continue;
@@ -70,7 +70,7 @@ impl Worker<'_> {
         let limit = self.common.plan.answer_limit;
         let deadline = begin + limit;
         while !self.is_interrupted && (self.owed > 0 || self.idle.is_owed()) {
-            let now = Clock::Monotonic.now();
+            let now = Timestamp::now();
             // What has arrived is in time, however late this thread comes to look.
             self.listen(now)?;
             self.sweep(now);
@@ -88,7 +88,7 @@ impl Worker<'_> {
         self.connections[index].close();
         self.owed -= 1;
         if self.common.plan.churn {
-            self.fill(index, Clock::Monotonic.now(), 1);
+            self.fill(index, Timestamp::now(), 1);
         }
     }
 }

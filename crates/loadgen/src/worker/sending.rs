@@ -4,7 +4,7 @@
 
 use super::Worker;
 use crate::plan::Plan;
-use epoll_sys::{Clock, Timestamp};
+use epoll_sys::Timestamp;
 
 impl Worker<'_> {
     /// Begins what is due on connections that have room.
@@ -20,7 +20,7 @@ impl Worker<'_> {
                 // Each is filled at once. Many are begun with, and the last must not seem to have
                 // waited for the first. Nor may the end come unnoticed meanwhile.
                 None => {
-                    now = Clock::Monotonic.now();
+                    now = Timestamp::now();
                     self.fill(index, now, pipeline);
                 }
             }

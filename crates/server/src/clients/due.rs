@@ -7,7 +7,7 @@ use crate::connections::{Connections, Held};
 use crate::stats::Closed;
 use epoll_echo::Step;
 use epoll_reactor::{Readiness, Token};
-use epoll_timers::{Clock, Timers, Timestamp};
+use epoll_timers::{Timers, Timestamp};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,7 +62,7 @@ impl Clients {
         connections: &mut Connections,
         buffer: &mut [u8],
     ) -> io::Result<()> {
-        let now = Clock::Monotonic.now();
+        let now = Timestamp::now();
         let draining = self.common.draining();
         let mut timing = lock(&self.timing);
         let Timing { timers, queues } = &mut *timing;
@@ -102,7 +102,7 @@ impl Clients {
     /// its timer may be reported before bytes that came earlier, and then it was not quiet.
     #[cold]
     pub(crate) fn see_to(&mut self, mut held: Held<'_>, buffer: &mut [u8]) {
-        let now = Clock::Monotonic.now();
+        let now = Timestamp::now();
         if self.due_by(&held, now).is_some() {
             // Nothing is known of the end, so it is looked for.
             let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;

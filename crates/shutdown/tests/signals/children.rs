@@ -2,7 +2,7 @@
 
 use crate::support::{Waiting, blocked, line_of, mask, send_to_self};
 use epoll_kit_testing::eventually;
-use epoll_shutdown::{Clock, Drain, Phase, Signal, Signals};
+use epoll_shutdown::{Drain, Phase, Signal, Signals, Timestamp};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -40,7 +40,7 @@ pub(crate) fn a_restored_child_ends_with_a_signal_also_while_draining() {
     let mut drain = Drain::new(None);
     send_to_self(Signal::INT);
     let info = signals.read().expect("a signal").expect("one that has come");
-    drain.signal(info.signal, Clock::Monotonic.now());
+    drain.signal(info.signal, Timestamp::now());
     assert!(matches!(drain.phase(), Phase::Draining { signal: Signal::INT, .. }));
     // Pending here and not yet read: it is not the child's.
     send_to_self(Signal::TERM);

@@ -1,7 +1,7 @@
 //! Other threads learn of the phase.
 
 use crate::support::{PATIENCE, send_to_self};
-use epoll_shutdown::{Clock, Drain, Notice, Signal, Signals, State};
+use epoll_shutdown::{Drain, Notice, Signal, Signals, State, Timestamp};
 use epoll_sys::{Epoll, EventFd, Events, Interest, Watch};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -38,7 +38,7 @@ pub(crate) fn a_publication_wakes_threads_that_wait() {
     for (signal, state) in [(Signal::TERM, State::Draining), (Signal::INT, State::Stopped)] {
         send_to_self(signal);
         let info = signals.read().expect("a signal").expect("one that has come");
-        drain.signal(info.signal, Clock::Monotonic.now());
+        drain.signal(info.signal, Timestamp::now());
         notice.publish(&drain);
         for _ in 0..THREADS {
             assert_eq!(told.recv_timeout(PATIENCE), Ok(state));

@@ -2,7 +2,7 @@
 //! an error or "no such timer", and never another timer's value.
 
 use crate::support::{MILLISECOND, at, fired, wheel};
-use epoll_timers::{Clock, Key, Pass, TickError, Timers, Wheel};
+use epoll_timers::{Boottime, Key, Monotonic, Pass, Realtime, TickError, Timers, Wheel};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
@@ -30,8 +30,11 @@ fn a_tick_of_zero_is_an_error_that_says_so() {
         "{error}"
     );
 
-    for clock in [Clock::Monotonic, Clock::Boottime, Clock::Realtime] {
-        let error = Timers::<()>::with(clock, Duration::ZERO).unwrap_err();
+    for error in [
+        Timers::<(), _>::with_clock(Monotonic, Duration::ZERO).unwrap_err(),
+        Timers::<(), _>::with_clock(Boottime, Duration::ZERO).unwrap_err(),
+        Timers::<(), _>::with_clock(Realtime, Duration::ZERO).unwrap_err(),
+    ] {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert_eq!(error.to_string(), "the tick of a timer wheel is zero");
     }
