@@ -442,6 +442,13 @@ impl<T: AsFd> AsFd for Connection<T> {
 }
 
 impl<T: Source> Source for Connection<T> {
-    const NONBLOCKING: bool = T::NONBLOCKING;
-    const UNSHARED: bool = T::UNSHARED;
+    #[inline]
+    fn is_nonblocking(&self) -> bool {
+        self.transport.is_nonblocking()
+    }
+
+    #[inline]
+    fn is_unshared(&self) -> bool {
+        self.transport.is_unshared()
+    }
 }

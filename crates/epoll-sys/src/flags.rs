@@ -204,6 +204,13 @@ impl Watch {
         self.bits() & EDGE != 0
     }
 
+    /// Tells that it keeps the system from suspending; see [`with_wakeup`](Self::with_wakeup).
+    #[inline]
+    #[must_use]
+    pub const fn is_wakeup(self) -> bool {
+        self.bits() & WAKEUP != 0
+    }
+
     /// The bits as the kernel holds them, `EPOLLERR` and `EPOLLHUP` included.
     #[inline]
     #[must_use]
@@ -217,7 +224,7 @@ impl std::fmt::Debug for Watch {
         f.debug_struct("Watch")
             .field("trigger", &self.trigger())
             .field("interest", &self.interest())
-            .field("wakeup", &(self.bits() & WAKEUP != 0))
+            .field("wakeup", &self.is_wakeup())
             .finish()
     }
 }
@@ -262,6 +269,12 @@ impl ExclusiveWatch {
         self.0 & EDGE != 0
     }
 
+    /// Tells that it keeps the system from suspending; see [`with_wakeup`](Self::with_wakeup).
+    #[must_use]
+    pub const fn is_wakeup(self) -> bool {
+        self.0 & WAKEUP != 0
+    }
+
     /// The bits as the kernel takes them, `EPOLLEXCLUSIVE` included.
     #[must_use]
     pub const fn bits(self) -> u32 {
@@ -274,7 +287,7 @@ impl std::fmt::Debug for ExclusiveWatch {
         f.debug_struct("ExclusiveWatch")
             .field("edge", &self.is_edge())
             .field("interest", &ExclusiveInterest::from_bits_truncate(self.0))
-            .field("wakeup", &(self.0 & WAKEUP != 0))
+            .field("wakeup", &self.is_wakeup())
             .finish()
     }
 }

@@ -43,6 +43,7 @@ mod interest_list;
 mod timeout;
 
 mod busy_poll;
+mod carry_over;
 mod clock;
 mod descriptor;
 mod eventfd;
@@ -56,6 +57,7 @@ pub mod errno;
 pub mod socket;
 
 pub use busy_poll::BusyPoll;
+pub use carry_over::is_epoll;
 pub use clock::{Boottime, Clock, ClockTime, Monotonic, Realtime, Timestamp};
 pub use descriptor::{is_nonblocking, read, set_nonblocking, try_lock};
 pub use epoll::Epoll;

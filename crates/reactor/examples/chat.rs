@@ -35,8 +35,13 @@ impl AsFd for Client {
 }
 
 impl Source for Client {
-    const NONBLOCKING: bool = Stream::NONBLOCKING;
-    const UNSHARED: bool = Stream::UNSHARED;
+    fn is_nonblocking(&self) -> bool {
+        self.stream.is_nonblocking()
+    }
+
+    fn is_unshared(&self) -> bool {
+        self.stream.is_unshared()
+    }
 }
 
 impl Client {

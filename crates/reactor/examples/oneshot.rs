@@ -13,7 +13,7 @@
 #![forbid(unsafe_code)]
 
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Ready, SharedReactor, Worker};
+use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
 use epoll_reactor::{Interest, Watch};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -43,7 +43,7 @@ fn in_one_hand() -> io::Result<()> {
 
     theirs.write_all(b"one")?;
     first.wait(None)?;
-    let Some(Ready::Owned(mut lease)) = first.next_ready() else {
+    let Some(LeaseReady::Owned(mut lease)) = first.next_ready() else {
         return Err(io::Error::other("a stream with bytes in it was not reported"));
     };
     let mut word = [0; 3];
@@ -63,7 +63,7 @@ fn reports(worker: &mut Worker<'_, Stream>) -> io::Result<usize> {
     worker.wait(Some(Duration::ZERO))?;
     let mut count = 0;
     while let Some(ready) = worker.next_ready() {
-        count += usize::from(matches!(ready, Ready::Owned(_)));
+        count += usize::from(matches!(ready, LeaseReady::Owned(_)));
     }
     Ok(count)
 }
@@ -101,7 +101,7 @@ fn serve(shared: &SharedReactor<Stream>) -> io::Result<u64> {
     let (mut worker, mut reports) = (shared.worker(), 0);
     while worker.wait(None)? {
         while let Some(ready) = worker.next_ready() {
-            let Ready::Owned(mut stream) = ready else { continue };
+            let LeaseReady::Owned(mut stream) = ready else { continue };
             reports += 1;
             let mut buffer = [0; 64];
             match stream.read(&mut buffer) {

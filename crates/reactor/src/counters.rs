@@ -22,6 +22,9 @@ pub struct Counters {
     pub revisits: u64,
     /// Times that a [`Waker`](crate::Waker) was seen.
     pub wakes: u64,
+    /// Epoll instances that took the place of the one before; see
+    /// [`Reactor::rebuild`](crate::Reactor::rebuild).
+    pub rebuilds: u64,
     /// The most events that one wait reported.
     pub batch_max: u64,
 }
@@ -40,6 +43,7 @@ impl Add for Counters {
             dels: self.dels + other.dels,
             revisits: self.revisits + other.revisits,
             wakes: self.wakes + other.wakes,
+            rebuilds: self.rebuilds + other.rebuilds,
             batch_max: self.batch_max.max(other.batch_max),
         }
     }

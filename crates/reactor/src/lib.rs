@@ -89,7 +89,12 @@
 mod log;
 
 mod reactor;
+mod record;
 mod registry;
+
+mod entry;
+mod nesting;
+mod rebuild;
 
 mod counters;
 mod error;
@@ -103,10 +108,11 @@ pub mod net;
 pub mod shared;
 
 pub use counters::Counters;
+pub use entry::{Entry, Registration};
 pub use error::InsertError;
 pub use reactor::{BATCH_MAX, Reactor};
 pub use ready::Ready;
-pub use source::Source;
+pub use source::{NoSource, Source};
 pub use token::Token;
 pub use waker::Waker;
 

@@ -4,17 +4,22 @@
 //! earlier event removed, and its descriptor may be another source by then: the generation in the
 //! event's data decides; (b) an edge-triggered source that was not read to the end is not reported
 //! again: it can ask to be revisited; (c) a wait ends with `EINTR` when a signal handler ran: it is
-//! repeated against the deadline.
+//! repeated against the deadline; (d) an epoll descriptor is readable only while the kernel has
+//! events, not for reports that are left of a batch or for revisits: see `nesting.rs`; (e) an entry
+//! whose descriptor was closed while a clone lives is reported for ever: see `rebuild.rs`.
 
+use crate::nesting::{Nesting, StepsDue, WAKER_DATA};
+use crate::rebuild::Suspects;
+use crate::record::{Arm, Record, State, Subject, revisit_bits};
 use crate::slots::{Generation, Slots};
-use crate::token::{ReactorId, name};
-use crate::{Counters, Ready, Source, Token, Waker};
-use epoll_sys::{Epoll, Events, ExclusiveWatch, Interest, Readiness, Watch};
-use std::collections::VecDeque;
+use crate::token::{ReactorId, unpack};
+use crate::{Counters, NoSource, Ready, Source, Token, Waker};
+use epoll_sys::{Epoll, Events, Interest, Readiness, Timestamp, Watch};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// The most events that one wait takes, unless [`Reactor::with_batch_max`] says otherwise.
 pub const BATCH_MAX: usize = 256;
@@ -26,27 +31,73 @@ pub const BATCH_MAX: usize = 256;
 ///
 /// # Examples
 ///
+/// An echo that keeps what a write does not take, and sees the end:
+///
 /// ```
-/// use epoll_reactor::{Interest, Reactor, Ready, Watch};
-/// use std::io::{Read, Write};
-/// use std::os::unix::net::UnixStream;
+/// use epoll_reactor::net::Stream;
+/// use epoll_reactor::{Interest, Reactor, Ready, Source, Watch};
+/// use std::io::{self, ErrorKind, Read, Write};
+/// use std::os::fd::{AsFd, BorrowedFd};
 ///
-/// let (ours, mut theirs) = UnixStream::pair()?;
-/// let mut reactor: Reactor<UnixStream> = Reactor::new()?;
-/// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+/// struct Client {
+///     stream: Stream,
+///     /// Bytes that were read and not written yet.
+///     rest: Vec<u8>,
+/// }
+/// # impl AsFd for Client {
+/// #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
+/// # }
+/// # impl Source for Client {
+/// #     fn is_nonblocking(&self) -> bool { self.stream.is_nonblocking() }
+/// #     fn is_unshared(&self) -> bool { self.stream.is_unshared() }
+/// # }
 ///
-/// theirs.write_all(b"hello")?;
-/// reactor.wait(None)?;
-/// while let Some(ready) = reactor.next_ready() {
-///     if let Ready::Owned { token: this, source, readiness } = ready {
-///         assert_eq!(this, token);
-///         assert!(readiness.may_read());
-///         let mut word = [0; 5];
-///         source.read_exact(&mut word)?;
-///         assert_eq!(&word, b"hello");
+/// impl Client {
+///     /// Echoes until nothing is left to read or there is no room. Returns `false` at the end.
+///     fn echo(&mut self) -> io::Result<bool> {
+///         loop {
+///             while !self.rest.is_empty() {
+///                 let len = self.stream.write(&self.rest)?;
+///                 self.rest.drain(..len);
+///             }
+///             let mut buffer = [0; 4096];
+///             match self.stream.read(&mut buffer)? {
+///                 0 => return Ok(false),
+///                 len => self.rest.extend_from_slice(&buffer[..len]),
+///             }
+///         }
 ///     }
 /// }
-/// # Ok::<(), std::io::Error>(())
+///
+/// let (ours, theirs) = Stream::pair()?;
+/// let mut reactor: Reactor<Client> = Reactor::new()?;
+/// let watch = Watch::edge(Interest::IN | Interest::OUT | Interest::RDHUP);
+/// reactor.insert(Client { stream: ours, rest: Vec::new() }, watch)?;
+///
+/// # let peer = std::thread::spawn(move || -> io::Result<()> {
+/// #     let mut theirs = std::os::unix::net::UnixStream::try_from(std::os::fd::OwnedFd::from(theirs)).unwrap();
+/// #     theirs.set_nonblocking(false)?;
+/// #     theirs.write_all(b"hello")?;
+/// #     theirs.shutdown(std::net::Shutdown::Write)?;
+/// #     let mut echo = Vec::new();
+/// #     theirs.read_to_end(&mut echo)?;
+/// #     assert_eq!(echo, b"hello");
+/// #     Ok(())
+/// # });
+/// while !reactor.is_empty() {
+///     reactor.wait(None)?;
+///     while let Some(ready) = reactor.next_ready() {
+///         let Ready::Owned { token, source, .. } = ready else { continue };
+///         match source.echo() {
+///             Ok(true) => unreachable!("it echoes until the end or an error"),
+///             // Dry, or no room: the next edge goes on from here.
+///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+///             Ok(false) | Err(_) => drop(reactor.close(token)),
+///         }
+///     }
+/// }
+/// # peer.join().unwrap()?;
+/// # Ok::<(), io::Error>(())
 /// ```
 ///
 /// # A turn
@@ -60,63 +111,55 @@ pub const BATCH_MAX: usize = 256;
 /// A handler that needs other sources than the reported one lets go of it first and goes by token:
 /// [`get_mut`](Self::get_mut), or [`get_disjoint_mut`](Self::get_disjoint_mut) for two at once.
 ///
-/// # When reading has to wait for something else
+/// # When a source has to wait for something else
 ///
 /// An edge is reported once. A handler that stops before its source is dry, because its budget is
-/// spent, asks for [`revisit`](Self::revisit). One that stops because it has nowhere to put the
-/// bytes must not, for it would be revisited turn after turn: whoever makes room, the peer's handler
-/// or a finished connect, calls `revisit(token, Readiness::IN)` for it at that moment. With a level
-/// trigger, [`set_interest`](Self::set_interest) without `IN` and later with it does the same.
+/// spent, asks for [`revisit`](Self::revisit). One that stops because it has nowhere to put the bytes
+/// must not, for it would be revisited turn after turn: whoever makes room, the peer's handler or a
+/// finished connect, calls `revisit(token, Readiness::IN)` for it at that moment.
 ///
-/// With a level trigger a source that is at its end is readable for ever: when a read gives 0, close
-/// it or take `IN` out of its interest.
+/// A source that waits for anything but itself (a job on another thread, another connection, an end
+/// that was read) can be [parked](Self::park): nothing is reported of it, with any trigger. To take
+/// `IN` out of its interest is not enough, for the kernel reports `HUP` and `ERR` whatever the
+/// interest is: a level-triggered source whose peer has gone would be reported turn after turn.
+///
+/// # Nesting
+///
+/// A reactor has a descriptor ([`AsFd`](std::os::fd::AsFd), [`AsRawFd`](std::os::fd::AsRawFd)) that is readable while the
+/// reactor has something to report, so any other loop can watch it: with a level trigger, or with an
+/// edge trigger if turns (`wait(Some(Duration::ZERO))`) are made until one reports nothing. A reactor
+/// whose descriptor was asked for pays up to two system calls a turn for that; any other pays none.
+///
+/// # Threads, fork and exec
+///
+/// A reactor can be sent to another thread. A child of `fork` shares the epoll instance with its
+/// parent: what the child deletes is deleted for the parent, and what it waits for is taken from the
+/// parent. So the child calls [`rebuild`](Self::rebuild) before anything else, or lets go of the
+/// reactor with [`std::mem::forget`]. Every descriptor is closed by `exec`.
 pub struct Reactor<T, S = ()> {
     pub(crate) epoll: Epoll,
     pub(crate) id: ReactorId,
-    pub(crate) slots: Slots<Registration<T, S>>,
-    events: Events,
+    pub(crate) slots: Slots<Record<T, S>>,
+    pub(crate) events: Events,
     /// How many of `events` have been handed out.
-    handed_out: usize,
+    pub(crate) handed_out: usize,
     /// Sources that asked to be revisited, in that order.
-    revisits: VecDeque<Token>,
-    /// How many of `revisits` belong to this turn.
-    revisits_due: usize,
+    pub(crate) revisits: VecDeque<Token>,
+    /// What is left of this turn when the batch has been handed out: revisits, and the end of the
+    /// turn where the reactor is nested.
+    pub(crate) steps_due: StepsDue,
     /// The source that was revisited last, and how many waits there had been.
     revisited: Option<(Token, u64)>,
-    waker: Waker,
+    pub(crate) waker: Waker,
+    /// The descriptors that are watched and not owned, by their number.
+    pub(crate) numbers: BTreeMap<RawFd, Token>,
+    pub(crate) nesting: Nesting,
+    pub(crate) suspects: Suspects,
     pub(crate) counters: Counters,
 }
 
-pub(crate) struct Registration<T, S> {
-    pub(crate) subject: Subject<T, S>,
-    /// What it will be told when it is revisited; empty when it is not going to be.
-    pub(crate) revisit: Readiness,
-    /// What the kernel was asked for last; `None` for an exclusive registration, which is never
-    /// changed.
-    pub(crate) watch: Option<Watch>,
-}
-
-/// With a tag of its own: one hidden in a niche of `T` takes twice the instructions to read.
-#[repr(u8)]
-pub(crate) enum Subject<T, S> {
-    Owned(T),
-    Watched {
-        tag: S,
-        /// The number of the descriptor, to tell it from others.
-        fd: RawFd,
-    },
-    Waker,
-}
-
-/// What the kernel is asked for.
-#[derive(Clone, Copy)]
-pub(crate) enum Armed {
-    Shared(Watch),
-    Exclusive(ExclusiveWatch),
-}
-
-impl<T: Source, S> Reactor<T, S> {
-    /// A reactor without sources.
+impl<T: Source, S: Copy> Reactor<T, S> {
+    /// Creates a reactor without sources.
     ///
     /// # Errors
     ///
@@ -126,11 +169,25 @@ impl<T: Source, S> Reactor<T, S> {
         Self::with_batch_max(BATCH_MAX)
     }
 
-    /// Like [`new`](Self::new), with waits that take at most `batch_max` events; zero counts as one.
+    /// Creates a reactor whose waits take at most `batch_max` events; zero counts as one, and the most
+    /// is what [`Events::with_capacity`] allows.
+    ///
+    /// A small batch lets other work of the loop come sooner, a large one saves system calls when
+    /// many sources are ready.
     ///
     /// # Errors
     ///
     /// Those of [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::{Reactor, net::Stream};
+    ///
+    /// let reactor: Reactor<Stream> = Reactor::with_batch_max(16)?;
+    /// assert!(reactor.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn with_batch_max(batch_max: usize) -> io::Result<Self> {
         let mut reactor = Self {
             epoll: Epoll::new()?,
@@ -139,42 +196,114 @@ impl<T: Source, S> Reactor<T, S> {
             events: Events::with_capacity(batch_max),
             handed_out: 0,
             revisits: VecDeque::new(),
-            revisits_due: 0,
+            steps_due: StepsDue::default(),
             revisited: None,
             waker: Waker::new()?,
+            numbers: BTreeMap::new(),
+            nesting: Nesting::default(),
+            suspects: Suspects::default(),
             counters: Counters::default(),
         };
-        let waker = reactor.waker.clone();
-        let armed = Armed::Shared(Watch::edge(Interest::IN));
-        reactor.prepare(waker.as_fd(), armed)?;
-        reactor.occupy(Subject::Waker, armed);
+        let watch = Watch::edge(Interest::IN);
+        reactor.epoll.add(&reactor.waker, WAKER_DATA, watch)?;
+        reactor.counters.adds += 1;
+        reactor.slots.insert(Record::new(Subject::Waker, Arm::Normal(watch)));
         Ok(reactor)
     }
 }
 
-impl<T, S> Reactor<T, S> {
+impl<S: Copy> Reactor<NoSource, S> {
+    /// Creates a reactor that owns no sources and only watches descriptors that live elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    ///
+    /// let counter = EventFd::new(1)?;
+    /// let mut reactor = Reactor::watch_only()?;
+    /// reactor.watch(&counter, "counter", Watch::level(Interest::IN))?;
+    /// reactor.wait(None)?;
+    /// assert!(matches!(reactor.next_ready(), Some(Ready::Watched { tag: "counter", .. })));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn watch_only() -> io::Result<Self> {
+        Self::new()
+    }
+}
+
+impl<T: Source, S> Reactor<T, S> {
     /// Reports a source again in the next turn, whose wait then does not sleep.
     ///
     /// For a source that stopped before its descriptor was dry, so that one busy peer cannot keep
     /// the others waiting. The source is reported once in that turn and not before (in this turn if
     /// it has yet to be revisited in it), with `readiness`, whatever it is watched for, and with what
     /// the kernel has to say of it by then: nothing is lost, not even with an edge trigger. Asking
-    /// twice is asking once.
+    /// twice is asking once. A source that is [parked](Self::park) is reported this once and stays
+    /// parked.
     ///
-    /// `false`: the token names no source, or `readiness` is empty; nothing will come of it.
+    /// Returns `false`, and reports nothing, if the token names no source or `readiness` is empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Readiness, Ready, Watch};
+    /// use std::io::{Read, Write};
+    ///
+    /// let (ours, mut theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// reactor.insert(ours, Watch::edge(Interest::IN))?;
+    /// assert_eq!(theirs.write(b"four")?, 4);
+    ///
+    /// let mut turns = 0;
+    /// let mut word = Vec::new();
+    /// while word != b"four" {
+    ///     reactor.wait(None)?;
+    ///     turns += 1;
+    ///     while let Some(ready) = reactor.next_ready() {
+    ///         let Ready::Owned { token, source, .. } = ready else { continue };
+    ///         // A budget of one byte a turn. The edge that brought four is reported once.
+    ///         let mut byte = [0];
+    ///         let len = source.read(&mut byte)?;
+    ///         word.extend_from_slice(&byte[..len]);
+    ///         reactor.revisit(token, Readiness::IN);
+    ///     }
+    /// }
+    /// assert_eq!(turns, 4);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn revisit(&mut self, token: Token, readiness: Readiness) -> bool {
-        self.id.check(token);
-        match self.slots.get_mut(token.index, token.generation.get()) {
-            Some(registration) if !readiness.is_empty() => {
-                if registration.revisit.is_empty() {
-                    self.revisits.push_back(token);
-                }
-                registration.revisit |= readiness;
-                true
-            }
-            _ => false,
+        let Some(record) = self.record_mut(token) else { return false };
+        if revisit_bits(readiness).is_empty() {
+            return false;
         }
+        let is_new = record.state.revisit().is_empty();
+        record.state.add_revisit(readiness);
+        if is_new {
+            self.revisits.push_back(token);
+            self.nesting.set_revisits_pending();
+            self.signal_if_nested();
+        }
+        true
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, token: Token) -> Option<&Record<T, S>> {
+        let (index, generation) = self.id.parts_of(token)?;
+        self.slots.get(index, generation)
+    }
+
+    #[inline]
+    pub(crate) fn record_mut(&mut self, token: Token) -> Option<&mut Record<T, S>> {
+        let (index, generation) = self.id.parts_of(token)?;
+        self.slots.get_mut(index, generation)
     }
 
     /// Fetches the next batch: waits until a source is ready, a [`Waker`] is used or `timeout` is
@@ -187,11 +316,11 @@ impl<T, S> Reactor<T, S> {
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// Does not fail on Linux today; the `Result` leaves room for a wait that the kernel refuses.
     #[inline(always)]
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // A deadline beyond the clock's end is none.
-        self.wait_until(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+        self.wait_until(timeout.and_then(|timeout| Timestamp::now().checked_add(timeout)))
     }
 
     /// Like [`wait`](Self::wait), until `deadline` at the latest; `None` waits without end. A
@@ -199,14 +328,29 @@ impl<T, S> Reactor<T, S> {
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// Those of [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::Timestamp;
+    /// use epoll_reactor::{Reactor, net::Stream};
+    /// use std::time::Duration;
+    ///
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let deadline = Timestamp::now() + Duration::from_millis(5);
+    /// reactor.wait_until(Some(deadline))?;
+    /// assert!(reactor.next_ready().is_none());
+    /// assert!(Timestamp::now() >= deadline);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline(always)]
-    pub fn wait_until(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+    pub fn wait_until(&mut self, deadline: Option<Timestamp>) -> io::Result<()> {
         if self.handed_out < self.events.len() {
             return Ok(());
         }
-        if !self.revisits.is_empty() && self.has_revisits() {
-            return self.look_beside_revisits();
+        if self.nesting.needs_care() {
+            return self.wait_with_care(deadline);
         }
         match deadline {
             None if self.fetch(None)? => Ok(()),
@@ -215,48 +359,66 @@ impl<T, S> Reactor<T, S> {
         }
     }
 
-    /// Whether a source is to be revisited that was not removed since.
+    /// A wait while sources are to be revisited, of a reactor that is nested, or after stale events.
     #[cold]
-    fn has_revisits(&mut self) -> bool {
+    fn wait_with_care(&mut self, deadline: Option<Timestamp>) -> io::Result<()> {
+        if self.nesting.take_rebuild_due() && self.rebuild().is_err() {
+            // There is no room for it now. After a hundred more stale events it is tried again.
+            self.suspects.clear();
+        }
+        if self.has_revisits() {
+            if !self.steps_due.has_revisits() {
+                while !self.fetch_with_care(Some(Duration::ZERO))? {}
+                self.steps_due.set_revisits(self.revisits.len());
+            }
+            return Ok(());
+        }
+        self.nesting.set_no_revisits_pending();
+        match deadline {
+            None => self.wait_after_interruption(),
+            Some(deadline) => self.wait_for(deadline),
+        }
+    }
+
+    /// Tells whether a source is to be revisited that was not removed since.
+    pub(crate) fn has_revisits(&mut self) -> bool {
         while let Some(&token) = self.revisits.front() {
-            if self.slots.get(token.index, token.generation.get()).is_some() {
+            if self.record(token).is_some_and(|record| !record.state.revisit().is_empty()) {
                 return true;
             }
             self.revisits.pop_front();
-            self.revisits_due = self.revisits_due.saturating_sub(1);
+            self.steps_due.take_revisit();
         }
         false
     }
 
     #[cold]
-    fn look_beside_revisits(&mut self) -> io::Result<()> {
-        if self.revisits_due == 0 {
-            self.revisits_due = self.revisits.len();
-            while !self.fetch(Some(Duration::ZERO))? {}
-        }
-        Ok(())
-    }
-
-    #[cold]
     fn wait_after_interruption(&mut self) -> io::Result<()> {
-        while !self.fetch(None)? {}
+        while !self.fetch_with_care(None)? {}
         Ok(())
     }
 
     #[cold]
-    fn wait_for(&mut self, deadline: Instant) -> io::Result<()> {
+    fn wait_for(&mut self, deadline: Timestamp) -> io::Result<()> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let fetched = self.fetch(Some(left))?;
+            let left = deadline - Timestamp::now();
+            let fetched = self.fetch_with_care(Some(left))?;
+            let is_over = fetched && Timestamp::now() >= deadline;
             // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in
             // an int.
-            if !self.events.is_empty() || (fetched && Instant::now() >= deadline) {
+            if is_over || self.handed_out < self.events.len() {
                 return Ok(());
             }
         }
     }
 
-    /// One `epoll_wait`; `false` when a signal's handler interrupted it.
+    /// Like [`fetch`](Self::fetch), for a reactor that may be nested. Returns `false` also when the
+    /// wait brought nothing but the reactor's own signal.
+    fn fetch_with_care(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        Ok(self.fetch(timeout)? && self.begin_nested_turn())
+    }
+
+    /// Makes one `epoll_wait`. Returns `false` when a signal's handler interrupted it.
     #[inline(always)]
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.handed_out = 0;
@@ -274,44 +436,61 @@ impl<T, S> Reactor<T, S> {
         }
     }
 
-    /// The next report of this turn; `None` when all have been handed out.
+    /// Returns the next report of this turn, or `None` when all have been handed out.
     ///
-    /// First the batch in the kernel's order, then the sources that asked to be revisited.
+    /// First comes the batch in the kernel's order, then the sources that asked to be revisited.
     #[inline]
     pub fn next_ready(&mut self) -> Option<Ready<'_, T, S>>
     where
         S: Copy,
     {
         while let Some(event) = self.events.get(self.handed_out) {
-            let (index, generation) = name(event.data);
+            let (index, generation) = unpack(event.data);
             // Looked up here and in `report`; the compiler makes one of it, as nothing happens in
             // between.
-            match self.slots.get(index, generation) {
-                Some(registration) if registration.revisit.is_empty() => {
-                    self.handed_out += 1;
-                    return self.report(index, generation, event.readiness);
-                }
-                _ => self.pass_over(event.data, event.readiness),
+            let record = self.slots.get(index, generation);
+            if record.is_some_and(|record| record.state.is_plain()) {
+                self.handed_out += 1;
+                return self.report(index, generation, event.readiness);
+            }
+            if self.is_reported(event.data, event.readiness) {
+                return self.report(index, generation, event.readiness);
             }
         }
-        let (token, readiness) = self.next_revisit()?;
-        let (index, generation) = token.name();
+        let (token, readiness) = self.next_step()?;
+        let (index, generation) = token.parts();
         self.report(index, generation, readiness)
     }
 
-    /// An event that is not reported now: it is stale, or its source is to be revisited.
+    /// Takes an event of a registration that is not plain, or that has ended, and tells whether it is
+    /// to be reported now.
     #[cold]
-    fn pass_over(&mut self, data: u64, readiness: Readiness) {
+    fn is_reported(&mut self, data: u64, readiness: Readiness) -> bool {
         self.handed_out += 1;
-        let (slot, generation) = name(data);
-        match self.slots.get_mut(slot, generation) {
-            // Told both when it is revisited.
-            Some(registration) => registration.revisit |= readiness,
-            None => {
-                self.counters.stale += 1;
-                crate::log::trace!("stale event dropped", slot, generation);
-            }
+        let (index, generation) = unpack(data);
+        let Some(record) = self.slots.get_mut(index, generation) else {
+            self.on_stale_event(data);
+            return false;
+        };
+        if record.state.contains(State::WAKER) {
+            // Cleared before the caller is told: whatever is announced from now on wakes again.
+            let is_wake = self.waker.take();
+            self.counters.wakes += u64::from(is_wake);
+            return is_wake;
         }
+        if record.state.contains(State::PARKED) {
+            // Fetched before it was parked. What holds then is reported when it is armed again.
+            return false;
+        }
+        if record.state.contains(State::ONESHOT) {
+            record.state.insert(State::DISARMED);
+        }
+        if record.state.revisit().is_empty() {
+            return true;
+        }
+        // Both are told when it is revisited.
+        record.state.add_revisit(readiness);
+        false
     }
 
     #[inline(always)]
@@ -324,99 +503,117 @@ impl<T, S> Reactor<T, S> {
     where
         S: Copy,
     {
-        let (generation, registration) = self.slots.entry(index, generation)?;
+        let (generation, record) = self.slots.entry(index, generation)?;
         let token = Token { index, generation, reactor: self.id };
-        match &mut registration.subject {
+        match &mut record.subject {
             Subject::Owned(source) => Some(Ready::Owned { token, source, readiness }),
             Subject::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
-            Subject::Waker => {
-                self.waker.take();
-                self.counters.wakes += 1;
-                Some(Ready::Woken)
-            }
+            Subject::Waker => Some(Ready::Woken),
         }
     }
 
+    /// The next source to be revisited in this turn.
     #[inline]
-    fn next_revisit(&mut self) -> Option<(Token, Readiness)> {
-        if self.revisits_due == 0 { None } else { self.next_revisit_due() }
+    fn next_step(&mut self) -> Option<(Token, Readiness)> {
+        if self.steps_due.is_empty() { None } else { self.next_step_due() }
     }
 
     #[cold]
-    fn next_revisit_due(&mut self) -> Option<(Token, Readiness)> {
-        while self.revisits_due > 0 {
-            self.revisits_due -= 1;
-            let token = self.revisits.pop_front()?;
-            // A source that was removed since is passed over.
-            if let Some(registration) = self.slots.get_mut(token.index, token.generation.get()) {
+    fn next_step_due(&mut self) -> Option<(Token, Readiness)> {
+        while self.steps_due.take_revisit() {
+            let Some(token) = self.revisits.pop_front() else { break };
+            // A source that was removed or parked since is passed over.
+            let Some(record) = self.record_mut(token) else { continue };
+            let readiness = record.state.revisit();
+            record.state.remove(State::REVISIT);
+            if !readiness.is_empty() {
                 self.counters.revisits += 1;
                 self.revisited = Some((token, self.counters.waits));
-                return Some((token, std::mem::take(&mut registration.revisit)));
+                return Some((token, readiness));
             }
         }
+        self.steps_due = StepsDue::default();
+        self.end_nested_turn();
         None
     }
 
-    /// The name under which the last report of this turn was handed out, whether or not the
-    /// registration still exists; `None` before the first one. After a wake it names no source.
+    /// Returns the token under which the last report of this turn was handed out, whether or not the
+    /// registration still exists; `None` before the first report. After a wake it names no source.
     ///
-    /// It tells whose handler it was that panicked, where panics are caught around the loop.
+    /// A program that catches panics around its loop learns from it whose handler panicked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    ///
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::OUT))?;
+    /// reactor.wait(None)?;
+    ///
+    /// let turn = AssertUnwindSafe(|| {
+    ///     while let Some(_ready) = reactor.next_ready() {
+    ///         std::panic::resume_unwind(Box::new("a handler that panics"));
+    ///     }
+    /// });
+    /// assert!(catch_unwind(turn).is_err());
+    /// assert_eq!(reactor.last_reported(), Some(token));
+    /// assert!(reactor.close(token));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn last_reported(&self) -> Option<Token> {
         if let Some((token, _)) = self.revisited.filter(|&(_, turn)| turn == self.counters.waits) {
             return Some(token);
         }
         let event = self.events.get(self.handed_out.checked_sub(1)?)?;
-        let (index, generation) = name(event.data);
+        let (index, generation) = unpack(event.data);
         let generation = Generation::new(generation)?;
         Some(Token { index, generation, reactor: self.id })
     }
 
-    /// How many registrations there are, owned and watched.
+    /// Returns how many registrations there are, owned and watched.
     #[must_use]
     pub fn len(&self) -> usize {
         // The waker's is the reactor's own.
         self.slots.len() - 1
     }
 
-    /// Whether there is no registration.
+    /// Tells that there is no registration.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Something that makes this reactor return from its wait, from any thread.
+    /// Returns a way for any thread to end this reactor's wait.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// What this reactor has done so far.
+    /// Returns what this reactor has done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// The epoll instance, for [`Epoll::interest_list`] and the busy-poll parameters.
+    /// Returns the epoll instance, for [`Epoll::interest_list`] and the busy-poll parameters. To
+    /// watch the reactor in another loop, use the reactor's own descriptor.
     #[must_use]
     pub fn epoll(&self) -> &Epoll {
         &self.epoll
     }
 }
 
-impl<T, S> fmt::Debug for Reactor<T, S> {
+impl<T: Source, S> fmt::Debug for Reactor<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
             .field("epoll", &self.epoll)
             .field("registrations", &self.len())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
-    }
-}
-
-/// A reactor is readable when it has something to report, so that another epoll can watch it.
-impl<T, S> AsFd for Reactor<T, S> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
     }
 }

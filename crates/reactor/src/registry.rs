@@ -1,11 +1,17 @@
 //! Registrations: what a reactor watches, under which name, and the sources it owns.
 //!
-//! Invariant: a slot is occupied exactly while its registration lasts, and the kernel's entry carries
-//! the slot and its generation. An exclusive registration cannot be modified, says the kernel.
+//! Invariants: a slot is occupied exactly while its registration lasts, and the kernel's entry carries
+//! the slot and its generation; a watched descriptor's number names one registration, the latest.
+//!
+//! Kernel facts: (a) `EPOLL_CTL_ADD` of a number that is watched already succeeds if the number names
+//! another file by now: then the older descriptor was closed; (b) an exclusive entry cannot be
+//! modified, only deleted and added again; (c) HUP and ERR are reported whatever the interest is, so
+//! only an entry that is deleted, or one-shot and disarmed, is silent.
 
-use crate::reactor::{Armed, Reactor, Registration, Subject};
+use crate::reactor::Reactor;
+use crate::record::{Arm, Record, State, Subject};
 use crate::{InsertError, Source, Token};
-use epoll_sys::{Epoll, ExclusiveWatch, Interest, Readiness, Watch, is_nonblocking};
+use epoll_sys::{ExclusiveWatch, Interest, Watch, is_epoll, is_nonblocking};
 use std::io;
 use std::ops::{Index, IndexMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -19,7 +25,9 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// Each gives the source back.
     ///
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): an edge trigger on a descriptor that blocks.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the descriptor blocks, so a handler that reads
+    ///   or writes more than is there would stop the loop. Make it non-blocking
+    ///   ([`epoll_sys::set_nonblocking`]), or use [`insert_blocking`](Self::insert_blocking).
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): this descriptor is registered already.
     /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): it is a regular file or a directory.
     /// - [`StorageFull`](io::ErrorKind::StorageFull) and
@@ -29,7 +37,49 @@ impl<T: Source, S> Reactor<T, S> {
     /// The others of [`Epoll::add`].
     #[inline]
     pub fn insert(&mut self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
-        self.insert_armed(source, Armed::Shared(watch))
+        self.insert_armed(source, Arm::Normal(watch), Blocking::Refused)
+    }
+
+    /// Like [`insert`](Self::insert), for a descriptor that blocks: a child's output, a terminal that
+    /// other processes share.
+    ///
+    /// Its handler makes one read or write for each report and no more: another one may block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`insert`](Self::insert). [`InvalidInput`](io::ErrorKind::InvalidInput) remains for an
+    /// edge trigger, which asks for reading until nothing is left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    /// use std::io::Read;
+    /// use std::process::{ChildStdout, Command, Stdio};
+    ///
+    /// let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// let mut reactor: Reactor<ChildStdout> = Reactor::new()?;
+    /// let output = child.stdout.take().expect("it is piped");
+    /// reactor.insert_blocking(output, Watch::level(Interest::IN))?;
+    ///
+    /// let mut printed = Vec::new();
+    /// while !reactor.is_empty() {
+    ///     reactor.wait(None)?;
+    ///     while let Some(ready) = reactor.next_ready() {
+    ///         let Ready::Owned { token, source, .. } = ready else { continue };
+    ///         let mut buffer = [0; 64];
+    ///         match source.read(&mut buffer)? {
+    ///             0 => drop(reactor.close(token)),
+    ///             len => printed.extend_from_slice(&buffer[..len]),
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(printed, b"hello\n");
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn insert_blocking(&mut self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
+        self.insert_armed(source, Arm::Normal(watch), Blocking::Allowed)
     }
 
     /// Like [`insert`](Self::insert) with `EPOLLEXCLUSIVE`: of all epoll instances that watch this
@@ -39,23 +89,34 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// Those of [`insert`](Self::insert), and [`InvalidInput`](io::ErrorKind::InvalidInput) for an
     /// epoll instance.
+    #[doc(alias = "EPOLLEXCLUSIVE")]
     pub fn insert_exclusive(
         &mut self,
         source: T,
         watch: ExclusiveWatch,
     ) -> Result<Token, InsertError<T>> {
-        self.insert_armed(source, Armed::Exclusive(watch))
+        self.insert_armed(source, Arm::Exclusive(watch), Blocking::Refused)
     }
 
-    fn insert_armed(&mut self, source: T, armed: Armed) -> Result<Token, InsertError<T>> {
-        if !T::NONBLOCKING {
-            if let Err(error) = refuse_blocking_edge(source.as_fd(), armed) {
+    fn insert_armed(
+        &mut self,
+        source: T,
+        arm: Arm,
+        blocking: Blocking,
+    ) -> Result<Token, InsertError<T>> {
+        if !source.is_nonblocking() {
+            if let Err(error) = refuse_blocking(source.as_fd(), arm, blocking) {
                 return Err(InsertError { source, error });
             }
         }
-        match self.prepare(source.as_fd(), armed) {
-            Ok(token) => {
-                self.occupy(Subject::Owned(source), armed);
+        let token = match self.next_token() {
+            Ok(token) => token,
+            Err(error) => return Err(InsertError { source, error }),
+        };
+        match self.add(source.as_fd(), token, arm) {
+            Ok(closed) => {
+                self.slots.insert(Record::new(Subject::Owned(source), arm));
+                closed.map(|closed| self.end_watched(closed));
                 Ok(token)
             }
             Err(error) => Err(InsertError { source, error }),
@@ -64,15 +125,33 @@ impl<T: Source, S> Reactor<T, S> {
 
     /// Watches a descriptor that lives elsewhere; its reports carry `tag`.
     ///
-    /// It is borrowed for the call alone. [`unwatch`](Self::unwatch) it before it is closed. A
-    /// descriptor that was closed first leaves a registration that is never reported, until
-    /// [`forget`](Self::forget).
+    /// It is borrowed for the call alone. [`unwatch`](Self::unwatch) it before it is closed. If it is
+    /// closed first, its registration is never reported again, and lasts until
+    /// [`forget`](Self::forget) or until another descriptor with its number is registered.
     ///
     /// # Errors
     ///
-    /// Those of [`insert`](Self::insert).
+    /// Those of [`insert`](Self::insert), but a descriptor that blocks is refused with an edge trigger
+    /// only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{Listener, ListenOptions, Stream};
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    ///
+    /// let listener = Listener::bind(&"127.0.0.1:0".parse()?, &ListenOptions::default())?;
+    /// let mut reactor: Reactor<Stream, &str> = Reactor::new()?;
+    /// let token = reactor.watch(&listener, "listener", Watch::level(Interest::IN))?;
+    ///
+    /// let _client = Stream::connect(listener.address())?;
+    /// reactor.wait(None)?;
+    /// assert!(matches!(reactor.next_ready(), Some(Ready::Watched { tag: "listener", .. })));
+    /// reactor.unwatch(token, &listener)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn watch(&mut self, source: impl AsFd, tag: S, watch: Watch) -> io::Result<Token> {
-        self.watch_armed(source.as_fd(), tag, Armed::Shared(watch))
+        self.watch_armed(source.as_fd(), tag, Arm::Normal(watch))
     }
 
     /// Like [`watch`](Self::watch) with `EPOLLEXCLUSIVE`.
@@ -80,47 +159,56 @@ impl<T: Source, S> Reactor<T, S> {
     /// # Errors
     ///
     /// Those of [`insert_exclusive`](Self::insert_exclusive).
+    #[doc(alias = "EPOLLEXCLUSIVE")]
     pub fn watch_exclusive(
         &mut self,
         source: impl AsFd,
         tag: S,
         watch: ExclusiveWatch,
     ) -> io::Result<Token> {
-        self.watch_armed(source.as_fd(), tag, Armed::Exclusive(watch))
+        self.watch_armed(source.as_fd(), tag, Arm::Exclusive(watch))
     }
 
-    fn watch_armed(&mut self, fd: BorrowedFd<'_>, tag: S, armed: Armed) -> io::Result<Token> {
-        refuse_blocking_edge(fd, armed)?;
-        let token = self.prepare(fd, armed)?;
-        self.occupy(Subject::Watched { tag, fd: fd.as_raw_fd() }, armed);
-        Ok(token)
-    }
-
-    /// Issues the `EPOLL_CTL_ADD` for the slot that the next [`occupy`](Self::occupy) will fill.
-    #[inline]
-    pub(crate) fn prepare(&mut self, fd: BorrowedFd<'_>, armed: Armed) -> io::Result<Token> {
+    fn watch_armed(&mut self, fd: BorrowedFd<'_>, tag: S, arm: Arm) -> io::Result<Token> {
+        refuse_blocking(fd, arm, Blocking::Allowed)?;
         let token = self.next_token()?;
-        match armed {
-            Armed::Shared(watch) => self.epoll.add(fd, token.data(), watch)?,
-            Armed::Exclusive(watch) => self.epoll.add_exclusive(fd, token.data(), watch)?,
-        }
-        self.counters.adds += 1;
+        let closed = self.add(fd, token, arm)?;
+        let number = fd.as_raw_fd();
+        self.slots.insert(Record::new(Subject::Watched { tag, fd: number }, arm));
+        self.numbers.insert(number, token);
+        closed.map(|closed| self.end_watched(closed));
         Ok(token)
     }
 
+    /// Issues the `EPOLL_CTL_ADD` for the slot that the next insertion will fill. Returns the
+    /// registration that has the same number: the kernel has taken the number for one that it does
+    /// not watch, so the descriptor that had it was closed.
     #[inline]
-    pub(crate) fn occupy(&mut self, subject: Subject<T, S>, armed: Armed) {
-        let watch = match armed {
-            Armed::Shared(watch) => Some(watch),
-            Armed::Exclusive(_) => None,
-        };
-        self.slots.insert(Registration { subject, revisit: Readiness::empty(), watch });
+    fn add(&mut self, fd: BorrowedFd<'_>, token: Token, arm: Arm) -> io::Result<Option<Token>> {
+        arm.add(&self.epoll, fd, token.data())?;
+        self.counters.adds += 1;
+        Ok(self.numbers.remove(&fd.as_raw_fd()))
+    }
+
+    /// Ends the registration of a watched descriptor, as far as the reactor is concerned.
+    pub(crate) fn end_watched(&mut self, token: Token) -> bool {
+        let (index, generation) = token.parts();
+        match self.slots.remove(index, generation) {
+            Some(Record { subject: Subject::Watched { fd, .. }, .. }) => {
+                if self.numbers.get(&fd) == Some(&token) {
+                    self.numbers.remove(&fd);
+                }
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Watches an owned source another way from now on: `EPOLL_CTL_MOD`.
     ///
     /// The kernel looks at the source again, so one that is ready is reported anew by the next wait,
-    /// whatever its trigger. A report of it that is in the present batch stays there.
+    /// whatever its trigger. A report of it that is in the present batch stays there. A source that is
+    /// [parked](Self::park) is parked no longer.
     ///
     /// # Errors
     ///
@@ -128,26 +216,39 @@ impl<T: Source, S> Reactor<T, S> {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the source is registered exclusively (remove
     ///   it and insert it again), or an edge trigger on a descriptor that blocks.
     ///
-    /// The others of [`Epoll::modify`].
+    /// The others of [`Epoll::modify`], and of [`Epoll::add`] for a source that is parked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    ///
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    /// reactor.modify(token, Watch::edge(Interest::OUT))?;
+    /// reactor.wait(None)?;
+    /// assert!(matches!(reactor.next_ready(), Some(Ready::Owned { .. })));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn modify(&mut self, token: Token, watch: Watch) -> io::Result<()> {
-        self.id.check(token);
-        let Some(Registration { subject: Subject::Owned(source), watch: present, .. }) =
-            self.slots.get_mut(token.index, token.generation.get())
-        else {
-            return Err(no_such_source());
-        };
-        if !T::NONBLOCKING {
-            refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
+        let Some(record) = self.record(token) else { return Err(no_such_source()) };
+        let Subject::Owned(source) = &record.subject else { return Err(no_such_source()) };
+        if record.state.contains(State::EXCLUSIVE) {
+            return Err(exclusive());
         }
-        modify(&self.epoll, source.as_fd(), token, present, watch)?;
-        self.counters.mods += 1;
-        Ok(())
+        if !source.is_nonblocking() {
+            refuse_blocking(source.as_fd(), Arm::Normal(watch), Blocking::Allowed)?;
+        }
+        self.arm(token, None, watch)
     }
 
     /// Watches an owned source for `interest` from now on, with the trigger it has.
     ///
     /// Costs a system call only where it has an effect: when the interest differs from the one in
-    /// force, or when the source is one-shot, which its report has disarmed.
+    /// force, when the source is one-shot, which its report has disarmed, or when it is
+    /// [parked](Self::park), which it then is no longer.
     ///
     /// # Errors
     ///
@@ -155,18 +256,161 @@ impl<T: Source, S> Reactor<T, S> {
     /// change.
     #[inline]
     pub fn set_interest(&mut self, token: Token, interest: Interest) -> io::Result<()> {
-        self.id.check(token);
-        match self.slots.get(token.index, token.generation.get()) {
-            Some(Registration { subject: Subject::Owned(_), watch: Some(watch), .. }) => {
-                let wanted = watch.with_interest(interest);
-                if wanted == *watch && !wanted.is_oneshot() {
-                    return Ok(());
-                }
-                self.modify(token, wanted)
+        let Some(record) = self.record(token) else { return Err(no_such_source()) };
+        let wanted = record.watch().with_interest(interest);
+        match record.subject {
+            Subject::Owned(_) if wanted == record.watch() && record.state.is_plain() => {
+                // An exclusive one counts as plain where it is reported, but not here.
+                if record.state.is_empty() { Ok(()) } else { Err(exclusive()) }
             }
-            Some(Registration { subject: Subject::Owned(_), watch: None, .. }) => Err(exclusive()),
+            Subject::Owned(_) => self.set_other_interest(token, wanted),
+            Subject::Watched { .. } | Subject::Waker => Err(no_such_source()),
+        }
+    }
+
+    fn set_other_interest(&mut self, token: Token, wanted: Watch) -> io::Result<()> {
+        match self.record(token) {
+            Some(record)
+                if wanted == record.watch()
+                    && !record.state.intersects(
+                        State::PARKED | State::DETACHED | State::ONESHOT | State::EXCLUSIVE,
+                    ) =>
+            {
+                Ok(())
+            }
+            _ => self.modify(token, wanted),
+        }
+    }
+
+    /// Silences an owned source: nothing is reported of it until it is asked for again.
+    ///
+    /// For a source that waits for something other than itself: a job on another thread, another
+    /// connection, its own close. Whatever its peer does, no wait ends for it, with any trigger.
+    /// Reports of it that are left of the present batch, and a revisit that it has asked for, are
+    /// dropped. It costs an `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which is
+    /// silent already.
+    ///
+    /// [`unpark`](Self::unpark), [`set_interest`](Self::set_interest) and [`modify`](Self::modify) end
+    /// it. The kernel then looks at the source, so whatever holds at that moment is reported, with an
+    /// edge trigger too.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Readiness, Reactor, Ready, Watch};
+    /// use std::time::Duration;
+    ///
+    /// let (ours, theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    ///
+    /// reactor.park(token)?;
+    /// drop(theirs);
+    /// reactor.wait(Some(Duration::from_millis(10)))?;
+    /// assert!(reactor.next_ready().is_none(), "HUP is not reported either");
+    ///
+    /// reactor.unpark(token)?;
+    /// reactor.wait(None)?;
+    /// let Some(Ready::Owned { readiness, .. }) = reactor.next_ready() else { unreachable!() };
+    /// assert!(readiness.contains(Readiness::HUP));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn park(&mut self, token: Token) -> io::Result<()> {
+        match self.record(token) {
+            Some(Record { subject: Subject::Owned(_), .. }) => self.silence(token, None),
             _ => Err(no_such_source()),
         }
+    }
+
+    /// Ends the silence of a source that was [parked](Self::park): it is watched as before. A source
+    /// that is not parked stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source. The others of
+    /// [`Epoll::add`]; the source stays parked then.
+    pub fn unpark(&mut self, token: Token) -> io::Result<()> {
+        match self.record(token) {
+            Some(Record { subject: Subject::Owned(_), .. }) => self.end_silence(token, None),
+            _ => Err(no_such_source()),
+        }
+    }
+
+    /// Like [`park`](Self::park), for a descriptor that lives elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
+    /// another one.
+    pub fn park_watched(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
+        self.check_watched(token, source.as_fd())?;
+        self.silence(token, Some(source.as_fd()))
+    }
+
+    /// Like [`unpark`](Self::unpark), for a descriptor that lives elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`park_watched`](Self::park_watched) and [`unpark`](Self::unpark).
+    pub fn unpark_watched(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
+        self.check_watched(token, source.as_fd())?;
+        self.end_silence(token, Some(source.as_fd()))
+    }
+
+    /// Silences a source whose descriptor is `elsewhere`, if the reactor does not own it.
+    fn silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let (index, generation) = token.parts();
+        let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
+        if !record.state.intersects(State::DISARMED | State::DETACHED) {
+            if let Some(fd) = elsewhere.or(record.owned_fd()) {
+                self.epoll.delete(fd)?;
+                self.counters.dels += 1;
+                record.state.insert(State::DETACHED);
+            }
+        }
+        record.state.remove(State::REVISIT);
+        record.state.insert(State::PARKED);
+        Ok(())
+    }
+
+    fn end_silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        match self.record(token) {
+            Some(record) if record.state.contains(State::PARKED) => {
+                let watch = record.watch();
+                self.arm(token, elsewhere, watch)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the kernel to watch a source as `watch` from now on.
+    fn arm(
+        &mut self,
+        token: Token,
+        elsewhere: Option<BorrowedFd<'_>>,
+        watch: Watch,
+    ) -> io::Result<()> {
+        let (index, generation) = token.parts();
+        let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
+        let Some(fd) = elsewhere.or(record.owned_fd()) else { return Ok(()) };
+        if record.state.is_detached() {
+            let arm = match record.arm() {
+                Arm::Normal(_) => Arm::Normal(watch),
+                exclusive @ Arm::Exclusive(_) => exclusive,
+            };
+            arm.add(&self.epoll, fd, token.data())?;
+            self.counters.adds += 1;
+        } else {
+            self.epoll.modify(fd, token.data(), watch)?;
+            self.counters.mods += 1;
+        }
+        record.set_armed(watch);
+        Ok(())
     }
 
     /// Watches a descriptor that lives elsewhere another way from now on.
@@ -181,46 +425,65 @@ impl<T: Source, S> Reactor<T, S> {
         source: impl AsFd,
         watch: Watch,
     ) -> io::Result<()> {
-        if !self.is_watched(token, Some(source.as_fd())) {
-            return Err(no_such_source());
+        let fd = source.as_fd();
+        self.check_watched(token, fd)?;
+        if self.record(token).is_some_and(|record| record.state.contains(State::EXCLUSIVE)) {
+            return Err(exclusive());
         }
-        let Some(Registration { watch: present, .. }) =
-            self.slots.get_mut(token.index, token.generation.get())
-        else {
-            return Err(no_such_source());
-        };
-        refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
-        modify(&self.epoll, source.as_fd(), token, present, watch)?;
-        self.counters.mods += 1;
-        Ok(())
+        refuse_blocking(fd, Arm::Normal(watch), Blocking::Allowed)?;
+        self.arm(token, Some(fd), watch)
     }
 
     /// Takes an owned source out and gives it back: `EPOLL_CTL_DEL`.
     ///
-    /// It is not reported any more, not even if the present batch holds a report of it. `None`: the
-    /// token names no owned source.
+    /// It is not reported any more, not even if the present batch holds a report of it. Returns `None`
+    /// if the token names no owned source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    ///
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    /// let stream = reactor.remove(token).expect("it is registered");
+    /// reactor.insert(stream, Watch::edge(Interest::IN))?;
+    /// assert!(reactor.remove(token).is_none(), "it has another token now");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remove(&mut self, token: Token) -> Option<T> {
-        let source = self.take_owned(token)?;
-        // It fails when the value has another descriptor by now, and then there is no entry to
-        // delete for it.
-        let _ = self.epoll.delete(source.as_fd());
-        self.counters.dels += 1;
+        let (source, state) = self.take_owned(token)?;
+        if !state.is_detached() {
+            // It fails when the value has another descriptor by now, and then there is no entry to
+            // delete for it.
+            let _ = self.epoll.delete(source.as_fd());
+            self.counters.dels += 1;
+        }
         Some(source)
     }
 
     /// Takes an owned source out and drops it, which closes its descriptor.
     ///
-    /// Where the type promises that its descriptor is [unshared](Source::UNSHARED), closing alone
-    /// ends the registration, and a system call is saved. `false`: the token names no owned source.
+    /// Where the source promises that its descriptor is [unshared](Source::is_unshared), closing alone
+    /// ends the registration, and a system call is saved. Returns `false` if the token names no owned
+    /// source.
     #[inline]
     pub fn close(&mut self, token: Token) -> bool {
-        if T::UNSHARED { self.take_owned(token).is_some() } else { self.remove(token).is_some() }
+        match self.get(token) {
+            Some(source) if source.is_unshared() => self.take_owned(token).is_some(),
+            Some(_) => self.remove(token).is_some(),
+            None => false,
+        }
     }
 
-    fn take_owned(&mut self, token: Token) -> Option<T> {
+    fn take_owned(&mut self, token: Token) -> Option<(T, State)> {
         self.get(token)?;
-        match self.slots.remove(token.index, token.generation.get())?.subject {
-            Subject::Owned(source) => Some(source),
+        let (index, generation) = token.parts();
+        let record = self.slots.remove(index, generation)?;
+        match record.subject {
+            Subject::Owned(source) => Some((source, record.state)),
             Subject::Watched { .. } | Subject::Waker => None,
         }
     }
@@ -232,96 +495,140 @@ impl<T: Source, S> Reactor<T, S> {
     /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
     /// another one; then the registration stays.
     pub fn unwatch(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
-        if !self.is_watched(token, Some(source.as_fd())) {
-            return Err(no_such_source());
+        self.check_watched(token, source.as_fd())?;
+        if self.record(token).is_some_and(|record| !record.state.is_detached()) {
+            self.epoll.delete(source)?;
+            self.counters.dels += 1;
         }
-        self.epoll.delete(source)?;
-        self.counters.dels += 1;
-        self.slots.remove(token.index, token.generation.get());
+        self.end_watched(token);
         Ok(())
     }
 
     /// Ends the registration of a descriptor that was closed without [`unwatch`](Self::unwatch).
-    /// `false`: the token names no watched descriptor.
+    /// Returns `false` if the token names no watched descriptor.
     ///
-    /// Closing has removed the kernel's entry, unless the descriptor had been cloned.
+    /// Closing has removed the kernel's entry, unless the descriptor had been cloned: then the kernel
+    /// goes on reporting it until the reactor [rebuilds](Self::rebuild) its epoll instance.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    ///
+    /// let counter = EventFd::new(0)?;
+    /// let mut reactor = Reactor::watch_only()?;
+    /// let token = reactor.watch(&counter, (), Watch::level(Interest::IN))?;
+    /// drop(counter);
+    /// assert!(reactor.forget(token));
+    /// assert!(reactor.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn forget(&mut self, token: Token) -> bool {
-        self.is_watched(token, None)
-            && self.slots.remove(token.index, token.generation.get()).is_some()
-    }
-
-    /// Whether the token names a watched descriptor, and `source`, if given, is that one.
-    fn is_watched(&self, token: Token, source: Option<BorrowedFd<'_>>) -> bool {
-        self.id.check(token);
-        match self.slots.get(token.index, token.generation.get()) {
-            Some(Registration { subject: Subject::Watched { fd, .. }, .. }) => {
-                source.is_none_or(|source| source.as_raw_fd() == *fd)
-            }
+        match self.record(token) {
+            Some(Record { subject: Subject::Watched { .. }, .. }) => self.end_watched(token),
             _ => false,
         }
     }
 
-    /// The token that the next registration will have, for a source that wants to know its own, or
-    /// for two that want to know one another's.
+    /// Refuses a token that names no watched descriptor, or another one than `source`.
+    fn check_watched(&self, token: Token, source: BorrowedFd<'_>) -> io::Result<()> {
+        match self.record(token) {
+            Some(Record { subject: Subject::Watched { fd, .. }, .. })
+                if *fd == source.as_raw_fd() =>
+            {
+                Ok(())
+            }
+            _ => Err(no_such_source()),
+        }
+    }
+
+    /// Returns the token that the next registration will have, for a source that wants to know its
+    /// own, or for two that want to know one another's.
     ///
     /// # Errors
     ///
     /// [`OutOfMemory`](io::ErrorKind::OutOfMemory): 2^32 registrations exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    ///
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let next = reactor.next_token()?;
+    /// assert_eq!(reactor.insert(ours, Watch::level(Interest::IN))?, next);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn next_token(&self) -> io::Result<Token> {
         let (index, generation) = self.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Token { index, generation, reactor: self.id })
     }
 
-    /// The source that the reactor owns under this name.
+    /// Returns the source that the reactor owns under this name.
     #[inline]
     pub fn get(&self, token: Token) -> Option<&T> {
-        self.id.check(token);
-        match self.slots.get(token.index, token.generation.get()) {
-            Some(Registration { subject: Subject::Owned(source), .. }) => Some(source),
+        match self.record(token) {
+            Some(Record { subject: Subject::Owned(source), .. }) => Some(source),
             _ => None,
         }
     }
 
-    /// The source that the reactor owns under this name, to change it.
+    /// Returns the source that the reactor owns under this name, to change it.
     #[inline]
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
-        self.id.check(token);
-        match self.slots.get_mut(token.index, token.generation.get()) {
-            Some(Registration { subject: Subject::Owned(source), .. }) => Some(source),
+        match self.record_mut(token) {
+            Some(Record { subject: Subject::Owned(source), .. }) => Some(source),
             _ => None,
         }
     }
 
-    /// Two sources at once; `None` when one of the tokens names no owned source, or both the same.
+    /// Returns two sources at once, or `None` when one of the tokens names no owned source, or both
+    /// name the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    ///
+    /// let (one, other) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let one = reactor.insert(one, Watch::level(Interest::IN))?;
+    /// let other = reactor.insert(other, Watch::level(Interest::IN))?;
+    /// assert!(reactor.get_disjoint_mut([one, other]).is_some());
+    /// assert!(reactor.get_disjoint_mut([one, one]).is_none());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn get_disjoint_mut(&mut self, tokens: [Token; 2]) -> Option<[&mut T; 2]> {
-        tokens.iter().for_each(|&token| self.id.check(token));
-        let [one, other] = tokens.map(|token| (token.index, token.generation.get()));
-        match self.slots.get_disjoint_mut(one, other)? {
+        let [one, other] = tokens.map(|token| self.id.parts_of(token));
+        match self.slots.get_disjoint_mut(one?, other?)? {
             (
-                Registration { subject: Subject::Owned(one), .. },
-                Registration { subject: Subject::Owned(other), .. },
+                Record { subject: Subject::Owned(one), .. },
+                Record { subject: Subject::Owned(other), .. },
             ) => Some([one, other]),
             _ => None,
         }
     }
 
-    /// The sources that the reactor owns, in no order that means anything. Visits every slot.
+    /// Iterates over the sources that the reactor owns, in no order that means anything. Visits every
+    /// slot.
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
         let reactor = self.id;
-        self.slots.iter().filter_map(move |(index, generation, registration)| {
-            match &registration.subject {
-                Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
-                Subject::Watched { .. } | Subject::Waker => None,
-            }
+        self.slots.iter().filter_map(move |(index, generation, record)| match &record.subject {
+            Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
+            Subject::Watched { .. } | Subject::Waker => None,
         })
     }
 
-    /// Like [`iter`](Self::iter), to change them.
+    /// Like [`iter`](Self::iter), to change the sources.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut T)> {
         let reactor = self.id;
-        self.slots.iter_mut().filter_map(move |(index, generation, registration)| {
-            match &mut registration.subject {
+        self.slots.iter_mut().filter_map(move |(index, generation, record)| {
+            match &mut record.subject {
                 Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
                 Subject::Watched { .. } | Subject::Waker => None,
             }
@@ -329,35 +636,37 @@ impl<T: Source, S> Reactor<T, S> {
     }
 }
 
-fn modify(
-    epoll: &Epoll,
-    fd: BorrowedFd<'_>,
-    token: Token,
-    present: &mut Option<Watch>,
-    watch: Watch,
-) -> io::Result<()> {
-    if present.is_none() {
-        return Err(exclusive());
+impl<T: Source, S> Record<T, S> {
+    fn owned_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.subject {
+            Subject::Owned(source) => Some(source.as_fd()),
+            Subject::Watched { .. } | Subject::Waker => None,
+        }
     }
-    epoll.modify(fd, token.data(), watch)?;
-    *present = Some(watch);
-    Ok(())
 }
 
-/// An edge is reported once, so its handler reads until nothing is left: a descriptor that blocks
-/// would hang the loop there.
-pub(crate) fn refuse_blocking_edge(fd: BorrowedFd<'_>, armed: Armed) -> io::Result<()> {
-    let edge = match armed {
-        Armed::Shared(watch) => watch.is_edge(),
-        Armed::Exclusive(watch) => watch.is_edge(),
-    };
-    if edge && !is_nonblocking(fd)? {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "an edge-triggered source must be non-blocking, and this one blocks",
-        ));
+/// Says whether a descriptor may block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocking {
+    Refused,
+    /// But not with an edge trigger: its handler reads until nothing is left, and would hang there.
+    Allowed,
+}
+
+/// Refuses a descriptor that blocks where it must not.
+pub(crate) fn refuse_blocking(fd: BorrowedFd<'_>, arm: Arm, blocking: Blocking) -> io::Result<()> {
+    if (blocking == Blocking::Allowed && !arm.is_edge()) || is_nonblocking(fd)? {
+        return Ok(());
     }
-    Ok(())
+    // An epoll descriptor (another loop's) is never read, and O_NONBLOCK means nothing for it.
+    if is_epoll(fd)? {
+        return Ok(());
+    }
+    let message = match blocking {
+        Blocking::Refused => "a source must be non-blocking, and this one blocks",
+        Blocking::Allowed => "an edge-triggered source must be non-blocking, and this one blocks",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 fn exclusive() -> io::Error {
@@ -374,7 +683,7 @@ pub(crate) fn no_such_source() -> io::Error {
 impl<T: Source, S> Index<Token> for Reactor<T, S> {
     type Output = T;
 
-    /// The source under this name.
+    /// Returns the source under this name.
     ///
     /// # Panics
     ///

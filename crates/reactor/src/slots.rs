@@ -36,7 +36,7 @@ enum Content<V> {
 pub(crate) type Generation = NonZeroU32;
 
 /// The generation that no registration ever has.
-const WORN_OUT: Generation = Generation::MAX;
+const GENERATION_END: Generation = Generation::MAX;
 
 impl<V> Slots<V> {
     pub(crate) fn new() -> Self {
@@ -118,10 +118,10 @@ impl<V> Slots<V> {
         self.get(index, generation)?;
         let slot = self.slots.get_mut(index as usize)?;
         slot.generation = slot.generation.saturating_add(1);
-        let worn_out = slot.generation == WORN_OUT;
-        let next = if worn_out { None } else { self.vacant };
+        let is_worn_out = slot.generation == GENERATION_END;
+        let next = if is_worn_out { None } else { self.vacant };
         let content = std::mem::replace(&mut slot.content, Content::Vacant { next });
-        if !worn_out {
+        if !is_worn_out {
             self.vacant = Some(index);
         }
         self.len -= 1;
@@ -203,10 +203,10 @@ mod tests {
     fn a_slot_without_generations_left_is_not_used_again() {
         let mut slots = Slots::new();
         let (index, _) = put(&mut slots, 1);
-        let last = Generation::new(WORN_OUT.get() - 1).unwrap();
+        let last = Generation::new(GENERATION_END.get() - 1).unwrap();
         slots.slots[index as usize].generation = last;
         assert_eq!(slots.remove(index, last.get()), Some(1));
-        assert_eq!(slots.get(index, WORN_OUT.get()), None);
+        assert_eq!(slots.get(index, GENERATION_END.get()), None);
         let (other, _) = put(&mut slots, 2);
         assert_ne!(other, index);
     }

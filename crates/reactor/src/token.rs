@@ -1,82 +1,93 @@
-//! Names of registrations. A token is used up when its registration ends: whatever takes the slot
-//! afterwards has another generation, so an old token, or an old event, can never reach it.
+//! Names of registrations.
+//!
+//! Invariant: no two registrations of a process have the same token. A slot that is used again has
+//! another generation, and each reactor has a number of its own, so an old token, an old event or a
+//! token of another reactor never reaches a registration that it does not name.
 
 use crate::slots::Generation;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The name of one registration of one [`Reactor`](crate::Reactor).
+/// The name of one registration of one [`Reactor`](crate::Reactor) or
+/// [`SharedReactor`](crate::shared::SharedReactor).
 ///
-/// It is a slot and the slot's generation; both travel in the 64 bits that epoll keeps with a
-/// source. A token outlives its registration harmlessly: every call that is given such a token
-/// answers that there is nothing by that name.
+/// A token may outlive its registration. Every call that is given a token of a registration that has
+/// ended, or one of another reactor, answers that there is no such source; it never reaches another
+/// source. (Reactors are told apart by 32 bits: the numbers come round after 2^32 reactors of one
+/// process.)
 ///
-/// A token belongs to the reactor that gave it; another reactor would take it for one of its own. In
-/// debug builds a token knows its reactor, and using it with another one panics.
+/// # Examples
+///
+/// ```
+/// use epoll_reactor::net::Stream;
+/// use epoll_reactor::{Interest, Reactor, Watch};
+///
+/// let (mut one, mut other) = (Reactor::<Stream>::new()?, Reactor::<Stream>::new()?);
+/// let (ours, theirs) = Stream::pair()?;
+/// let token = one.insert(ours, Watch::level(Interest::IN))?;
+/// other.insert(theirs, Watch::level(Interest::IN))?;
+///
+/// assert!(!other.close(token), "it names no source of this reactor");
+/// assert!(one.close(token));
+/// assert!(!one.close(token), "its registration has ended");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
     pub(crate) index: u32,
+    /// Never zero, so that an `Option` of a token takes no more room.
     pub(crate) generation: Generation,
     pub(crate) reactor: ReactorId,
 }
 
+const _: () = assert!(size_of::<Option<Token>>() == 12);
+
 impl Token {
-    /// The 64 bits that epoll keeps.
+    /// Returns the 64 bits that epoll keeps with the source: the slot and its generation.
     #[inline]
     pub(crate) fn data(self) -> u64 {
         u64::from(self.generation.get()) << 32 | u64::from(self.index)
     }
 
-    /// The slot and the generation.
+    /// Returns the slot and its generation.
     #[inline]
-    pub(crate) fn name(self) -> (u32, u32) {
+    pub(crate) fn parts(self) -> (u32, u32) {
         (self.index, self.generation.get())
     }
 }
 
-/// The slot and the generation in the 64 bits that epoll gives back.
+/// Returns the slot and the generation in the 64 bits that epoll gives back.
 #[inline]
-pub(crate) fn name(data: u64) -> (u32, u32) {
+pub(crate) fn unpack(data: u64) -> (u32, u32) {
     (low(data), low(data >> 32))
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
 fn low(data: u64) -> u32 {
     data as u32
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}.{})", self.index, self.generation)
+        write!(f, "Token({}:{}.{})", self.reactor.0, self.index, self.generation)
     }
 }
 
-/// Tells reactors apart in debug builds, and is nothing in release builds.
+/// A number that tells reactors of one process apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ReactorId {
-    #[cfg(debug_assertions)]
-    id: u32,
-}
-
-#[cfg(not(debug_assertions))]
-const _: () = assert!(size_of::<Option<Token>>() == 8);
+pub(crate) struct ReactorId(u32);
 
 impl ReactorId {
     pub(crate) fn new() -> Self {
-        #[cfg(debug_assertions)]
-        {
-            use std::sync::atomic::{AtomicU32, Ordering};
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            Self { id: NEXT.fetch_add(1, Ordering::Relaxed) }
-        }
-        #[cfg(not(debug_assertions))]
-        Self {}
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Returns the slot and the generation that `token` names, if it is a token of this reactor.
     #[inline]
-    #[track_caller]
-    pub(crate) fn check(self, token: Token) {
-        debug_assert!(self == token.reactor, "{token:?} belongs to another reactor");
+    pub(crate) fn parts_of(self, token: Token) -> Option<(u32, u32)> {
+        if token.reactor == self { Some(token.parts()) } else { None }
     }
 }
 
@@ -90,7 +101,15 @@ mod tests {
         for (index, generation) in [(0, 1), (1, 2), (u32::MAX, 7), (7, u32::MAX)] {
             let generation = Generation::new(generation).unwrap();
             let token = Token { index, generation, reactor };
-            assert_eq!(name(token.data()), token.name());
+            assert_eq!(unpack(token.data()), token.parts());
         }
+    }
+
+    #[test]
+    fn a_reactor_knows_its_own_tokens_alone() {
+        let (one, other) = (ReactorId::new(), ReactorId::new());
+        let token = Token { index: 3, generation: Generation::MIN, reactor: one };
+        assert_eq!(one.parts_of(token), Some((3, 1)));
+        assert_eq!(other.parts_of(token), None);
     }
 }

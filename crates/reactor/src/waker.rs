@@ -16,7 +16,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Put what the reactor's thread shall see where it can see it, then call [`wake`](Self::wake). Any
 /// number of wakes before the reactor takes notice are one [`Ready::Woken`](crate::Ready::Woken).
 ///
-/// A waker that outlives its reactor does nothing.
+/// A waker that outlives its reactor does nothing. After `fork` a child's waker wakes the parent's
+/// reactor as well, until the child calls [`Reactor::rebuild`](crate::Reactor::rebuild).
+///
+/// # Examples
+///
+/// ```
+/// use epoll_reactor::{Reactor, Ready};
+/// use std::sync::mpsc;
+///
+/// let mut reactor = Reactor::<epoll_reactor::NoSource>::new()?;
+/// let (waker, (sender, jobs)) = (reactor.waker(), mpsc::channel());
+/// let worker = std::thread::spawn(move || {
+///     sender.send("result").unwrap();
+///     waker.wake()
+/// });
+///
+/// reactor.wait(None)?;
+/// assert!(matches!(reactor.next_ready(), Some(Ready::Woken)));
+/// // Empty the queue after the wake was reported: what is sent from now on wakes again.
+/// assert_eq!(jobs.try_iter().collect::<Vec<_>>(), ["result"]);
+/// worker.join().unwrap()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Waker {
     shared: Arc<Shared>,
@@ -25,6 +47,7 @@ pub struct Waker {
 #[derive(Debug)]
 struct Shared {
     eventfd: EventFd,
+    /// Set while a wake is on its way.
     pending: AtomicBool,
 }
 
@@ -34,13 +57,13 @@ impl Waker {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Wakes the reactor; no system call while an earlier wake is pending.
+    /// Wakes the reactor. Makes no system call while an earlier wake is pending.
     ///
     /// What the calling thread wrote before is visible to the reactor's thread when it is told.
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// Does not fail on Linux today; the `Result` leaves room for a write that the kernel refuses.
     #[inline]
     pub fn wake(&self) -> io::Result<()> {
         // The swap, not a load, orders what the caller wrote before against the reactor's clearing:
@@ -65,9 +88,43 @@ impl Waker {
         result
     }
 
-    /// Called by the reactor when the eventfd is reported, before it tells its caller.
-    pub(crate) fn take(&self) {
-        self.shared.pending.swap(false, Ordering::AcqRel);
+    /// Clears the flag, before the reactor tells its caller of the wake. Returns `false` if it was
+    /// clear: then the event is a [signal](Self::signal), or a wake that was told already.
+    pub(crate) fn take(&self) -> bool {
+        self.shared.pending.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.shared.pending.load(Ordering::Acquire)
+    }
+
+    /// Makes the epoll instance that watches the eventfd readable, without a wake: [`take`](Self::take)
+    /// answers `false` for it.
+    pub(crate) fn signal(&self) {
+        // EAGAIN: the counter is full, so the instance is readable already. No other error is left
+        // for a descriptor that is open.
+        let _ = self.shared.eventfd.write(1);
+    }
+
+    /// Undoes [`signal`](Self::signal).
+    pub(crate) fn withdraw_signal(&self) {
+        // EAGAIN: there is nothing to undo.
+        let _ = self.shared.eventfd.read();
+        // The read has taken wakes too. Whoever wakes sets the flag first, so no wake is missed here:
+        // one that sets it later writes later.
+        if self.is_pending() {
+            self.signal();
+        }
+    }
+
+    /// Has an eventfd of its own from now on, which a process that was forked does not share with its
+    /// parent. A wake that is pending stays so.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        self.shared.eventfd.renew()?;
+        if self.is_pending() {
+            self.signal();
+        }
+        Ok(())
     }
 }
 
@@ -88,9 +145,39 @@ mod tests {
             waker.wake().unwrap();
         }
         assert_eq!(waker.shared.eventfd.read().unwrap(), 1);
-        waker.take();
+        assert!(waker.take());
         waker.wake().unwrap();
         assert_eq!(waker.shared.eventfd.read().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_signal_is_no_wake() {
+        let waker = Waker::new().unwrap();
+        waker.signal();
+        assert!(!waker.take());
+        waker.withdraw_signal();
+        assert_eq!(waker.shared.eventfd.read().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_wake_outlasts_the_signal_that_is_withdrawn() {
+        let waker = Waker::new().unwrap();
+        waker.signal();
+        waker.wake().unwrap();
+        waker.withdraw_signal();
+        assert_eq!(waker.shared.eventfd.read().unwrap(), 1);
+        assert!(waker.take());
+    }
+
+    #[test]
+    fn a_wake_outlasts_the_eventfd_that_is_replaced() {
+        let waker = Waker::new().unwrap();
+        waker.renew().unwrap();
+        assert_eq!(waker.shared.eventfd.read().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        waker.wake().unwrap();
+        waker.renew().unwrap();
+        assert_eq!(waker.shared.eventfd.read().unwrap(), 1);
+        assert!(waker.take());
     }
 
     #[test]

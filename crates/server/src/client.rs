@@ -109,6 +109,13 @@ impl AsFd for Client {
 }
 
 impl Source for Client {
-    const NONBLOCKING: bool = Connection::<Stream>::NONBLOCKING;
-    const UNSHARED: bool = Connection::<Stream>::UNSHARED;
+    #[inline]
+    fn is_nonblocking(&self) -> bool {
+        self.connection.is_nonblocking()
+    }
+
+    #[inline]
+    fn is_unshared(&self) -> bool {
+        self.connection.is_unshared()
+    }
 }

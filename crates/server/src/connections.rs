@@ -4,7 +4,7 @@
 use crate::client::Client;
 use crate::worker::Service;
 use epoll_reactor::shared::{Lease, SharedReactor};
-use epoll_reactor::{InsertError, Interest, Reactor, Readiness, Token, Watch};
+use epoll_reactor::{InsertError, Interest, Reactor, Readiness, Registration, Token, Watch};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -47,8 +47,8 @@ impl Connections {
         let Some(shared) = &self.shared else { return Held::of(&mut self.own, token) };
         let lease = shared.lease(token);
         if lease.is_none() {
-            if let Err(error) = shared.call(token) {
-                tracing::error!(%error, "a connection's thread cannot be called");
+            if let Err(error) = shared.notify(token) {
+                tracing::error!(%error, "a connection's thread cannot be notified");
             }
         }
         lease.map(Held::Leased)
@@ -93,10 +93,7 @@ impl<'a> Held<'a> {
     pub(crate) fn watch_for(&mut self, interest: Interest) -> io::Result<()> {
         match self {
             Self::Own { reactor, token } => reactor.set_interest(*token, interest),
-            Self::Leased(lease) => {
-                lease.set_interest(interest);
-                Ok(())
-            }
+            Self::Leased(lease) => lease.set_interest(interest),
         }
     }
 

@@ -7,14 +7,14 @@ use crate::connections::Held;
 use crate::stats::{Closed, ThreadStats};
 use epoll_echo::Step;
 use epoll_reactor::net::AcceptCounters;
-use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many events one of so many threads takes at once. What it has fetched waits for it, even while it
 /// is preempted, which only matters where another one could have fetched it.
 pub(crate) fn batch_max(threads: usize) -> usize {
-    if threads > 1 { epoll_reactor::shared::BATCH_MAX } else { epoll_reactor::BATCH_MAX }
+    if threads > 1 { epoll_reactor::shared::WORKER_BATCH_MAX } else { epoll_reactor::BATCH_MAX }
 }
 
 /// Serves until the reactor is stopped.
@@ -49,9 +49,9 @@ fn serve_until_stop(
         clients.heed_drain();
         let turn = clients.now();
         while let Some(ready) = worker.next_ready() {
-            let Ready::Owned(mut lease) = ready else { continue };
+            let LeaseReady::Owned(mut lease) = ready else { continue };
             let readiness = lease.readiness();
-            if lease.is_asked_to_close() {
+            if lease.close_requested() {
                 let closed =
                     if lease.is_unwatched() { Closed::Unwatched } else { Closed::Panicked };
                 clients.close(Held::Leased(lease), closed);
@@ -59,7 +59,7 @@ fn serve_until_stop(
             }
             let now = clients.now_within(turn);
             let step = lease.connection.step(readiness, &clients.rules, buffer, now);
-            if step != Step::Wait || lease.is_called() {
+            if step != Step::Wait || lease.is_notified() {
                 heed(lease, step, clients, buffer);
             }
         }
@@ -70,7 +70,7 @@ fn serve_until_stop(
 /// Does what the connection has asked for, and what another thread has called for.
 #[cold]
 fn heed(lease: Lease<'_, Client>, step: Step, clients: &mut Clients, buffer: &mut [u8]) {
-    let (readiness, is_called) = (lease.readiness(), lease.is_called());
+    let (readiness, is_called) = (lease.readiness(), lease.is_notified());
     let held = clients.obey(Held::Leased(lease), step, readiness);
     if let Some(held) = held.filter(|_| is_called) {
         clients.see_to(held, buffer);

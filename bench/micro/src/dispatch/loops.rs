@@ -62,7 +62,9 @@ impl AsFd for Reader<'_> {
 }
 
 impl Source for Reader<'_> {
-    const NONBLOCKING: bool = true;
+    fn is_nonblocking(&self) -> bool {
+        true
+    }
 }
 
 impl<'a, const EDGE: bool> Loop<'a> for Ours<'a, EDGE> {

@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 /// Reads and writes return at once; [`WouldBlock`](io::ErrorKind::WouldBlock) says that there is
 /// nothing to read, or no room.
 ///
-/// Nothing else has its descriptor, so closing it ends its registration ([`Source::UNSHARED`]).
+/// Nothing else has its descriptor, so closing it ends its registration ([`Source::is_unshared`]).
 /// Whoever clones the descriptor through [`AsFd`], or makes a stream of a socket that was cloned,
 /// breaks that promise: take such a stream out with [`Reactor::remove`](crate::Reactor::remove)
 /// before it is closed.
@@ -143,8 +143,15 @@ impl AsFd for Stream {
 }
 
 impl Source for Stream {
-    const NONBLOCKING: bool = true;
-    const UNSHARED: bool = true;
+    #[inline]
+    fn is_nonblocking(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn is_unshared(&self) -> bool {
+        true
+    }
 }
 
 /// Makes the socket non-blocking.

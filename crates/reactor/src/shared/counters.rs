@@ -6,25 +6,26 @@ use std::ops::Add;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is counted for all threads in common: it goes with system calls.
+/// Counters that all threads write to, each beside a system call, and those of the workers.
 #[derive(Default)]
-pub(crate) struct Shared {
+pub(crate) struct SharedCounters {
     pub(crate) adds: AtomicU64,
     pub(crate) mods: AtomicU64,
     pub(crate) dels: AtomicU64,
+    pub(crate) rebuilds: AtomicU64,
     workers: Mutex<Workers>,
 }
 
 #[derive(Default)]
 struct Workers {
-    present: Vec<Arc<OfWorker>>,
-    /// What those have done that are gone.
-    gone: Counters,
+    present: Vec<Arc<WorkerCounters>>,
+    /// What the workers have done that were dropped.
+    retired: Counters,
 }
 
-/// What one thread has done.
+/// The counters of one worker.
 #[derive(Default)]
-pub(crate) struct OfWorker {
+pub(crate) struct WorkerCounters {
     pub(crate) waits: AtomicU64,
     pub(crate) events: AtomicU64,
     pub(crate) stale: AtomicU64,
@@ -33,13 +34,13 @@ pub(crate) struct OfWorker {
     pub(crate) batch_max: AtomicU64,
 }
 
-/// One more, from any thread.
+/// Adds one, from any thread.
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-impl OfWorker {
-    /// Adds to a counter; only its own thread does.
+impl WorkerCounters {
+    /// Adds to a counter. Only its own thread does, so a load and a store are enough.
     #[inline]
     pub(crate) fn add(counter: &AtomicU64, more: u64) {
         counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
@@ -66,18 +67,18 @@ impl OfWorker {
     }
 }
 
-impl Shared {
-    /// The counters of one more thread.
-    pub(crate) fn of_worker(&self) -> Arc<OfWorker> {
-        let counters = Arc::new(OfWorker::default());
+impl SharedCounters {
+    /// Adds the counters of one more worker.
+    pub(crate) fn add_worker(&self) -> Arc<WorkerCounters> {
+        let counters = Arc::new(WorkerCounters::default());
         self.workers().present.push(Arc::clone(&counters));
         counters
     }
 
-    /// A thread is gone; what it has done stays counted.
-    pub(crate) fn retire(&self, counters: &Arc<OfWorker>) {
+    /// Removes the counters of a worker; what it has done stays counted.
+    pub(crate) fn retire(&self, counters: &Arc<WorkerCounters>) {
         let mut workers = self.workers();
-        workers.gone = workers.gone + counters.read();
+        workers.retired = workers.retired + counters.read();
         workers.present.retain(|present| !Arc::ptr_eq(present, counters));
     }
 
@@ -87,11 +88,12 @@ impl Shared {
             adds: read(&self.adds),
             mods: read(&self.mods),
             dels: read(&self.dels),
+            rebuilds: read(&self.rebuilds),
             ..Counters::default()
         };
         let workers = self.workers();
-        let gone = in_common + workers.gone;
-        workers.present.iter().map(|worker| worker.read()).fold(gone, Add::add)
+        let rest = in_common + workers.retired;
+        workers.present.iter().map(|worker| worker.read()).fold(rest, Add::add)
     }
 
     fn workers(&self) -> MutexGuard<'_, Workers> {

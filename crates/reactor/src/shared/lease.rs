@@ -1,11 +1,12 @@
 //! A lease: a source in one thread's hands.
 
-use crate::shared::handover::Note;
-use crate::shared::table::{Content, Guard, Slot};
+use crate::shared::ownership::Pending;
+use crate::shared::table::{Arming, Content, Guard, Slot};
 use crate::shared::{SharedReactor, counters::count};
-use crate::{Source, Token};
+use crate::{Registration, Source, Token};
 use epoll_sys::{Interest, Readiness};
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::thread;
 
@@ -15,146 +16,102 @@ use std::thread;
 /// disarmed by its report is armed again, which is the last thing that is done to it, and what was
 /// reported meanwhile is handed out anew. So a handler that returns early, or with `?`, loses nothing.
 ///
-/// A lease that is dropped by a panic also asks for the close of its source: nobody else should take
+/// A lease that is dropped by a panic also requests the close of its source: no other thread should take
 /// it for a sound one.
 ///
-/// A lease stays on its thread.
+/// A lease stays on its thread. Its methods that an [`Entry`](crate::Entry) has too are those of
+/// [`Registration`].
 pub struct Lease<'a, T: Source, S = ()> {
     shared: &'a SharedReactor<T, S>,
     slot: &'a Slot<T>,
     /// Locked, and full, until the lease ends.
     content: Option<Guard<'a, T>>,
     token: Token,
-    note: Note,
-    /// Whether its report has disarmed it.
-    is_disarmed: bool,
-    /// Whether it is to be watched for something else than before.
+    pending: Pending,
+    /// It is to be armed in any case when the lease ends.
     is_changed: bool,
-    /// What it will be told when it is revisited; empty when it is not going to be.
+    /// It is to be silent from the end of the lease on.
+    is_parked: bool,
+    /// The readiness with which it will be revisited; empty if it is not going to be.
     revisit: Readiness,
     holder: Holder,
 }
 
-/// On whose behalf a lease was taken.
+/// The thread that took a lease.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// A thread that will look for what is to be handed out anew.
+    /// A worker, which looks at the queue of the reactor before it waits.
     Worker,
-    /// Any other.
-    Stranger,
+    /// Any other thread.
+    Other,
 }
 
 impl<'a, T: Source, S> Lease<'a, T, S> {
-    /// For a slot that the caller has claimed.
+    /// Creates the lease of a slot that the caller has claimed.
     #[inline]
     pub(crate) fn new(
         shared: &'a SharedReactor<T, S>,
         slot: &'a Slot<T>,
         token: Token,
-        note: Note,
+        pending: Pending,
         holder: Holder,
     ) -> Self {
-        let content = slot.content();
-        // Who was not told by the kernel has not disarmed it either.
-        let is_disarmed = holder == Holder::Worker
-            && content.as_ref().is_some_and(|content| content.watch.is_oneshot());
-        Self {
-            shared,
-            slot,
-            content: Some(content),
-            token,
-            note,
-            is_disarmed,
-            is_changed: false,
-            revisit: Readiness::empty(),
-            holder,
+        let mut content = slot.content();
+        if let Some(content) = content.as_mut() {
+            if pending.has(Pending::REARM) {
+                content.arming = Arming::Detached;
+            }
+            // Only a report of the kernel disarms a one-shot source; a notification does not.
+            let is_reported = !pending.readiness().is_empty();
+            if is_reported && content.watch.is_oneshot() && content.arming == Arming::Armed {
+                content.arming = Arming::Disarmed;
+            }
         }
+        let is_parked = slot.ownership.is_parked() && !pending.has(Pending::UNPARK);
+        let (content, revisit) = (Some(content), Readiness::empty());
+        let is_changed = false;
+        Self { shared, slot, content, token, pending, is_changed, is_parked, revisit, holder }
     }
 
-    /// The name of the source.
-    #[inline]
-    #[must_use]
-    pub fn token(&self) -> Token {
-        self.token
-    }
-
-    /// What the source is ready for; empty for a lease that [`SharedReactor::lease`] gave.
+    /// Returns the readiness that was reported; empty for a lease by
+    /// [`SharedReactor::lease`] and for a notification.
     #[inline]
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        self.note.readiness()
+        self.pending.readiness()
     }
 
-    /// Whether this source is to be closed: someone has [asked](SharedReactor::ask_to_close) for that, a
-    /// panic has dropped its lease, or it is [not watched](Self::is_unwatched) any more.
+    /// Tells that this source is to be closed: the close was
+    /// [requested](SharedReactor::request_close), a panic has dropped its lease, or it is
+    /// [not watched](Self::is_unwatched) any more.
     #[inline]
     #[must_use]
-    pub fn is_asked_to_close(&self) -> bool {
-        self.note.has(Note::CLOSE) || self.is_unwatched()
+    pub fn close_requested(&self) -> bool {
+        self.pending.has(Pending::CLOSE) || self.is_unwatched()
     }
 
-    /// Whether the kernel has refused to arm it again, or to watch it for something else. Nothing would
-    /// be reported of it any more. It is not known to happen.
+    /// Tells that the kernel has refused to arm it again, or to watch it for another interest: it is out
+    /// of memory, or `max_user_watches` is reached. No event would be reported of it any more.
     #[must_use]
     pub fn is_unwatched(&self) -> bool {
-        self.note.has(Note::UNWATCHED)
+        self.pending.has(Pending::UNWATCHED)
     }
 
-    /// Whether someone has [called](SharedReactor::call) whoever holds this source.
+    /// Tells that the holder of this source was [notified](SharedReactor::notify).
     #[inline]
     #[must_use]
-    pub fn is_called(&self) -> bool {
-        self.note.has(Note::CALL)
-    }
-
-    /// Watches the source for `interest` from the end of the lease on, with the trigger it has.
-    ///
-    /// Costs no system call of its own when the source is one-shot; with an edge trigger an
-    /// `EPOLL_CTL_MOD` when the interest changes.
-    pub fn set_interest(&mut self, interest: Interest) {
-        let content = self.content_mut();
-        let wanted = content.watch.with_interest(interest);
-        self.is_changed |= wanted != content.watch;
-        self.content_mut().watch = wanted;
-    }
-
-    /// Has the source handed out again after others, with `readiness` and what comes by then.
-    ///
-    /// For a source that stopped before its descriptor was dry, so that one busy peer cannot keep the
-    /// others waiting. Nothing comes of an empty `readiness`.
-    pub fn revisit(&mut self, readiness: Readiness) {
-        self.revisit |= readiness;
-    }
-
-    /// Takes the source out of the reactor: `EPOLL_CTL_DEL`.
-    #[must_use]
-    pub fn remove(mut self) -> T {
-        let source = self.take_out();
-        // It fails when the value has another descriptor by now, and then there is no entry.
-        let _ = self.shared.epoll.delete(source.as_fd());
-        count(&self.shared.counters.dels);
-        source
-    }
-
-    /// Takes the source out of the reactor, `EPOLL_CTL_DEL`, and drops it, which closes its descriptor.
-    ///
-    /// It does not leave that to the close, not even where the descriptor is
-    /// [unshared](Source::UNSHARED). A thread that waits looks at what is armed and what was; for that
-    /// moment the kernel holds the open file for it. If it were closed just then, the end of the file
-    /// would be left to that thread, which may sleep on for long, and the peer would not hear of it.
-    pub fn close(self) {
-        // Its place is vacant before its descriptor is: no report of it can reach another.
-        drop(self.remove());
+    pub fn is_notified(&self) -> bool {
+        self.pending.has(Pending::NOTIFY)
     }
 
     /// Takes a source out that the kernel does not know.
     pub(crate) fn take_back(mut self) -> T {
-        self.take_out()
+        self.take_out().source
     }
 
-    fn take_out(&mut self) -> T {
+    fn take_out(&mut self) -> Content<T> {
         match self.content.as_mut().and_then(|content| content.take()) {
-            Some(content) => content.source,
+            Some(content) => content,
             None => not_in_its_slot(),
         }
     }
@@ -167,46 +124,185 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
         }
     }
 
-    /// Tells the kernel what the source is watched for from now on.
-    fn arm(&self, content: &Content<T>) {
-        match self.shared.epoll.modify(content.source.as_fd(), self.token.data(), content.watch) {
-            Ok(()) => count(&self.shared.counters.mods),
-            // Not known to happen. Unwatched it would be forgotten: its next holder is to close it.
-            Err(_) => self.note(Note::UNWATCHED),
-        }
+    fn leave(&self, pending: Pending) {
+        self.slot.ownership.claim(self.token.generation.get(), pending);
+    }
+}
+
+impl<T: Source, S> Registration for Lease<'_, T, S> {
+    type Source = T;
+
+    #[inline]
+    fn token(&self) -> Token {
+        self.token
     }
 
-    fn note(&self, note: Note) {
-        self.slot.handover.claim(self.token.generation.get(), note);
+    /// Watches the source for `interest` from the end of the lease on, with the trigger it has.
+    ///
+    /// Costs no system call of its own when the source is one-shot; with an edge trigger an
+    /// `EPOLL_CTL_MOD` when the interest changes.
+    fn set_interest(&mut self, interest: Interest) -> io::Result<()> {
+        let content = self.content_mut();
+        let wanted = content.watch.with_interest(interest);
+        let is_changed = wanted != content.watch;
+        content.watch = wanted;
+        self.is_changed |= is_changed;
+        self.is_parked = false;
+        Ok(())
+    }
+
+    fn revisit(&mut self, readiness: Readiness) {
+        self.revisit |= readiness;
+    }
+
+    /// Silences the source from the end of the lease on.
+    ///
+    /// [`SharedReactor::unpark`] ends that, also if it comes before the lease has ended. Costs an
+    /// `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which costs an `EPOLL_CTL_MOD`
+    /// less.
+    fn park(&mut self) -> io::Result<()> {
+        self.is_parked = true;
+        Ok(())
+    }
+
+    /// Takes the source out of the reactor, `EPOLL_CTL_DEL`, and drops it, which closes its descriptor.
+    ///
+    /// It does not leave that to the close, not even where the descriptor is
+    /// [unshared](Source::is_unshared). A thread that waits looks at what is armed and what was; for that
+    /// moment the kernel holds the open file for it. If it were closed just then, the end of the file
+    /// would be left to that thread, which may sleep on for long, and the peer would not hear of it.
+    fn close(self) {
+        // Its place is vacant before its descriptor is: no report of it can reach another.
+        drop(self.remove());
+    }
+
+    /// Takes the source out of the reactor: `EPOLL_CTL_DEL`.
+    fn remove(mut self) -> T {
+        let content = self.take_out();
+        if !self.slot.ownership.is_parked() || content.arming != Arming::Detached {
+            // It fails when the value has another descriptor by now, and then there is no entry.
+            let _ = self.shared.epoll.delete(content.source.as_fd());
+            count(&self.shared.counters.dels);
+        }
+        content.source
     }
 }
 
 impl<T: Source, S> Drop for Lease<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        let Some(guard) = self.content.take() else { return };
-        let Some(content) = &*guard else {
+        let Some(mut guard) = self.content.take() else { return };
+        let Some(content) = &mut *guard else {
             drop(guard);
             return self.shared.table.vacate(self.token.index, self.slot);
         };
         if thread::panicking() {
-            self.note(Note::CLOSE);
+            self.leave(Pending::CLOSE);
         }
-        let is_revisited = !self.revisit.is_empty();
-        // A one-shot source that is revisited is armed when that is over.
-        if (self.is_disarmed || self.is_changed) && !(is_revisited && content.watch.is_oneshot()) {
+        let is_revisited = !self.revisit.is_empty() && !self.is_parked;
+        let is_oneshot = content.watch.is_oneshot();
+        if self.is_parked || self.slot.ownership.is_parked() {
+            self.change_silence(content);
+        } else if is_revisited && is_oneshot {
+            // It is armed when the revisit is over.
+        } else if self.is_changed || content.arming != Arming::Armed {
             self.arm(content);
         }
-        // Before it is released: whoever holds it next does not wait for the lock.
+        // Before it is released: the next holder does not wait for the lock.
         drop(guard);
-        let note = if is_revisited {
-            Some(Note::ready(self.revisit))
+        let pending = if is_revisited {
+            Some(Pending::ready(self.revisit))
         } else {
-            self.slot.handover.release()
+            self.slot.ownership.release()
         };
-        if let Some(note) = note {
-            self.shared.hand_out_again(self.token, note, self.holder);
+        if let Some(pending) = pending {
+            self.hand_out_again(pending);
         }
+    }
+}
+
+impl<T: Source, S> Lease<'_, T, S> {
+    /// Tells the kernel to watch the source from now on.
+    fn arm(&self, content: &mut Content<T>) {
+        let (epoll, data) = (&self.shared.epoll, self.token.data());
+        let counters = &self.shared.counters;
+        let armed = match content.arming {
+            Arming::Detached => {
+                count(&counters.adds);
+                let added = epoll.add(content.source.as_fd(), data, content.watch);
+                added.or_else(|error| match error.kind() {
+                    // It was inserted just when the instance was replaced.
+                    io::ErrorKind::AlreadyExists => {
+                        epoll.modify(content.source.as_fd(), data, content.watch)
+                    }
+                    _ => Err(error),
+                })
+            }
+            Arming::Armed | Arming::Disarmed => {
+                count(&counters.mods);
+                epoll.modify(content.source.as_fd(), data, content.watch)
+            }
+        };
+        match armed {
+            Ok(()) => content.arming = Arming::Armed,
+            // Unwatched it would be forgotten: its next holder is to close it.
+            Err(_) => self.leave(Pending::UNWATCHED),
+        }
+    }
+
+    /// Begins or ends the silence of a source.
+    #[cold]
+    fn change_silence(&self, content: &mut Content<T>) {
+        self.slot.ownership.set_parked(self.is_parked);
+        if !self.is_parked {
+            return self.arm(content);
+        }
+        if content.arming == Arming::Armed {
+            // HUP and ERR are reported whatever the interest is, so the entry has to go. ENOENT: the
+            // instance was replaced while the source was in use.
+            let _ = self.shared.epoll.delete(content.source.as_fd());
+            count(&self.shared.counters.dels);
+            content.arming = Arming::Detached;
+        }
+    }
+
+    /// Serves what was left for the holder while the lease lasted.
+    #[cold]
+    fn hand_out_again(&self, mut pending: Pending) {
+        // A parked source is handed out for requests only; what the kernel reported of it holds or does
+        // not when it is unparked, and is reported then.
+        while pending.has(Pending::UNPARK) || pending.has(Pending::REARM) || self.is_parked {
+            let mut content = self.slot.content();
+            if let Some(content) = content.as_mut() {
+                let is_parked = self.slot.ownership.is_parked();
+                let is_unparked = is_parked && pending.has(Pending::UNPARK);
+                if is_unparked {
+                    self.slot.ownership.set_parked(false);
+                }
+                if pending.has(Pending::REARM) {
+                    // What the lease has just told the kernel may have met the new instance, where the
+                    // source was missing.
+                    content.arming = Arming::Detached;
+                    pending = pending.without(Pending::UNWATCHED);
+                }
+                if is_unparked || !is_parked && pending.has(Pending::REARM) {
+                    self.arm(content);
+                }
+                if is_parked {
+                    pending = pending.without_readiness();
+                }
+            }
+            drop(content);
+            pending = pending.without(Pending::UNPARK).without(Pending::REARM);
+            if !pending.is_none() {
+                break;
+            }
+            match self.slot.ownership.release() {
+                Some(more) => pending = more,
+                None => return,
+            }
+        }
+        self.shared.hand_out_again(self.token, pending, self.holder);
     }
 }
 
@@ -239,7 +335,7 @@ impl<T: Source + fmt::Debug, S> fmt::Debug for Lease<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
             .field("token", &self.token)
-            .field("readiness", &self.note.readiness())
+            .field("readiness", &self.pending.readiness())
             .field("source", &**self)
             .finish_non_exhaustive()
     }

@@ -3,122 +3,174 @@
 //! A [`SharedReactor`] owns sources as a [`Reactor`](crate::Reactor) does. Any number of threads wait on
 //! it, each through a [`Worker`] of its own. A report gives one thread a [`Lease`]: exclusive access to the
 //! source until it is dropped. The kernel alone would not keep two threads apart (`epoll(7)`: an edge can
-//! be reported to one thread while another still handles the one before); a word beside each source does,
-//! see `handover.rs`. What is reported of a source in use is noted there and handed out when it is free.
+//! be reported to one thread while another still handles the one before); a word beside each source does.
+//! What is reported of a source in use is kept there and handed out when it is free.
 //!
-//! How a source is re-armed is a matter of its trigger:
+//! The trigger decides how a source is armed again:
 //!
 //! - **One-shot** ([`Watch::oneshot`]): the kernel reports it once and is silent until the lease
 //!   ends, which costs an `epoll_ctl(EPOLL_CTL_MOD)` for each report.
 //! - **Edge** ([`Watch::edge`]): nothing is re-armed. What arrives while the source is in use wakes
-//!   another thread for no more than a note.
+//!   another thread, which only leaves word of it.
 //!
 //! Level-triggered sources are refused: all threads would be woken for as long as one reads.
 
 mod counters;
-mod handover;
 mod lease;
+mod ownership;
+mod rebuild;
 mod sync;
 mod table;
+mod watched;
 mod worker;
 
 #[cfg(all(loom, test))]
 mod model;
 
 pub use lease::Lease;
-pub use worker::{BATCH_MAX, Ready, Worker};
+pub use worker::{LeaseReady, WORKER_BATCH_MAX, Worker};
 
-use crate::reactor::Armed;
-use crate::registry::{no_such_source, refuse_blocking_edge};
-use crate::slots::Slots;
+use crate::rebuild::Suspects;
+use crate::record::Arm;
+use crate::registry::{Blocking, refuse_blocking};
 use crate::token::ReactorId;
-use crate::{Counters, InsertError, Source, Token, Waker};
-use counters::{Shared, count};
+use crate::{Counters, InsertError, Registration, Source, Token, Waker};
+use counters::{SharedCounters, count};
 use epoll_sys::{Epoll, EventFd, Interest, Watch};
-use handover::{Claim, Note};
 use lease::Holder;
+use ownership::{Claim, Pending};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
-use table::{Content, INDEX_END, Table};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use table::{Arming, Content, Table};
+use watched::WatchedTable;
 
-/// What epoll carries for the waker and for the stop; no token has a generation of zero.
+/// The data of the reactor's own events; no token has a generation of zero.
 const WAKER: u64 = 0;
 const STOP: u64 = 1;
+/// Of an epoll instance that was replaced: whoever waits for it is to wait for the new one.
+const REPLACED: u64 = 2;
 
 /// An event loop for several threads, which share its sources.
 ///
 /// It owns sources of type `T`, connections usually, and watches descriptors that live elsewhere, each
 /// under a tag of type `S`. Every method can be called from any thread, also while others wait.
 ///
+/// Like a [`Reactor`](crate::Reactor#nesting) it has a descriptor that is readable while it has
+/// something to report, so that another loop can watch it. Its workers then wait with a timeout of zero:
+/// one that sleeps in the kernel takes what the other loop is to see.
+///
 /// # Examples
 ///
-/// Two threads, and a source that is handled by one of them at a time:
+/// Two threads, and a source that is handled by one of them at a time. What a write does not take is
+/// kept, and written when there is room:
 ///
 /// ```
-/// use epoll_reactor::shared::{Ready, SharedReactor};
-/// use epoll_reactor::{Interest, Watch};
-/// use std::io::{Read, Write};
-/// use std::os::unix::net::UnixStream;
-/// use std::{io, thread};
+/// use epoll_reactor::net::Stream;
+/// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+/// use epoll_reactor::{Interest, Registration, Source, Watch};
+/// use std::io::{self, ErrorKind, Read, Write};
+/// use std::os::fd::{AsFd, BorrowedFd};
+/// use std::thread;
 ///
-/// fn serve(reactor: &SharedReactor<UnixStream>) -> io::Result<()> {
+/// struct Client {
+///     stream: Stream,
+///     /// Bytes that were read and not written yet.
+///     rest: Vec<u8>,
+/// }
+/// # impl AsFd for Client {
+/// #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
+/// # }
+/// # impl Source for Client {
+/// #     fn is_nonblocking(&self) -> bool { self.stream.is_nonblocking() }
+/// # }
+///
+/// impl Client {
+///     /// Echoes once. Returns `false` at the end.
+///     fn echo(&mut self) -> io::Result<bool> {
+///         let mut buffer = [0; 4096];
+///         if self.rest.is_empty() {
+///             let len = self.stream.read(&mut buffer)?;
+///             self.rest.extend_from_slice(&buffer[..len]);
+///             if len == 0 {
+///                 return Ok(false);
+///             }
+///         }
+///         let len = self.stream.write(&self.rest)?;
+///         self.rest.drain(..len);
+///         Ok(true)
+///     }
+/// }
+///
+/// fn serve(reactor: &SharedReactor<Client>) -> io::Result<()> {
 ///     let mut worker = reactor.worker();
 ///     while worker.wait(None)? {
 ///         while let Some(ready) = worker.next_ready() {
-///             if let Ready::Owned(mut stream) = ready {
-///                 let mut word = [0; 5];
-///                 stream.read_exact(&mut word)?;
-///                 stream.write_all(&word)?;
-///                 // Here the lease ends, and the stream is armed again.
+///             let LeaseReady::Owned(mut client) = ready else { continue };
+///             match client.echo() {
+///                 Ok(false) => client.close(),
+///                 Err(error) if error.kind() != ErrorKind::WouldBlock => client.close(),
+///                 _ if client.rest.is_empty() => client.set_interest(Interest::IN)?,
+///                 _ => client.set_interest(Interest::OUT)?,
 ///             }
+///             // Where the lease ends, the client is armed again.
 ///         }
 ///     }
 ///     Ok(())
 /// }
 ///
 /// let reactor = SharedReactor::new()?;
-/// let (ours, mut theirs) = UnixStream::pair()?;
-/// reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+/// let (ours, theirs) = Stream::pair()?;
+/// reactor.insert(Client { stream: ours, rest: Vec::new() }, Watch::oneshot(Interest::IN))?;
 /// thread::scope(|threads| -> io::Result<()> {
 ///     let serving = [(); 2].map(|()| threads.spawn(|| serve(&reactor)));
-///     theirs.write_all(b"hello")?;
-///     let mut echo = [0; 5];
-///     theirs.read_exact(&mut echo)?;
-///     assert_eq!(&echo, b"hello");
+/// #   let mut theirs = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(theirs));
+/// #   theirs.set_nonblocking(false)?;
+/// #   theirs.write_all(b"hello")?;
+/// #   let mut echo = [0; 5];
+/// #   theirs.read_exact(&mut echo)?;
+/// #   assert_eq!(&echo, b"hello");
+///     // …the peer writes and reads here…
 ///     reactor.stop()?;
 ///     serving.into_iter().try_for_each(|thread| thread.join().unwrap())
 /// })?;
-/// # Ok::<(), std::io::Error>(())
+/// # Ok::<(), io::Error>(())
 /// ```
+///
+/// # Fork and exec
+///
+/// A child of `fork` shares the epoll instance and the eventfds with its parent, and has none of the
+/// parent's threads: a source that one of them had leased stays leased for ever. A child that goes on
+/// with the reactor calls [`rebuild`](Self::rebuild) before anything else. Every descriptor is closed by
+/// `exec`.
 pub struct SharedReactor<T, S = ()> {
     epoll: Epoll,
     id: ReactorId,
     table: Table<T>,
-    watched: RwLock<Slots<Tagged<S>>>,
-    /// Sources that stay held for whoever serves what was noted of them, and reports of descriptors
-    /// that live elsewhere, which a worker has left undone.
-    again: Mutex<VecDeque<(Token, Note)>>,
-    /// The length of `again`.
-    again_len: AtomicUsize,
+    watched: WatchedTable<S>,
+    /// Sources that stay held for the worker that serves what is pending of them, and reports of
+    /// descriptors that live elsewhere, which a worker has left undone.
+    run_queue: Mutex<VecDeque<(Token, Pending)>>,
+    /// The length of `run_queue`.
+    queued: AtomicUsize,
     waker: Waker,
     /// Readable from the stop on, for every thread and every wait.
     stop: EventFd,
     is_stopped: AtomicBool,
-    counters: Shared,
+    /// Somebody has asked for the descriptor.
+    is_nested: AtomicBool,
+    suspects: Mutex<Suspects>,
+    /// The process that the epoll instance belongs to.
+    process: AtomicU32,
+    counters: SharedCounters,
 }
 
-/// A descriptor that lives elsewhere.
-struct Tagged<S> {
-    tag: S,
-    fd: RawFd,
-}
-
-impl<T: Source, S> SharedReactor<T, S> {
-    /// A reactor without sources.
+impl<T: Source, S: Copy> SharedReactor<T, S> {
+    /// Creates a reactor without sources.
     ///
     /// # Errors
     ///
@@ -133,265 +185,339 @@ impl<T: Source, S> SharedReactor<T, S> {
             epoll,
             id: ReactorId::new(),
             table: Table::new(),
-            watched: RwLock::new(Slots::new()),
-            again: Mutex::new(VecDeque::new()),
-            again_len: AtomicUsize::new(0),
+            watched: WatchedTable::new(),
+            run_queue: Mutex::new(VecDeque::new()),
+            queued: AtomicUsize::new(0),
             waker,
             stop,
             is_stopped: AtomicBool::new(false),
-            counters: Shared::default(),
+            is_nested: AtomicBool::new(false),
+            suspects: Mutex::default(),
+            process: AtomicU32::new(process::id()),
+            counters: SharedCounters::default(),
         })
     }
 
+    /// Creates a thread's way to wait for this reactor, with waits that take at most
+    /// [`WORKER_BATCH_MAX`] events.
+    #[must_use]
+    pub fn worker(&self) -> Worker<'_, T, S> {
+        self.worker_with_batch_max(WORKER_BATCH_MAX)
+    }
+
+    /// Like [`worker`](Self::worker), with waits that take at most `batch_max` events; zero counts as
+    /// one, and the most is what [`Events::with_capacity`](epoll_sys::Events::with_capacity) allows.
+    ///
+    /// Events that a thread has fetched wait for that thread, even while it is preempted: a small batch
+    /// is quick.
+    #[must_use]
+    pub fn worker_with_batch_max(&self, batch_max: usize) -> Worker<'_, T, S> {
+        Worker::new(self, batch_max)
+    }
+}
+
+impl<T: Source, S> SharedReactor<T, S> {
     /// Takes ownership of `source` and watches it, one-shot or edge-triggered.
     ///
     /// # Errors
     ///
     /// Each gives the source back. [`InvalidInput`](io::ErrorKind::InvalidInput): a level trigger, or
-    /// an edge trigger on a descriptor that blocks. The others of
+    /// a descriptor that blocks (see [`insert_blocking`](Self::insert_blocking)). The others of
     /// [`Reactor::insert`](crate::Reactor::insert).
     pub fn insert(&self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
         self.insert_leased(source, watch).map(|lease| lease.token())
     }
 
-    /// Like [`insert`](Self::insert), and the caller is the first to have the source: nobody else is
-    /// given it before the lease ends.
+    /// Like [`insert`](Self::insert), for a descriptor that blocks, one-shot. Its handler makes one read
+    /// or write for each report and no more: another one may block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`insert`](Self::insert), and [`InvalidInput`](io::ErrorKind::InvalidInput) for an edge
+    /// trigger on a descriptor that blocks.
+    pub fn insert_blocking(&self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
+        self.insert_held(source, watch, Blocking::Allowed).map(|lease| lease.token())
+    }
+
+    /// Like [`insert`](Self::insert), and the caller is the first to have the source: no other thread
+    /// is given it before the lease ends.
     ///
     /// # Errors
     ///
     /// Those of [`insert`](Self::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Registration, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let lease = reactor.insert_leased(ours, Watch::oneshot(Interest::IN))?;
+    /// // Here the token can be put where a thread looks that is given the stream.
+    /// let token = lease.token();
+    /// drop(lease);
+    /// assert!(reactor.contains(token));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn insert_leased(
         &self,
         source: T,
         watch: Watch,
     ) -> Result<Lease<'_, T, S>, InsertError<T>> {
-        if let Err(error) = refuse::<T>(&source, watch) {
+        self.insert_held(source, watch, Blocking::Refused)
+    }
+
+    fn insert_held(
+        &self,
+        source: T,
+        watch: Watch,
+        blocking: Blocking,
+    ) -> Result<Lease<'_, T, S>, InsertError<T>> {
+        if let Err(error) = refuse(&source, watch, blocking) {
             return Err(InsertError { source, error });
         }
         let Some((index, slot)) = self.table.take_vacancy() else {
             return Err(InsertError { source, error: io::ErrorKind::OutOfMemory.into() });
         };
-        // Held from the first moment, so that a report that is faster than this is noted.
-        let generation = slot.handover.occupy();
+        // Held from the first moment, so that a report that is faster than this is left for the lease.
+        let generation = slot.ownership.occupy();
         let token = Token { index, generation, reactor: self.id };
+        let number = source.as_fd().as_raw_fd();
         let added = self.epoll.add(source.as_fd(), token.data(), watch);
-        *slot.content() = Some(Content { source, watch });
-        let lease = Lease::new(self, slot, token, Note::NOTHING, Holder::Stranger);
+        *slot.content() = Some(Content { source, watch, arming: Arming::Armed });
+        let lease = Lease::new(self, slot, token, Pending::NONE, Holder::Other);
         match added {
             Ok(()) => {
                 count(&self.counters.adds);
+                self.watched.end_closed(number);
                 Ok(lease)
             }
             Err(error) => Err(InsertError { source: lease.take_back(), error }),
         }
     }
 
-    /// Exclusive access to a source, if there is one by this name and nobody has it just now.
+    /// Gives exclusive access to a source, if there is one by this name and no thread has it just now.
     ///
     /// For what is not about its readiness: its timer, its address, its end. While the lease lasts,
-    /// what is reported of the source is noted and handed out afterwards.
+    /// what is reported of the source is kept and handed out afterwards.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Registration, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let token = reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+    ///
+    /// let lease = reactor.lease(token).expect("no other thread has it");
+    /// assert!(reactor.lease(token).is_none(), "it is in use");
+    /// lease.close();
+    /// assert!(!reactor.contains(token));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn lease(&self, token: Token) -> Option<Lease<'_, T, S>> {
-        self.id.check(token);
-        let slot = self.table.slot(token.index)?;
-        match slot.handover.claim_idle(token.generation.get()) {
-            Claim::Held(_) => Some(Lease::new(self, slot, token, Note::NOTHING, Holder::Stranger)),
-            Claim::Noted | Claim::Gone => None,
+        let (index, generation) = self.id.parts_of(token)?;
+        let slot = self.table.slot(index)?;
+        match slot.ownership.claim_idle(generation) {
+            Claim::Held(_) => Some(Lease::new(self, slot, token, Pending::NONE, Holder::Other)),
+            Claim::Deferred | Claim::Gone => None,
         }
     }
 
-    /// Whether the token names a source, in somebody's hands or not.
+    /// Tells that the token names a source, whether or not a thread currently holds it.
     #[must_use]
     pub fn contains(&self, token: Token) -> bool {
-        self.id.check(token);
-        let occupant = self.table.slot(token.index).and_then(|slot| slot.handover.occupant());
-        occupant == Some(token.generation)
+        let slot = self.id.parts_of(token).and_then(|(index, _)| self.table.slot(index));
+        slot.and_then(|slot| slot.ownership.occupant()) == Some(token.generation)
     }
 
-    /// Asks whoever holds the source next, or has it now, to close it: one more report will say so,
-    /// see [`Lease::is_asked_to_close`]. `false`: the token names no source.
+    /// Requests the close of a source from the thread that holds it, or holds it next: one more report
+    /// will say so, see [`Lease::close_requested`]. Returns `false` if the token names no source.
     ///
     /// # Errors
     ///
-    /// None that is known.
-    pub fn ask_to_close(&self, token: Token) -> io::Result<bool> {
-        self.leave(token, Note::CLOSE)
+    /// Those of [`Waker::wake`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+    /// use epoll_reactor::{Interest, Registration, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let token = reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+    /// assert!(reactor.request_close(token)?);
+    ///
+    /// let mut worker = reactor.worker();
+    /// while reactor.contains(token) {
+    ///     worker.wait(None)?;
+    ///     while let Some(ready) = worker.next_ready() {
+    ///         match ready {
+    ///             LeaseReady::Owned(stream) if stream.close_requested() => stream.close(),
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn request_close(&self, token: Token) -> io::Result<bool> {
+        self.leave(token, Pending::CLOSE)
     }
 
-    /// Calls whoever holds the source next, or has it now, to see to something that has nothing to do
-    /// with its readiness: one more report will say so, see [`Lease::is_called`]. What it is about is
-    /// the callers' own affair. `false`: the token names no source.
+    /// Notifies the current holder of a source, or the next one, about something unrelated to its
+    /// readiness: one more report will say so, see [`Lease::is_notified`]. Its meaning is the program's
+    /// own. Returns `false` if the token names no source.
     ///
-    /// A source that is busy is never [free](Self::lease) for long, but this reaches it.
+    /// A source that is busy is never [free](Self::lease) for long, but this reaches it; one that is
+    /// parked is reported this once.
     ///
     /// # Errors
     ///
-    /// None that is known.
-    pub fn call(&self, token: Token) -> io::Result<bool> {
-        self.leave(token, Note::CALL)
+    /// Those of [`Waker::wake`].
+    pub fn notify(&self, token: Token) -> io::Result<bool> {
+        self.leave(token, Pending::NOTIFY)
     }
 
-    fn leave(&self, token: Token, note: Note) -> io::Result<bool> {
-        self.id.check(token);
-        let Some(slot) = self.table.slot(token.index) else { return Ok(false) };
-        match slot.handover.claim(token.generation.get(), note) {
+    fn leave(&self, token: Token, pending: Pending) -> io::Result<bool> {
+        let Some((index, generation)) = self.id.parts_of(token) else { return Ok(false) };
+        let Some(slot) = self.table.slot(index) else { return Ok(false) };
+        match slot.ownership.claim(generation, pending) {
             Claim::Gone => Ok(false),
-            Claim::Noted => Ok(true),
+            Claim::Deferred => Ok(true),
             Claim::Held(_) => {
-                self.push_again(token, note);
+                self.requeue(token, pending);
                 self.waker.wake().map(|()| true)
             }
         }
     }
 
-    /// The sources that there are just now, in no order that means anything. Visits every slot.
+    /// Ends the silence of a source that was [parked](Registration::park): it is armed as before, and
+    /// whatever holds then is reported. Returns `false` if the token names no source; one that is not
+    /// parked stays as it is.
+    ///
+    /// It may come before the thread that parks the source has let go of it: the silence then ends with
+    /// the lease.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+    /// use epoll_reactor::{Interest, Registration, Watch};
+    /// use std::io::Write;
+    /// use std::time::Duration;
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, mut theirs) = Stream::pair()?;
+    /// let mut stream = reactor.insert_leased(ours, Watch::edge(Interest::IN))?;
+    /// let token = stream.token();
+    /// stream.park()?;
+    /// drop(stream);
+    ///
+    /// // Another thread computes the answer. Meanwhile nothing is reported.
+    /// assert_eq!(theirs.write(b"next")?, 4);
+    /// let mut worker = reactor.worker();
+    /// worker.wait(Some(Duration::from_millis(10)))?;
+    /// assert!(worker.next_ready().is_none());
+    ///
+    /// assert!(reactor.unpark(token));
+    /// worker.wait(None)?;
+    /// assert!(matches!(worker.next_ready(), Some(LeaseReady::Owned(_))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn unpark(&self, token: Token) -> bool {
+        let Some((index, generation)) = self.id.parts_of(token) else { return false };
+        let Some(slot) = self.table.slot(index) else { return false };
+        match slot.ownership.claim(generation, Pending::UNPARK) {
+            Claim::Gone => false,
+            Claim::Deferred => true,
+            Claim::Held(_) => {
+                // Its end arms the source.
+                drop(Lease::new(self, slot, token, Pending::UNPARK, Holder::Other));
+                true
+            }
+        }
+    }
+
+    /// Returns the tokens of the sources that there are just now, in no order that means anything.
+    /// Visits every slot.
     #[must_use]
     pub fn tokens(&self) -> Vec<Token> {
         let name = |(index, generation)| Token { index, generation, reactor: self.id };
         let used = self.table.used();
-        used.filter_map(|(index, slot)| Some((index, slot.handover.occupant()?)))
+        used.filter_map(|(index, slot)| Some((index, slot.ownership.occupant()?)))
             .map(name)
             .collect()
     }
 
-    fn hand_out_again(&self, token: Token, note: Note, holder: Holder) {
-        let count = self.push_again(token, note);
-        if holder == Holder::Stranger || count > 1 {
-            // A worker looks before it waits, but does one after the other; a stranger does not look.
+    fn hand_out_again(&self, token: Token, pending: Pending, holder: Holder) {
+        let count = self.requeue(token, pending);
+        if holder == Holder::Other || count > 1 {
+            // A worker looks before it waits, but serves one after the other; any other thread does not
+            // look. An error leaves the source in the queue, where the next wait finds it.
             let _ = self.waker.wake();
         }
     }
 
-    /// How many there are now.
-    fn push_again(&self, token: Token, note: Note) -> usize {
-        let mut again = self.again();
-        again.push_back((token, note));
-        self.again_len.store(again.len(), Ordering::Release);
-        again.len()
+    /// Appends to the queue and returns its length.
+    fn requeue(&self, token: Token, pending: Pending) -> usize {
+        let mut queue = self.run_queue();
+        queue.push_back((token, pending));
+        self.queued.store(queue.len(), Ordering::Release);
+        let len = queue.len();
+        drop(queue);
+        self.signal_if_nested();
+        len
     }
 
-    fn pop_again(&self) -> Option<(Token, Note)> {
-        let mut again = self.again();
-        let first = again.pop_front();
-        self.again_len.store(again.len(), Ordering::Release);
+    fn dequeue(&self) -> Option<(Token, Pending)> {
+        let mut queue = self.run_queue();
+        let first = queue.pop_front();
+        self.queued.store(queue.len(), Ordering::Release);
         first
     }
 
-    fn again(&self) -> MutexGuard<'_, VecDeque<(Token, Note)>> {
+    fn run_queue(&self) -> MutexGuard<'_, VecDeque<(Token, Pending)>> {
         // Nothing in there panics but for want of memory.
-        self.again.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T: Source, S: Copy> SharedReactor<T, S> {
-    /// A thread's way to wait for this reactor, with waits that take at most [`BATCH_MAX`] events.
-    #[must_use]
-    pub fn worker(&self) -> Worker<'_, T, S> {
-        self.worker_with_batch_max(BATCH_MAX)
+        self.run_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Like [`worker`](Self::worker), with waits that take at most `batch_max` events; zero counts as
-    /// one.
-    ///
-    /// What a thread has fetched waits for that thread, even while it is preempted: few is quick.
-    #[must_use]
-    pub fn worker_with_batch_max(&self, batch_max: usize) -> Worker<'_, T, S> {
-        Worker::new(self, batch_max)
-    }
-
-    /// Watches a descriptor that lives elsewhere; its reports carry `tag`. Nobody leases it: with a
-    /// level or an edge trigger it may be reported to several threads at once.
-    ///
-    /// It is borrowed for the call alone. [`unwatch`](Self::unwatch) it before it is closed.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Reactor::watch`](crate::Reactor::watch).
-    pub fn watch(&self, source: impl AsFd, tag: S, watch: Watch) -> io::Result<Token> {
-        refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
-        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
-        let (index, generation) = watched.next().ok_or(io::ErrorKind::OutOfMemory)?;
-        let token = Token { index: index | INDEX_END, generation, reactor: self.id };
-        self.epoll.add(&source, token.data(), watch)?;
-        watched.insert(Tagged { tag, fd: source.as_fd().as_raw_fd() });
-        count(&self.counters.adds);
-        Ok(token)
-    }
-
-    /// Watches such a descriptor another way from now on, or arms it again: `EPOLL_CTL_MOD`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Reactor::modify_watched`](crate::Reactor::modify_watched).
-    pub fn modify_watched(&self, token: Token, source: impl AsFd, watch: Watch) -> io::Result<()> {
-        refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))?;
-        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        self.check_watched(&watched, token, &source)?;
-        self.epoll.modify(source, token.data(), watch)?;
-        count(&self.counters.mods);
-        Ok(())
-    }
-
-    /// Ends the registration of such a descriptor: `EPOLL_CTL_DEL`.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
-    /// another one; then the registration stays.
-    pub fn unwatch(&self, token: Token, source: impl AsFd) -> io::Result<()> {
-        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
-        self.check_watched(&watched, token, &source)?;
-        self.epoll.delete(source)?;
-        count(&self.counters.dels);
-        watched.remove(token.index & !INDEX_END, token.generation.get());
-        Ok(())
-    }
-
-    /// Ends the registration of such a descriptor that was closed without [`unwatch`](Self::unwatch).
-    /// `false`: the token names no watched descriptor.
-    ///
-    /// Closing has removed the kernel's entry, unless the descriptor had been cloned.
-    pub fn forget(&self, token: Token) -> bool {
-        self.id.check(token);
-        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
-        token.index & INDEX_END != 0
-            && watched.remove(token.index & !INDEX_END, token.generation.get()).is_some()
-    }
-
-    fn check_watched(
-        &self,
-        watched: &Slots<Tagged<S>>,
-        token: Token,
-        source: impl AsFd,
-    ) -> io::Result<()> {
-        self.id.check(token);
-        let is_tagged = token.index & INDEX_END != 0;
-        match watched.get(token.index & !INDEX_END, token.generation.get()) {
-            Some(tagged) if is_tagged && tagged.fd == source.as_fd().as_raw_fd() => Ok(()),
-            _ => Err(no_such_source()),
+    /// Makes the descriptor readable if another loop may be watching it.
+    fn signal_if_nested(&self) {
+        if self.is_nested.load(Ordering::Relaxed) {
+            self.waker.signal();
         }
     }
 }
 
 impl<T, S> SharedReactor<T, S> {
-    /// Ends the reactor and gives its sources, in no order that means anything.
+    /// Ends the reactor and returns its sources, in no order that means anything.
     pub fn into_sources(self) -> impl Iterator<Item = T> {
         self.table.into_sources()
     }
 
-    /// How many sources it owns.
+    /// Returns how many sources it owns.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether it owns no source.
+    /// Tells that it owns no source.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Something that makes one waiting thread return, from any thread.
+    /// Returns a way for any thread to end the wait of one worker.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
@@ -402,42 +528,61 @@ impl<T, S> SharedReactor<T, S> {
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// Does not fail on Linux today; the `Result` leaves room for a write that the kernel refuses.
     pub fn stop(&self) -> io::Result<()> {
         self.is_stopped.store(true, Ordering::Release);
         self.stop.write(1)
     }
 
-    /// Whether it was stopped.
+    /// Tells that it was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Acquire)
     }
 
-    /// What all threads together have done so far.
+    /// Returns what all threads together have done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters.sum()
     }
 
-    /// The epoll instance, for [`Epoll::interest_list`] and the busy-poll parameters.
+    /// Returns the epoll instance, for [`Epoll::interest_list`] and the busy-poll parameters. To watch
+    /// the reactor in another loop, use the reactor's own descriptor.
     #[must_use]
     pub fn epoll(&self) -> &Epoll {
         &self.epoll
     }
 }
 
-fn refuse<T: Source>(source: &T, watch: Watch) -> io::Result<()> {
+fn refuse<T: Source>(source: &T, watch: Watch, blocking: Blocking) -> io::Result<()> {
     if !watch.is_edge() && !watch.is_oneshot() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "a source that threads share must be one-shot or edge-triggered, not level-triggered",
         ));
     }
-    if T::NONBLOCKING {
+    if source.is_nonblocking() {
         return Ok(());
     }
-    refuse_blocking_edge(source.as_fd(), Armed::Shared(watch))
+    refuse_blocking(source.as_fd(), Arm::Normal(watch), blocking)
+}
+
+/// The descriptor of the epoll instance: readable while the reactor has something to report.
+impl<T: Source, S> AsFd for SharedReactor<T, S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.is_nested.store(true, Ordering::Relaxed);
+        if self.queued.load(Ordering::Acquire) > 0 {
+            self.signal_if_nested();
+        }
+        self.epoll.as_fd()
+    }
+}
+
+/// The same descriptor as by [`AsFd`].
+impl<T: Source, S> AsRawFd for SharedReactor<T, S> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
 }
 
 impl<T, S> fmt::Debug for SharedReactor<T, S> {

@@ -1,8 +1,8 @@
-//! A model of the hand-over: the real [`Handover`] between an epoll that is simulated and threads that
+//! A model of the hand-over: the real [`Ownership`] between an epoll that is simulated and threads that
 //! loom lets meet in every order. A report that is lost leaves somebody waiting for ever, which loom
 //! finds; two threads at one source, or one that is closed, fail at the cell that stands for it.
 
-use crate::shared::handover::{Claim, Handover, Note};
+use crate::shared::ownership::{Claim, Ownership, Pending};
 use epoll_sys::Readiness;
 use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
@@ -32,7 +32,7 @@ struct Scene {
     trigger: Trigger,
     entry: Mutex<Entry>,
     changed: Condvar,
-    handover: Handover,
+    ownership: Ownership,
     generation: u32,
     /// Whether the source is closed. Only its holder may touch it.
     is_closed: UnsafeCell<bool>,
@@ -41,17 +41,17 @@ struct Scene {
 impl Scene {
     /// With a source that is idle and watched.
     fn new(trigger: Trigger) -> Arc<Self> {
-        let handover = Handover::vacant();
-        let generation = handover.occupy().get();
+        let ownership = Ownership::vacant();
+        let generation = ownership.occupy().get();
         let scene = Self {
             trigger,
             entry: Mutex::new(Entry { is_armed: true, ..Entry::default() }),
             changed: Condvar::new(),
-            handover,
+            ownership,
             generation,
             is_closed: UnsafeCell::new(false),
         };
-        assert_eq!(scene.handover.release(), None);
+        assert_eq!(scene.ownership.release(), None);
         Arc::new(scene)
     }
 
@@ -107,18 +107,18 @@ impl Scene {
     }
 
     /// What a thread does with a source that it holds, as a lease does it.
-    fn serve(&self, mut note: Note) {
+    fn serve(&self, mut note: Pending) {
         loop {
-            if note.has(Note::CLOSE) {
+            if note.has(Pending::CLOSE) {
                 self.touch();
-                self.handover.vacate();
+                self.ownership.vacate();
                 return;
             }
             self.read();
             if self.trigger == Trigger::Oneshot {
                 self.arm();
             }
-            match self.handover.release() {
+            match self.ownership.release() {
                 Some(noted) => note = noted,
                 None => return,
             }
@@ -126,9 +126,9 @@ impl Scene {
     }
 
     fn work(&self) {
-        let note = Note::ready(Readiness::IN);
+        let note = Pending::ready(Readiness::IN);
         while self.wait() {
-            if let Claim::Held(_) = self.handover.claim(self.generation, note) {
+            if let Claim::Held(_) = self.ownership.claim(self.generation, note) {
                 self.serve(note);
             }
         }
@@ -136,8 +136,8 @@ impl Scene {
 
     /// Whoever finds it idle closes it, as a thread does that is handed it again.
     fn ask_to_close(&self) {
-        if let Claim::Held(_) = self.handover.claim(self.generation, Note::CLOSE) {
-            self.serve(Note::CLOSE);
+        if let Claim::Held(_) = self.ownership.claim(self.generation, Pending::CLOSE) {
+            self.serve(Pending::CLOSE);
         }
     }
 
@@ -198,8 +198,8 @@ fn a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(trigg
             scene.arrive();
             scene.ask_to_close();
         });
-        assert_eq!(scene.handover.occupant(), None);
-        assert_eq!(scene.handover.claim(scene.generation, Note::NOTHING), Claim::Gone);
+        assert_eq!(scene.ownership.occupant(), None);
+        assert_eq!(scene.ownership.claim(scene.generation, Pending::NONE), Claim::Gone);
     });
 }
 
@@ -218,22 +218,22 @@ fn a_close_that_was_asked_for_is_done_edge() {
 fn one_that_is_never_released_hears_that_it_is_to_be_closed() {
     explore(|| {
         let scene = Scene::new(Trigger::Edge);
-        assert_eq!(scene.handover.claim_idle(scene.generation), claimed(&scene));
+        assert_eq!(scene.ownership.claim_idle(scene.generation), claimed(&scene));
         let revisiting = {
             let scene = Arc::clone(&scene);
             thread::spawn(move || {
-                let mut note = Note::NOTHING;
-                while !note.has(Note::CLOSE) {
+                let mut note = Pending::NONE;
+                while !note.has(Pending::CLOSE) {
                     scene.touch();
                     thread::yield_now();
-                    note = scene.handover.take_note();
+                    note = scene.ownership.take_pending();
                 }
                 scene.serve(note);
             })
         };
         scene.ask_to_close();
         revisiting.join().unwrap();
-        assert_eq!(scene.handover.occupant(), None);
+        assert_eq!(scene.ownership.occupant(), None);
     });
 }
 
@@ -243,10 +243,10 @@ fn what_is_noted_around_a_revisit_is_served() {
     explore(|| {
         let scene = Scene::new(Trigger::Edge);
         beside_workers(&scene, 1, || {
-            if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
+            if scene.ownership.claim_idle(scene.generation) == claimed(&scene) {
                 scene.arrive();
                 scene.touch();
-                scene.serve(scene.handover.take_note());
+                scene.serve(scene.ownership.take_pending());
             } else {
                 scene.arrive();
             }
@@ -260,11 +260,11 @@ fn what_is_noted_around_a_revisit_is_served() {
 fn what_is_reported_during_the_insertion_is_served() {
     explore(|| {
         let scene = Scene::new(Trigger::Oneshot);
-        assert_eq!(scene.handover.claim_idle(scene.generation), claimed(&scene));
+        assert_eq!(scene.ownership.claim_idle(scene.generation), claimed(&scene));
         beside_workers(&scene, 1, || {
             scene.arrive();
             scene.touch();
-            if let Some(note) = scene.handover.release() {
+            if let Some(note) = scene.ownership.release() {
                 scene.serve(note);
             }
             scene.wait_until_read(1);
@@ -279,9 +279,9 @@ fn a_lease_by_name_hides_no_report() {
         let scene = Scene::new(Trigger::Edge);
         beside_workers(&scene, 1, || {
             scene.arrive();
-            if scene.handover.claim_idle(scene.generation) == claimed(&scene) {
+            if scene.ownership.claim_idle(scene.generation) == claimed(&scene) {
                 scene.touch();
-                if let Some(note) = scene.handover.release() {
+                if let Some(note) = scene.ownership.release() {
                     scene.serve(note);
                 }
             }

@@ -4,7 +4,7 @@
 //!
 //! Invariant: a slot's content is locked by its holder alone. Nobody waits for that lock.
 
-use crate::shared::handover::Handover;
+use crate::shared::ownership::Ownership;
 use epoll_sys::Watch;
 use std::iter;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,14 +24,27 @@ pub(crate) struct Table<T> {
 }
 
 pub(crate) struct Slot<T> {
-    pub(crate) handover: Handover,
+    pub(crate) ownership: Ownership,
     content: Mutex<Option<Content<T>>>,
 }
 
-/// A source and what the kernel was asked for last.
+/// A source and what the kernel knows of it.
 pub(crate) struct Content<T> {
     pub(crate) source: T,
+    /// The way it is watched, or is to be watched when it is armed again.
     pub(crate) watch: Watch,
+    pub(crate) arming: Arming,
+}
+
+/// What the kernel will do when the source becomes ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arming {
+    /// Report it.
+    Armed,
+    /// Nothing: its report has disarmed it.
+    Disarmed,
+    /// Nothing: there is no entry for it. To arm it is to add it.
+    Detached,
 }
 
 pub(crate) type Guard<'a, T> = MutexGuard<'a, Option<Content<T>>>;
@@ -46,7 +59,7 @@ struct Vacancies {
 
 impl<T> Slot<T> {
     fn vacant() -> Self {
-        Self { handover: Handover::vacant(), content: Mutex::new(None) }
+        Self { ownership: Ownership::vacant(), content: Mutex::new(None) }
     }
 
     /// The content, for the holder.
@@ -92,7 +105,7 @@ impl<T> Table<T> {
 
     /// Ends the occupation of a slot whose holder has taken the source out.
     pub(crate) fn vacate(&self, index: u32, slot: &Slot<T>) {
-        let is_usable = slot.handover.vacate();
+        let is_usable = slot.ownership.vacate();
         self.give_back(index, is_usable);
     }
 

@@ -1,41 +1,46 @@
 //! A thread's own part of a shared reactor: its batch, and the leases it is given.
+//!
+//! Kernel fact: an event can wake a thread that has nothing to do for it. Its source may be in use, and
+//! then its holder serves it; or its registration has ended. So a wait goes on until there is something
+//! for this thread.
 
-use crate::shared::counters::OfWorker;
-use crate::shared::handover::{Claim, Note};
+use crate::shared::counters::WorkerCounters;
 use crate::shared::lease::{Holder, Lease};
+use crate::shared::ownership::{Claim, Deferral, Pending};
 use crate::shared::table::INDEX_END;
-use crate::shared::{STOP, SharedReactor, WAKER};
+use crate::shared::watched::Report;
+use crate::shared::{REPLACED, STOP, SharedReactor, WAKER};
 use crate::slots::Generation;
-use crate::token::name;
+use crate::token::unpack;
 use crate::{Counters, Source, Token};
-use epoll_sys::{Events, Readiness};
+use epoll_sys::{Events, Readiness, Timestamp};
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// The most events that one wait takes, unless
+/// The most events that one wait of a [`Worker`] takes, unless
 /// [`SharedReactor::worker_with_batch_max`] says otherwise.
-pub const BATCH_MAX: usize = 4;
+pub const WORKER_BATCH_MAX: usize = 4;
 
 /// One thread that waits for a [`SharedReactor`].
 ///
 /// Reports that it has fetched and not handed out when it is dropped go to the others. Of a
-/// level-triggered descriptor they may then come once more than the kernel makes them.
+/// level-triggered descriptor this can produce one extra report.
 pub struct Worker<'a, T: Source, S: Copy = ()> {
     shared: &'a SharedReactor<T, S>,
     events: Events,
     /// How many of `events` have been handed out.
     handed_out: usize,
-    /// How many of the sources that are to be handed out again belong to this turn.
-    again_due: usize,
-    counters: Arc<OfWorker>,
+    /// How many of the sources in the queue belong to this turn.
+    queued_due: usize,
+    counters: Arc<WorkerCounters>,
 }
 
 /// One report of [`Worker::next_ready`].
 #[derive(Debug)]
-pub enum Ready<'a, T: Source, S = ()> {
+pub enum LeaseReady<'a, T: Source, S = ()> {
     /// A source that the reactor owns, for this thread alone.
     Owned(Lease<'a, T, S>),
     /// A descriptor that lives elsewhere.
@@ -58,56 +63,105 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             shared,
             events: Events::with_capacity(batch_max),
             handed_out: 0,
-            again_due: 0,
-            counters: shared.counters.of_worker(),
+            queued_due: 0,
+            counters: shared.counters.add_worker(),
         }
     }
 
-    /// Waits until there is something for this thread, or `timeout` is over; `None` waits without
-    /// end. `false`: the reactor was [stopped](SharedReactor::stop), and the thread should end.
+    /// Waits until there is something for this thread, or `timeout` is over; `None` waits without end,
+    /// zero only looks. Returns `false` if the reactor was [stopped](SharedReactor::stop), and the thread
+    /// should end.
     ///
     /// It does not wait at all while reports of the last batch have not been handed out, and does
-    /// not sleep while a source is to be handed out again. A signal handler that runs meanwhile
-    /// neither ends the wait nor moves its end.
+    /// not sleep while a source is to be handed out again. A signal handler that runs meanwhile neither
+    /// ends the wait nor moves its end. Nor does an event of a source that another thread has in use.
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// Does not fail on Linux today; the `Result` leaves room for a wait that the kernel refuses.
     #[inline]
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        if self.handed_out < self.events.len() {
-            return Ok(!self.shared.is_stopped());
-        }
-        self.again_due = self.shared.again_len.load(Ordering::Acquire);
-        let timeout = if self.again_due > 0 { Some(Duration::ZERO) } else { timeout };
-        match timeout {
-            None => while !self.fetch(None)? {},
-            Some(timeout) => self.fetch_until(Instant::now().checked_add(timeout))?,
+        // A deadline beyond the clock's end is none.
+        self.wait_until(timeout.and_then(|timeout| Timestamp::now().checked_add(timeout)))
+    }
+
+    /// Like [`wait`](Self::wait), until `deadline` at the latest; `None` waits without end. A deadline
+    /// that has passed only looks.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`wait`](Self::wait).
+    #[inline]
+    pub fn wait_until(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
+        while !self.has_report() && !self.shared.is_stopped() {
+            self.queued_due = self.shared.queued.load(Ordering::Acquire);
+            let timeout = match deadline {
+                _ if self.queued_due > 0 => Some(Duration::ZERO),
+                deadline => deadline.map(|end| end - Timestamp::now()),
+            };
+            let mut is_complete = self.fetch(timeout)?;
+            while !is_complete && self.queued_due > 0 {
+                is_complete = self.fetch(timeout)?;
+            }
+            // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in an int.
+            let is_over = || deadline.is_some_and(|end| end <= Timestamp::now());
+            if is_complete && !self.has_report() && is_over() {
+                break;
+            }
         }
         Ok(!self.shared.is_stopped())
     }
 
-    #[cold]
-    fn fetch_until(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        loop {
-            let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
-            let fetched = self.fetch(left)?;
-            let is_over = deadline.is_some_and(|end| end <= Instant::now());
-            if !self.events.is_empty() || (fetched && is_over) {
-                return Ok(());
+    /// Passes over events that are not for this thread, up to the first that is. Returns `false` if there
+    /// is none, and no source in the queue.
+    #[inline]
+    fn has_report(&mut self) -> bool {
+        while let Some(event) = self.events.get(self.handed_out) {
+            if self.is_own(event.data, event.readiness) {
+                return true;
+            }
+            self.handed_out += 1;
+        }
+        self.queued_due > 0
+    }
+
+    /// Tells that an event is for this thread. It is left to the holder if its source is in use.
+    #[inline]
+    fn is_own(&self, data: u64, readiness: Readiness) -> bool {
+        let (index, generation) = unpack(data);
+        if generation == 0 || index >= INDEX_END {
+            return match self.elsewhere(data) {
+                Elsewhere::Waker => self.shared.waker.is_pending(),
+                Elsewhere::Watched(..) => true,
+                Elsewhere::Nothing => false,
+                Elsewhere::Gone => {
+                    self.drop_stale(data);
+                    false
+                }
+            };
+        }
+        let Some(slot) = self.shared.table.slot(index) else { return false };
+        match slot.ownership.defer(generation, Pending::ready(readiness)) {
+            Deferral::Idle => true,
+            Deferral::Deferred => false,
+            // It was fetched before the source was parked. What holds then is reported when it is armed.
+            Deferral::Parked => false,
+            Deferral::Gone => {
+                self.drop_stale(data);
+                false
             }
         }
     }
 
-    /// One `epoll_wait`; `false` when a signal's handler interrupted it.
+    /// Makes one `epoll_wait`. Returns `false` when a signal's handler interrupted it.
     #[inline]
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.handed_out = 0;
-        OfWorker::add(&self.counters.waits, 1);
+        WorkerCounters::add(&self.counters.waits, 1);
         match self.shared.epoll.wait(&mut self.events, timeout) {
             Ok(count) => {
                 let count = count as u64;
-                OfWorker::add(&self.counters.events, count);
+                WorkerCounters::add(&self.counters.events, count);
                 self.counters.raise_batch_max(count);
                 Ok(true)
             }
@@ -116,143 +170,196 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         }
     }
 
-    /// The next report of this turn; `None` when all have been handed out.
+    /// Returns the next report of this turn, or `None` when all have been handed out.
     ///
-    /// First the batch in the kernel's order, then sources that are handed out again, some of which
+    /// First comes the batch in the kernel's order, then sources that are handed out again, some of which
     /// other threads may have used last. One lease at a time: a report borrows the worker.
     #[inline]
-    pub fn next_ready(&mut self) -> Option<Ready<'_, T, S>> {
-        while let Some(event) = self.events.get(self.handed_out) {
-            self.handed_out += 1;
-            let (index, generation) = name(event.data);
-            if generation == 0 || index >= INDEX_END {
-                match self.service(event.data, event.readiness) {
-                    Some(Report::Woken) => return Some(Ready::Woken),
-                    Some(Report::Watched { token, tag }) => {
-                        return Some(Ready::Watched { token, tag, readiness: event.readiness });
-                    }
-                    None => continue,
-                }
+    pub fn next_ready(&mut self) -> Option<LeaseReady<'_, T, S>> {
+        match self.find()? {
+            Found::Owned(token, pending) => {
+                let slot = self.shared.table.slot(token.index)?;
+                let lease = Lease::new(self.shared, slot, token, pending, Holder::Worker);
+                Some(LeaseReady::Owned(lease))
             }
-            let note = Note::ready(event.readiness);
-            if let Some(token) = self.claim(index, generation, note) {
-                return self.lease(token, note);
+            Found::Watched { token, tag, readiness } => {
+                Some(LeaseReady::Watched { token, tag, readiness })
             }
-        }
-        loop {
-            let (token, note) = self.next_again()?;
-            if token.index < INDEX_END {
-                return self.lease(token, note);
-            }
-            // Left by another worker.
-            if let Some(Report::Watched { token, tag }) =
-                self.service(token.data(), note.readiness())
-            {
-                return Some(Ready::Watched { token, tag, readiness: note.readiness() });
-            }
+            Found::Woken => Some(LeaseReady::Woken),
         }
     }
 
-    /// The source's name, if this thread holds it now.
+    /// Claims the next report of this turn.
     #[inline]
-    fn claim(&self, index: u32, generation: u32, note: Note) -> Option<Token> {
+    fn find(&mut self) -> Option<Found<S>> {
+        while let Some(event) = self.events.get(self.handed_out) {
+            self.handed_out += 1;
+            let (index, generation) = unpack(event.data);
+            let found = if generation == 0 || index >= INDEX_END {
+                self.find_elsewhere(event.data, event.readiness)
+            } else {
+                let pending = Pending::ready(event.readiness);
+                let token = self.claim(index, generation, pending);
+                token.and_then(|token| self.found(token, pending))
+            };
+            if found.is_some() {
+                if self.shared.is_nested.load(Ordering::Relaxed) {
+                    // Another loop is to come back for the rest of the batch.
+                    self.shared.waker.signal();
+                }
+                return found;
+            }
+        }
+        if self.queued_due == 0 { None } else { self.find_queued() }
+    }
+
+    #[cold]
+    fn find_queued(&mut self) -> Option<Found<S>> {
+        while self.queued_due > 0 {
+            self.queued_due -= 1;
+            let Some((token, pending)) = self.shared.dequeue() else { break };
+            WorkerCounters::add(&self.counters.revisits, 1);
+            let found = if token.index >= INDEX_END {
+                // A worker that was dropped has left it.
+                self.find_elsewhere(token.data(), pending.readiness())
+            } else {
+                // A source that is revisited again and again is never released, where what is pending
+                // comes out otherwise: it would not hear that it is to be closed.
+                let slot = self.shared.table.slot(token.index);
+                let more = slot.map_or(Pending::NONE, |slot| slot.ownership.take_pending());
+                self.found(token, pending.and(more))
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.queued_due = 0;
+        None
+    }
+
+    /// Returns the source's name, if this thread holds it now.
+    #[inline]
+    fn claim(&self, index: u32, generation: u32, pending: Pending) -> Option<Token> {
         let slot = self.shared.table.slot(index)?;
-        match slot.handover.claim(generation, note) {
+        match slot.ownership.claim(generation, pending) {
             Claim::Held(generation) => Some(Token { index, generation, reactor: self.shared.id }),
-            Claim::Noted => None,
+            Claim::Deferred => None,
             Claim::Gone => {
-                OfWorker::add(&self.counters.stale, 1);
-                crate::log::trace!("stale event dropped", index, generation);
+                self.drop_stale(u64::from(generation) << 32 | u64::from(index));
                 None
             }
         }
     }
 
+    /// Returns the report of a source that this thread holds; `None` if it is parked, and released.
     #[inline]
-    fn lease(&self, token: Token, note: Note) -> Option<Ready<'_, T, S>> {
+    fn found(&self, token: Token, pending: Pending) -> Option<Found<S>> {
         let slot = self.shared.table.slot(token.index)?;
-        Some(Ready::Owned(Lease::new(self.shared, slot, token, note, Holder::Worker)))
+        if slot.ownership.is_parked() && !pending.is_request() {
+            // It was fetched before the source was parked.
+            drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
+            return None;
+        }
+        Some(Found::Owned(token, pending))
     }
 
+    /// Returns the report of an event that is not about an owned source.
     #[cold]
-    fn service(&self, data: u64, readiness: Readiness) -> Option<Report<S>> {
-        match data {
-            STOP => None,
-            WAKER => {
-                self.shared.waker.take();
-                OfWorker::add(&self.counters.wakes, 1);
-                Some(Report::Woken)
+    fn find_elsewhere(&self, data: u64, readiness: Readiness) -> Option<Found<S>> {
+        match self.elsewhere(data) {
+            Elsewhere::Nothing => None,
+            Elsewhere::Waker => {
+                // Cleared before the caller is told: whatever is announced from now on wakes again.
+                let is_wake = self.shared.waker.take();
+                WorkerCounters::add(&self.counters.wakes, u64::from(is_wake));
+                is_wake.then_some(Found::Woken)
             }
-            _ => {
-                let (index, generation) = name(data);
-                let watched = self.shared.watched.read().unwrap_or_else(PoisonError::into_inner);
-                let tagged = watched.get(index & !INDEX_END, generation);
-                match tagged.zip(Generation::new(generation)) {
-                    Some((tagged, generation)) => {
-                        let token = Token { index, generation, reactor: self.shared.id };
-                        Some(Report::Watched { token, tag: tagged.tag })
-                    }
-                    None => {
-                        OfWorker::add(&self.counters.stale, 1);
-                        crate::log::trace!("stale event dropped", index, generation, readiness);
-                        None
-                    }
-                }
+            Elsewhere::Watched(token, tag) => Some(Found::Watched { token, tag, readiness }),
+            Elsewhere::Gone => {
+                self.drop_stale(data);
+                None
             }
         }
     }
 
-    #[inline]
-    fn next_again(&mut self) -> Option<(Token, Note)> {
-        if self.again_due == 0 { None } else { self.next_again_due() }
+    #[cold]
+    fn elsewhere(&self, data: u64) -> Elsewhere<S> {
+        let (index, generation) = unpack(data);
+        match data {
+            WAKER => Elsewhere::Waker,
+            STOP | REPLACED => Elsewhere::Nothing,
+            _ => match self.shared.watched.tag(index, generation) {
+                Some(Report::Ready(tag, generation)) => {
+                    let token = Token { index, generation, reactor: self.shared.id };
+                    Elsewhere::Watched(token, tag)
+                }
+                Some(Report::Parked) => Elsewhere::Nothing,
+                None => Elsewhere::Gone,
+            },
+        }
     }
 
     #[cold]
-    fn next_again_due(&mut self) -> Option<(Token, Note)> {
-        self.again_due -= 1;
-        let (token, note) = self.shared.pop_again()?;
-        OfWorker::add(&self.counters.revisits, 1);
-        // A source that is revisited again and again is never released, where its notes come out
-        // otherwise: it would not hear that it is to be closed.
-        let slot = self.shared.table.slot(token.index);
-        let noted = slot.map_or(Note::NOTHING, |slot| slot.handover.take_note());
-        Some((token, note.and(noted)))
+    fn drop_stale(&self, data: u64) {
+        WorkerCounters::add(&self.counters.stale, 1);
+        crate::log::trace!("stale event dropped", data);
+        self.shared.on_stale_event(data);
     }
 
-    /// What this thread has done so far. What is counted for all in common, the calls of `epoll_ctl`,
-    /// is zero here: see [`SharedReactor::counters`].
+    /// Returns what this thread has done so far. What is counted for all in common, the calls of
+    /// `epoll_ctl`, is zero here: see [`SharedReactor::counters`].
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters.read()
     }
 }
 
-enum Report<S> {
+/// The subject of an event that is not about an owned source.
+enum Elsewhere<S> {
+    Waker,
+    Watched(Token, S),
+    /// Nothing is to be reported.
+    Nothing,
+    /// The registration has ended.
+    Gone,
+}
+
+/// A report that is this thread's.
+enum Found<S> {
+    /// The source is held, and not leased yet.
+    Owned(Token, Pending),
+    Watched {
+        token: Token,
+        tag: S,
+        readiness: Readiness,
+    },
     Woken,
-    Watched { token: Token, tag: S },
 }
 
 impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
     fn drop(&mut self) {
         while let Some(event) = self.events.get(self.handed_out) {
             self.handed_out += 1;
-            let (index, generation) = name(event.data);
-            let note = Note::ready(event.readiness);
+            let (index, generation) = unpack(event.data);
+            let pending = Pending::ready(event.readiness);
             if event.data == WAKER {
-                self.shared.waker.take();
-                let _ = self.shared.waker.wake();
+                if self.shared.waker.take() {
+                    // An error leaves the flag clear, so the next wake tries again.
+                    let _ = self.shared.waker.wake();
+                }
             } else if index >= INDEX_END {
                 let Some(generation) = Generation::new(generation) else { continue };
                 // Whether it is still watched is seen when it is handed out.
                 let token = Token { index, generation, reactor: self.shared.id };
-                self.shared.push_again(token, note);
+                self.shared.requeue(token, pending);
             } else if generation != 0 {
-                if let Some(token) = self.claim(index, generation, note) {
-                    self.shared.push_again(token, note);
+                if let Some(token) = self.claim(index, generation, pending) {
+                    self.shared.requeue(token, pending);
                 }
             }
         }
-        if self.shared.again_len.load(Ordering::Acquire) > 0 {
+        if self.shared.queued.load(Ordering::Acquire) > 0 {
+            // As above; the sources stay in the queue, where the next wait finds them.
             let _ = self.shared.waker.wake();
         }
         self.shared.counters.retire(&self.counters);

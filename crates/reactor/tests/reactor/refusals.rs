@@ -81,7 +81,9 @@ fn a_descriptor_that_blocks_cannot_be_watched_or_modified_to_an_edge() {
     let exclusive = ExclusiveWatch::edge(ExclusiveInterest::IN);
     assert_kind(reactor.watch_exclusive(&theirs, 'w', exclusive), ErrorKind::InvalidInput);
 
-    let token = reactor.insert(ours, Watch::level(Interest::IN)).unwrap();
+    let failed = reactor.insert_blocking(ours, edge).unwrap_err();
+    assert_eq!(failed.error.kind(), ErrorKind::InvalidInput);
+    let token = reactor.insert_blocking(failed.source, Watch::level(Interest::IN)).unwrap();
     let watched = reactor.watch(&theirs, 'w', Watch::level(Interest::IN)).unwrap();
     assert_kind(reactor.modify(token, edge), ErrorKind::InvalidInput);
     assert_kind(reactor.modify_watched(watched, &theirs, edge), ErrorKind::InvalidInput);
@@ -91,9 +93,28 @@ fn a_descriptor_that_blocks_cannot_be_watched_or_modified_to_an_edge() {
 }
 
 #[test]
+fn an_owned_descriptor_that_blocks_is_refused_with_every_trigger() {
+    let mut reactor: Reactor<UnixStream> = Reactor::new().unwrap();
+    let (mut ours, _theirs) = ready_std_pair();
+    let triggers = [Watch::level, Watch::edge, Watch::oneshot, Watch::edge_oneshot];
+    for watch in triggers.map(|trigger| trigger(Interest::IN)) {
+        let failed = reactor.insert(ours, watch).unwrap_err();
+        assert_eq!(failed.error.kind(), ErrorKind::InvalidInput);
+        assert!(failed.error.to_string().contains("non-blocking"), "{failed}");
+        ours = failed.source;
+    }
+    let exclusive = ExclusiveWatch::level(ExclusiveInterest::IN);
+    let failed = reactor.insert_exclusive(ours, exclusive).unwrap_err();
+    assert_eq!((failed.error.kind(), reactor.counters().adds), (ErrorKind::InvalidInput, 1));
+    failed.source.set_nonblocking(true).unwrap();
+    reactor.insert(failed.source, triggers[1](Interest::IN)).unwrap();
+}
+
+#[test]
 fn what_is_registered_or_is_a_file_is_given_back() {
     let mut reactor: Reactor<Common> = Reactor::new().unwrap();
     let source = Common(Rc::new(ready_std_pair().0));
+    source.0.set_nonblocking(true).unwrap();
     let token = reactor.insert(source.clone(), Watch::level(Interest::IN)).unwrap();
     let failed = reactor.insert(source.clone(), Watch::level(Interest::IN)).unwrap_err();
     assert_eq!(failed.error.kind(), ErrorKind::AlreadyExists);
@@ -104,7 +125,7 @@ fn what_is_registered_or_is_a_file_is_given_back() {
     let mut files: Reactor<File> = Reactor::new().unwrap();
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"still open").unwrap();
-    let failed = files.insert(file, Watch::level(Interest::IN)).unwrap_err();
+    let failed = files.insert_blocking(file, Watch::level(Interest::IN)).unwrap_err();
     assert_eq!(failed.error.kind(), ErrorKind::PermissionDenied);
     assert_eq!(failed.source.metadata().unwrap().len(), 10);
     let directory = File::open(".").unwrap();
@@ -117,6 +138,7 @@ fn what_is_registered_or_is_a_file_is_given_back() {
 fn an_error_of_an_insertion_holds_the_source_and_the_reason() {
     let mut reactor: Reactor<Common> = Reactor::new().unwrap();
     let source = Common(Rc::new(ready_std_pair().0));
+    source.0.set_nonblocking(true).unwrap();
     reactor.insert(source.clone(), Watch::level(Interest::IN)).unwrap();
     let failed: InsertError<Common> =
         reactor.insert(source.clone(), Watch::level(Interest::IN)).unwrap_err();

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 /// The reports of a turn that only looks, owned and watched ones alike.
 #[track_caller]
-pub(crate) fn look<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readiness)> {
+pub(crate) fn look<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readiness)> {
     reactor.wait(Some(Duration::ZERO)).unwrap();
     reports(reactor)
 }
 
 /// The reports of a turn that has to bring some.
 #[track_caller]
-pub(crate) fn wait<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readiness)> {
+pub(crate) fn wait<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readiness)> {
     reactor.wait(Some(DEADLINE)).unwrap();
     let reports = reports(reactor);
     assert!(!reports.is_empty(), "no report before the deadline");
@@ -27,7 +27,7 @@ pub(crate) fn wait<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readi
 
 /// What is left of this turn.
 #[track_caller]
-pub(crate) fn reports<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readiness)> {
+pub(crate) fn reports<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readiness)> {
     let mut reports = Vec::new();
     while let Some(report) = next(reactor) {
         reports.push(report);
@@ -37,7 +37,7 @@ pub(crate) fn reports<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Re
 
 /// The next report of this turn, which is no wake.
 #[track_caller]
-pub(crate) fn next<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Option<(Token, Readiness)> {
+pub(crate) fn next<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) -> Option<(Token, Readiness)> {
     match reactor.next_ready()? {
         Ready::Owned { token, readiness, .. } | Ready::Watched { token, readiness, .. } => {
             Some((token, readiness))
@@ -48,13 +48,13 @@ pub(crate) fn next<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Option<(Token, Re
 
 /// The sources that a turn which only looks reports.
 #[track_caller]
-pub(crate) fn seen<T, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<Token> {
+pub(crate) fn seen<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<Token> {
     look(reactor).into_iter().map(|(token, _)| token).collect()
 }
 
 /// Asserts that nothing is ready: a wait sleeps until its timeout is over and reports nothing.
 #[track_caller]
-pub(crate) fn assert_sleeps<T, S: Copy>(reactor: &mut Reactor<T, S>) {
+pub(crate) fn assert_sleeps<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) {
     const NAP: Duration = Duration::from_millis(20);
     let start = Instant::now();
     reactor.wait(Some(NAP)).unwrap();

@@ -88,7 +88,8 @@ fn what_would_block_says_so() {
 
 #[test]
 fn a_stream_is_unshared_and_never_blocks_wherever_it_comes_from() {
-    const { assert!(Stream::NONBLOCKING && Stream::UNSHARED) };
+    let (ours, _theirs) = Stream::pair().unwrap();
+    assert!(ours.is_nonblocking() && ours.is_unshared());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (unix, other) = UnixStream::pair().unwrap();

@@ -5,8 +5,8 @@ use crate::shared::{TRIGGERS, Told, asleep, assert_sleeps, drain, look, next, wa
 use crate::support::ready_pair;
 use epoll_kit_testing::eventually;
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Lease, Ready, SharedReactor};
-use epoll_reactor::{Interest, Readiness, Token, Watch};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor};
+use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -16,7 +16,7 @@ fn one_that_is_idle_is_handed_out_to_be_closed() {
     for watch in TRIGGERS {
         let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
-        assert!(reactor.ask_to_close(token).unwrap());
+        assert!(reactor.request_close(token).unwrap());
         assert!(reactor.lease(token).is_none(), "it waits for a worker");
         assert_eq!(wait(&mut worker), [Told::to_close(token)]);
         // Once: who does not close it is not told again.
@@ -32,8 +32,8 @@ fn one_that_a_worker_holds_is_told_of_after_the_lease() {
         let [mut holder, mut other] = [reactor.worker(), reactor.worker()];
         holder.wait(None).unwrap();
         let lease = next(&mut holder).unwrap();
-        assert!(reactor.ask_to_close(token).unwrap());
-        assert!(!lease.is_asked_to_close());
+        assert!(reactor.request_close(token).unwrap());
+        assert!(!lease.close_requested());
         assert_eq!(look(&mut other), []);
         drain(&lease);
         drop(lease);
@@ -48,7 +48,7 @@ fn one_that_is_held_by_name_is_told_of_after_the_lease() {
         let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
         let lease = reactor.lease(token).unwrap();
-        assert!(reactor.ask_to_close(token).unwrap());
+        assert!(reactor.request_close(token).unwrap());
         assert_eq!(look(&mut worker), []);
         drop(lease);
         assert_eq!(wait(&mut worker), [Told::to_close(token)]);
@@ -61,12 +61,12 @@ fn one_that_is_gone_is_told_of_to_nobody() {
     let (reactor, token, _theirs) = with_silent(Watch::edge(Interest::IN));
     let mut worker = reactor.worker();
     let lease = reactor.lease(token).unwrap();
-    assert!(reactor.ask_to_close(token).unwrap());
+    assert!(reactor.request_close(token).unwrap());
     // The question goes with the source, and does not reach its successor.
     let source = lease.remove();
-    assert!(!reactor.ask_to_close(token).unwrap());
+    assert!(!reactor.request_close(token).unwrap());
     let successor = reactor.insert(source, Watch::edge(Interest::IN)).unwrap();
-    assert!(!reactor.ask_to_close(token).unwrap());
+    assert!(!reactor.request_close(token).unwrap());
     assert_sleeps(&mut worker);
     assert!(reactor.contains(successor));
 }
@@ -77,7 +77,7 @@ fn asking_often_before_it_is_told_is_asking_once() {
         let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
         let mut worker = reactor.worker();
         for _ in 0..5 {
-            assert!(reactor.ask_to_close(token).unwrap());
+            assert!(reactor.request_close(token).unwrap());
         }
         assert_eq!(wait(&mut worker), [Told::to_close(token)]);
         assert_sleeps(&mut worker);
@@ -92,9 +92,9 @@ fn the_question_and_what_was_reported_come_together() {
         let lease = reactor.lease(token).unwrap();
         theirs.write_all(b"last").unwrap();
         assert_eq!(look(&mut worker), []);
-        assert!(reactor.ask_to_close(token).unwrap());
+        assert!(reactor.request_close(token).unwrap());
         drop(lease);
-        let both = Told { is_asked_to_close: true, ..Told::brought(token, b"last") };
+        let both = Told { close_requested: true, ..Told::brought(token, b"last") };
         assert_eq!(wait(&mut worker), [both]);
         assert_sleeps(&mut worker);
     }
@@ -108,15 +108,15 @@ fn one_that_is_always_revisited_is_told() {
         let mut worker = reactor.worker();
         worker.wait(None).unwrap();
         next(&mut worker).unwrap().revisit(Readiness::IN);
-        assert!(reactor.ask_to_close(token).unwrap());
+        assert!(reactor.request_close(token).unwrap());
         worker.wait(None).unwrap();
         let mut lease = next(&mut worker).unwrap();
-        assert!(lease.is_asked_to_close());
+        assert!(lease.close_requested());
         assert_eq!(lease.readiness(), Readiness::IN);
         lease.revisit(Readiness::IN);
         drop(lease);
         worker.wait(None).unwrap();
-        assert!(!next(&mut worker).unwrap().is_asked_to_close(), "it was told");
+        assert!(!next(&mut worker).unwrap().close_requested(), "it was told");
     }
 }
 
@@ -129,8 +129,8 @@ fn one_of_the_threads_that_sleep_is_told() {
             let mut worker = reactor.worker();
             while worker.wait(None).unwrap() {
                 while let Some(ready) = worker.next_ready() {
-                    if let Ready::Owned(lease) = ready {
-                        assert!(lease.is_asked_to_close());
+                    if let LeaseReady::Owned(lease) = ready {
+                        assert!(lease.close_requested());
                         told.fetch_add(1, Ordering::Relaxed);
                         lease.close();
                     }
@@ -140,7 +140,7 @@ fn one_of_the_threads_that_sleep_is_told() {
         thread::scope(|threads| {
             let _stop = StopAtTheEnd(&reactor);
             asleep(threads, 3, work);
-            assert!(reactor.ask_to_close(token).unwrap());
+            assert!(reactor.request_close(token).unwrap());
             eventually("the source is closed", || reactor.is_empty());
         });
         assert_eq!(told.into_inner(), 1);
@@ -158,7 +158,7 @@ fn a_hundred_that_are_asked_from_several_threads_are_all_closed() {
         let closed = AtomicUsize::new(0);
         let serve = |lease: Lease<'_, Stream>| {
             drain(&lease);
-            if lease.is_asked_to_close() {
+            if lease.close_requested() {
                 closed.fetch_add(1, Ordering::Relaxed);
                 lease.close();
             }
@@ -168,7 +168,7 @@ fn a_hundred_that_are_asked_from_several_threads_are_all_closed() {
                 for _ in 0..2 {
                     threads.spawn(|| {
                         for (&token, mut peer) in tokens.iter().zip(&theirs) {
-                            reactor.ask_to_close(token).unwrap();
+                            reactor.request_close(token).unwrap();
                             // It may be closed by now.
                             let _: io::Result<usize> = peer.write(b"more");
                         }

@@ -5,7 +5,7 @@ use crate::shared::{StopAtTheEnd, TRIGGERS, Trigger, beside_workers, work};
 use epoll_kit_testing::{DEADLINE, eventually, in_own_process};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
-use epoll_reactor::{Interest, Readiness, Source, Token, Watch};
+use epoll_reactor::{Interest, Readiness, Registration, Source, Token, Watch};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -46,8 +46,13 @@ impl AsFd for Guarded {
 }
 
 impl Source for Guarded {
-    const NONBLOCKING: bool = true;
-    const UNSHARED: bool = true;
+    fn is_nonblocking(&self) -> bool {
+        true
+    }
+
+    fn is_unshared(&self) -> bool {
+        true
+    }
 }
 
 /// What a handler does with its source when it is done.

@@ -6,8 +6,8 @@ use crate::shared::{
 use crate::support::ready_pair;
 use epoll_kit_testing::{DEADLINE, before_the_deadline};
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Ready, SharedReactor, Worker};
-use epoll_reactor::{Interest, Readiness, Token, Watch};
+use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
+use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use std::thread;
 use std::time::Duration;
 
@@ -130,13 +130,13 @@ fn a_wake_that_it_had_fetched_goes_to_another() {
     drop(ending);
     let mut worker = reactor.worker();
     assert!(worker.wait(Some(DEADLINE)).unwrap());
-    assert!(matches!(worker.next_ready(), Some(Ready::Woken)));
+    assert!(matches!(worker.next_ready(), Some(LeaseReady::Woken)));
     assert!(worker.next_ready().is_none());
     assert_sleeps(&mut worker);
     // And the next wake is not taken for one that is on its way.
     reactor.waker().wake().unwrap();
     assert!(worker.wait(Some(DEADLINE)).unwrap());
-    assert!(matches!(worker.next_ready(), Some(Ready::Woken)));
+    assert!(matches!(worker.next_ready(), Some(LeaseReady::Woken)));
 }
 
 #[test]
@@ -155,11 +155,11 @@ fn a_report_of_a_watched_descriptor_goes_to_another() {
             assert!(worker.wait(Some(Duration::ZERO)).unwrap());
             while let Some(ready) = worker.next_ready() {
                 match ready {
-                    Ready::Watched { token: told_of, tag: 'w', readiness } => {
+                    LeaseReady::Watched { token: told_of, tag: 'w', readiness } => {
                         assert_eq!((told_of, readiness), (token, Readiness::IN));
                         told += 1;
                     }
-                    Ready::Woken => {}
+                    LeaseReady::Woken => {}
                     other => panic!("{other:?}"),
                 }
             }
@@ -183,8 +183,8 @@ fn a_report_of_what_is_not_watched_any_more_is_stale() {
     let owned = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
     // It keeps nothing from what comes after it.
     let mut worker = reactor.worker();
-    reactor.ask_to_close(owned).unwrap();
-    let expected = Told { is_asked_to_close: true, ..Told::brought(owned, b"w") };
+    reactor.request_close(owned).unwrap();
+    let expected = Told { close_requested: true, ..Told::brought(owned, b"w") };
     assert_eq!(wait(&mut worker), [expected]);
     assert_eq!(reactor.counters().stale, 1);
 }

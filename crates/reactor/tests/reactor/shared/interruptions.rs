@@ -8,7 +8,7 @@ use crate::support::drain;
 use epoll_kit_testing::{DEADLINE, OwnProcess, is_own_process, under_strace};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
-use epoll_reactor::{Interest, Readiness, Watch};
+use epoll_reactor::{Interest, Readiness, Registration, Watch};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;

@@ -6,7 +6,7 @@ use crate::shared::{
 use crate::support::ready_pair;
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::SharedReactor;
-use epoll_reactor::{Interest, Readiness, Source, Token, Trigger, Watch};
+use epoll_reactor::{Interest, Readiness, Registration, Source, Token, Trigger, Watch};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -83,9 +83,9 @@ fn the_kernel_watches_what_was_asked_for_from_the_end_of_the_lease_on() {
             assert_eq!(Interest::from_bits_truncate(bits()), Interest::empty());
         }
         drain(&lease);
-        lease.set_interest(Interest::OUT);
+        lease.set_interest(Interest::OUT).unwrap();
         // Changed twice and told to the kernel once.
-        lease.set_interest(Interest::IN | Interest::OUT);
+        lease.set_interest(Interest::IN | Interest::OUT).unwrap();
         assert_eq!(reactor.counters().mods, 0);
         drop(lease);
         assert_eq!(reactor.counters().mods, 1);
@@ -105,7 +105,7 @@ fn an_interest_that_does_not_change_costs_nothing_more() {
         worker.wait(None).unwrap();
         let mut lease = next(&mut worker).unwrap();
         drain(&lease);
-        lease.set_interest(Interest::IN);
+        lease.set_interest(Interest::IN).unwrap();
         drop(lease);
         assert_eq!(reactor.counters().mods, u64::from(watch(Interest::IN).is_oneshot()));
         assert_sleeps(&mut worker);
@@ -117,12 +117,12 @@ fn an_interest_in_nothing_keeps_the_source_quiet() {
     for watch in TRIGGERS {
         let (reactor, token, mut theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
-        reactor.lease(token).unwrap().set_interest(Interest::empty());
+        reactor.lease(token).unwrap().set_interest(Interest::empty()).unwrap();
         // It was armed, so nothing had to be noted or handed out.
         assert_eq!(look(&mut worker), []);
         theirs.write_all(b"x").unwrap();
         assert_eq!(look(&mut worker), []);
-        reactor.lease(token).unwrap().set_interest(Interest::IN);
+        reactor.lease(token).unwrap().set_interest(Interest::IN).unwrap();
         assert_eq!(look(&mut worker), [Told::brought(token, b"wx")]);
     }
 }
@@ -155,7 +155,9 @@ fn a_source_is_changed_through_its_lease() {
         }
     }
     impl Source for Counted {
-        const NONBLOCKING: bool = true;
+        fn is_nonblocking(&self) -> bool {
+            true
+        }
     }
     let reactor: SharedReactor<Counted> = SharedReactor::new().unwrap();
     let [mut one, mut other] = [reactor.worker(), reactor.worker()];

@@ -18,8 +18,8 @@ mod watching;
 use crate::support::{drain, ready_pair};
 use epoll_kit_testing::{DEADLINE, eventually, sleeps_in_a_wait};
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Lease, Ready, SharedReactor, Worker};
-use epoll_reactor::{Interest, Readiness, Source, Token, Watch};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor, Worker};
+use epoll_reactor::{Interest, Readiness, Registration, Source, Token, Watch};
 use std::process;
 use std::sync::mpsc;
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -36,19 +36,19 @@ const TRIGGERS: [Trigger; 3] = [Watch::oneshot, Watch::edge, Watch::edge_oneshot
 struct Told {
     token: Token,
     readiness: Readiness,
-    is_asked_to_close: bool,
+    close_requested: bool,
     bytes: Vec<u8>,
 }
 
 impl Told {
     /// A report of `bytes`, and of nothing else.
     fn brought(token: Token, bytes: &[u8]) -> Self {
-        Self { token, readiness: Readiness::IN, is_asked_to_close: false, bytes: bytes.to_vec() }
+        Self { token, readiness: Readiness::IN, close_requested: false, bytes: bytes.to_vec() }
     }
 
     /// A question for the close, and nothing else.
     fn to_close(token: Token) -> Self {
-        Self { token, readiness: Readiness::empty(), is_asked_to_close: true, bytes: Vec::new() }
+        Self { token, readiness: Readiness::empty(), close_requested: true, bytes: Vec::new() }
     }
 }
 
@@ -77,7 +77,7 @@ fn read(lease: Lease<'_, Stream>) -> Told {
     let told = Told {
         token: lease.token(),
         readiness: lease.readiness(),
-        is_asked_to_close: lease.is_asked_to_close(),
+        close_requested: lease.close_requested(),
         bytes: drain(&lease),
     };
     drop(lease);
@@ -88,9 +88,9 @@ fn read(lease: Lease<'_, Stream>) -> Told {
 #[track_caller]
 fn next<'a, T: Source>(worker: &'a mut Worker<'_, T>) -> Option<Lease<'a, T>> {
     match worker.next_ready()? {
-        Ready::Owned(lease) => Some(lease),
-        Ready::Watched { .. } => panic!("nothing is watched"),
-        Ready::Woken => panic!("nobody used the waker"),
+        LeaseReady::Owned(lease) => Some(lease),
+        LeaseReady::Watched { .. } => panic!("nothing is watched"),
+        LeaseReady::Woken => panic!("nobody used the waker"),
     }
 }
 
@@ -100,9 +100,9 @@ fn rest(worker: &mut Worker<'_, Stream>) -> Vec<Told> {
     let mut told = Vec::new();
     while let Some(ready) = worker.next_ready() {
         match ready {
-            Ready::Owned(lease) => told.push(read(lease)),
-            Ready::Woken => {}
-            Ready::Watched { .. } => panic!("nothing is watched"),
+            LeaseReady::Owned(lease) => told.push(read(lease)),
+            LeaseReady::Woken => {}
+            LeaseReady::Watched { .. } => panic!("nothing is watched"),
         }
     }
     told
@@ -156,7 +156,7 @@ fn work<T: Source>(reactor: &SharedReactor<T>, mut serve: impl FnMut(Lease<'_, T
     let mut worker = reactor.worker();
     while worker.wait(None).unwrap() {
         while let Some(ready) = worker.next_ready() {
-            if let Ready::Owned(lease) = ready {
+            if let LeaseReady::Owned(lease) = ready {
                 serve(lease);
             }
         }

@@ -5,7 +5,7 @@ use crate::support::ready_std_pair;
 use epoll_kit_testing::{close, while_no_process_starts};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::SharedReactor;
-use epoll_reactor::{Interest, Readiness, Token, Watch};
+use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
@@ -16,7 +16,7 @@ fn a_source_is_leased_by_name_once_at_a_time() {
         let mut worker = reactor.worker();
         let lease = reactor.lease(token).unwrap();
         assert_eq!((lease.token(), lease.readiness()), (token, Readiness::empty()));
-        assert!(!lease.is_asked_to_close());
+        assert!(!lease.close_requested());
         assert!(reactor.lease(token).is_none(), "it is in somebody's hands");
         assert!(reactor.contains(token));
         drop(lease);
@@ -135,6 +135,7 @@ fn closing_a_source_that_may_be_shared_deletes_it_first() {
     let reactor: SharedReactor<UnixStream> = SharedReactor::new().unwrap();
     let (ours, mut theirs) = ready_std_pair();
     let clone = ours.try_clone().unwrap();
+    ours.set_nonblocking(true).unwrap();
     let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
     reactor.lease(token).unwrap().close();
     assert_eq!(reactor.counters().dels, 1);

@@ -7,7 +7,7 @@ use crate::support::ready_pair;
 use epoll_kit_testing::{DEADLINE, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor, Worker};
-use epoll_reactor::{Interest, Readiness, Watch};
+use epoll_reactor::{Interest, Readiness, Registration, Watch};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
@@ -29,7 +29,7 @@ fn panic_over(worker: &mut Worker<'_, Stream>, before: impl FnOnce(&mut Lease<'_
 }
 
 #[test]
-fn the_next_holder_is_asked_to_close() {
+fn the_next_holder_close_requested() {
     for watch in TRIGGERS {
         let (reactor, token, mut theirs) = with_ready(watch(Interest::IN));
         let mut worker = reactor.worker();
@@ -50,7 +50,7 @@ fn what_is_unread_comes_with_the_question() {
         let mut worker = reactor.worker();
         worker.wait(None).unwrap();
         panic_over(&mut worker, |_| ());
-        let expected = Told { is_asked_to_close: true, ..Told::brought(token, b"w") };
+        let expected = Told { close_requested: true, ..Told::brought(token, b"w") };
         assert_eq!(look(&mut worker), [expected]);
     }
 }
@@ -62,7 +62,7 @@ fn a_handler_that_had_asked_for_a_revisit_is_no_exception() {
         let mut worker = reactor.worker();
         worker.wait(None).unwrap();
         panic_over(&mut worker, |lease| lease.revisit(Readiness::IN));
-        let expected = Told { is_asked_to_close: true, ..Told::brought(token, b"w") };
+        let expected = Told { close_requested: true, ..Told::brought(token, b"w") };
         assert_eq!(look(&mut worker), [expected]);
         assert_eq!(look(&mut worker), []);
     }
@@ -99,7 +99,7 @@ fn the_rest_of_the_batch_goes_on() {
         }
         assert!(next(&mut worker).is_none());
         let told = look(&mut worker);
-        assert!(told.len() == 1 && told[0].is_asked_to_close, "{told:?}");
+        assert!(told.len() == 1 && told[0].close_requested, "{told:?}");
     }
 }
 
@@ -129,7 +129,7 @@ fn a_thread_that_a_panic_ends_leaves_nothing_behind() {
         while told.len() < 3 {
             told.extend(wait(&mut worker));
         }
-        let asked = told.iter().filter(|told| told.is_asked_to_close).count();
+        let asked = told.iter().filter(|told| told.close_requested).count();
         let brought = told.iter().filter(|told| told.bytes == b"w").count();
         assert_eq!((asked, brought), (1, 2), "{told:?}");
     }
@@ -143,7 +143,7 @@ fn connections_whose_handlers_panic_end_and_the_others_go_on() {
         let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
         let panics = AtomicUsize::new(0);
         let serve = |lease: Lease<'_, Stream>| {
-            if lease.is_asked_to_close() {
+            if lease.close_requested() {
                 return lease.close();
             }
             let caught = catch_unwind(AssertUnwindSafe(move || {

@@ -5,7 +5,7 @@ use crate::support::{Common, ready_pair, ready_std_pair};
 use epoll_kit_testing::{assert_errno, assert_kind, in_own_process};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor, Worker};
-use epoll_reactor::{Interest, Watch};
+use epoll_reactor::{Interest, Registration, Watch};
 use epoll_sys::EventFd;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -44,17 +44,21 @@ fn a_level_trigger_is_refused_and_the_source_given_back() {
 }
 
 #[test]
-fn a_descriptor_that_blocks_is_refused_with_an_edge_alone() {
+fn a_descriptor_that_blocks_is_refused_unless_it_is_inserted_as_such() {
     let reactor: SharedReactor<UnixStream> = SharedReactor::new().unwrap();
     let (mut source, _theirs) = ready_std_pair();
     for watch in [Watch::edge(Interest::IN), Watch::edge_oneshot(Interest::IN)] {
-        let failed = reactor.insert(source, watch).unwrap_err();
-        assert_eq!(failed.error.kind(), ErrorKind::InvalidInput);
-        assert!(failed.error.to_string().contains("non-blocking"), "{failed}");
-        source = failed.source;
+        for insert in [SharedReactor::insert, SharedReactor::insert_blocking] {
+            let failed = insert(&reactor, source, watch).unwrap_err();
+            assert_eq!(failed.error.kind(), ErrorKind::InvalidInput);
+            assert!(failed.error.to_string().contains("non-blocking"), "{failed}");
+            source = failed.source;
+        }
     }
+    let failed = reactor.insert(source, Watch::oneshot(Interest::IN)).unwrap_err();
+    assert_eq!(failed.error.kind(), ErrorKind::InvalidInput);
     assert!(reactor.is_empty());
-    let token = reactor.insert(source, Watch::oneshot(Interest::IN)).unwrap();
+    let token = reactor.insert_blocking(failed.source, Watch::oneshot(Interest::IN)).unwrap();
     source = reactor.lease(token).unwrap().remove();
     source.set_nonblocking(true).unwrap();
     reactor.insert(source, Watch::edge(Interest::IN)).unwrap();
@@ -81,7 +85,7 @@ fn a_regular_file_is_given_back() {
     let reactor: SharedReactor<File> = SharedReactor::new().unwrap();
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"still open").unwrap();
-    let failed = reactor.insert(file, Watch::oneshot(Interest::IN)).unwrap_err();
+    let failed = reactor.insert_blocking(file, Watch::oneshot(Interest::IN)).unwrap_err();
     assert_eq!(failed.error.kind(), ErrorKind::PermissionDenied);
     assert_eq!(failed.source.metadata().unwrap().len(), 10);
     let watched = reactor.watch(&failed.source, (), Watch::level(Interest::IN));
@@ -132,7 +136,7 @@ fn a_token_of_a_watched_descriptor_names_no_source() {
     let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
     assert!(!reactor.contains(watched));
     assert!(reactor.lease(watched).is_none());
-    assert!(!reactor.ask_to_close(watched).unwrap());
+    assert!(!reactor.request_close(watched).unwrap());
     assert_kind(reactor.unwatch(token, &theirs), ErrorKind::NotFound);
     let level = Watch::level(Interest::IN);
     assert_kind(reactor.modify_watched(token, &theirs, level), ErrorKind::NotFound);
@@ -146,46 +150,27 @@ fn a_token_that_is_used_up_names_nothing() {
     let successor = reactor.insert(source, Watch::oneshot(Interest::IN)).unwrap();
     assert!(!reactor.contains(token) && reactor.contains(successor));
     assert!(reactor.lease(token).is_none());
-    assert!(!reactor.ask_to_close(token).unwrap());
+    assert!(!reactor.request_close(token).unwrap());
     assert_eq!(look(&mut reactor.worker()), [Told::brought(successor, b"w")]);
 }
 
-/// A reactor with one source, its token, and another reactor.
-#[cfg(debug_assertions)]
-fn two_reactors() -> (SharedReactor<Stream>, epoll_reactor::Token, SharedReactor<Stream>) {
-    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
-    let token = reactor.insert(ready_pair().0, Watch::oneshot(Interest::IN)).unwrap();
-    (reactor, token, SharedReactor::new().unwrap())
-}
-
 #[test]
-#[cfg(debug_assertions)]
-#[should_panic(expected = "belongs to another reactor")]
-fn debug_builds_know_the_tokens_of_another_reactor_that_are_to_be_leased() {
-    let (_keep, token, other) = two_reactors();
-    let _ = other.lease(token);
-}
-
-#[test]
-#[cfg(debug_assertions)]
-#[should_panic(expected = "belongs to another reactor")]
-fn debug_builds_know_the_tokens_of_another_reactor_that_are_looked_up() {
-    let (_keep, token, other) = two_reactors();
-    let _ = other.contains(token);
-}
-
-#[test]
-#[cfg(debug_assertions)]
-#[should_panic(expected = "belongs to another reactor")]
-fn debug_builds_know_the_tokens_of_another_reactor_that_are_to_be_closed() {
-    let (_keep, token, other) = two_reactors();
-    let _ = other.ask_to_close(token);
-}
-
-#[test]
-#[cfg(debug_assertions)]
-#[should_panic(expected = "belongs to another reactor")]
-fn debug_builds_know_the_tokens_of_another_reactor_that_are_watched() {
-    let (_keep, token, other) = two_reactors();
-    let _ = other.unwatch(token, EventFd::new(0).unwrap());
+fn a_token_of_another_reactor_names_nothing() {
+    let (other, token, _theirs) = with_ready(Watch::oneshot(Interest::IN));
+    let (reactor, own, _theirs) = with_ready(Watch::oneshot(Interest::IN));
+    let counter = EventFd::new(0).unwrap();
+    let foreign = other.watch(&counter, (), Watch::level(Interest::IN)).unwrap();
+    let watched = reactor.watch(&counter, (), Watch::level(Interest::IN)).unwrap();
+    assert!(reactor.lease(token).is_none() && !reactor.contains(token));
+    assert!(!reactor.request_close(token).unwrap() && !reactor.notify(token).unwrap());
+    assert!(!reactor.unpark(token) && !reactor.forget(foreign));
+    let level = Watch::level(Interest::IN);
+    assert_kind(reactor.modify_watched(foreign, &counter, level), ErrorKind::NotFound);
+    assert_kind(reactor.park_watched(foreign, &counter), ErrorKind::NotFound);
+    assert_kind(reactor.unpark_watched(foreign, &counter), ErrorKind::NotFound);
+    assert_kind(reactor.unwatch(foreign, &counter), ErrorKind::NotFound);
+    // Nothing has happened to those that have the same slots here.
+    assert_eq!(look(&mut reactor.worker()), [Told::brought(own, b"w")]);
+    reactor.unwatch(watched, &counter).unwrap();
+    assert!(other.contains(token));
 }

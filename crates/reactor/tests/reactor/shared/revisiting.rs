@@ -8,7 +8,7 @@ use crate::support::ready_pair;
 use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
-use epoll_reactor::{Interest, Readiness, Token, Watch};
+use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -129,7 +129,7 @@ fn a_new_interest_holds_when_the_revisits_are_over() {
         let mut worker = reactor.worker();
         worker.wait(None).unwrap();
         let mut lease = next(&mut worker).unwrap();
-        lease.set_interest(Interest::OUT);
+        lease.set_interest(Interest::OUT).unwrap();
         lease.revisit(Readiness::IN);
         drop(lease);
         let told = wait(&mut worker);

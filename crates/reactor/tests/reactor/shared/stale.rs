@@ -5,8 +5,8 @@ use crate::shared::{TRIGGERS, Told, Trigger, assert_sleeps, look, next, rest, wi
 use crate::support::{ready_pair, ready_std_pair};
 use epoll_kit_testing::in_own_process;
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Lease, Ready, SharedReactor};
-use epoll_reactor::{Interest, Token, Watch};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor};
+use epoll_reactor::{Interest, Registration, Token, Watch};
 use rustix::io::fcntl_dupfd_cloexec;
 use std::collections::HashSet;
 use std::io::Write;
@@ -86,9 +86,9 @@ fn the_event_that_another_worker_has_fetched_is_stale_when_its_source_is_closed(
         let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
         let [mut one, mut other] = [reactor.worker(), reactor.worker()];
         one.wait(None).unwrap();
-        assert!(reactor.ask_to_close(token).unwrap());
+        assert!(reactor.request_close(token).unwrap());
         assert!(other.wait(None).unwrap());
-        assert!(matches!(other.next_ready(), Some(Ready::Woken)));
+        assert!(matches!(other.next_ready(), Some(LeaseReady::Woken)));
         next(&mut other).unwrap().close();
         assert_eq!(rest(&mut one), []);
         assert_eq!((one.counters().stale, other.counters().stale), (1, 0));
@@ -117,6 +117,7 @@ fn a_slot_that_is_used_a_thousand_times_never_gives_a_token_twice() {
     let reactor: SharedReactor<UnixStream> = SharedReactor::new().unwrap();
     let mut worker = reactor.worker();
     let (ours, _theirs) = ready_std_pair();
+    ours.set_nonblocking(true).unwrap();
     let mut source = Some(ours);
     let (mut tokens, mut slots) = (HashSet::new(), HashSet::new());
     for count in 1..=1000 {

@@ -6,8 +6,8 @@ use crate::shared::{
 use crate::support::{drain, ready_pair};
 use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Lease, Ready, SharedReactor};
-use epoll_reactor::{Interest, Readiness, Token, Watch};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor};
+use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,7 +98,7 @@ fn a_wake_ends_the_wait_of_one() {
         let mut wakes = 0;
         while worker.wait(None).unwrap() {
             while let Some(ready) = worker.next_ready() {
-                assert!(matches!(ready, Ready::Woken));
+                assert!(matches!(ready, LeaseReady::Woken));
                 wakes += 1;
                 send.send(()).unwrap();
             }
@@ -158,8 +158,8 @@ fn sources_come_and_go_while_others_wait() {
             let mut worker = reactor.worker();
             while worker.wait(None).unwrap() {
                 while let Some(ready) = worker.next_ready() {
-                    let Ready::Owned(mut lease) = ready else { continue };
-                    if lease.is_asked_to_close() {
+                    let LeaseReady::Owned(mut lease) = ready else { continue };
+                    if lease.close_requested() {
                         lease.close();
                         continue;
                     }
@@ -181,7 +181,7 @@ fn sources_come_and_go_while_others_wait() {
                 theirs.read_exact(&mut echo).unwrap();
                 assert_eq!(&echo, b"word");
                 if round % 2 == 0 {
-                    assert!(reactor.ask_to_close(token).unwrap());
+                    assert!(reactor.request_close(token).unwrap());
                 } else {
                     let mut lease = None;
                     eventually("its handler has ended", || {

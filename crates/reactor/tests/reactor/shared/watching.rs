@@ -4,8 +4,8 @@ use crate::shared::{StopAtTheEnd, TRIGGERS, Trigger, asleep};
 use crate::support::{drain, ready_pair, ready_std_pair};
 use epoll_kit_testing::{DEADLINE, assert_kind};
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Ready, SharedReactor, Worker};
-use epoll_reactor::{Interest, Readiness, Token, Watch};
+use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
+use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use epoll_sys::EventFd;
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -22,7 +22,7 @@ fn look(worker: &mut Worker<'_, Stream, char>) -> Vec<(Token, char, Readiness)> 
     let mut told = Vec::new();
     while let Some(ready) = worker.next_ready() {
         match ready {
-            Ready::Watched { token, tag, readiness } => told.push((token, tag, readiness)),
+            LeaseReady::Watched { token, tag, readiness } => told.push((token, tag, readiness)),
             other => panic!("{other:?}"),
         }
     }
@@ -134,15 +134,15 @@ fn tags_and_sources_do_not_get_into_each_others_way() {
     let mut told = Vec::new();
     while let Some(ready) = worker.next_ready() {
         told.push(match ready {
-            Ready::Owned(lease) => {
+            LeaseReady::Owned(lease) => {
                 drain(&lease);
                 lease.token()
             }
-            Ready::Watched { token, tag, .. } => {
+            LeaseReady::Watched { token, tag, .. } => {
                 assert_eq!(tag, 'w');
                 token
             }
-            Ready::Woken => panic!("nobody used the waker"),
+            LeaseReady::Woken => panic!("nobody used the waker"),
         });
     }
     told.sort();
@@ -163,7 +163,7 @@ fn descriptors_come_and_go_while_others_wait() {
             let mut worker = reactor.worker();
             while worker.wait(None).unwrap() {
                 while let Some(ready) = worker.next_ready() {
-                    let Ready::Watched { token, tag, .. } = ready else { panic!("{ready:?}") };
+                    let LeaseReady::Watched { token, tag, .. } = ready else { panic!("{ready:?}") };
                     send.send((token, tag)).unwrap();
                 }
             }

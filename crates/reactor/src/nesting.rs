@@ -1,0 +1,181 @@
+//! A reactor inside another loop: its descriptor is readable while it has something to report.
+//!
+//! Kernel fact: an epoll descriptor is readable while the kernel has events for it. What the reactor
+//! keeps for itself (reports that are left of a batch, revisits) does not show there, so the reactor
+//! then writes to an eventfd that its instance watches: its waker's. That costs system calls, which
+//! only a reactor pays whose descriptor somebody has asked for.
+
+use crate::{Reactor, Source};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Atomic because a descriptor is asked for through a shared reference.
+#[derive(Default)]
+pub(crate) struct Nesting(AtomicU8);
+
+/// Somebody has asked for the descriptor.
+const NESTED: u8 = 1;
+/// The signal is set.
+const SIGNALLED: u8 = 2;
+/// Sources are to be revisited. Here, so that a turn asks one question for both.
+const REVISITS: u8 = 4;
+
+/// The instance is to be replaced.
+const REBUILD: u8 = 8;
+
+/// What epoll carries for the waker: its slot is the first one, and keeps its first generation.
+pub(crate) const WAKER_DATA: u64 = 1 << 32;
+
+impl Nesting {
+    /// Tells that a turn is not the usual one.
+    #[inline]
+    pub(crate) fn needs_care(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    #[inline]
+    pub(crate) fn set_revisits_pending(&self) {
+        self.0.fetch_or(REVISITS, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_no_revisits_pending(&self) {
+        self.0.fetch_and(!REVISITS, Ordering::Relaxed);
+    }
+
+    /// Has the next wait replace the epoll instance, unless another loop watches it.
+    pub(crate) fn set_rebuild_due(&self) {
+        if !self.is_nested() {
+            self.set(REBUILD);
+        }
+    }
+
+    pub(crate) fn take_rebuild_due(&self) -> bool {
+        self.clear(REBUILD)
+    }
+
+    /// Notes that the instance is a new one, which nobody watches yet.
+    pub(crate) fn set_rebuilt(&self) {
+        self.0.fetch_and(REVISITS, Ordering::Relaxed);
+    }
+
+    fn is_nested(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & NESTED != 0
+    }
+
+    /// Sets the flag and returns whether it was set before.
+    fn set(&self, flag: u8) -> bool {
+        self.0.fetch_or(flag, Ordering::Relaxed) & flag != 0
+    }
+
+    /// Clears the flag and returns whether it was set before.
+    fn clear(&self, flag: u8) -> bool {
+        self.0.fetch_and(!flag, Ordering::Relaxed) & flag != 0
+    }
+}
+
+/// What is left of a turn when the batch has been handed out: a number of revisits, and the end of the
+/// turn where the reactor is nested. One number, so that a turn asks one question for both.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct StepsDue(usize);
+
+impl StepsDue {
+    const END: usize = 1;
+    const REVISIT: usize = 2;
+
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn has_revisits(self) -> bool {
+        self.0 >= Self::REVISIT
+    }
+
+    pub(crate) fn set_revisits(&mut self, count: usize) {
+        self.0 = self.0 & Self::END | count * Self::REVISIT;
+    }
+
+    /// Takes one revisit; `false` if there is none.
+    pub(crate) fn take_revisit(&mut self) -> bool {
+        let is_due = self.has_revisits();
+        if is_due {
+            self.0 -= Self::REVISIT;
+        }
+        is_due
+    }
+
+    fn add_end(&mut self) {
+        self.0 |= Self::END;
+    }
+}
+
+impl<T: Source, S> Reactor<T, S> {
+    /// Makes the descriptor readable if somebody may be watching it.
+    #[inline]
+    pub(crate) fn signal_if_nested(&self) {
+        if self.nesting.is_nested() && !self.nesting.set(SIGNALLED) {
+            self.waker.signal();
+        }
+    }
+
+    /// Sets the signal for what a wait has brought. Returns `false` if that is nothing but the signal.
+    #[cold]
+    pub(crate) fn begin_nested_turn(&mut self) -> bool {
+        if !self.nesting.is_nested() {
+            return true;
+        }
+        let mut reports = self.events.len();
+        if self.events.iter().any(|event| event.data == WAKER_DATA) {
+            // The kernel reports the eventfd by edges, and has just done so.
+            self.nesting.clear(SIGNALLED);
+            reports -= usize::from(!self.waker.is_pending());
+        }
+        if reports > 0 || self.has_revisits() {
+            self.signal_if_nested();
+            // The signal is withdrawn when everything has been handed out.
+            self.steps_due.add_end();
+        } else if !self.events.is_empty() {
+            self.handed_out = self.events.len();
+            return false;
+        }
+        true
+    }
+
+    /// Withdraws the signal when nothing is left to report.
+    pub(crate) fn end_nested_turn(&mut self) {
+        if !self.has_revisits() && self.nesting.clear(SIGNALLED) {
+            self.waker.withdraw_signal();
+        }
+    }
+
+    fn has_reports(&self) -> bool {
+        self.handed_out < self.events.len() || !self.revisits.is_empty()
+    }
+}
+
+/// The descriptor of the epoll instance: readable while the reactor has something to report. See
+/// "Nesting" at [`Reactor`].
+impl<T: Source, S> AsFd for Reactor<T, S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.nesting.set(NESTED);
+        if self.has_reports() {
+            self.signal_if_nested();
+        }
+        self.epoll.as_fd()
+    }
+}
+
+/// The same descriptor as by [`AsFd`].
+impl<T: Source, S> AsRawFd for Reactor<T, S> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+/// A reactor can be a source of another one.
+impl<T: Source, S> Source for Reactor<T, S> {
+    fn is_nonblocking(&self) -> bool {
+        // It is never read.
+        true
+    }
+}

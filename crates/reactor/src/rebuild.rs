@@ -1,0 +1,144 @@
+//! A new epoll instance for a reactor: after `fork`, and to get rid of an entry that nobody can delete.
+//!
+//! Kernel facts: (a) an entry is the pair of an open file description and a descriptor number, and is
+//! removed when the last descriptor of the description is closed: if the number was closed while a
+//! clone lives, the entry can be deleted no more and is reported for ever; (b) a child of `fork`
+//! shares the epoll instance with its parent; (c) a source that is added is reported if it is ready,
+//! whatever its trigger.
+
+use crate::nesting::WAKER_DATA;
+use crate::record::{State, Subject};
+use crate::{Reactor, Source, Token};
+use epoll_sys::{Epoll, Interest, InterestEntry, Watch};
+use std::collections::HashMap;
+use std::io;
+
+/// How many events of one registration that has ended it takes to replace the instance.
+const STALE_EVENTS_MAX: u32 = 100;
+/// How many such registrations are counted at a time. The others begin again.
+const SUSPECTS_MAX: usize = 1024;
+
+/// Registrations that have ended and were reported since. Once is usual, for an event that was fetched
+/// before; a hundred times is an entry that is still there.
+#[derive(Default)]
+pub(crate) struct Suspects(HashMap<u64, u32>);
+
+impl Suspects {
+    /// Counts an event, and tells that there have been too many of its registration.
+    pub(crate) fn count(&mut self, data: u64) -> bool {
+        if self.0.len() >= SUSPECTS_MAX {
+            self.0.clear();
+        }
+        let count = self.0.entry(data).or_default();
+        *count += 1;
+        *count >= STALE_EVENTS_MAX
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl<T, S> Reactor<T, S> {
+    #[cold]
+    pub(crate) fn on_stale_event(&mut self, data: u64) {
+        self.counters.stale += 1;
+        crate::log::trace!("stale event dropped", data);
+        if self.suspects.count(data) {
+            self.nesting.set_rebuild_due();
+        }
+    }
+}
+
+impl<T: Source, S> Reactor<T, S> {
+    /// Replaces the epoll instance by a new one, and watches every source there as before.
+    ///
+    /// A reactor does this by itself when events of a registration that has ended come a hundred
+    /// times: then a watched descriptor was closed before [`unwatch`](Self::unwatch), or a
+    /// source broke its promise to be [unshared](Source::is_unshared), while a clone of the
+    /// descriptor is open, and the kernel can delete the entry no more. A reactor that is
+    /// [nested](Self#nesting) leaves this to its owner, for it would vanish from the outer loop.
+    ///
+    /// **After `fork`** a child calls it before it uses the reactor in any other way. It then has an
+    /// instance and a [`Waker`](crate::Waker) of its own; the parent's are untouched. Without that the
+    /// two share one: each takes the other's events, and the child's [`close`](Self::close) or
+    /// [`remove`](Self::remove) makes the parent deaf for that source.
+    ///
+    /// Sources that are ready are reported anew, those with an edge trigger too. Parked sources stay
+    /// parked, one-shot sources that were reported stay disarmed, and revisits and reports that were
+    /// not handed out stay due. The [descriptor](std::os::fd::AsFd) of the reactor is another one afterwards:
+    /// a loop that watches it has to watch it again.
+    ///
+    /// Returns the tokens of watched descriptors that were closed, whose registrations end.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors. Those of
+    /// [`Epoll::add`]. The reactor then goes on with the instance that it had.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    /// use std::io::Write;
+    ///
+    /// let (ours, mut theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::edge(Interest::IN))?;
+    ///
+    /// assert!(reactor.rebuild()?.is_empty());
+    /// assert_eq!(theirs.write(b"hello")?, 5);
+    /// reactor.wait(None)?;
+    /// assert!(matches!(reactor.next_ready(), Some(Ready::Owned { token: it, .. }) if it == token));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[doc(alias = "fork")]
+    pub fn rebuild(&mut self) -> io::Result<Vec<Token>> {
+        let epoll = Epoll::new()?;
+        let mut closed = Vec::new();
+        for (index, generation, record) in self.slots.iter() {
+            let token = Token { index, generation, reactor: self.id };
+            if record.state.is_silent() || record.state.is_detached() {
+                continue;
+            }
+            match &record.subject {
+                // Last, below.
+                Subject::Waker => {}
+                Subject::Owned(source) => record.arm().add(&epoll, source.as_fd(), token.data())?,
+                Subject::Watched { fd, .. } => {
+                    let (events, data) = (record.arm().bits(), token.data());
+                    let entry = InterestEntry { fd: *fd, events, data };
+                    match epoll.copy_entry(&self.epoll, entry) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => closed.push(token),
+                        copied => copied?,
+                    }
+                }
+            }
+        }
+        self.renew_waker(&epoll)?;
+        for (_, _, record) in self.slots.iter_mut() {
+            // A silent one has no entry in the new instance.
+            let is_silent = record.state.is_silent();
+            record.state.set(State::DETACHED, is_silent || record.state.is_detached());
+        }
+        for &token in &closed {
+            self.end_watched(token);
+        }
+        self.epoll = epoll;
+        self.suspects.clear();
+        self.nesting.set_rebuilt();
+        self.counters.rebuilds += 1;
+        Ok(closed)
+    }
+    /// Gives the waker an eventfd of its own and watches it in the new instance.
+    fn renew_waker(&mut self, epoll: &Epoll) -> io::Result<()> {
+        self.waker.renew()?;
+        let watch = Watch::edge(Interest::IN);
+        epoll.add(&self.waker, WAKER_DATA, watch).inspect_err(|_| {
+            // The instance that stays in use watches the former eventfd. If the kernel has no room
+            // for this one either, a wake ends no wait until the rebuild is tried again.
+            let _ = self.epoll.add(&self.waker, WAKER_DATA, watch);
+        })
+    }
+}

@@ -1,0 +1,267 @@
+//! Descriptors that live elsewhere, as a shared reactor watches them. No thread leases them.
+//!
+//! Invariant: a descriptor's number names one registration, the latest. See `registry.rs` for the kernel
+//! facts.
+
+use crate::record::Arm;
+use crate::registry::{Blocking, no_such_source, refuse_blocking};
+use crate::shared::SharedReactor;
+use crate::shared::counters::count;
+use crate::shared::table::INDEX_END;
+use crate::slots::{Generation, Slots};
+use crate::{Source, Token};
+use epoll_sys::{Epoll, EventFd, InterestEntry, Watch};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub(crate) struct WatchedTable<S>(RwLock<Watched<S>>);
+
+pub(crate) struct Watched<S> {
+    slots: Slots<Descriptor<S>>,
+    /// The slot and the generation of each number.
+    numbers: BTreeMap<RawFd, (u32, u32)>,
+    /// Ends the waits for an epoll instance that was replaced.
+    pub(crate) kick: Option<EventFd>,
+}
+
+struct Descriptor<S> {
+    tag: S,
+    fd: RawFd,
+    watch: Watch,
+    /// Nothing is reported of it, and the kernel has no entry for it.
+    is_parked: bool,
+}
+
+impl<S> WatchedTable<S> {
+    pub(crate) fn new() -> Self {
+        Self(RwLock::new(Watched { slots: Slots::new(), numbers: BTreeMap::new(), kick: None }))
+    }
+
+    // Nothing panics under the lock but for want of memory.
+
+    fn read(&self) -> RwLockReadGuard<'_, Watched<S>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Watched<S>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the registration of the descriptor that had `number`, if there is one: another descriptor has
+    /// that number now.
+    #[inline]
+    pub(crate) fn end_closed(&self, number: RawFd) {
+        if self.read().numbers.contains_key(&number) {
+            let mut watched = self.write();
+            if let Some((index, generation)) = watched.numbers.remove(&number) {
+                watched.slots.remove(index, generation);
+            }
+        }
+    }
+}
+
+impl<S: Copy> WatchedTable<S> {
+    /// Returns the tag of a descriptor that is to be reported; `None` if its registration has ended.
+    pub(crate) fn tag(&self, index: u32, generation: u32) -> Option<Report<S>> {
+        let watched = self.read();
+        let descriptor = watched.slots.get(index & !INDEX_END, generation)?;
+        if descriptor.is_parked {
+            return Some(Report::Parked);
+        }
+        Some(Report::Ready(descriptor.tag, Generation::new(generation)?))
+    }
+}
+
+/// The answer to an event of a watched descriptor.
+pub(crate) enum Report<S> {
+    Ready(S, Generation),
+    /// It was fetched before the descriptor was parked.
+    Parked,
+}
+
+impl<S> Watched<S> {
+    /// Has every descriptor that `old` watches watched by `new` too. Ends the registrations of those that
+    /// were closed.
+    pub(crate) fn copy_entries(&mut self, old: &Epoll, new: &Epoll) -> io::Result<()> {
+        let mut closed = Vec::new();
+        for (index, generation, descriptor) in self.slots.iter() {
+            if descriptor.is_parked {
+                continue;
+            }
+            let data = u64::from(generation.get()) << 32 | u64::from(index | INDEX_END);
+            let (fd, events) = (descriptor.fd, descriptor.watch.bits());
+            match new.copy_entry(old, InterestEntry { fd, events, data }) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    closed.push((index, generation.get()));
+                }
+                copied => copied?,
+            }
+        }
+        closed.into_iter().for_each(|(index, generation)| drop(self.remove(index, generation)));
+        Ok(())
+    }
+
+    fn remove(&mut self, index: u32, generation: u32) -> Option<Descriptor<S>> {
+        let descriptor = self.slots.remove(index, generation)?;
+        if self.numbers.get(&descriptor.fd) == Some(&(index, generation)) {
+            self.numbers.remove(&descriptor.fd);
+        }
+        Some(descriptor)
+    }
+
+    /// Returns the descriptor that `token` names, if it is `source`, and its slot.
+    fn find(
+        &mut self,
+        parts: Option<(u32, u32)>,
+        source: BorrowedFd<'_>,
+    ) -> io::Result<(u32, &mut Descriptor<S>)> {
+        let (index, generation) = parts.ok_or_else(no_such_source)?;
+        let slot = index & !INDEX_END;
+        match self.slots.get_mut(slot, generation) {
+            Some(descriptor) if index & INDEX_END != 0 && descriptor.fd == source.as_raw_fd() => {
+                Ok((slot, descriptor))
+            }
+            _ => Err(no_such_source()),
+        }
+    }
+}
+
+impl<T: Source, S> SharedReactor<T, S> {
+    /// Watches a descriptor that lives elsewhere; its reports carry `tag`. No thread leases it: with a
+    /// level or an edge trigger it may be reported to several threads at once.
+    ///
+    /// It is borrowed for the call alone. [`unwatch`](Self::unwatch) it before it is closed. If it is
+    /// closed first, its registration is never reported again, and lasts until
+    /// [`forget`](Self::forget) or until another descriptor with its number is registered.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reactor::watch`](crate::Reactor::watch).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+    /// use epoll_reactor::{Interest, Watch};
+    ///
+    /// let counter = EventFd::new(1)?;
+    /// let reactor: SharedReactor<Stream, &str> = SharedReactor::new()?;
+    /// let token = reactor.watch(&counter, "counter", Watch::oneshot(Interest::IN))?;
+    ///
+    /// let mut worker = reactor.worker();
+    /// worker.wait(None)?;
+    /// let ready = worker.next_ready();
+    /// assert!(matches!(ready, Some(LeaseReady::Watched { tag: "counter", .. })));
+    /// reactor.unwatch(token, &counter)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn watch(&self, source: impl AsFd, tag: S, watch: Watch) -> io::Result<Token> {
+        let fd = source.as_fd();
+        refuse_blocking(fd, Arm::Normal(watch), Blocking::Allowed)?;
+        let mut watched = self.watched.write();
+        let (index, generation) = watched.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
+        let token = Token { index: index | INDEX_END, generation, reactor: self.id };
+        self.epoll.add(fd, token.data(), watch)?;
+        count(&self.counters.adds);
+        let number = fd.as_raw_fd();
+        watched.slots.insert(Descriptor { tag, fd: number, watch, is_parked: false });
+        // The kernel has taken the number for one that it does not watch: if it was watched, the
+        // descriptor that had it was closed.
+        if let Some((index, generation)) = watched.numbers.insert(number, (index, generation.get()))
+        {
+            watched.slots.remove(index, generation);
+        }
+        Ok(token)
+    }
+
+    /// Watches such a descriptor another way from now on, or arms it again: `EPOLL_CTL_MOD`. One that is
+    /// parked is parked no longer.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reactor::modify_watched`](crate::Reactor::modify_watched).
+    pub fn modify_watched(&self, token: Token, source: impl AsFd, watch: Watch) -> io::Result<()> {
+        let fd = source.as_fd();
+        refuse_blocking(fd, Arm::Normal(watch), Blocking::Allowed)?;
+        let mut watched = self.watched.write();
+        let (_, descriptor) = watched.find(self.id.parts_of(token), fd)?;
+        if descriptor.is_parked {
+            self.epoll.add(fd, token.data(), watch)?;
+            count(&self.counters.adds);
+        } else {
+            self.epoll.modify(fd, token.data(), watch)?;
+            count(&self.counters.mods);
+        }
+        (descriptor.watch, descriptor.is_parked) = (watch, false);
+        Ok(())
+    }
+
+    /// Silences such a descriptor until it is asked for again: `EPOLL_CTL_DEL`. Whatever happens to it,
+    /// no thread is woken.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
+    /// another one.
+    pub fn park_watched(&self, token: Token, source: impl AsFd) -> io::Result<()> {
+        let mut watched = self.watched.write();
+        let (_, descriptor) = watched.find(self.id.parts_of(token), source.as_fd())?;
+        if !descriptor.is_parked {
+            self.epoll.delete(source)?;
+            count(&self.counters.dels);
+            descriptor.is_parked = true;
+        }
+        Ok(())
+    }
+
+    /// Ends the silence of such a descriptor that was parked: it is watched as before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`park_watched`](Self::park_watched) and [`watch`](Self::watch).
+    pub fn unpark_watched(&self, token: Token, source: impl AsFd) -> io::Result<()> {
+        let mut watched = self.watched.write();
+        let (_, descriptor) = watched.find(self.id.parts_of(token), source.as_fd())?;
+        if descriptor.is_parked {
+            self.epoll.add(source, token.data(), descriptor.watch)?;
+            count(&self.counters.adds);
+            descriptor.is_parked = false;
+        }
+        Ok(())
+    }
+
+    /// Ends the registration of such a descriptor: `EPOLL_CTL_DEL`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
+    /// another one; then the registration stays.
+    pub fn unwatch(&self, token: Token, source: impl AsFd) -> io::Result<()> {
+        let mut watched = self.watched.write();
+        let (slot, descriptor) = watched.find(self.id.parts_of(token), source.as_fd())?;
+        if !descriptor.is_parked {
+            self.epoll.delete(source)?;
+            count(&self.counters.dels);
+        }
+        watched.remove(slot, token.generation.get());
+        Ok(())
+    }
+
+    /// Ends the registration of such a descriptor that was closed without [`unwatch`](Self::unwatch).
+    /// Returns `false` if the token names no watched descriptor.
+    ///
+    /// Closing has removed the kernel's entry, unless the descriptor had been cloned: then the kernel
+    /// goes on reporting it until the reactor [rebuilds](Self::rebuild) its epoll instance.
+    pub fn forget(&self, token: Token) -> bool {
+        match self.id.parts_of(token) {
+            Some((index, generation)) if index & INDEX_END != 0 => {
+                self.watched.write().remove(index & !INDEX_END, generation).is_some()
+            }
+            _ => false,
+        }
+    }
+}
