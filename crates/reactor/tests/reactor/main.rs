@@ -4,8 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+mod closed_first;
 mod fairness;
 mod net;
+mod parking;
+mod rebuilding;
 mod refusals;
 mod registering;
 mod shared;

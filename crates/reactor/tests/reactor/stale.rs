@@ -270,7 +270,8 @@ fn a_token_of_another_reactor_names_nothing() {
     let mut other: Reactor<Stream, char> = Reactor::new().unwrap();
     let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
     let [(one, _keep_one), (two, _keep_two)] = [ready_pair(), ready_pair()];
-    let (token, own) = (other.insert(one, READABLE).unwrap(), reactor.insert(two, READABLE).unwrap());
+    let (token, own) =
+        (other.insert(one, READABLE).unwrap(), reactor.insert(two, READABLE).unwrap());
     let foreign = other.watch(&_keep_one, 'f', Watch::level(Interest::OUT)).unwrap();
     let watched = reactor.watch(&_keep_one, 'w', Watch::level(Interest::OUT)).unwrap();
     assert!(reactor.get(token).is_none() && reactor.get_mut(token).is_none());

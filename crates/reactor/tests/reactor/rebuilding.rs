@@ -1,0 +1,239 @@
+//! A new epoll instance in place of the old one: everything is watched as before, and the old
+//! instance, which another process may share, is left as it was.
+
+use crate::support::{assert_sleeps, look, next, ready_pair, seen, wait};
+use epoll_kit_testing::{assert_errno, in_own_process};
+use epoll_reactor::epoll_sys::EventFd;
+use epoll_reactor::net::Stream;
+use epoll_reactor::shared::{LeaseReady, SharedReactor};
+use epoll_reactor::{
+    ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Readiness, Ready, Registration, Watch,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::HashSet;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+const READABLE: Watch = Watch::level(Interest::IN);
+
+fn is_readable(fd: impl AsFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&now)).unwrap() > 0
+}
+
+#[test]
+fn every_kind_of_registration_is_carried_over() {
+    let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+    let pairs: Vec<_> = (0..5).map(|_| ready_pair()).collect();
+    let (mut sources, _peers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let mut insert = |reactor: &mut Reactor<Stream, char>, watch| {
+        reactor.insert(sources.pop().unwrap(), watch).unwrap()
+    };
+    let level = insert(&mut reactor, READABLE);
+    let edge = insert(&mut reactor, Watch::edge(Interest::IN));
+    let oneshot = insert(&mut reactor, Watch::oneshot(Interest::IN));
+    let parked = insert(&mut reactor, READABLE);
+    reactor.park(parked).unwrap();
+    let (counter, exclusive) = (EventFd::new(1).unwrap(), EventFd::new(1).unwrap());
+    let counter_token = reactor.watch(&counter, 'c', Watch::edge(Interest::IN)).unwrap();
+    let watch = ExclusiveWatch::level(ExclusiveInterest::IN);
+    let exclusive_token = reactor.watch_exclusive(&exclusive, 'e', watch).unwrap();
+    let all = HashSet::from([level, edge, oneshot, counter_token, exclusive_token]);
+    assert_eq!(HashSet::from_iter(seen(&mut reactor)), all);
+
+    assert!(reactor.rebuild().unwrap().is_empty());
+    // The edges are reported anew; the one-shot source stays disarmed, the parked one parked.
+    let mut expected = all.clone();
+    expected.remove(&oneshot);
+    assert_eq!(HashSet::from_iter(seen(&mut reactor)), expected);
+    assert_eq!(HashSet::from_iter(seen(&mut reactor)), HashSet::from([level, exclusive_token]));
+    reactor.set_interest(oneshot, Interest::IN).unwrap();
+    reactor.unpark(parked).unwrap();
+    let expected = HashSet::from([level, exclusive_token, oneshot, parked]);
+    assert_eq!(HashSet::from_iter(seen(&mut reactor)), expected);
+    // They can be changed and ended as before.
+    reactor.modify_watched(counter_token, &counter, READABLE).unwrap();
+    reactor.unwatch(counter_token, &counter).unwrap();
+    reactor.unwatch(exclusive_token, &exclusive).unwrap();
+    for token in [level, edge, oneshot, parked] {
+        assert!(reactor.close(token));
+    }
+    assert_sleeps(&mut reactor);
+}
+
+#[test]
+fn the_old_instance_is_left_as_it_was() {
+    let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+    let (ours, mut theirs) = Stream::pair().unwrap();
+    let counter = EventFd::new(0).unwrap();
+    let token = reactor.insert(ours, READABLE).unwrap();
+    reactor.watch(&counter, 'c', READABLE).unwrap();
+    // A parent has such a descriptor of the instance that a child replaces.
+    let parents = reactor.as_fd().try_clone_to_owned().unwrap();
+    assert!(reactor.rebuild().unwrap().is_empty());
+    assert!(!is_readable(&parents));
+    counter.write(1).unwrap();
+    assert!(is_readable(&parents));
+    counter.read().unwrap();
+    assert!(!is_readable(&parents));
+    theirs.write_all(b"x").unwrap();
+    assert!(is_readable(&parents));
+    assert_eq!(wait(&mut reactor), [(token, Readiness::IN)]);
+}
+
+#[test]
+fn a_wake_reaches_the_new_instance_whether_it_comes_before_or_after() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let waker = reactor.waker();
+    waker.wake().unwrap();
+    reactor.rebuild().unwrap();
+    for _ in 0..2 {
+        reactor.wait(None).unwrap();
+        assert!(matches!(reactor.next_ready(), Some(Ready::Woken)));
+        assert!(reactor.next_ready().is_none());
+        assert_sleeps(&mut reactor);
+        waker.wake().unwrap();
+    }
+}
+
+#[test]
+fn what_was_not_handed_out_and_revisits_stay_due() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let [(one, _keep_one), (other, _keep_other)] = [ready_pair(), ready_pair()];
+    let one = reactor.insert(one, Watch::edge(Interest::IN)).unwrap();
+    let other = reactor.insert(other, Watch::edge(Interest::IN)).unwrap();
+    reactor.wait(None).unwrap();
+    let (first, _) = next(&mut reactor).unwrap();
+    reactor.revisit(first, Readiness::OUT);
+    reactor.rebuild().unwrap();
+    let second = if first == one { other } else { one };
+    assert_eq!(next(&mut reactor), Some((second, Readiness::IN)));
+    let both = HashSet::from([(first, Readiness::IN | Readiness::OUT), (second, Readiness::IN)]);
+    assert_eq!(HashSet::from_iter(look(&mut reactor)), both);
+}
+
+#[test]
+fn registrations_of_descriptors_that_were_closed_end_and_are_named() {
+    let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+    let (closed, open) = (EventFd::new(1).unwrap(), EventFd::new(1).unwrap());
+    let gone = reactor.watch(&closed, 'g', READABLE).unwrap();
+    let stays = reactor.watch(&open, 's', READABLE).unwrap();
+    drop(closed);
+    assert_eq!(reactor.rebuild().unwrap(), [gone]);
+    assert!(!reactor.forget(gone));
+    assert_eq!((reactor.len(), seen(&mut reactor)), (1, vec![stays]));
+}
+
+#[test]
+fn a_number_that_has_another_owner_by_now_is_not_watched() {
+    const NAME: &str = "rebuilding::a_number_that_has_another_owner_by_now_is_not_watched";
+    in_own_process(NAME, || {
+        let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+        let closed = EventFd::new(0).unwrap();
+        let number = closed.as_fd().as_raw_fd();
+        let gone = reactor.watch(&closed, 'g', READABLE).unwrap();
+        drop(closed);
+        let stranger = EventFd::new(1).unwrap();
+        assert_eq!(stranger.as_fd().as_raw_fd(), number);
+        assert_eq!(reactor.rebuild().unwrap(), [gone]);
+        assert_sleeps(&mut reactor);
+    });
+}
+
+#[test]
+fn without_descriptors_the_reactor_goes_on_as_it_was() {
+    const NAME: &str = "rebuilding::without_descriptors_the_reactor_goes_on_as_it_was";
+    in_own_process(NAME, || {
+        let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+        let (ours, _theirs) = ready_pair();
+        let token = reactor.insert(ours, READABLE).unwrap();
+        let shared: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let before = getrlimit(Resource::Nofile);
+        let lowest_free = EventFd::new(0).unwrap().as_fd().as_raw_fd();
+        for room in [0, 1] {
+            let current = Some(u64::try_from(lowest_free).unwrap() + room);
+            setrlimit(Resource::Nofile, Rlimit { current, ..before }).unwrap();
+            assert_errno(reactor.rebuild(), Errno::MFILE);
+            assert_errno(shared.rebuild(), Errno::MFILE);
+        }
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert_eq!(reactor.counters().rebuilds + shared.counters().rebuilds, 0);
+        assert_eq!(seen(&mut reactor), [token]);
+        reactor.waker().wake().unwrap();
+        assert_eq!(seen_with_a_wake(&mut reactor), 2);
+        reactor.rebuild().unwrap();
+        assert_eq!(seen(&mut reactor), [token]);
+    });
+}
+
+fn seen_with_a_wake(reactor: &mut Reactor<Stream>) -> usize {
+    reactor.wait(None).unwrap();
+    let mut count = 0;
+    while reactor.next_ready().is_some() {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_shared_reactor_carries_its_registrations_over() {
+    let reactor: SharedReactor<Stream, char> = SharedReactor::new().unwrap();
+    let pairs: Vec<_> = (0..4).map(|_| ready_pair()).collect();
+    let (mut sources, _peers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let mut insert = |watch| reactor.insert(sources.pop().unwrap(), watch).unwrap();
+    let oneshot = insert(Watch::oneshot(Interest::IN));
+    let edge = insert(Watch::edge(Interest::IN));
+    let parked = insert(Watch::edge(Interest::IN));
+    let held = insert(Watch::edge(Interest::IN));
+    reactor.lease(parked).unwrap().park().unwrap();
+    let (counter, silent) = (EventFd::new(1).unwrap(), EventFd::new(1).unwrap());
+    reactor.watch(&counter, 'c', READABLE).unwrap();
+    let silent_token = reactor.watch(&silent, 's', READABLE).unwrap();
+    reactor.park_watched(silent_token, &silent).unwrap();
+
+    let lease = reactor.lease(held).unwrap();
+    reactor.rebuild().unwrap();
+    let mut worker = reactor.worker_with_batch_max(16);
+    let mut told = HashSet::new();
+    let mut tags = Vec::new();
+    let mut turn = |told: &mut HashSet<_>, tags: &mut Vec<char>| {
+        assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+        while let Some(ready) = worker.next_ready() {
+            match ready {
+                LeaseReady::Owned(lease) => drop(told.insert(lease.token())),
+                LeaseReady::Watched { tag, .. } => tags.push(tag),
+                LeaseReady::Woken => {}
+            }
+        }
+    };
+    turn(&mut told, &mut tags);
+    assert_eq!(told, HashSet::from([oneshot, edge]));
+    assert_eq!(tags, ['c']);
+    // The one that was in use is armed when its lease ends, and the parked one when it is asked for.
+    drop(lease);
+    assert!(reactor.unpark(parked));
+    turn(&mut told, &mut tags);
+    turn(&mut told, &mut tags);
+    assert_eq!(told, HashSet::from([oneshot, edge, parked, held]));
+    reactor.unpark_watched(silent_token, &silent).unwrap();
+    turn(&mut told, &mut tags);
+    assert!(tags.contains(&'s'));
+}
+
+#[test]
+fn a_stop_outlasts_the_instance() {
+    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    reactor.stop().unwrap();
+    reactor.rebuild().unwrap();
+    assert!(!reactor.worker().wait(None).unwrap());
+    let running: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    running.rebuild().unwrap();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| running.worker().wait(None).unwrap());
+        running.stop().unwrap();
+        assert!(!waiting.join().unwrap());
+    });
+}
