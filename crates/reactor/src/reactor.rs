@@ -448,10 +448,12 @@ impl<T: Source, S> Reactor<T, S> {
             let (index, generation) = unpack(event.data);
             // Looked up here and in `report`; the compiler makes one of it, as nothing happens in
             // between.
-            let record = self.slots.get(index, generation);
-            if record.is_some_and(|record| record.state.is_plain()) {
-                self.handed_out += 1;
-                return self.report(index, generation, event.readiness);
+            match self.slots.get(index, generation) {
+                Some(record) if record.state.is_plain() => {
+                    self.handed_out += 1;
+                    return self.report(index, generation, event.readiness);
+                }
+                _ => {}
             }
             if self.is_reported(event.data, event.readiness) {
                 return self.report(index, generation, event.readiness);
@@ -504,7 +506,7 @@ impl<T: Source, S> Reactor<T, S> {
         S: Copy,
     {
         let (generation, record) = self.slots.entry(index, generation)?;
-        let token = Token { index, generation, reactor: self.id };
+        let token = Token::new(self.id, index, generation);
         match &mut record.subject {
             Subject::Owned(source) => Some(Ready::Owned { token, source, readiness }),
             Subject::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
@@ -572,7 +574,7 @@ impl<T: Source, S> Reactor<T, S> {
         let event = self.events.get(self.handed_out.checked_sub(1)?)?;
         let (index, generation) = unpack(event.data);
         let generation = Generation::new(generation)?;
-        Some(Token { index, generation, reactor: self.id })
+        Some(Token::new(self.id, index, generation))
     }
 
     /// Returns how many registrations there are, owned and watched.

@@ -98,7 +98,7 @@ impl<T: Source, S> Reactor<T, S> {
         let epoll = Epoll::new()?;
         let mut closed = Vec::new();
         for (index, generation, record) in self.slots.iter() {
-            let token = Token { index, generation, reactor: self.id };
+            let token = Token::new(self.id, index, generation);
             if record.state.is_silent() || record.state.is_detached() {
                 continue;
             }

@@ -564,7 +564,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     pub fn next_token(&self) -> io::Result<Token> {
         let (index, generation) = self.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Token { index, generation, reactor: self.id })
+        Ok(Token::new(self.id, index, generation))
     }
 
     /// Returns the source that the reactor owns under this name.
@@ -619,7 +619,7 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
         let reactor = self.id;
         self.slots.iter().filter_map(move |(index, generation, record)| match &record.subject {
-            Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
+            Subject::Owned(source) => Some((Token::new(reactor, index, generation), source)),
             Subject::Watched { .. } | Subject::Waker => None,
         })
     }
@@ -629,7 +629,7 @@ impl<T: Source, S> Reactor<T, S> {
         let reactor = self.id;
         self.slots.iter_mut().filter_map(move |(index, generation, record)| {
             match &mut record.subject {
-                Subject::Owned(source) => Some((Token { index, generation, reactor }, source)),
+                Subject::Owned(source) => Some((Token::new(reactor, index, generation), source)),
                 Subject::Watched { .. } | Subject::Waker => None,
             }
         })

@@ -6,6 +6,7 @@
 
 use crate::slots::Generation;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The name of one registration of one [`Reactor`](crate::Reactor) or
@@ -34,25 +35,42 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token {
-    pub(crate) index: u32,
-    /// Never zero, so that an `Option` of a token takes no more room.
-    pub(crate) generation: Generation,
-    pub(crate) reactor: ReactorId,
+    /// The generation in the upper half, the slot in the lower: one register, as it comes from the
+    /// kernel. Never zero, so that an `Option` of a token takes no more room.
+    name: NonZeroU64,
+    reactor: ReactorId,
 }
 
-const _: () = assert!(size_of::<Option<Token>>() == 12);
+const _: () = assert!(size_of::<Option<Token>>() == 16);
 
 impl Token {
+    #[inline]
+    pub(crate) fn new(reactor: ReactorId, index: u32, generation: Generation) -> Self {
+        let name = u64::from(generation.get()) << 32 | u64::from(index);
+        // A generation is never zero.
+        Self { name: NonZeroU64::new(name).unwrap_or(NonZeroU64::MIN), reactor }
+    }
+
     /// Returns the 64 bits that epoll keeps with the source: the slot and its generation.
     #[inline]
     pub(crate) fn data(self) -> u64 {
-        u64::from(self.generation.get()) << 32 | u64::from(self.index)
+        self.name.get()
     }
 
     /// Returns the slot and its generation.
     #[inline]
     pub(crate) fn parts(self) -> (u32, u32) {
-        (self.index, self.generation.get())
+        unpack(self.name.get())
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> u32 {
+        self.parts().0
+    }
+
+    #[inline]
+    pub(crate) fn generation(self) -> u32 {
+        self.parts().1
     }
 }
 
@@ -70,7 +88,8 @@ fn low(data: u64) -> u32 {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}:{}.{})", self.reactor.0, self.index, self.generation)
+        let (index, generation) = self.parts();
+        write!(f, "Token({}:{index}.{generation})", self.reactor.0)
     }
 }
 
@@ -100,15 +119,15 @@ mod tests {
         let reactor = ReactorId::new();
         for (index, generation) in [(0, 1), (1, 2), (u32::MAX, 7), (7, u32::MAX)] {
             let generation = Generation::new(generation).unwrap();
-            let token = Token { index, generation, reactor };
-            assert_eq!(unpack(token.data()), token.parts());
+            let token = Token::new(reactor, index, generation);
+            assert_eq!(unpack(token.data()), (index, generation.get()));
         }
     }
 
     #[test]
     fn a_reactor_knows_its_own_tokens_alone() {
         let (one, other) = (ReactorId::new(), ReactorId::new());
-        let token = Token { index: 3, generation: Generation::MIN, reactor: one };
+        let token = Token::new(one, 3, Generation::MIN);
         assert_eq!(one.parts_of(token), Some((3, 1)));
         assert_eq!(other.parts_of(token), None);
     }

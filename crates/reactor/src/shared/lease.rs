@@ -125,7 +125,7 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
     }
 
     fn leave(&self, pending: Pending) {
-        self.slot.ownership.claim(self.token.generation.get(), pending);
+        self.slot.ownership.claim(self.token.generation(), pending);
     }
 }
 
@@ -194,7 +194,7 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
         let Some(mut guard) = self.content.take() else { return };
         let Some(content) = &mut *guard else {
             drop(guard);
-            return self.shared.table.vacate(self.token.index, self.slot);
+            return self.shared.table.vacate(self.token.index(), self.slot);
         };
         if thread::panicking() {
             self.leave(Pending::CLOSE);

@@ -33,6 +33,7 @@ pub use worker::{LeaseReady, WORKER_BATCH_MAX, Worker};
 use crate::rebuild::Suspects;
 use crate::record::Arm;
 use crate::registry::{Blocking, refuse_blocking};
+use crate::slots::Generation;
 use crate::token::ReactorId;
 use crate::{Counters, InsertError, Registration, Source, Token, Waker};
 use counters::{SharedCounters, count};
@@ -284,7 +285,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         };
         // Held from the first moment, so that a report that is faster than this is left for the lease.
         let generation = slot.ownership.occupy();
-        let token = Token { index, generation, reactor: self.id };
+        let token = Token::new(self.id, index, generation);
         let number = source.as_fd().as_raw_fd();
         let added = self.epoll.add(source.as_fd(), token.data(), watch);
         *slot.content() = Some(Content { source, watch, arming: Arming::Armed });
@@ -335,7 +336,8 @@ impl<T: Source, S> SharedReactor<T, S> {
     #[must_use]
     pub fn contains(&self, token: Token) -> bool {
         let slot = self.id.parts_of(token).and_then(|(index, _)| self.table.slot(index));
-        slot.and_then(|slot| slot.ownership.occupant()) == Some(token.generation)
+        slot.and_then(|slot| slot.ownership.occupant()).map(Generation::get)
+            == Some(token.generation())
     }
 
     /// Requests the close of a source from the thread that holds it, or holds it next: one more report
@@ -452,7 +454,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// Visits every slot.
     #[must_use]
     pub fn tokens(&self) -> Vec<Token> {
-        let name = |(index, generation)| Token { index, generation, reactor: self.id };
+        let name = |(index, generation)| Token::new(self.id, index, generation);
         let used = self.table.used();
         used.filter_map(|(index, slot)| Some((index, slot.ownership.occupant()?)))
             .map(name)

@@ -164,7 +164,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         refuse_blocking(fd, Arm::Normal(watch), Blocking::Allowed)?;
         let mut watched = self.watched.write();
         let (index, generation) = watched.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
-        let token = Token { index: index | INDEX_END, generation, reactor: self.id };
+        let token = Token::new(self.id, index | INDEX_END, generation);
         self.epoll.add(fd, token.data(), watch)?;
         count(&self.counters.adds);
         let number = fd.as_raw_fd();
@@ -247,7 +247,7 @@ impl<T: Source, S> SharedReactor<T, S> {
             self.epoll.delete(source)?;
             count(&self.counters.dels);
         }
-        watched.remove(slot, token.generation.get());
+        watched.remove(slot, token.generation());
         Ok(())
     }
 

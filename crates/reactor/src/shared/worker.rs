@@ -178,7 +178,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     pub fn next_ready(&mut self) -> Option<LeaseReady<'_, T, S>> {
         match self.find()? {
             Found::Owned(token, pending) => {
-                let slot = self.shared.table.slot(token.index)?;
+                let slot = self.shared.table.slot(token.index())?;
                 let lease = Lease::new(self.shared, slot, token, pending, Holder::Worker);
                 Some(LeaseReady::Owned(lease))
             }
@@ -219,13 +219,13 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             self.queued_due -= 1;
             let Some((token, pending)) = self.shared.dequeue() else { break };
             WorkerCounters::add(&self.counters.revisits, 1);
-            let found = if token.index >= INDEX_END {
+            let found = if token.index() >= INDEX_END {
                 // A worker that was dropped has left it.
                 self.find_elsewhere(token.data(), pending.readiness())
             } else {
                 // A source that is revisited again and again is never released, where what is pending
                 // comes out otherwise: it would not hear that it is to be closed.
-                let slot = self.shared.table.slot(token.index);
+                let slot = self.shared.table.slot(token.index());
                 let more = slot.map_or(Pending::NONE, |slot| slot.ownership.take_pending());
                 self.found(token, pending.and(more))
             };
@@ -242,7 +242,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     fn claim(&self, index: u32, generation: u32, pending: Pending) -> Option<Token> {
         let slot = self.shared.table.slot(index)?;
         match slot.ownership.claim(generation, pending) {
-            Claim::Held(generation) => Some(Token { index, generation, reactor: self.shared.id }),
+            Claim::Held(generation) => Some(Token::new(self.shared.id, index, generation)),
             Claim::Deferred => None,
             Claim::Gone => {
                 self.drop_stale(u64::from(generation) << 32 | u64::from(index));
@@ -254,7 +254,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// Returns the report of a source that this thread holds; `None` if it is parked, and released.
     #[inline]
     fn found(&self, token: Token, pending: Pending) -> Option<Found<S>> {
-        let slot = self.shared.table.slot(token.index)?;
+        let slot = self.shared.table.slot(token.index())?;
         if slot.ownership.is_parked() && !pending.is_request() {
             // It was fetched before the source was parked.
             drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
@@ -290,7 +290,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             STOP | REPLACED => Elsewhere::Nothing,
             _ => match self.shared.watched.tag(index, generation) {
                 Some(Report::Ready(tag, generation)) => {
-                    let token = Token { index, generation, reactor: self.shared.id };
+                    let token = Token::new(self.shared.id, index, generation);
                     Elsewhere::Watched(token, tag)
                 }
                 Some(Report::Parked) => Elsewhere::Nothing,
@@ -350,7 +350,7 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
             } else if index >= INDEX_END {
                 let Some(generation) = Generation::new(generation) else { continue };
                 // Whether it is still watched is seen when it is handed out.
-                let token = Token { index, generation, reactor: self.shared.id };
+                let token = Token::new(self.shared.id, index, generation);
                 self.shared.requeue(token, pending);
             } else if generation != 0 {
                 if let Some(token) = self.claim(index, generation, pending) {
