@@ -121,24 +121,26 @@ impl<T: Source, S> Reactor<T, S> {
     /// Sets the signal for what a wait has brought. Returns `false` if that is nothing but the signal.
     #[cold]
     pub(crate) fn begin_nested_turn(&mut self) -> bool {
+        let count = self.events.len();
         if !self.nesting.is_nested() {
             return true;
         }
-        let mut reports = self.events.len();
-        if self.events.iter().any(|event| event.data == WAKER_DATA) {
+        let waker = self.events.iter().position(|event| event.data == WAKER_DATA);
+        if let Some(at) = waker {
             // The kernel reports the eventfd by edges, and has just done so.
             self.nesting.clear(SIGNALLED);
-            reports -= usize::from(!self.waker.is_pending());
+            if !self.waker.is_pending() {
+                self.events.swap_remove(at);
+            }
         }
-        if reports > 0 || self.has_revisits() {
+        if !self.events.is_empty() || self.has_revisits() {
             self.signal_if_nested();
             // The signal is withdrawn when everything has been handed out.
             self.steps_due.add_end();
-        } else if !self.events.is_empty() {
-            self.handed_out = self.events.len();
-            return false;
+            return true;
         }
-        true
+        // A wait that found nothing is over; one that found the signal alone goes on.
+        count == 0
     }
 
     /// Withdraws the signal when nothing is left to report.
