@@ -6,12 +6,12 @@
 //! only a reactor pays whose descriptor somebody has asked for.
 
 use crate::{Reactor, Source};
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Atomic because a descriptor is asked for through a shared reference.
+/// A cell, because a descriptor is asked for through a shared reference.
 #[derive(Default)]
-pub(crate) struct Nesting(AtomicU8);
+pub(crate) struct Nesting(Cell<u8>);
 
 /// Somebody has asked for the descriptor.
 const NESTED: u8 = 1;
@@ -30,16 +30,16 @@ impl Nesting {
     /// Tells that a turn is not the usual one.
     #[inline]
     pub(crate) fn needs_care(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+        self.0.get() != 0
     }
 
     #[inline]
     pub(crate) fn set_revisits_pending(&self) {
-        self.0.fetch_or(REVISITS, Ordering::Relaxed);
+        self.set(REVISITS);
     }
 
     pub(crate) fn set_no_revisits_pending(&self) {
-        self.0.fetch_and(!REVISITS, Ordering::Relaxed);
+        self.clear(REVISITS);
     }
 
     /// Has the next wait replace the epoll instance, unless another loop watches it.
@@ -55,21 +55,21 @@ impl Nesting {
 
     /// Notes that the instance is a new one, which nobody watches yet.
     pub(crate) fn set_rebuilt(&self) {
-        self.0.fetch_and(REVISITS, Ordering::Relaxed);
+        self.0.set(self.0.get() & REVISITS);
     }
 
     fn is_nested(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & NESTED != 0
+        self.0.get() & NESTED != 0
     }
 
     /// Sets the flag and returns whether it was set before.
     fn set(&self, flag: u8) -> bool {
-        self.0.fetch_or(flag, Ordering::Relaxed) & flag != 0
+        self.0.replace(self.0.get() | flag) & flag != 0
     }
 
     /// Clears the flag and returns whether it was set before.
     fn clear(&self, flag: u8) -> bool {
-        self.0.fetch_and(!flag, Ordering::Relaxed) & flag != 0
+        self.0.replace(self.0.get() & !flag) & flag != 0
     }
 }
 

@@ -445,12 +445,12 @@ impl<T: Source, S> Reactor<T, S> {
         S: Copy,
     {
         while let Some(event) = self.events.get(self.handed_out) {
+            self.handed_out += 1;
             let (index, generation) = unpack(event.data);
-            // Looked up here and in `report`; the compiler makes one of it, as nothing happens in
+            // Looked up here and in `report`; the compiler makes one of it, as nothing is written in
             // between.
             match self.slots.get(index, generation) {
                 Some(record) if record.state.is_plain() => {
-                    self.handed_out += 1;
                     return self.report(index, generation, event.readiness);
                 }
                 _ => self.look_at(event.data, event.readiness),
@@ -467,19 +467,18 @@ impl<T: Source, S> Reactor<T, S> {
     fn look_at(&mut self, data: u64, readiness: Readiness) {
         let (index, generation) = unpack(data);
         let Some(record) = self.slots.get_mut(index, generation) else {
-            self.handed_out += 1;
             return self.on_stale_event(data);
         };
         if record.state.contains(State::PARKED) {
             // Fetched before it was parked. What holds then is reported when it is armed again.
-            self.handed_out += 1;
         } else if record.state.revisit().is_empty() {
             record.state.set(State::DISARMED, record.state.contains(State::ONESHOT));
             record.state.insert(State::PASS);
+            // It comes again at once, and passes.
+            self.handed_out -= 1;
         } else {
             // Both are told when it is revisited.
             record.state.add_revisit(readiness);
-            self.handed_out += 1;
         }
     }
 
