@@ -251,16 +251,21 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         }
     }
 
-    /// Returns the report of a source that this thread holds; `None` if it is parked, and released.
+    /// Returns the report of a source that this thread holds; `None` if it is parked and nothing is asked
+    /// of it, and then it is released.
     #[inline]
     fn found(&self, token: Token, pending: Pending) -> Option<Found<S>> {
         let slot = self.shared.table.slot(token.index())?;
-        if slot.ownership.is_parked() && !pending.is_request() {
-            // It was fetched before the source was parked.
-            drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
-            return None;
+        if !slot.ownership.is_parked() {
+            return Some(Found::Owned(token, pending));
         }
-        Some(Found::Owned(token, pending))
+        // It was fetched before the source was parked. What holds then is reported when it is armed.
+        let pending = pending.without_readiness();
+        if pending.is_request() {
+            return Some(Found::Owned(token, pending));
+        }
+        drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
+        None
     }
 
     /// Returns the report of an event that is not about an owned source.
@@ -353,7 +358,11 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
                 let token = Token::new(self.shared.id, index, generation);
                 self.shared.requeue(token, pending);
             } else if generation != 0 {
-                if let Some(token) = self.claim(index, generation, pending) {
+                let token = self.claim(index, generation, pending);
+                // For a parked source nobody is woken.
+                if let Some(Found::Owned(token, pending)) =
+                    token.and_then(|token| self.found(token, pending))
+                {
                     self.shared.requeue(token, pending);
                 }
             }
