@@ -30,6 +30,8 @@ pub struct Lease<'a, T: Source, S = ()> {
     pending: Pending,
     /// It is to be armed in any case when the lease ends.
     is_changed: bool,
+    /// It was silent when the lease began.
+    was_parked: bool,
     /// It is to be silent from the end of the lease on.
     is_parked: bool,
     /// The readiness with which it will be revisited; empty if it is not going to be.
@@ -67,10 +69,22 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
                 content.arming = Arming::Disarmed;
             }
         }
-        let is_parked = slot.ownership.is_parked() && !pending.has(Pending::UNPARK);
+        let was_parked = slot.ownership.is_parked();
+        let is_parked = was_parked && !pending.has(Pending::UNPARK);
         let (content, revisit) = (Some(content), Readiness::empty());
         let is_changed = false;
-        Self { shared, slot, content, token, pending, is_changed, is_parked, revisit, holder }
+        Self {
+            shared,
+            slot,
+            content,
+            token,
+            pending,
+            is_changed,
+            was_parked,
+            is_parked,
+            revisit,
+            holder,
+        }
     }
 
     /// Returns the readiness that was reported; empty for a lease by
@@ -201,7 +215,7 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
         }
         let is_revisited = !self.revisit.is_empty() && !self.is_parked;
         let is_oneshot = content.watch.is_oneshot();
-        if self.is_parked || self.slot.ownership.is_parked() {
+        if self.is_parked || self.was_parked {
             self.change_silence(content);
         } else if is_revisited && is_oneshot {
             // It is armed when the revisit is over.

@@ -35,6 +35,8 @@ pub struct Worker<'a, T: Source, S: Copy = ()> {
     handed_out: usize,
     /// How many of the sources in the queue belong to this turn.
     queued_due: usize,
+    /// The source of the next event, if the wait has looked it up.
+    peeked: Option<&'a Slot<T>>,
     counters: Arc<WorkerCounters>,
 }
 
@@ -64,6 +66,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             events: Events::with_capacity(batch_max),
             handed_out: 0,
             queued_due: 0,
+            peeked: None,
             counters: shared.counters.add_worker(),
         }
     }
@@ -127,7 +130,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
 
     /// Tells that an event is for this thread. It is left to the holder if its source is in use.
     #[inline]
-    fn is_own(&self, data: u64, readiness: Readiness) -> bool {
+    fn is_own(&mut self, data: u64, readiness: Readiness) -> bool {
         let (index, generation) = unpack(data);
         if generation == 0 || index >= INDEX_END {
             return match self.elsewhere(data) {
@@ -140,9 +143,13 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
                 }
             };
         }
-        let Some(slot) = self.shared.table.slot(index) else { return false };
+        let shared: &'a SharedReactor<T, S> = self.shared;
+        let Some(slot) = shared.table.slot(index) else { return false };
         match slot.ownership.defer(generation, Pending::ready(readiness)) {
-            Deferral::Idle => true,
+            Deferral::Idle => {
+                self.peeked = Some(slot);
+                true
+            }
             Deferral::Deferred => false,
             // It was fetched before the source was parked. What holds then is reported when it is armed.
             Deferral::Parked => false,
@@ -156,7 +163,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// Makes one `epoll_wait`. Returns `false` when a signal's handler interrupted it.
     #[inline]
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.handed_out = 0;
+        (self.handed_out, self.peeked) = (0, None);
         WorkerCounters::add(&self.counters.waits, 1);
         match self.shared.epoll.wait(&mut self.events, timeout) {
             Ok(count) => {
@@ -237,9 +244,17 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
 
     /// Claims a source, if there is one by this name and no other thread holds it.
     #[inline]
-    fn find_owned(&self, index: u32, generation: u32, pending: Pending) -> Option<Found<'a, T, S>> {
+    fn find_owned(
+        &mut self,
+        index: u32,
+        generation: u32,
+        pending: Pending,
+    ) -> Option<Found<'a, T, S>> {
         let shared: &'a SharedReactor<T, S> = self.shared;
-        let slot = shared.table.slot(index)?;
+        let slot = match self.peeked.take() {
+            Some(peeked) => peeked,
+            None => shared.table.slot(index)?,
+        };
         match slot.ownership.claim(generation, pending) {
             Claim::Held(generation) => {
                 self.found(slot, Token::new(shared.id, index, generation), pending)
@@ -252,15 +267,20 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         }
     }
 
-    /// Returns the report of a source that this thread holds; `None` if it is parked, and released.
+    /// Returns the report of a source that this thread holds; `None` if it is parked and nothing is asked
+    /// of it, and then it is released.
     #[inline]
     fn found(&self, slot: &'a Slot<T>, token: Token, pending: Pending) -> Option<Found<'a, T, S>> {
-        if slot.ownership.is_parked() && !pending.is_request() {
-            // It was fetched before the source was parked.
-            drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
-            return None;
+        if !slot.ownership.is_parked() {
+            return Some(Found::Owned(slot, token, pending));
         }
-        Some(Found::Owned(slot, token, pending))
+        // It was fetched before the source was parked. What holds then is reported when it is armed.
+        let pending = pending.without_readiness();
+        if pending.is_request() {
+            return Some(Found::Owned(slot, token, pending));
+        }
+        drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
+        None
     }
 
     /// Returns the report of an event that is not about an owned source.
@@ -353,6 +373,7 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
                 let token = Token::new(self.shared.id, index, generation);
                 self.shared.requeue(token, pending);
             } else if generation != 0 {
+                // For a parked source nobody is woken.
                 if let Some(Found::Owned(_, token, pending)) =
                     self.find_owned(index, generation, pending)
                 {

@@ -1,11 +1,12 @@
 //! What the crate promises, put to the kernel it runs on: no stale events, triggers, fairness,
-//! waking, what a turn costs, registrations, the reactor that threads share, and the listeners and
+//! waking, nesting, what a turn costs, registrations, the reactor that threads share, and the listeners and
 //! streams on top.
 
 #![forbid(unsafe_code)]
 
 mod closed_first;
 mod fairness;
+mod nesting;
 mod net;
 mod parking;
 mod rebuilding;

@@ -16,14 +16,14 @@ const TRIGGERS: [fn(Interest) -> Watch; 4] =
 
 /// What a peer does, after a byte that nobody has read.
 #[derive(Clone, Copy, Debug)]
-enum Peer {
+pub(crate) enum Peer {
     Writes,
     ShutsDown,
     Closes,
     Resets,
 }
 
-const PEERS: [Peer; 4] = [Peer::Writes, Peer::ShutsDown, Peer::Closes, Peer::Resets];
+pub(crate) const PEERS: [Peer; 4] = [Peer::Writes, Peer::ShutsDown, Peer::Closes, Peer::Resets];
 
 pub(crate) fn tcp_pair() -> (Stream, Stream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -33,7 +33,7 @@ pub(crate) fn tcp_pair() -> (Stream, Stream) {
 }
 
 /// Returns the stream if it is still open.
-fn act(peer: Peer, mut stream: Stream) -> Option<Stream> {
+pub(crate) fn act(peer: Peer, mut stream: Stream) -> Option<Stream> {
     match peer {
         Peer::Writes => stream.write_all(b"x").unwrap(),
         Peer::ShutsDown => stream.shutdown(Shutdown::Write).unwrap(),
@@ -47,7 +47,7 @@ fn act(peer: Peer, mut stream: Stream) -> Option<Stream> {
 }
 
 /// What is reported of a source of this interest when it is armed again.
-fn expected(peer: Peer) -> Readiness {
+pub(crate) fn expected(peer: Peer) -> Readiness {
     match peer {
         Peer::Writes => Readiness::IN,
         Peer::ShutsDown | Peer::Closes => Readiness::IN | Readiness::RDHUP,

@@ -9,10 +9,13 @@ mod interruptions;
 mod leases;
 mod naming;
 mod panics;
+mod parking;
 mod refusals;
 mod revisiting;
 mod stale;
 mod threads;
+mod unparking;
+mod waiting;
 mod watching;
 
 use crate::support::{drain, ready_pair};
