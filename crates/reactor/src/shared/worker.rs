@@ -96,23 +96,25 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// Those of [`wait`](Self::wait).
     #[inline]
     pub fn wait_until(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
-        while !self.has_report() && !self.shared.is_stopped() {
+        // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in an int.
+        let mut is_complete = false;
+        loop {
+            if self.has_report() || self.shared.is_stopped() {
+                return Ok(!self.shared.is_stopped());
+            }
+            if is_complete && deadline.is_some_and(|end| end <= Timestamp::now()) {
+                return Ok(true);
+            }
             self.queued_due = self.shared.queued.load(Ordering::Acquire);
             let timeout = match deadline {
                 _ if self.queued_due > 0 => Some(Duration::ZERO),
                 deadline => deadline.map(|end| end - Timestamp::now()),
             };
-            let mut is_complete = self.fetch(timeout)?;
+            is_complete = self.fetch(timeout)?;
             while !is_complete && self.queued_due > 0 {
                 is_complete = self.fetch(timeout)?;
             }
-            // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in an int.
-            let is_over = || deadline.is_some_and(|end| end <= Timestamp::now());
-            if is_complete && !self.has_report() && is_over() {
-                break;
-            }
         }
-        Ok(!self.shared.is_stopped())
     }
 
     /// Passes over events that are not for this thread, up to the first that is. Returns `false` if there
