@@ -336,3 +336,39 @@ impl From<BlockError> for io::Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    #[test]
+    fn an_error_of_a_call_keeps_its_source_and_a_refusal_has_none() {
+        /// An error with a source.
+        #[derive(Debug)]
+        struct Outer(fmt::Error);
+
+        impl fmt::Display for Outer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("outer")
+            }
+        }
+
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+
+        let error = BlockError::from(io::Error::other(Outer(fmt::Error)));
+        assert_eq!(error.to_string(), "outer");
+        assert!(error.source().is_some_and(<dyn Error>::is::<fmt::Error>));
+        assert!(BlockError::Uncatchable(Signal::KILL).source().is_none());
+    }
+
+    #[test]
+    fn they_may_be_sent_and_shared() {
+        fn is_sent_and_shared<T: Send + Sync>() {}
+        is_sent_and_shared::<Signals>();
+    }
+}

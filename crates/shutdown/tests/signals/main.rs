@@ -53,6 +53,8 @@ tests! {
     waiting::a_wait_ends_with_the_timeout,
     waiting::a_signal_ends_a_wait_of_another_thread,
     waiting::an_interrupted_wait_keeps_its_deadline,
+    waiting::a_wait_that_lacks_memory_is_an_error,
+    waiting::a_read_that_fails_is_an_error_and_not_the_absence_of_a_signal,
     waiting::several_threads_share_what_comes,
     waiting::a_signal_for_one_thread_comes_to_that_thread_alone,
     ignored::what_was_ignored_stays_ignored,

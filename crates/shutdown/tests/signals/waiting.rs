@@ -1,7 +1,9 @@
 //! Waiting for signals without an event loop.
 
-use crate::support::{PATIENCE, block, run_again, send_to_self};
+use crate::support::{PATIENCE, block, run_again, send_to_self, status_line};
+use epoll_kit_testing::assert_kind;
 use epoll_shutdown::{Signal, SignalInfo, Signals};
+use std::io::ErrorKind;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
@@ -40,22 +42,45 @@ pub(crate) fn a_signal_ends_a_wait_of_another_thread() {
     }
 }
 
-/// strace has every poll but one in three interrupted.
+/// Runs `body` in a process whose calls strace tampers with.
+fn under_strace(name: &str, options: &[&str], body: fn()) {
+    // Only strace is known to trace this process.
+    if status_line("self", "TracerPid") != "0" {
+        return body();
+    }
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null"]).args(options);
+    run_again(name, &mut strace);
+}
+
 pub(crate) fn an_interrupted_wait_keeps_its_deadline() {
     const NAME: &str = "waiting::an_interrupted_wait_keeps_its_deadline";
-    // Only strace is known to trace this process.
-    let status = crate::support::status_line("self", "TracerPid");
-    if status == "0" {
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=ppoll:error=EINTR:when=1..40"]);
-        return run_again(NAME, &mut strace);
-    }
-    let signals = block([Signal::TERM]);
-    let start = Instant::now();
-    assert_eq!(wait(&signals, Some(Duration::from_millis(20))), None);
-    assert!(start.elapsed() >= Duration::from_millis(20), "{:?}", start.elapsed());
-    send_to_self(Signal::TERM);
-    assert_eq!(wait(&signals, None).map(|info| info.signal), Some(Signal::TERM));
+    under_strace(NAME, &["-e", "inject=ppoll:error=EINTR:when=1..40"], || {
+        let signals = block([Signal::TERM]);
+        let start = Instant::now();
+        assert_eq!(wait(&signals, Some(Duration::from_millis(20))), None);
+        assert!(start.elapsed() >= Duration::from_millis(20), "{:?}", start.elapsed());
+        send_to_self(Signal::TERM);
+        assert_eq!(wait(&signals, None).map(|info| info.signal), Some(Signal::TERM));
+    });
+}
+
+pub(crate) fn a_wait_that_lacks_memory_is_an_error() {
+    const NAME: &str = "waiting::a_wait_that_lacks_memory_is_an_error";
+    under_strace(NAME, &["-e", "inject=ppoll:error=ENOMEM"], || {
+        let signals = block([Signal::TERM]);
+        assert_kind(signals.wait(Some(PATIENCE)), ErrorKind::OutOfMemory);
+    });
+}
+
+pub(crate) fn a_read_that_fails_is_an_error_and_not_the_absence_of_a_signal() {
+    const NAME: &str = "waiting::a_read_that_fails_is_an_error_and_not_the_absence_of_a_signal";
+    let options = ["-P", "anon_inode:[signalfd]", "-e", "inject=read:error=EPERM"];
+    under_strace(NAME, &options, || {
+        let signals = block([Signal::TERM]);
+        assert_kind(signals.read(), ErrorKind::PermissionDenied);
+        assert_kind(signals.wait(Some(PATIENCE)), ErrorKind::PermissionDenied);
+    });
 }
 
 pub(crate) fn several_threads_share_what_comes() {
