@@ -37,7 +37,7 @@ thread_local! {
 }
 
 /// The kernel uses the id of a thread again, this does not.
-static LAST_THREAD: AtomicU64 = AtomicU64::new(0);
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
 
 fn index(signal: Signal) -> usize {
     // A signal's number is positive.
@@ -48,7 +48,7 @@ impl ThreadGuards {
     fn of_this_thread() -> Self {
         let mut guards = GUARDS.get();
         if guards.thread == 0 {
-            guards.thread = LAST_THREAD.fetch_add(1, Ordering::Relaxed) + 1;
+            guards.thread = NEXT_THREAD.fetch_add(1, Ordering::Relaxed);
         }
         guards
     }

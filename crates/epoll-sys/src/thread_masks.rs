@@ -52,15 +52,22 @@ pub fn thread_masks() -> io::Result<Vec<ThreadMask>> {
     let mut masks = Vec::new();
     for task in fs::read_dir(tasks).map_err(|error| reading(tasks, &error))? {
         let status = task.map_err(|error| reading(tasks, &error))?.path().join("status");
-        match fs::read_to_string(&status) {
-            Ok(text) => masks.push(thread_mask(&text).ok_or_else(|| no_mask(&status))?),
-            // The thread has ended since the directory was read.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-            Err(error) => return Err(reading(&status, &error)),
+        if let Some(text) = of_live_thread(&status, fs::read_to_string(&status))? {
+            masks.push(thread_mask(&text).ok_or_else(|| no_mask(&status))?);
         }
     }
     Ok(masks)
+}
+
+/// The status that was read, or `None` if the thread has ended since the directory was read.
+fn of_live_thread(path: &Path, read: io::Result<String>) -> io::Result<Option<String>> {
+    match read {
+        Ok(text) => Ok(Some(text)),
+        // Its file is gone, or was opened before the end.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(reading(path, &error)),
+    }
 }
 
 fn reading(path: &Path, error: &io::Error) -> io::Error {
@@ -114,6 +121,18 @@ mod tests {
         let mask = thread_mask(status).unwrap();
         assert_eq!((mask.id, mask.name.as_str()), (42, "worker 1"));
         assert_eq!(mask.blocked, SignalSet::from_iter([Signal::INT, Signal::TERM]));
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_meanwhile_is_passed_over_and_other_errors_are_not() {
+        let path = Path::new("/proc/self/task/7/status");
+        let read = |errno| of_live_thread(path, Err(io::Error::from_raw_os_error(errno)));
+        for errno in [libc::ENOENT, libc::ESRCH] {
+            assert_eq!(read(errno).unwrap(), None);
+        }
+        let error = read(libc::EACCES).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("/proc/self/task/7/status"), "{error}");
     }
 
     #[test]

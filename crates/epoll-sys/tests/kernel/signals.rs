@@ -237,6 +237,21 @@ fn a_guard_that_another_thread_drops_unblocks_nothing_anywhere() {
 }
 
 #[test]
+fn a_guard_of_another_thread_does_not_count_among_the_own() {
+    let (give, given) = mpsc::channel();
+    // It is started first, so that it inherits nothing, and has a guard of the same signal.
+    let other = thread::spawn(move || {
+        let own = set([Signal::USR1]).block().unwrap();
+        drop::<epoll_sys::MaskGuard>(given.recv_timeout(DEADLINE).unwrap());
+        let was_blocked = blocked(Signal::USR1);
+        drop(own);
+        (was_blocked, blocked(Signal::USR1))
+    });
+    on_own_thread(move || give.send(set([Signal::USR1]).block().unwrap()).unwrap());
+    assert_eq!(other.join().unwrap(), (true, false));
+}
+
+#[test]
 fn a_guard_may_be_dropped_when_its_thread_ends() {
     thread_local!(static GUARD: std::cell::RefCell<Option<epoll_sys::MaskGuard>> =
         const { std::cell::RefCell::new(None) });
