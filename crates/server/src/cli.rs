@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use epoll_echo::{Mode, QuitWord};
 use epoll_reactor::net::{Address, AddressParseError};
-use epoll_shutdown::{End, Signal, Signals};
+use epoll_shutdown::{DrainOutcome, Signal, Signals};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -252,7 +252,7 @@ fn complain(message: &str) {
 
 fn exit_code(ended: Ended) -> ExitCode {
     match ended {
-        Ended { end: End::Forced(signal), .. } => {
+        Ended { outcome: DrainOutcome::Forced(signal), .. } => {
             ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX))
         }
         Ended { cut: 0, .. } => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ use epoll_reactor::epoll_sys::EventFd;
 use epoll_reactor::net::{Address, ListenOptions, Listener};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Watch};
-use epoll_shutdown::{Drain, End, Phase, Signals};
+use epoll_shutdown::{Drain, DrainOutcome, Phase, Signals};
 use epoll_timers::Timers;
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
@@ -47,8 +47,8 @@ struct Pool {
 /// How a server came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// What ended the drain.
-    pub end: End,
+    /// The reason for which the drain is over.
+    pub outcome: DrainOutcome,
     /// How many connections had not finished.
     pub cut: u64,
 }
@@ -161,7 +161,7 @@ impl Server {
         served?;
         written?;
         match chair.drain.phase() {
-            Phase::Stopped { end } => Ok(Ended { end, cut: sum.cut }),
+            Phase::Stopped { outcome } => Ok(Ended { outcome, cut: sum.cut }),
             phase => anyhow::bail!("the server stopped while {phase:?}"),
         }
     }
@@ -177,7 +177,7 @@ impl Server {
             .start(workers, pool, &mut started)
             .and_then(|()| first.run(Some(chair)).context("the event loop of thread 0 failed"));
         // They have been told already, unless something has failed.
-        self.common.notice.stop();
+        self.common.watch.abort();
         if let Some(shared) = shared {
             served = served.and(shared.stop().context("failed to stop the threads"));
         }

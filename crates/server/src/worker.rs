@@ -11,7 +11,7 @@ use crate::stats::{Stats, ThreadStats};
 use epoll_echo::Step;
 use epoll_reactor::net::{AcceptCounters, Listener};
 use epoll_reactor::{Counters, Interest, Ready, Watch};
-use epoll_shutdown::{Drain, Phase, Signal, Signals, State};
+use epoll_shutdown::{Drain, Phase, Signal, Signals};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -124,7 +124,7 @@ impl Worker {
             let level = Watch::level(Interest::IN);
             self.connections.own.watch(*signals, Service::Signals, level)?;
         }
-        while self.common.notice.state() != State::Stopped {
+        while !matches!(self.common.watch.phase(), Phase::Stopped { .. }) {
             let turn = AssertUnwindSafe(|| self.turn(chair.as_deref_mut()));
             match catch_unwind(turn) {
                 Ok(done) => done?,
@@ -204,8 +204,8 @@ impl Worker {
             self.remind_at(Timestamp::now() + pause)?;
         }
         if let Some(chair) = chair {
-            chair.drain.pass(now);
-            self.common.notice.publish(&chair.drain);
+            chair.drain.expire(now);
+            self.common.watch.set(chair.drain.phase());
         }
         Ok(())
     }
@@ -223,7 +223,7 @@ impl Worker {
     }
 
     fn heed_end(&mut self, chair: &mut Chair<'_>, signal: Signal) -> io::Result<()> {
-        match chair.drain.signal(signal, Timestamp::now()) {
+        match chair.drain.on_signal(signal, Timestamp::now()) {
             Some(Phase::Draining { since, deadline, .. }) => {
                 tracing::info!(%signal, "draining");
                 let half_time = deadline.map(|deadline| since + (deadline - since) / 2);
@@ -236,7 +236,7 @@ impl Worker {
             None => {}
         }
         // The others are woken, and this thread too: it drains as they do.
-        self.common.notice.publish(&chair.drain);
+        self.common.watch.set(chair.drain.phase());
         Ok(())
     }
 
@@ -245,7 +245,8 @@ impl Worker {
         if self.common.is_called(&mut self.roll_calls) {
             self.answer();
         }
-        if self.common.notice.state() == State::Draining && !self.is_draining {
+        let is_draining = matches!(self.common.watch.phase(), Phase::Draining { .. });
+        if is_draining && !self.is_draining {
             self.is_draining = true;
             let common = Arc::clone(&self.common);
             let door = Door(&common);
@@ -256,7 +257,7 @@ impl Worker {
         let Some(chair) = chair else { return Ok(()) };
         if self.common.seats.is_over() {
             chair.drain.finish();
-            self.common.notice.publish(&chair.drain);
+            self.common.watch.set(chair.drain.phase());
         }
         Ok(())
     }

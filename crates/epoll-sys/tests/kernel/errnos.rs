@@ -182,6 +182,7 @@ fn a_timer_that_has_not_expired_would_block() {
 fn no_signal_would_block() {
     let signals = SignalFd::new(&SignalSet::from_iter([Signal::USR1])).unwrap();
     assert_kind(signals.read(), ErrorKind::WouldBlock);
+    assert_errno(signals.read(), Errno::AGAIN);
 }
 
 #[test]
