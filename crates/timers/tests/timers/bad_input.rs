@@ -127,6 +127,19 @@ fn a_timer_that_is_restarted_too_late_is_a_new_one() {
 }
 
 #[test]
+fn a_timer_of_another_wheel_does_not_take_the_place_that_is_reserved() {
+    let (mut ours, mut theirs) = (wheel(), wheel());
+    let (our_key, their_key) = (ours.insert(at(5), "ours"), theirs.insert(at(5), "theirs"));
+    let (our_timer, their_timer) = (ours.next_due(at(5)).unwrap(), theirs.next_due(at(5)).unwrap());
+    let moved = ours.restart(their_timer, at(9));
+    assert!(moved != our_key && moved != their_key);
+    assert_unknown(&mut ours, our_key);
+    assert_unknown(&mut ours, their_key);
+    assert_eq!(ours.restart(our_timer, at(9)), our_key);
+    assert_eq!((ours.get(moved), ours.get(our_key)), (Some(&"theirs"), Some(&"ours")));
+}
+
+#[test]
 fn a_loop_that_is_left_early_goes_on_where_it_was() {
     let mut wheel = wheel();
     let keys = [1, 2, 3].map(|value| wheel.insert(at(5), value));

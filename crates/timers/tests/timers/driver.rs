@@ -310,6 +310,22 @@ fn what_is_inserted_after_a_loop_was_left_early_is_not_lost_either() {
 }
 
 #[test]
+fn rearming_ends_the_pass_so_that_the_next_goes_by_its_own_time() {
+    for watch in [LEVEL, EDGE] {
+        let mut scene = left_early(watch);
+        let deadline = scene.timers.now() + MILLISECOND;
+        scene.timers.insert(deadline, 3).unwrap();
+        scene.timers.rearm().unwrap();
+        scene.wait();
+        while scene.timers.now() <= deadline + TICK {
+            std::thread::sleep(MILLISECOND);
+        }
+        assert_eq!(scene.expire(), [1, 2, 3]);
+        assert!(!scene.is_reported());
+    }
+}
+
+#[test]
 fn rearming_without_need_changes_nothing() {
     for mut scene in Scene::both() {
         scene.timers.rearm().unwrap();
