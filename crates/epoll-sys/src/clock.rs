@@ -342,6 +342,27 @@ mod tests {
     }
 
     #[test]
+    fn a_checked_sum_is_there_up_to_the_end_of_time_and_not_beyond() {
+        let nanosecond = Duration::from_nanos(1);
+        let longest = Timestamp::MAX.since_epoch();
+        let sums = [
+            (Timestamp::EPOCH, longest, Some(Timestamp::MAX)),
+            (Timestamp::EPOCH, longest + nanosecond, None),
+            (Timestamp::from_nanos(1), longest - nanosecond, Some(Timestamp::MAX)),
+            (Timestamp::from_nanos(1), longest, None),
+            (Timestamp::MAX, Duration::ZERO, Some(Timestamp::MAX)),
+            (Timestamp::MAX, nanosecond, None),
+            (Timestamp::EPOCH, Duration::new(1, 2), Some(Timestamp::from_nanos(1_000_000_002))),
+            // A multiple of 2^64 nanoseconds is not taken for zero.
+            (Timestamp::EPOCH, Duration::new(18_446_744_073, 709_551_616), None),
+            (Timestamp::EPOCH, Duration::from_secs(u64::MAX), None),
+        ];
+        for (time, duration, sum) in sums {
+            assert_eq!(time.checked_add(duration), sum, "{time:?} + {duration:?}");
+        }
+    }
+
+    #[test]
     fn a_time_is_its_distance_from_the_epoch() {
         let distance = Duration::new(7, 8);
         assert_eq!(Timestamp::after_epoch(distance).since_epoch(), distance);

@@ -111,6 +111,8 @@ pub enum Trigger {
 
 /// How a source is watched: an [`Interest`] and a [`Trigger`].
 ///
+/// # Examples
+///
 /// ```
 /// use epoll_sys::{Interest, Trigger, Watch};
 ///
@@ -122,7 +124,7 @@ pub enum Trigger {
 pub struct Watch(NonZeroU32);
 
 impl Watch {
-    /// Reported at every wait for as long as the source is ready.
+    /// Watches a source that is reported at every wait for as long as the source is ready.
     #[inline]
     #[must_use]
     pub const fn level(interest: Interest) -> Self {
@@ -130,21 +132,21 @@ impl Watch {
         Self(ALWAYS).with(interest.bits() & Interest::all().bits())
     }
 
-    /// `EPOLLET`: reported once for each time the source becomes ready.
+    /// `EPOLLET`: watches a source that is reported once for each time the source becomes ready.
     #[inline]
     #[must_use]
     pub const fn edge(interest: Interest) -> Self {
         Self::level(interest).with(EDGE)
     }
 
-    /// `EPOLLONESHOT`: reported once, then not again until it is modified.
+    /// `EPOLLONESHOT`: watches a source that is reported once, then not again until it is modified.
     #[inline]
     #[must_use]
     pub const fn oneshot(interest: Interest) -> Self {
         Self::level(interest).with(ONESHOT)
     }
 
-    /// `EPOLLET | EPOLLONESHOT`: reported once, then not again until it is modified.
+    /// `EPOLLET | EPOLLONESHOT`: watches a source that is reported once, then not again until it is modified.
     #[inline]
     #[must_use]
     pub const fn edge_oneshot(interest: Interest) -> Self {
@@ -160,7 +162,7 @@ impl Watch {
         self.with(WAKEUP)
     }
 
-    /// The same trigger with another interest.
+    /// Returns a watch with the same trigger and another interest.
     #[inline]
     #[must_use]
     pub const fn with_interest(self, interest: Interest) -> Self {
@@ -171,14 +173,14 @@ impl Watch {
         Self(NonZeroU32::new(self.bits() | bits).expect("a union with a value that is not zero"))
     }
 
-    /// What is watched for.
+    /// Returns what is watched for.
     #[inline]
     #[must_use]
     pub const fn interest(self) -> Interest {
         Interest::from_bits_truncate(self.bits())
     }
 
-    /// When it is reported.
+    /// Returns when the source is reported.
     #[inline]
     #[must_use]
     pub const fn trigger(self) -> Trigger {
@@ -190,14 +192,14 @@ impl Watch {
         }
     }
 
-    /// Whether a report disarms the source: [`Trigger::Oneshot`] or [`Trigger::EdgeOneshot`].
+    /// Returns whether a report disarms the source: [`Trigger::Oneshot`] or [`Trigger::EdgeOneshot`].
     #[inline]
     #[must_use]
     pub const fn is_oneshot(self) -> bool {
         self.bits() & ONESHOT != 0
     }
 
-    /// Whether the source is reported on its edges: [`Trigger::Edge`] or [`Trigger::EdgeOneshot`].
+    /// Returns whether the source is reported on its edges: [`Trigger::Edge`] or [`Trigger::EdgeOneshot`].
     #[inline]
     #[must_use]
     pub const fn is_edge(self) -> bool {
@@ -211,7 +213,7 @@ impl Watch {
         self.bits() & WAKEUP != 0
     }
 
-    /// The bits as the kernel holds them, `EPOLLERR` and `EPOLLHUP` included.
+    /// Returns the bits as the kernel holds them, `EPOLLERR` and `EPOLLHUP` included.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u32 {
@@ -235,6 +237,8 @@ impl std::fmt::Debug for Watch {
 /// It is always the same one that is woken first, in an order fixed when the sources were added.
 /// Such a registration cannot be modified, only deleted and added again.
 ///
+/// # Examples
+///
 /// ```
 /// use epoll_sys::{ExclusiveInterest, ExclusiveWatch};
 ///
@@ -245,13 +249,13 @@ impl std::fmt::Debug for Watch {
 pub struct ExclusiveWatch(u32);
 
 impl ExclusiveWatch {
-    /// Reported at every wait for as long as the source is ready.
+    /// Watches a source that is reported at every wait for as long as the source is ready.
     #[must_use]
     pub const fn level(interest: ExclusiveInterest) -> Self {
         Self((interest.bits() & ExclusiveInterest::all().bits()) | EXCLUSIVE)
     }
 
-    /// `EPOLLET`: reported once for each time the source becomes ready.
+    /// `EPOLLET`: watches a source that is reported once for each time the source becomes ready.
     #[must_use]
     pub const fn edge(interest: ExclusiveInterest) -> Self {
         Self(Self::level(interest).0 | EDGE)
@@ -263,7 +267,7 @@ impl ExclusiveWatch {
         Self(self.0 | WAKEUP)
     }
 
-    /// Whether the source is reported on its edges.
+    /// Returns whether the source is reported on its edges.
     #[must_use]
     pub const fn is_edge(self) -> bool {
         self.0 & EDGE != 0
@@ -275,7 +279,7 @@ impl ExclusiveWatch {
         self.0 & WAKEUP != 0
     }
 
-    /// The bits as the kernel takes them, `EPOLLEXCLUSIVE` included.
+    /// Returns the bits as the kernel takes them, `EPOLLEXCLUSIVE` included.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0

@@ -262,6 +262,10 @@ impl Clients {
     /// Closes the connection whose handler has panicked.
     pub(crate) fn bury(&mut self, connections: &mut Connections) {
         let in_hand = self.in_hand.take();
+        // A pass over the timers that was left early has not set the timerfd.
+        if let Err(error) = lock(&self.timing).timers.rearm() {
+            tracing::error!(%error, "timers not set");
+        }
         if connections.shared.is_some() {
             // Its lease has seen to that.
             return;

@@ -21,9 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// unless someone has raised it.
 const QUEUE_MAX: u32 = 65_536;
 
-/// How many reminders are taken in a turn.
-const REMINDERS_MAX: usize = 64;
-
 /// What the loop watches besides connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Service {
@@ -194,7 +191,7 @@ impl Worker {
     /// A pause, or the drain, may be over.
     fn heed_time(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
         let now = Timestamp::now();
-        let _ = self.reminders.expire(now, REMINDERS_MAX, |_, _| None)?;
+        while self.reminders.next_due(now)?.is_some() {}
         let mut pauses = Vec::new();
         for listening in &mut self.listening {
             pauses.extend(listening.resume_if_due(&mut self.connections.own)?);

@@ -17,6 +17,15 @@ use std::time::Duration;
 /// `EPOLLERR | EPOLLHUP`, which the kernel adds to every interest.
 const ALWAYS: u32 = 0x18;
 
+#[test]
+fn the_raw_number_of_a_descriptor_is_that_of_the_borrowed_one() {
+    let (epoll, counter) = (Epoll::new().unwrap(), EventFd::new(0).unwrap());
+    let timer = TimerFd::new().unwrap();
+    assert_eq!(epoll.as_raw_fd(), epoll.as_fd().as_raw_fd());
+    assert_eq!(counter.as_raw_fd(), counter.as_fd().as_raw_fd());
+    assert_eq!(timer.as_raw_fd(), timer.as_fd().as_raw_fd());
+}
+
 /// One of each kind that is non-blocking.
 fn nonblocking() -> Vec<(&'static str, OwnedFd)> {
     let set = SignalSet::from_iter([Signal::USR1]);

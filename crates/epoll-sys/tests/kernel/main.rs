@@ -2,6 +2,7 @@
 //! scenarios with known answers, the flags of every descriptor, and signals.
 
 mod errnos;
+mod fallback;
 mod fds;
 mod pipes;
 mod scenarios;
