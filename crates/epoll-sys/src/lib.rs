@@ -57,7 +57,7 @@ pub mod socket;
 
 pub use busy_poll::BusyPoll;
 pub use clock::{Clock, Timestamp};
-pub use descriptor::{is_nonblocking, read, set_nonblocking, try_lock};
+pub use descriptor::{is_nonblocking, read, replace, set_nonblocking, try_lock};
 pub use epoll::Epoll;
 pub use eventfd::EventFd;
 pub use events::{Event, Events};

@@ -1,7 +1,6 @@
 //! A run from its plan to its outcome: connections are opened, threads exchange messages, and what
 //! they have counted becomes one.
 
-use crate::address::Address;
 use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::opening::Opening;
@@ -12,6 +11,7 @@ use crate::process::{Process, Used};
 use crate::tally::Tally;
 use crate::worker::{Common, Counters, Worker, close_all};
 use anyhow::Context;
+use epoll_sys::socket::Address;
 use epoll_sys::{Clock, Timestamp};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;

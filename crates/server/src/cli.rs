@@ -337,7 +337,7 @@ mod tests {
     fn commas_separate_addresses_but_not_a_path() {
         let listen = |text: &str| text.parse::<Addresses>().unwrap().0;
         assert_eq!(listen("127.0.0.1:1,unix:/a,[::1]:2").len(), 3);
-        assert_eq!(listen("unix:/a,b.sock"), [Address::Unix("/a,b.sock".into())]);
+        assert_eq!(listen("unix:/a,b.sock"), [Address::unix("/a,b.sock").unwrap()]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Peers {
 fn ip(peer: &Peer) -> Option<IpAddr> {
     match peer {
         Peer::Inet { ip, .. } => Some(ip.to_canonical()),
-        Peer::Unix => None,
+        Peer::Unix(_) => None,
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn peer(ip: &str) -> Peer {
-        Peer::Inet { ip: ip.parse().unwrap(), port: 1 }
+        Peer::Inet { ip: ip.parse().unwrap(), port: 1, zone: 0 }
     }
 
     #[test]
@@ -129,8 +129,8 @@ mod tests {
         assert_eq!((seats.take(&other), seats.taken()), (Ok(()), 2));
         seats.give_back(&one);
         assert_eq!(seats.take(&mapped), Ok(()));
-        assert_eq!(seats.take(&Peer::Unix), Ok(()));
-        assert_eq!(seats.take(&Peer::Unix), Err(Refusal::Full));
+        assert_eq!(seats.take(&Peer::Unix(None)), Ok(()));
+        assert_eq!(seats.take(&Peer::Unix(None)), Err(Refusal::Full));
     }
 
     #[test]

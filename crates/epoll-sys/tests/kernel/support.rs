@@ -36,7 +36,7 @@ pub(crate) fn tcp_listener() -> (OwnedFd, SocketAddr) {
     let listener = socket::stream(socket::Family::Inet).unwrap();
     socket::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     socket::listen(&listener, 16).unwrap();
-    let address = socket::local_address(&listener).unwrap().unwrap();
+    let address = socket::local_address(&listener).unwrap().inet().unwrap();
     (listener, address)
 }
 
