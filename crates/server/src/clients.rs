@@ -168,9 +168,10 @@ impl Clients {
     /// Takes a connection in, or refuses it.
     pub(crate) fn accept(&mut self, accepted: Accepted, connections: &mut Connections) {
         let Accepted { stream, peer } = accepted;
+        let peer = Peer::from(&peer);
         let common = Arc::clone(&self.common);
         let seat = match common.seats.take(&peer) {
-            Ok(()) => Seat::of(&common, peer.clone()),
+            Ok(()) => Seat::of(&common, peer),
             Err(refusal) => {
                 *self.stats().refusals(refusal) += 1;
                 let which = match refusal {
@@ -182,7 +183,7 @@ impl Clients {
             }
         };
         let connection = Connection::new(stream, &self.rules, Clock::Monotonic.now());
-        let client = Client { connection, peer: peer.clone(), timer: None };
+        let client = Client { connection, peer, timer: None };
         match connections.insert(client, self.mode.watch(Connection::<Stream>::FIRST_INTEREST)) {
             Ok(mut held) => {
                 // Whoever closes it gives the seat back.
@@ -229,7 +230,7 @@ impl Clients {
         let common = Arc::clone(&self.common);
         let token = held.token();
         // In this order they are dropped: whoever is told that all is over may count descriptors.
-        let seat = Seat::of(&common, held.peer.clone());
+        let seat = Seat::of(&common, held.peer);
         let closing = Closing(Some(held));
         if let Closing(Some(held)) = &closing {
             self.account(held, Some(token), closed);

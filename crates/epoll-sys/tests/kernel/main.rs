@@ -7,6 +7,7 @@ mod pipes;
 mod scenarios;
 mod signals;
 mod socket_errnos;
+mod socket_options;
 mod sources;
 mod threads;
 mod timers;

@@ -14,7 +14,7 @@ use crate::net::options::{ListenOptions, PausedBy, StreamOptions};
 use crate::net::pausing::Gate;
 use crate::net::unix_path::{self, Access, Kind, UnixPath};
 use crate::net::verdict::Verdict;
-use crate::net::{Address, Peer, Stream};
+use crate::net::{Address, Stream};
 use epoll_sys::socket::{self, Family};
 use std::io;
 use std::net::TcpListener;
@@ -67,8 +67,8 @@ impl Add for AcceptCounters {
 pub struct Accepted {
     /// The connection.
     pub stream: Stream,
-    /// The name of its other end.
-    pub peer: Peer,
+    /// The address of its other end; unnamed for most clients of a UNIX socket.
+    pub peer: Address,
 }
 
 /// The end of a batch of [`Listener::accept_batch`].
@@ -462,7 +462,7 @@ impl Listener {
                     self.counters.accepted += 1;
                     self.is_fruitless = false;
                     self.recover();
-                    return Some(Accepted { stream: Stream::new(fd), peer: Peer::from(peer) });
+                    return Some(Accepted { stream: Stream::new(fd), peer });
                 }
                 Err(error) => {
                     self.skip(&error, skips_max);

@@ -8,7 +8,7 @@ use crate::support::{assert_sleeps, wait};
 use epoll_kit_testing::{assert_kind, close, eventually};
 use epoll_reactor::net::{
     AcceptCounters, Address, BatchEnd, ConnectOptions, Keepalive, ListenOptions, Listener, PausedBy,
-    Peer, Stream, StreamOptions, UnixAddress,
+    Stream, StreamOptions, UnixAddress,
 };
 use epoll_reactor::{Interest, Reactor, Watch};
 use epoll_sys::is_nonblocking;
@@ -38,7 +38,7 @@ fn a_peer_is_told_by_its_address() {
     let mut listener = tcp_listener(&ListenOptions::default());
     let client = &queued(&listener, 1)[0];
     let accepted = accept(&mut listener);
-    assert_eq!(accepted.peer, Peer::from(client.local_addr().unwrap()));
+    assert_eq!(accepted.peer, client.local_addr().unwrap());
     assert_eq!(accepted.stream.peer_addr().unwrap(), client.local_addr().unwrap());
     assert_eq!(accepted.stream.local_addr().unwrap(), *listener.address());
     assert_eq!(client.peer_addr().unwrap(), *listener.address());
@@ -48,7 +48,7 @@ fn a_peer_is_told_by_its_address() {
     let mut listener = Listener::bind(&address, &ListenOptions::default()).unwrap();
     assert_eq!(listener.address(), &address);
     let _client = Stream::connect(&address).unwrap();
-    assert_eq!(accept(&mut listener).peer, Peer::Unix(None));
+    assert_eq!(accept(&mut listener).peer, Address::Unix(UnixAddress::UNNAMED));
     // A client may have a name.
     for text in ["unix:@epoll-reactor-client", "unix:client"] {
         let local = match text {
@@ -58,7 +58,7 @@ fn a_peer_is_told_by_its_address() {
         let options = ConnectOptions { local: Some(local), ..ConnectOptions::default() };
         let _client = Stream::connect_with(&address, &options).unwrap();
         let accepted = accept(&mut listener);
-        assert_eq!(accepted.peer.address(), local);
+        assert_eq!(accepted.peer, local);
         assert_eq!(accepted.stream.peer_addr().unwrap(), local);
         assert_eq!(accepted.peer.to_string(), local.to_string());
     }
@@ -198,13 +198,13 @@ fn a_batch_of_none_counts_as_one() {
 fn a_batch_that_is_left_early_leaves_the_rest_in_the_queue() {
     let mut listener = tcp_listener(&ListenOptions::default());
     let clients = queued(&listener, 5);
-    let peers: Vec<Peer> =
-        clients.iter().map(|client| Peer::from(client.local_addr().unwrap())).collect();
-    let first: Vec<Peer> = listener.accept_batch().take(2).map(|one| one.peer).collect();
+    let peers: Vec<Address> =
+        clients.iter().map(|client| client.local_addr().unwrap()).collect();
+    let first: Vec<Address> = listener.accept_batch().take(2).map(|one| one.peer).collect();
     assert_eq!(listener.counters().accepted, 2);
     assert_eq!(listener.batch_end(), None);
     let _untouched = listener.accept_batch();
-    let rest: Vec<Peer> = listener.accept_batch().map(|one| one.peer).collect();
+    let rest: Vec<Address> = listener.accept_batch().map(|one| one.peer).collect();
     assert_eq!((&first[..], &rest[..]), peers.split_at(2));
 }
 
@@ -259,7 +259,7 @@ fn clones_share_the_queue_and_nothing_else() {
     assert_eq!(other.address(), one.address());
     let _clients = queued(&one, 3);
     assert_eq!(one.accept_batch().take(1).count(), 1);
-    assert_eq!(accept(&mut other).peer.address().inet().unwrap().ip(), Ipv4Addr::LOCALHOST);
+    assert_eq!(accept(&mut other).peer.inet().unwrap().ip(), Ipv4Addr::LOCALHOST);
     assert_eq!((one.counters().accepted, other.counters().accepted), (1, 1));
     // The socket lives on with the clone.
     close(one);
