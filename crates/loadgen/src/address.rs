@@ -44,7 +44,9 @@ impl Target {
             }
             Some(port) => (text, port),
             None => text.rsplit_once(':').ok_or_else(|| {
-                format!("'{text}' has no port; expected HOST PORT, HOST:PORT, unix:PATH or unix:@NAME")
+                format!(
+                    "'{text}' has no port; expected HOST PORT, HOST:PORT, unix:PATH or unix:@NAME"
+                )
             })?,
         };
         let is_bare = !host.starts_with('[');

@@ -93,7 +93,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn welcome(room: &mut Room, listener: &mut Listener) -> io::Result<()> {
     for Accepted { stream, peer } in listener.accept_batch() {
         println!("{peer} joins");
-        room.insert(Client { stream, peer: Peer::from(&peer), waiting: Vec::new() }, Watch::level(Interest::IN))?;
+        room.insert(
+            Client { stream, peer: Peer::from(&peer), waiting: Vec::new() },
+            Watch::level(Interest::IN),
+        )?;
     }
     // A room that nobody can enter any more has no reason to stay open.
     match listener.batch_end() {

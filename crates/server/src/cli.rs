@@ -30,8 +30,8 @@ plus the signal's number when a second signal ended it.";
 #[derive(Debug, Parser)]
 #[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 struct Args {
-    /// Where to listen: IP:PORT, or unix:PATH; port 0 takes a free one. May repeat; commas separate
-    /// several, as in the environment.
+    /// Address to listen at: IP:PORT, unix:PATH or unix:@NAME (abstract); port 0 takes a free one. May
+    /// repeat; commas separate several, as in the environment.
     #[arg(
         long,
         value_name = "ADDR",

@@ -226,8 +226,8 @@ fn segment_len(control: &Control, len: usize) -> Option<usize> {
     let (level, kind) = kind.split_first_chunk::<4>()?;
     let (kind, _) = kind.split_first_chunk::<4>()?;
     let (value, _) = rest.split_first_chunk::<4>()?;
-    let is_gro = i32::from_ne_bytes(*level) == libc::SOL_UDP
-        && i32::from_ne_bytes(*kind) == libc::UDP_GRO;
+    let is_gro =
+        i32::from_ne_bytes(*level) == libc::SOL_UDP && i32::from_ne_bytes(*kind) == libc::UDP_GRO;
     is_gro.then(|| usize::try_from(i32::from_ne_bytes(*value)).ok())?
 }
 

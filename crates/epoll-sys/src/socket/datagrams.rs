@@ -6,9 +6,7 @@
 
 use super::{Address, Family, flags};
 use crate::errno;
-use rustix::net::{
-    self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, SocketType,
-};
+use rustix::net::{self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendFlags, SocketType};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -72,8 +70,8 @@ pub fn datagram_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 pub fn recv_from(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(Received, Address)> {
     let mut control = RecvAncillaryBuffer::default();
     let buffers = &mut [IoSliceMut::new(buffer)];
-    let message = net::recvmsg(socket, buffers, &mut control, RecvFlags::empty())
-        .map_err(errno::error)?;
+    let message =
+        net::recvmsg(socket, buffers, &mut control, RecvFlags::empty()).map_err(errno::error)?;
     let is_truncated = message.flags.contains(ReturnFlags::TRUNC);
     let received = Received { len: message.bytes, is_truncated };
     Ok((received, Address::from_rustix(message.address)))
@@ -107,16 +105,10 @@ pub fn recv_datagram(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Receive
 /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): a broadcast address without
 ///   [`set_broadcast`](super::set_broadcast), or a firewall.
 #[doc(alias = "sendto")]
-pub fn send_to(
-    socket: impl AsFd,
-    bytes: &[u8],
-    address: impl Into<Address>,
-) -> io::Result<usize> {
+pub fn send_to(socket: impl AsFd, bytes: &[u8], address: impl Into<Address>) -> io::Result<usize> {
     match address.into() {
         Address::Inet(inet) => net::sendto(socket, bytes, SendFlags::NOSIGNAL, &inet),
-        Address::Unix(unix) => {
-            net::sendto(socket, bytes, SendFlags::NOSIGNAL, &unix.to_rustix()?)
-        }
+        Address::Unix(unix) => net::sendto(socket, bytes, SendFlags::NOSIGNAL, &unix.to_rustix()?),
     }
     .map_err(errno::error)
 }

@@ -14,9 +14,10 @@ mod batches;
 mod datagrams;
 mod options;
 mod stream_io;
+mod unix_address;
 mod zone;
 
-pub use address::{Address, AddressParseError, UnixAddress};
+pub use address::{Address, AddressParseError};
 pub use batches::{ReceivedDatagram, RecvBatch, SendBatch};
 pub use datagrams::{
     Received, datagram, datagram_pair, recv_datagram, recv_from, send_datagram, send_to,
@@ -29,6 +30,7 @@ pub use options::{
     take_error,
 };
 pub use stream_io::{peek, recv, recv_vectored, send, send_vectored, unread, unsent};
+pub use unix_address::UnixAddress;
 pub use zone::{interface_index, interface_name};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -125,10 +127,11 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn bind(socket: impl AsFd, address: impl Into<Address>) -> io::Result<()> {
-    Ok(match address.into() {
-        Address::Inet(inet) => net::bind(socket, &inet)?,
-        Address::Unix(unix) => net::bind(socket, &unix.to_rustix()?)?,
-    })
+    let bound = match address.into() {
+        Address::Inet(inet) => net::bind(socket, &inet),
+        Address::Unix(unix) => net::bind(socket, &unix.to_rustix()?),
+    };
+    Ok(bound?)
 }
 
 /// `connect`: begins to connect to an address. `EINPROGRESS`, the usual answer for TCP, is a success

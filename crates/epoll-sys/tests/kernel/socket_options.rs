@@ -82,12 +82,14 @@ fn options_with_a_name_are_set() {
         set(&socket, 4096).unwrap();
         assert!(most > get(&socket));
     };
-    most(|it, len| socket::set_receive_buffer(it, len), |it| {
-        sockopt::socket_recv_buffer_size(it).unwrap()
-    });
-    most(|it, len| socket::set_send_buffer(it, len), |it| {
-        sockopt::socket_send_buffer_size(it).unwrap()
-    });
+    most(
+        |it, len| socket::set_receive_buffer(it, len),
+        |it| sockopt::socket_recv_buffer_size(it).unwrap(),
+    );
+    most(
+        |it, len| socket::set_send_buffer(it, len),
+        |it| sockopt::socket_send_buffer_size(it).unwrap(),
+    );
 }
 
 #[test]

@@ -5,86 +5,26 @@
 //! nothing; (b) on `EMFILE` and its like the connection stays in the queue, so a level-triggered listener
 //! would be reported again at once; (c) a listener can be shut down from outside, by another owner of the
 //! socket or by `ss -K`, and hangs up then for ever; `accept` then says `EINVAL` for TCP, and for UNIX that
-//! the queue is empty; (d) the last close of a listener resets the
-//! connections in its queue.
+//! the queue is empty; (d) the last close of a listener resets the connections in its queue.
 
-use crate::log::{trace, warning};
+mod accepting;
+
 use crate::net::conversion::{ConversionError, wrong_kind};
 use crate::net::options::{ListenOptions, PausedBy, StreamOptions};
 use crate::net::pausing::Gate;
 use crate::net::unix_path::{self, Access, Kind, UnixPath};
-use crate::net::verdict::Verdict;
-use crate::net::{Address, Stream};
+use crate::net::{AcceptBatch, AcceptCounters, Address, BatchEnd, Closing};
 use epoll_sys::socket::{self, Family};
 use std::io;
 use std::net::TcpListener;
-use std::ops::Add;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-/// The first pause; each that follows is twice as long.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How many dead connections in a row lead to a pause. A queue may hold so many; an error that does not
-/// take its connection out of the queue would otherwise make the loop spin.
-const SKIPS_MAX: u32 = 16;
-/// How often a socket tries to listen at an address that is in use.
+/// The number of attempts to listen at an address that is in use.
 const LISTEN_TRIES_MAX: u32 = 8;
-/// How many connections [`Listener::close`] takes at most.
+/// The number of connections that [`Listener::close`] takes at most.
 const QUEUE_MAX: u32 = 65_536;
-
-/// The events that a [`Listener`] has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AcceptCounters {
-    /// Connections that were handed out.
-    pub accepted: u64,
-    /// Connections that had died in the queue.
-    pub aborted: u64,
-    /// Connections that were accepted and closed at once for want of descriptors.
-    pub shed: u64,
-    /// Pauses, whatever their cause.
-    pub pauses: u64,
-}
-
-/// Adds up the counts of two listeners.
-impl Add for AcceptCounters {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            accepted: self.accepted + other.accepted,
-            aborted: self.aborted + other.aborted,
-            shed: self.shed + other.shed,
-            pauses: self.pauses + other.pauses,
-        }
-    }
-}
-
-/// A connection that a [`Listener`] accepted.
-#[derive(Debug)]
-pub struct Accepted {
-    /// The connection.
-    pub stream: Stream,
-    /// The address of its other end; unnamed for most clients of a UNIX socket.
-    pub peer: Address,
-}
-
-/// The end of a batch of [`Listener::accept_batch`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchEnd {
-    /// The queue was empty.
-    QueueEmpty,
-    /// The batch was full. The queue may hold more, and the listener is reported again.
-    BatchFull,
-    /// Nothing can be accepted now. The listener is silent for this time; a program that watches the socket
-    /// itself ([`PausedBy::Owner`]) has to leave it alone for so long.
-    Paused(Duration),
-    /// The listener is over: it was shut down from outside, and nobody can connect to it. It is silent from
-    /// now on, and to be dropped; a program that watches the socket itself has to unwatch it.
-    Closed,
-}
 
 /// A socket that accepts connections.
 ///
@@ -431,143 +371,6 @@ impl Listener {
         let left = self.queue_max;
         Closing { listener: self, left }
     }
-
-    fn resume(&mut self) {
-        let Some(gate) = &mut self.gate else { return };
-        if let Err(error) = gate.resume(&self.socket) {
-            // The kernel has no memory for the registration, so the pause goes on.
-            self.pause(&error);
-        }
-    }
-
-    /// Accepts the next connection, unless the batch is over. One of `left` is used up by every attempt.
-    fn next(&mut self, left: &mut u32, skips_max: u32) -> Option<Accepted> {
-        while self.end.is_none() {
-            if *left == 0 {
-                self.end = Some(BatchEnd::BatchFull);
-                break;
-            }
-            *left -= 1;
-            if let Some(accepted) = self.accept(skips_max) {
-                return Some(accepted);
-            }
-        }
-        None
-    }
-
-    fn accept(&mut self, skips_max: u32) -> Option<Accepted> {
-        let error = match socket::accept(&self.socket) {
-            Ok((fd, peer)) => match self.prepare(&fd) {
-                Ok(()) => {
-                    self.counters.accepted += 1;
-                    self.is_fruitless = false;
-                    self.recover();
-                    return Some(Accepted { stream: Stream::new(fd), peer });
-                }
-                Err(error) => {
-                    self.skip(&error, skips_max);
-                    return None;
-                }
-            },
-            Err(error) => error,
-        };
-        match Verdict::of(&error) {
-            Verdict::Empty if self.was_shut_down() => self.finish(),
-            Verdict::Empty => {
-                self.recover();
-                self.end = Some(BatchEnd::QueueEmpty);
-            }
-            Verdict::Skip => self.skip(&error, skips_max),
-            Verdict::Retry => {}
-            Verdict::NoDescriptor if self.is_empty_after_shedding() => {
-                self.end = Some(BatchEnd::QueueEmpty);
-            }
-            Verdict::NoDescriptor | Verdict::Pause => self.pause(&error),
-            Verdict::Closed => self.finish(),
-        }
-        None
-    }
-
-    /// Tells whether a UNIX listener is over, to which `accept` says only that its queue is empty. Nothing
-    /// is asked after a batch that accepted something, which would be reported again.
-    fn was_shut_down(&self) -> bool {
-        self.is_fruitless
-            && self.address.inet().is_none()
-            && socket::has_hung_up(&self.socket).unwrap_or(false)
-    }
-
-    fn finish(&mut self) {
-        if let Some(gate) = &mut self.gate {
-            gate.end(&self.socket);
-        }
-        self.end = Some(BatchEnd::Closed);
-    }
-
-    fn prepare(&self, accepted: &OwnedFd) -> io::Result<()> {
-        match &self.stream_options {
-            Some(options) => options.apply(accepted, Family::Unix),
-            None => Ok(()),
-        }
-    }
-
-    fn skip(&mut self, error: &io::Error, skips_max: u32) {
-        self.counters.aborted += 1;
-        self.skips += 1;
-        trace!("connection died in the queue", error);
-        if self.skips >= skips_max {
-            self.pause(error);
-        }
-    }
-
-    /// Accepting works again, or there is nothing to accept.
-    fn recover(&mut self) {
-        self.last_pause = Duration::ZERO;
-        self.skips = 0;
-    }
-
-    /// Gives up the spare descriptor for a moment to accept and close one connection that waits. Tells
-    /// whether none does: `accept` reports the want of descriptors before it looks at the queue.
-    fn is_empty_after_shedding(&mut self) -> bool {
-        if self.spare.take().is_none() {
-            return false;
-        }
-        match socket::accept(&self.socket) {
-            Ok((mut accepted, _)) => {
-                self.counters.shed += 1;
-                // Closed by being replaced, so that no other thread can take the number in between.
-                if epoll_sys::replace(&mut accepted, &self.socket).is_ok() {
-                    self.spare = Some(accepted);
-                }
-                false
-            }
-            Err(error) => {
-                // Another thread may have taken the number. Then the next pause looks for a new one.
-                self.spare = self.socket.try_clone().ok();
-                Verdict::of(&error) == Verdict::Empty
-            }
-        }
-    }
-
-    fn pause(&mut self, error: &io::Error) {
-        if self.spare.is_none() {
-            self.spare = self.socket.try_clone().ok();
-        }
-        let is_first = self.last_pause.is_zero();
-        self.last_pause = (self.last_pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
-        self.skips = 0;
-        self.counters.pauses += 1;
-        let pause = self.last_pause;
-        self.end = Some(BatchEnd::Paused(pause));
-        if is_first {
-            warning!("accepting pauses", error, pause);
-        } else {
-            trace!("accepting pauses again", error, pause);
-        }
-        if let Some(gate) = &mut self.gate {
-            // Setting a timer does not fail on Linux; if it did, the listener would be reported again.
-            let _ = gate.pause(&self.socket, pause);
-        }
-    }
 }
 
 fn new_gate(socket: impl AsFd, options: &ListenOptions) -> io::Result<Option<Gate>> {
@@ -599,52 +402,6 @@ fn listening_family(socket: impl AsFd) -> io::Result<Family> {
         return Err(wrong_kind("the socket does not listen"));
     }
     Ok(family)
-}
-
-/// The connections of one [`Listener::accept_batch`].
-#[derive(Debug)]
-pub struct AcceptBatch<'a> {
-    listener: &'a mut Listener,
-    left: u32,
-}
-
-impl Iterator for AcceptBatch<'_> {
-    type Item = Accepted;
-
-    fn next(&mut self) -> Option<Accepted> {
-        self.listener.next(&mut self.left, SKIPS_MAX)
-    }
-}
-
-/// The connections that wait in the queue of a listener that closes, see [`Listener::close`].
-#[derive(Debug)]
-pub struct Closing {
-    listener: Listener,
-    left: u32,
-}
-
-impl Closing {
-    /// Returns how the iteration ended; `None` before that. [`BatchEnd::BatchFull`] means that as many
-    /// connections were handed out as could wait at once.
-    #[must_use]
-    pub fn end(&self) -> Option<BatchEnd> {
-        self.listener.end
-    }
-
-    /// Returns what the listener has done so far.
-    #[must_use]
-    pub fn counters(&self) -> AcceptCounters {
-        self.listener.counters
-    }
-}
-
-impl Iterator for Closing {
-    type Item = Accepted;
-
-    fn next(&mut self) -> Option<Accepted> {
-        // No pause for dead connections: their number is bounded as it is.
-        self.listener.next(&mut self.left, u32::MAX)
-    }
 }
 
 /// Lends the descriptor to watch: the epoll instance of the listener, or its socket with

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// How often, and how long apart, the directory's lock is tried: half a second in all.
+/// The number of attempts to lock the directory, and the time between two: half a second in all.
 const LOCK_TRIES_MAX: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 

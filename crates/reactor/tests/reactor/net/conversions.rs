@@ -3,8 +3,7 @@
 use super::{assert_receives, assert_serves, connected, tcp_listener};
 use epoll_kit_testing::close;
 use epoll_reactor::net::{
-    Address, ConversionError, Datagram, ListenOptions, Listener, Stream,
-    StreamOptions,
+    Address, ConversionError, Datagram, ListenOptions, Listener, Stream, StreamOptions,
 };
 use epoll_sys::{EventFd, is_nonblocking, socket};
 use rustix::io::Errno;
@@ -61,10 +60,8 @@ fn only_a_stream_socket_becomes_a_stream() {
     let (datagram, _peer) = UnixDatagram::pair().unwrap();
     assert_given_back(Stream::try_from(OwnedFd::from(datagram)), ErrorKind::InvalidInput);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let listener = assert_given_back(
-        Stream::try_from(OwnedFd::from(listener)),
-        ErrorKind::InvalidInput,
-    );
+    let listener =
+        assert_given_back(Stream::try_from(OwnedFd::from(listener)), ErrorKind::InvalidInput);
     // What was refused is as it was.
     assert!(!is_nonblocking(&listener).unwrap());
     let disguised = TcpStream::from(listener);

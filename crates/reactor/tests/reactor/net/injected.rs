@@ -151,8 +151,7 @@ fn dead_connections_with_living_ones_between_them_lead_to_no_pause() {
 
 #[test]
 fn an_empty_queue_ends_a_row_of_dead_connections_and_of_pauses() {
-    const NAME: &str =
-        "net::injected::an_empty_queue_ends_a_row_of_dead_connections_and_of_pauses";
+    const NAME: &str = "net::injected::an_empty_queue_ends_a_row_of_dead_connections_and_of_pauses";
     let injections = ["-e", "inject=accept4:error=EACCES:when=1..2", "-o", "/dev/null"];
     under_strace(NAME, &injections, || {
         let mut listener = tcp_listener(&ListenOptions::default());

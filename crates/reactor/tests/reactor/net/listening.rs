@@ -7,8 +7,8 @@ use super::{
 use crate::support::{assert_sleeps, wait};
 use epoll_kit_testing::{assert_kind, close, eventually};
 use epoll_reactor::net::{
-    AcceptCounters, Address, BatchEnd, ConnectOptions, Keepalive, ListenOptions, Listener, PausedBy,
-    Stream, StreamOptions, UnixAddress,
+    AcceptCounters, Address, BatchEnd, ConnectOptions, Keepalive, ListenOptions, Listener,
+    PausedBy, Stream, StreamOptions, UnixAddress,
 };
 use epoll_reactor::{Interest, Reactor, Watch};
 use epoll_sys::is_nonblocking;
@@ -25,7 +25,7 @@ const READABLE: Watch = Watch::level(Interest::IN);
 #[test]
 fn port_zero_takes_a_free_port_and_tells_it() {
     let mut listener = tcp_listener(&ListenOptions::default());
-    let address = listener.address().clone();
+    let address = *listener.address();
     assert_ne!(address.inet().unwrap().port(), 0);
     assert_serves(&mut listener, &address);
     let again = Listener::bind(&address, &ListenOptions::default());
@@ -53,7 +53,9 @@ fn a_peer_is_told_by_its_address() {
     for text in ["unix:@epoll-reactor-client", "unix:client"] {
         let local = match text {
             "unix:client" => Address::unix(directory.path().join("client")).unwrap(),
-            _ => Address::abstract_name(format!("{text}-{}", std::process::id()).as_bytes()).unwrap(),
+            _ => {
+                Address::abstract_name(format!("{text}-{}", std::process::id()).as_bytes()).unwrap()
+            }
         };
         let options = ConnectOptions { local: Some(local), ..ConnectOptions::default() };
         let _client = Stream::connect_with(&address, &options).unwrap();
@@ -77,7 +79,7 @@ fn a_listener_serves_ipv6() {
         }
         bound => bound.unwrap(),
     };
-    let address = listener.address().clone();
+    let address = *listener.address();
     assert!(matches!(address, Address::Inet(SocketAddr::V6(v6)) if v6.port() != 0));
     assert_serves(&mut listener, &address);
 }
@@ -198,8 +200,7 @@ fn a_batch_of_none_counts_as_one() {
 fn a_batch_that_is_left_early_leaves_the_rest_in_the_queue() {
     let mut listener = tcp_listener(&ListenOptions::default());
     let clients = queued(&listener, 5);
-    let peers: Vec<Address> =
-        clients.iter().map(|client| client.local_addr().unwrap()).collect();
+    let peers: Vec<Address> = clients.iter().map(|client| client.local_addr().unwrap()).collect();
     let first: Vec<Address> = listener.accept_batch().take(2).map(|one| one.peer).collect();
     assert_eq!(listener.counters().accepted, 2);
     assert_eq!(listener.batch_end(), None);
@@ -225,7 +226,7 @@ fn connections_that_were_reset_in_the_queue_do_not_kill_the_listener() {
     let counters = listener.counters();
     assert_eq!((counters.accepted + counters.aborted, counters.pauses), (3, 0));
     assert_eq!(listener.batch_end(), Some(BatchEnd::QueueEmpty));
-    let address = listener.address().clone();
+    let address = *listener.address();
     assert_serves(&mut listener, &address);
 }
 
