@@ -238,7 +238,7 @@ fn several_listeners_share_a_port_when_all_of_them_allow_it() {
     }
     socket::bind(&first, "127.0.0.1:0".parse::<Address>().unwrap()).unwrap();
     let shared = socket::local_address(&first).unwrap();
-    socket::bind(&second, &shared).unwrap();
+    socket::bind(&second, shared).unwrap();
     socket::listen(&first, 1).unwrap();
     socket::listen(&second, 1).unwrap();
 }

@@ -41,20 +41,20 @@ fn address(text: &str) -> Address {
 #[test]
 fn binding_to_an_address_that_is_taken_is_in_use() {
     let (_listener, taken) = tcp_listener();
-    assert_kind(socket::bind(inet(), &taken), ErrorKind::AddrInUse);
+    assert_kind(socket::bind(inet(), taken), ErrorKind::AddrInUse);
 }
 
 #[test]
 fn binding_to_an_address_of_another_machine_is_not_available() {
     // TEST-NET-1: no machine has it.
-    assert_kind(socket::bind(inet(), &address("192.0.2.1:0")), ErrorKind::AddrNotAvailable);
+    assert_kind(socket::bind(inet(), address("192.0.2.1:0")), ErrorKind::AddrNotAvailable);
 }
 
 #[test]
 fn binding_to_a_privileged_port_is_permission_denied() {
     let start = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     if start.trim().parse::<u16>().unwrap() > 1 {
-        let bind = || socket::bind(inet(), &address("127.0.0.1:1"));
+        let bind = || socket::bind(inet(), address("127.0.0.1:1"));
         assert_kind(without(CapabilitySet::NET_BIND_SERVICE, bind), ErrorKind::PermissionDenied);
     }
 }
@@ -62,8 +62,8 @@ fn binding_to_a_privileged_port_is_permission_denied() {
 #[test]
 fn binding_twice_is_invalid() {
     let socket = inet();
-    socket::bind(&socket, &address("127.0.0.1:0")).unwrap();
-    assert_kind(socket::bind(&socket, &address("127.0.0.1:0")), ErrorKind::InvalidInput);
+    socket::bind(&socket, address("127.0.0.1:0")).unwrap();
+    assert_kind(socket::bind(&socket, address("127.0.0.1:0")), ErrorKind::InvalidInput);
 
     let folder = tempfile::tempdir().unwrap();
     let socket = unix();
@@ -142,7 +142,7 @@ fn a_path_with_a_nul_byte_is_invalid() {
 fn connecting_begins_and_then_is_done_or_refused() {
     let (_listener, listening) = tcp_listener();
     let socket = inet();
-    socket::connect(&socket, &listening).unwrap();
+    socket::connect(&socket, listening).unwrap();
     await_readiness(&socket, Interest::OUT);
     assert!(socket::take_error(&socket).unwrap().is_none());
 
@@ -151,7 +151,7 @@ fn connecting_begins_and_then_is_done_or_refused() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 
     let socket = refused_connection();
-    let again = socket::connect(&socket, &listening);
+    let again = socket::connect(&socket, listening);
     assert_kind(again, ErrorKind::ConnectionRefused);
 }
 
@@ -159,10 +159,10 @@ fn connecting_begins_and_then_is_done_or_refused() {
 fn refused_connection() -> OwnedFd {
     // Bound, so that nobody else gets it meanwhile, and not listening.
     let bound = inet();
-    socket::bind(&bound, &address("127.0.0.1:0")).unwrap();
+    socket::bind(&bound, address("127.0.0.1:0")).unwrap();
     let nobody = socket::local_address(&bound).unwrap();
     let socket = inet();
-    socket::connect(&socket, &nobody).unwrap();
+    socket::connect(&socket, nobody).unwrap();
     await_readiness(&socket, Interest::OUT);
     socket
 }
@@ -171,7 +171,7 @@ fn refused_connection() -> OwnedFd {
 fn connecting_where_there_is_no_way_is_network_unreachable() {
     // TCP has no way to a group, whether or not the machine has a route to it.
     let group = address("224.0.0.1:9");
-    assert_kind(socket::connect(inet(), &group), ErrorKind::NetworkUnreachable);
+    assert_kind(socket::connect(inet(), group), ErrorKind::NetworkUnreachable);
 }
 
 #[test]
@@ -208,9 +208,9 @@ fn listening_on_a_port_that_another_socket_listens_on_is_in_use() {
     for socket in [&first, &second] {
         socket::set_reuse_address(socket, true).unwrap();
     }
-    socket::bind(&first, &address("127.0.0.1:0")).unwrap();
+    socket::bind(&first, address("127.0.0.1:0")).unwrap();
     let shared = socket::local_address(&first).unwrap();
-    socket::bind(&second, &shared).unwrap();
+    socket::bind(&second, shared).unwrap();
     socket::listen(&first, 1).unwrap();
     assert_kind(socket::listen(&second, 1), ErrorKind::AddrInUse);
 }
