@@ -1,10 +1,11 @@
-//! Calls for a descriptor of any kind: read, poll, make non-blocking, lock.
+//! Calls for a descriptor of any kind: read, poll, make non-blocking, lock, replace.
 
 use crate::errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
+use rustix::io::DupFlags;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// `fcntl(F_GETFL)`: returns whether reads and writes return at once instead of waiting,
@@ -96,4 +97,34 @@ pub fn poll_readable(fd: impl AsFd, timeout: Option<Duration>) -> io::Result<boo
 #[doc(alias = "flock")]
 pub fn try_lock(file: impl AsFd) -> io::Result<()> {
     Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+/// `dup3(O_CLOEXEC)`: closes what `target` is and makes it another descriptor of `source`, in one step:
+/// the number is free for nobody in between,
+/// [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html).
+///
+/// # Errors
+///
+/// [`ResourceBusy`](io::ErrorKind::ResourceBusy): another thread is opening a descriptor with that number.
+/// Does not happen to one that is open; the `Result` leaves room for other kernels.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::os::fd::OwnedFd;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (mut ours, theirs) = UnixStream::pair()?;
+/// let (mut target, peer) = UnixStream::pair().map(|(one, other)| (OwnedFd::from(one), other))?;
+/// epoll_sys::replace(&mut target, &theirs)?;
+/// // What it was before is closed.
+/// assert_eq!((&peer).read(&mut [0])?, 0);
+/// UnixStream::from(target).write_all(b"h")?;
+/// ours.read_exact(&mut [0])?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "dup3")]
+pub fn replace(target: &mut OwnedFd, source: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::dup3(source, target, DupFlags::CLOEXEC)?)
 }

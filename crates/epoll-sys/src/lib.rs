@@ -61,7 +61,7 @@ pub mod socket;
 pub use busy_poll::BusyPoll;
 pub use carry_over::is_epoll;
 pub use clock::{Boottime, Clock, ClockTime, Monotonic, Realtime, Timestamp};
-pub use descriptor::{is_nonblocking, poll_readable, read, set_nonblocking, try_lock};
+pub use descriptor::{is_nonblocking, poll_readable, read, replace, set_nonblocking, try_lock};
 pub use epoll::Epoll;
 pub use eventfd::EventFd;
 pub use events::{Event, Events};

@@ -168,6 +168,7 @@ impl Clients {
     /// Takes a connection in, or refuses it.
     pub(crate) fn accept(&mut self, accepted: Accepted, connections: &mut Connections) {
         let Accepted { stream, peer } = accepted;
+        let peer = Peer::from(&peer);
         let common = Arc::clone(&self.common);
         let seat = match common.seats.take(&peer) {
             Ok(()) => Seat::of(&common, peer),

@@ -17,10 +17,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most connections that are accepted when the listeners close: `net.core.somaxconn` is 4096
-/// unless someone has raised it.
-const QUEUE_MAX: u32 = 65_536;
-
 /// What the loop watches besides connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Service {
@@ -47,7 +43,6 @@ pub(crate) struct Worker {
     listening: Vec<Listening>,
     /// The counters of listeners that are closed.
     accepted_before: AcceptCounters,
-    backlog: u32,
     is_draining: bool,
     /// The last roll call that it has answered.
     roll_calls: u64,
@@ -98,7 +93,6 @@ impl Worker {
             reminders,
             listening,
             accepted_before: AcceptCounters::default(),
-            backlog: config.backlog.get(),
             is_draining: false,
             roll_calls: 0,
             partners,
@@ -279,26 +273,12 @@ impl Worker {
     /// Takes what waits to be accepted, so that nothing is reset, and closes the listeners; the
     /// path of a UNIX socket is removed.
     fn close_listeners(&mut self) {
-        for listening in &mut self.listening {
-            // New connections may go on coming; those that waited are among the first `backlog`, or
-            // among the most that the kernel lets wait.
-            let mut left = self.backlog.min(QUEUE_MAX);
-            while left > 0 && listening.listener().pause().is_none() {
-                let before = left;
-                for accepted in listening.accept_batch() {
-                    left = left.saturating_sub(1);
-                    self.clients.accept(accepted, &mut self.connections);
-                }
-                if left == before {
-                    break;
-                }
+        for listening in std::mem::take(&mut self.listening) {
+            let mut closing = listening.close(&mut self.connections.own);
+            for accepted in &mut closing {
+                self.clients.accept(accepted, &mut self.connections);
             }
-        }
-        self.accepted_before = self.accept_counters();
-        for listening in self.listening.drain(..) {
-            if let Err(error) = listening.end(&mut self.connections.own) {
-                tracing::warn!(%error, "listener still watched");
-            }
+            self.accepted_before = self.accepted_before + closing.counters();
         }
     }
 

@@ -8,6 +8,7 @@ mod pipes;
 mod scenarios;
 mod signals;
 mod socket_errnos;
+mod socket_options;
 mod sources;
 mod threads;
 mod timers;
