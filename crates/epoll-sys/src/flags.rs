@@ -17,7 +17,7 @@ const EXCLUSIVE: u32 = 1 << 28;
 const ALWAYS: NonZeroU32 = NonZeroU32::new(0x018).unwrap();
 
 bitflags! {
-    /// What a source is watched for.
+    /// The events that a source is watched for.
     ///
     /// `EPOLLERR` and `EPOLLHUP` are missing because they cannot be chosen: the kernel reports them
     /// for every source, even for one with an empty interest.
@@ -36,7 +36,7 @@ bitflags! {
         const RDHUP = 0x2000;
     }
 
-    /// What a source that shares its wake-ups with other epoll instances is watched for.
+    /// The events that a source is watched for which shares its wake-ups with other epoll instances.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct ExclusiveInterest: u32 {
         /// `EPOLLIN`: a read, or an accept, would not block.
@@ -45,7 +45,7 @@ bitflags! {
         const OUT = 0x004;
     }
 
-    /// What the kernel reported of a source.
+    /// The events that the kernel reported of a source.
     ///
     /// Several bits come together more often than not (`IN | RDHUP` when a peer wrote and closed),
     /// so ask with [`contains`](Self::contains) or [`intersects`](Self::intersects) and never
@@ -70,21 +70,21 @@ bitflags! {
 }
 
 impl Readiness {
-    /// Whether a read may get somewhere: data, the end of the stream, or the error itself.
+    /// Tells that a read may get somewhere: data, the end of the stream, or the error itself.
     #[inline]
     #[must_use]
     pub const fn may_read(self) -> bool {
         self.intersects(Self::IN.union(Self::RDHUP).union(Self::HUP).union(Self::ERR))
     }
 
-    /// Whether a write may get somewhere: room, or the error itself.
+    /// Tells that a write may get somewhere: room, or the error itself.
     #[inline]
     #[must_use]
     pub const fn may_write(self) -> bool {
         self.intersects(Self::OUT.union(Self::HUP).union(Self::ERR))
     }
 
-    /// Whether the end of the stream, or an error, has been announced.
+    /// Tells that the end of the stream, or an error, has been announced.
     ///
     /// It is a hint: the read or write that follows is the proof. While it is set, a short read
     /// does not mean that the source is drained.
@@ -95,7 +95,7 @@ impl Readiness {
     }
 }
 
-/// When a source that is ready is reported.
+/// The moments at which a source that is ready is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
     /// At every wait for as long as it is ready.
@@ -109,7 +109,7 @@ pub enum Trigger {
     EdgeOneshot,
 }
 
-/// How a source is watched: an [`Interest`] and a [`Trigger`].
+/// A way to watch a source: an [`Interest`] and a [`Trigger`].
 ///
 /// # Examples
 ///
@@ -231,7 +231,7 @@ impl std::fmt::Debug for Watch {
     }
 }
 
-/// How a source is watched with `EPOLLEXCLUSIVE`: of all epoll instances that watch it this way at
+/// A way to watch a source with `EPOLLEXCLUSIVE`: of all epoll instances that watch it this way at
 /// least one is woken, not all.
 ///
 /// It is always the same one that is woken first, in an order fixed when the sources were added.

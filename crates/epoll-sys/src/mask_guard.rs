@@ -13,12 +13,12 @@ use std::cell::Cell;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the guards of a thread have done to its mask.
+/// The guards of a thread, and the mask that it had before them.
 #[derive(Clone, Copy)]
 struct ThreadGuards {
     /// A number that no other thread ever has; 0 until the first guard.
     thread: u64,
-    /// How many guards want each signal, by number - 1.
+    /// The number of guards that want each signal, by number - 1.
     counts: [u32; NUMBER_MAX as usize],
     /// The signals that are blocked because of guards, those included that were left blocked.
     added: SignalSet,

@@ -17,12 +17,12 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// When a [`TimerFd`] on the clock `C` expires.
+/// The moment at which a [`TimerFd`] on the clock `C` expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry<C = Monotonic> {
     /// After this time has passed.
     After(Duration),
-    /// When the clock shows this time or a later one.
+    /// At this time of the clock, or as soon as it shows a later one.
     At(ClockTime<C>),
     /// `TFD_TIMER_CANCEL_ON_SET`: when the real-time clock shows this time or a later one, or when
     /// it is set, which the next read reports as `ECANCELED`. On another clock the same as

@@ -113,7 +113,7 @@ impl<T, S> Record<T, S> {
     }
 }
 
-/// What the kernel is asked for.
+/// The request to the kernel.
 #[derive(Clone, Copy)]
 pub(crate) enum Arm {
     Normal(Watch),

@@ -7,7 +7,7 @@
 use epoll_sys::ClockTime;
 use std::time::Duration;
 
-/// How long a tick is, and which one is the last.
+/// The length of a tick, and the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticks {
     shift: u32,

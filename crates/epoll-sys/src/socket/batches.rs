@@ -32,7 +32,7 @@ const CONTROL_HEADER_LEN: usize = mem::size_of::<libc::cmsghdr>();
 const _: () = assert!(CONTROL_HEADER_LEN + mem::size_of::<libc::c_int>() <= CONTROL_LEN);
 const _: () = assert!(mem::align_of::<Control>() >= mem::align_of::<libc::cmsghdr>());
 
-/// What the kernel is given for each message of a call.
+/// The header and the buffer of each message, as the kernel takes them.
 struct Headers {
     messages: Vec<libc::mmsghdr>,
     slices: Vec<libc::iovec>,

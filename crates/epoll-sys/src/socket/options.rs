@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// How a silent TCP peer is probed.
+/// The probing of a silent TCP peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Keepalive {
     /// `TCP_KEEPIDLE`: the silence before the first probe, in whole seconds, rounded up.

@@ -42,7 +42,7 @@ const NAME_LEN_MAX: usize = SUN_PATH_LEN - 1;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UnixAddress {
-    /// As in the kernel's `sun_path`: a path, or a NUL byte and an abstract name. Zero behind `len`.
+    /// The bytes of the kernel's `sun_path`: a path, or a NUL byte and an abstract name. Zero behind `len`.
     bytes: [u8; SUN_PATH_LEN],
     len: u8,
 }

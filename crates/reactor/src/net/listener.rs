@@ -86,7 +86,7 @@ pub struct Listener {
     accept_batch_max: u32,
     /// The number of connections that can wait.
     queue_max: u32,
-    /// What accepted connections have to be given, if they do not inherit it.
+    /// Options that accepted connections do not inherit.
     stream_options: Option<StreamOptions>,
     /// Another descriptor of the socket, to be given up for a moment when there is no other.
     spare: Option<OwnedFd>,
@@ -95,7 +95,7 @@ pub struct Listener {
     /// Dead connections in a row.
     skips: u32,
     end: Option<BatchEnd>,
-    /// Whether the batch has accepted nothing so far.
+    /// The batch has accepted nothing so far.
     is_fruitless: bool,
     counters: AcceptCounters,
 }

@@ -126,7 +126,7 @@ pub struct PathOwner {
     pub group: Option<u32>,
 }
 
-/// How a [`Listener`](crate::net::Listener) listens.
+/// Options of a [`Listener`](crate::net::Listener).
 ///
 /// An option that the address cannot have is refused, not ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,7 +252,7 @@ impl ListenOptions {
     }
 }
 
-/// How a [`Stream`](crate::net::Stream) connects.
+/// Options of a [`Stream`](crate::net::Stream) that connects.
 ///
 /// An option that the address cannot have is refused, not ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -298,7 +298,7 @@ impl ConnectOptions {
     }
 }
 
-/// How a [`Datagram`](crate::net::Datagram) socket is bound.
+/// Options of a [`Datagram`](crate::net::Datagram) socket.
 ///
 /// An option that the address cannot have is refused, not ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

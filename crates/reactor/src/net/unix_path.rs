@@ -29,7 +29,7 @@ pub(super) struct UnixPath {
     inode: u64,
 }
 
-/// What a socket at a path is for.
+/// The use of a socket at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// It is to listen with this backlog.

@@ -31,9 +31,9 @@ pub const WORKER_BATCH_MAX: usize = 4;
 pub struct Worker<'a, T: Source, S: Copy = ()> {
     shared: &'a SharedReactor<T, S>,
     events: Events,
-    /// How many of `events` have been handed out.
+    /// The number of `events` that have been handed out.
     handed_out: usize,
-    /// How many of the sources in the queue belong to this turn.
+    /// The number of sources in the queue that belong to this turn.
     queued_due: usize,
     /// The source of the next event, if the wait has looked it up.
     peeked: Option<&'a Slot<T>>,
@@ -51,7 +51,7 @@ pub enum LeaseReady<'a, T: Source, S = ()> {
         token: Token,
         /// The tag under which it was registered.
         tag: S,
-        /// What it is ready for.
+        /// The events that the kernel reported.
         readiness: Readiness,
     },
     /// A [`Waker`](crate::Waker) of this reactor was used, or a thread was needed for a source that is
