@@ -369,7 +369,7 @@ impl<V, C: Clock> Timers<V, C> {
 
     #[cold]
     fn arm(&mut self) -> io::Result<()> {
-        // The end of the pass sets the timerfd once for all that happens in it.
+        // The end of the pass sets the timerfd, and no pass has two times.
         if self.wheel.is_in_pass() {
             return Ok(());
         }
@@ -389,8 +389,8 @@ impl<V, C: Clock> Timers<V, C> {
         match self.timerfd.read() {
             Ok(_) => Ok(true),
             Err(error) if is_clock_set(&error) => {
+                // A later pass sees by its time whether it was set back; every timer is ahead of this.
                 self.clock_sets += 1;
-                self.wheel.follow_clock(self.now());
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

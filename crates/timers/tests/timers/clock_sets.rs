@@ -163,6 +163,22 @@ fn a_timer_is_on_time_after_the_clock_was_set_back_by_an_hour() {
 }
 
 #[test]
+fn what_a_handler_inserts_waits_for_the_next_pass_even_if_the_clock_was_set_back() {
+    for watch in WATCHES {
+        let mut scene = Scene::new(Realtime, watch);
+        let start = scene.timers.now();
+        scene.timers.insert(start + HOUR, 1).unwrap();
+        let before = start + 2 * HOUR;
+        assert_eq!(scene.timers.next_due(before).unwrap().unwrap().value, 1);
+        scene.timers.insert(start - MILLISECOND, 2).unwrap();
+        assert_eq!(scene.timers.next_due(before).unwrap(), None);
+        // By the time that the clock shows it is due.
+        assert_eq!(scene.pass(), [2]);
+        assert!(!scene.is_reported());
+    }
+}
+
+#[test]
 fn a_timer_that_was_inserted_before_is_on_time_as_well() {
     for watch in WATCHES {
         let mut scene = Scene::new(Realtime, watch);
@@ -304,6 +320,37 @@ fn a_setting_that_says_that_the_clock_was_set_is_counted_and_done_again() {
         scene.timers.insert(ClockTime::EPOCH, 1).unwrap();
         assert_eq!((scene.timers.clock_sets(), scene.timers.settime_calls()), (3, 4));
         assert_eq!(scene.wait_for_one(), 1);
+    });
+}
+
+#[test]
+fn what_is_put_in_late_is_on_time_if_setting_the_timerfd_tells_that_the_clock_was_set_back() {
+    let name = "clock_sets::what_is_put_in_late_is_on_time_if_setting_the_timerfd_tells_that_the_clock_was_set_back";
+    let inject = "inject=timerfd_settime:error=ECANCELED:when=2";
+    under_strace(name, &["-o", "/dev/null", "-e", inject], || {
+        let mut scene = Scene::new(Realtime, WATCHES[1]);
+        let start = scene.timers.now();
+        scene.timers.insert(start, 1).unwrap();
+        // The clock shows an hour more, and is set back before the end of the pass.
+        assert_eq!(scene.timers.next_due(start + HOUR).unwrap().unwrap().value, 1);
+        scene.timers.insert(start + 5 * MILLISECOND, 2).unwrap();
+        assert_eq!(scene.timers.next_due(start + HOUR).unwrap(), None);
+        assert_eq!((scene.timers.clock_sets(), scene.timers.settime_calls()), (1, 3));
+        assert_eq!(scene.wait_for_one(), 2);
+    });
+}
+
+#[test]
+fn a_timerfd_that_expires_at_the_end_of_a_pass_is_set_again() {
+    let name = "clock_sets::a_timerfd_that_expires_at_the_end_of_a_pass_is_set_again";
+    let inject = "inject=read:retval=8:when=1";
+    let options = ["-o", "/dev/null", "-P", "anon_inode:[timerfd]", "-e", inject];
+    under_strace(name, &options, || {
+        let mut timers: Timers<u32, _> = Timers::with_clock(Realtime, TICK).unwrap();
+        let start = timers.now();
+        timers.insert(start + 10 * HOUR, 1).unwrap();
+        assert_eq!(timers.next_due(start).unwrap(), None);
+        assert_eq!((timers.clock_sets(), timers.settime_calls()), (0, 2));
     });
 }
 

@@ -362,6 +362,24 @@ fn what_a_handler_inserts_or_goes_on_with_is_reported() {
 }
 
 #[test]
+fn a_pass_sets_the_timerfd_once_for_all_that_happens_in_it() {
+    for mut scene in Scene::both() {
+        let start = scene.timers.now();
+        scene.timers.insert(start + HOUR, 0).unwrap();
+        assert_eq!(scene.timers.settime_calls(), 1);
+        let later = start + 2 * HOUR;
+        assert_eq!(scene.timers.next_due(later).unwrap().unwrap().value, 0);
+        // Each is earlier than what the timerfd is set to.
+        for minutes in (1..10).rev() {
+            scene.timers.insert(start + minutes * HOUR / 60, minutes.into()).unwrap();
+        }
+        assert_eq!(scene.timers.settime_calls(), 1);
+        assert_eq!(scene.timers.next_due(later).unwrap(), None);
+        assert_eq!(scene.timers.settime_calls(), 2);
+    }
+}
+
+#[test]
 fn a_time_that_was_read_before_the_expiry_loses_no_timer() {
     for mut scene in Scene::both() {
         let before = scene.timers.now();
