@@ -66,6 +66,15 @@ impl Events {
         self.list.get(index).copied().map(event)
     }
 
+    /// Removes the event at `index` and puts the last one in its place.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such event.
+    pub fn swap_remove(&mut self, index: usize) -> Event {
+        event(self.list.swap_remove(index))
+    }
+
     /// The events in the order in which the kernel reported them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event> + '_ {
         self.list.iter().copied().map(event)

@@ -6,12 +6,12 @@
 //! only a reactor pays whose descriptor somebody has asked for.
 
 use crate::{Reactor, Source};
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Atomic because a descriptor is asked for through a shared reference.
+/// A cell, because a descriptor is asked for through a shared reference.
 #[derive(Default)]
-pub(crate) struct Nesting(AtomicU8);
+pub(crate) struct Nesting(Cell<u8>);
 
 /// Somebody has asked for the descriptor.
 const NESTED: u8 = 1;
@@ -30,16 +30,16 @@ impl Nesting {
     /// Tells that a turn is not the usual one.
     #[inline]
     pub(crate) fn needs_care(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+        self.0.get() != 0
     }
 
     #[inline]
     pub(crate) fn set_revisits_pending(&self) {
-        self.0.fetch_or(REVISITS, Ordering::Relaxed);
+        self.set(REVISITS);
     }
 
     pub(crate) fn set_no_revisits_pending(&self) {
-        self.0.fetch_and(!REVISITS, Ordering::Relaxed);
+        self.clear(REVISITS);
     }
 
     /// Has the next wait replace the epoll instance, unless another loop watches it.
@@ -55,21 +55,21 @@ impl Nesting {
 
     /// Notes that the instance is a new one, which nobody watches yet.
     pub(crate) fn set_rebuilt(&self) {
-        self.0.fetch_and(REVISITS, Ordering::Relaxed);
+        self.0.set(self.0.get() & REVISITS);
     }
 
     fn is_nested(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & NESTED != 0
+        self.0.get() & NESTED != 0
     }
 
     /// Sets the flag and returns whether it was set before.
     fn set(&self, flag: u8) -> bool {
-        self.0.fetch_or(flag, Ordering::Relaxed) & flag != 0
+        self.0.replace(self.0.get() | flag) & flag != 0
     }
 
     /// Clears the flag and returns whether it was set before.
     fn clear(&self, flag: u8) -> bool {
-        self.0.fetch_and(!flag, Ordering::Relaxed) & flag != 0
+        self.0.replace(self.0.get() & !flag) & flag != 0
     }
 }
 
@@ -121,24 +121,26 @@ impl<T: Source, S> Reactor<T, S> {
     /// Sets the signal for what a wait has brought. Returns `false` if that is nothing but the signal.
     #[cold]
     pub(crate) fn begin_nested_turn(&mut self) -> bool {
+        let count = self.events.len();
         if !self.nesting.is_nested() {
             return true;
         }
-        let mut reports = self.events.len();
-        if self.events.iter().any(|event| event.data == WAKER_DATA) {
+        let waker = self.events.iter().position(|event| event.data == WAKER_DATA);
+        if let Some(at) = waker {
             // The kernel reports the eventfd by edges, and has just done so.
             self.nesting.clear(SIGNALLED);
-            reports -= usize::from(!self.waker.is_pending());
+            if !self.waker.is_pending() {
+                self.events.swap_remove(at);
+            }
         }
-        if reports > 0 || self.has_revisits() {
+        if !self.events.is_empty() || self.has_revisits() {
             self.signal_if_nested();
             // The signal is withdrawn when everything has been handed out.
             self.steps_due.add_end();
-        } else if !self.events.is_empty() {
-            self.handed_out = self.events.len();
-            return false;
+            return true;
         }
-        true
+        // A wait that found nothing is over; one that found the signal alone goes on.
+        count == 0
     }
 
     /// Withdraws the signal when nothing is left to report.

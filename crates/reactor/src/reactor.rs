@@ -445,18 +445,15 @@ impl<T: Source, S> Reactor<T, S> {
         S: Copy,
     {
         while let Some(event) = self.events.get(self.handed_out) {
+            self.handed_out += 1;
             let (index, generation) = unpack(event.data);
-            // Looked up here and in `report`; the compiler makes one of it, as nothing happens in
+            // Looked up here and in `report`; the compiler makes one of it, as nothing is written in
             // between.
             match self.slots.get(index, generation) {
                 Some(record) if record.state.is_plain() => {
-                    self.handed_out += 1;
                     return self.report(index, generation, event.readiness);
                 }
-                _ => {}
-            }
-            if self.is_reported(event.data, event.readiness) {
-                return self.report(index, generation, event.readiness);
+                _ => self.look_at(event.data, event.readiness),
             }
         }
         let (token, readiness) = self.next_step()?;
@@ -464,35 +461,25 @@ impl<T: Source, S> Reactor<T, S> {
         self.report(index, generation, readiness)
     }
 
-    /// Takes an event of a registration that is not plain, or that has ended, and tells whether it is
-    /// to be reported now.
+    /// Looks at an event of a registration that is not plain, or that has ended: passes over it, or makes
+    /// the registration plain for it.
     #[cold]
-    fn is_reported(&mut self, data: u64, readiness: Readiness) -> bool {
-        self.handed_out += 1;
+    fn look_at(&mut self, data: u64, readiness: Readiness) {
         let (index, generation) = unpack(data);
         let Some(record) = self.slots.get_mut(index, generation) else {
-            self.on_stale_event(data);
-            return false;
+            return self.on_stale_event(data);
         };
-        if record.state.contains(State::WAKER) {
-            // Cleared before the caller is told: whatever is announced from now on wakes again.
-            let is_wake = self.waker.take();
-            self.counters.wakes += u64::from(is_wake);
-            return is_wake;
-        }
         if record.state.contains(State::PARKED) {
             // Fetched before it was parked. What holds then is reported when it is armed again.
-            return false;
+        } else if record.state.revisit().is_empty() {
+            record.state.set(State::DISARMED, record.state.contains(State::ONESHOT));
+            record.state.insert(State::PASS);
+            // It comes again at once, and passes.
+            self.handed_out -= 1;
+        } else {
+            // Both are told when it is revisited.
+            record.state.add_revisit(readiness);
         }
-        if record.state.contains(State::ONESHOT) {
-            record.state.insert(State::DISARMED);
-        }
-        if record.state.revisit().is_empty() {
-            return true;
-        }
-        // Both are told when it is revisited.
-        record.state.add_revisit(readiness);
-        false
     }
 
     #[inline(always)]
@@ -510,7 +497,12 @@ impl<T: Source, S> Reactor<T, S> {
         match &mut record.subject {
             Subject::Owned(source) => Some(Ready::Owned { token, source, readiness }),
             Subject::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
-            Subject::Waker => Some(Ready::Woken),
+            Subject::Waker => {
+                // Cleared before the caller is told: whatever is announced from now on wakes again.
+                self.waker.take();
+                self.counters.wakes += 1;
+                Some(Ready::Woken)
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! What a reactor knows of one registration.
 //!
 //! Invariant: a record with an empty [`State`] is one whose events are reported as the kernel makes
-//! them. Everything else (a revisit, a parked source, a one-shot one, the reactor's own waker) sets a
-//! bit, so that the loop asks one question an event.
+//! them. Everything else (a revisit, a parked source, a one-shot one) sets a bit, so that the loop asks
+//! one question an event.
 
 use bitflags::bitflags;
 use epoll_sys::{Epoll, ExclusiveInterest, ExclusiveWatch, Interest, Readiness, Watch};
@@ -41,10 +41,11 @@ bitflags! {
         const ONESHOT = 1 << 18;
         /// Its report has disarmed it.
         const DISARMED = 1 << 19;
-        /// It is the reactor's waker.
-        const WAKER = 1 << 20;
-        /// It is watched with `EPOLLEXCLUSIVE`. This alone needs no care when it is reported.
-        const EXCLUSIVE = 1 << 21;
+        /// It is watched with `EPOLLEXCLUSIVE`.
+        const EXCLUSIVE = 1 << 20;
+        /// Whatever else is set, its events are reported. The sign, so that a comparison with zero
+        /// tells that a state is plain. Every change of the others clears it.
+        const PASS = 1 << 31;
     }
 }
 
@@ -52,7 +53,7 @@ impl State {
     /// Tells that an event of the registration is reported as it is.
     #[inline]
     pub(crate) fn is_plain(self) -> bool {
-        self.bits() & !Self::EXCLUSIVE.bits() == 0
+        self.bits().cast_signed() <= 0
     }
 
     /// Returns the readiness with which it is going to be revisited; empty if it is not.
@@ -61,6 +62,7 @@ impl State {
     }
 
     pub(crate) fn add_revisit(&mut self, readiness: Readiness) {
+        self.remove(Self::PASS);
         self.insert(revisit_bits(readiness));
     }
 
@@ -85,7 +87,6 @@ impl<T, S> Record<T, S> {
             Arm::Normal(_) => State::empty(),
             Arm::Exclusive(_) => State::EXCLUSIVE,
         };
-        state.set(State::WAKER, matches!(subject, Subject::Waker));
         state.set(State::ONESHOT, arm.watch().is_oneshot());
         Self { subject, state, watch: arm.watch() }
     }
@@ -107,7 +108,7 @@ impl<T, S> Record<T, S> {
     /// Notes that the kernel watches it as `watch` from now on.
     pub(crate) fn set_armed(&mut self, watch: Watch) {
         self.watch = watch;
-        self.state.remove(State::PARKED | State::DETACHED | State::DISARMED);
+        self.state.remove(State::PARKED | State::DETACHED | State::DISARMED | State::PASS);
         self.state.set(State::ONESHOT, watch.is_oneshot());
     }
 }
@@ -179,10 +180,18 @@ mod tests {
         {
             for watch in [watch, watch.with_wakeup()] {
                 let record = Record::<(), ()>::new(Subject::Owned(()), Arm::Exclusive(watch));
-                assert!(record.state.is_plain());
                 assert_eq!(record.arm().bits(), watch.bits());
             }
         }
+    }
+
+    #[test]
+    fn a_state_is_plain_that_is_empty_or_passes() {
+        for flags in State::all().difference(State::PASS).iter() {
+            assert!(!flags.is_plain(), "{flags:?}");
+            assert!((flags | State::PASS).is_plain());
+        }
+        assert!(State::empty().is_plain());
     }
 
     #[test]

@@ -259,10 +259,7 @@ impl<T: Source, S> Reactor<T, S> {
         let Some(record) = self.record(token) else { return Err(no_such_source()) };
         let wanted = record.watch().with_interest(interest);
         match record.subject {
-            Subject::Owned(_) if wanted == record.watch() && record.state.is_plain() => {
-                // An exclusive one counts as plain where it is reported, but not here.
-                if record.state.is_empty() { Ok(()) } else { Err(exclusive()) }
-            }
+            Subject::Owned(_) if wanted == record.watch() && record.state.is_empty() => Ok(()),
             Subject::Owned(_) => self.set_other_interest(token, wanted),
             Subject::Watched { .. } | Subject::Waker => Err(no_such_source()),
         }
@@ -373,7 +370,7 @@ impl<T: Source, S> Reactor<T, S> {
                 record.state.insert(State::DETACHED);
             }
         }
-        record.state.remove(State::REVISIT);
+        record.state.remove(State::REVISIT | State::PASS);
         record.state.insert(State::PARKED);
         Ok(())
     }

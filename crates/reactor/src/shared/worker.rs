@@ -7,7 +7,7 @@
 use crate::shared::counters::WorkerCounters;
 use crate::shared::lease::{Holder, Lease};
 use crate::shared::ownership::{Claim, Deferral, Pending};
-use crate::shared::table::INDEX_END;
+use crate::shared::table::{INDEX_END, Slot};
 use crate::shared::watched::Report;
 use crate::shared::{REPLACED, STOP, SharedReactor, WAKER};
 use crate::slots::Generation;
@@ -177,8 +177,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     #[inline]
     pub fn next_ready(&mut self) -> Option<LeaseReady<'_, T, S>> {
         match self.find()? {
-            Found::Owned(token, pending) => {
-                let slot = self.shared.table.slot(token.index())?;
+            Found::Owned(slot, token, pending) => {
                 let lease = Lease::new(self.shared, slot, token, pending, Holder::Worker);
                 Some(LeaseReady::Owned(lease))
             }
@@ -191,16 +190,14 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
 
     /// Claims the next report of this turn.
     #[inline]
-    fn find(&mut self) -> Option<Found<S>> {
+    fn find(&mut self) -> Option<Found<'a, T, S>> {
         while let Some(event) = self.events.get(self.handed_out) {
             self.handed_out += 1;
             let (index, generation) = unpack(event.data);
             let found = if generation == 0 || index >= INDEX_END {
                 self.find_elsewhere(event.data, event.readiness)
             } else {
-                let pending = Pending::ready(event.readiness);
-                let token = self.claim(index, generation, pending);
-                token.and_then(|token| self.found(token, pending))
+                self.find_owned(index, generation, Pending::ready(event.readiness))
             };
             if found.is_some() {
                 if self.shared.is_nested.load(Ordering::Relaxed) {
@@ -214,7 +211,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     }
 
     #[cold]
-    fn find_queued(&mut self) -> Option<Found<S>> {
+    fn find_queued(&mut self) -> Option<Found<'a, T, S>> {
         while self.queued_due > 0 {
             self.queued_due -= 1;
             let Some((token, pending)) = self.shared.dequeue() else { break };
@@ -223,11 +220,12 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
                 // A worker that was dropped has left it.
                 self.find_elsewhere(token.data(), pending.readiness())
             } else {
-                // A source that is revisited again and again is never released, where what is pending
-                // comes out otherwise: it would not hear that it is to be closed.
-                let slot = self.shared.table.slot(token.index());
-                let more = slot.map_or(Pending::NONE, |slot| slot.ownership.take_pending());
-                self.found(token, pending.and(more))
+                self.shared.table.slot(token.index()).and_then(|slot| {
+                    // A source that is revisited again and again is never released, where what is
+                    // pending comes out otherwise: it would not hear that it is to be closed.
+                    let pending = pending.and(slot.ownership.take_pending());
+                    self.found(slot, token, pending)
+                })
             };
             if found.is_some() {
                 return found;
@@ -237,12 +235,15 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         None
     }
 
-    /// Returns the source's name, if this thread holds it now.
+    /// Claims a source, if there is one by this name and no other thread holds it.
     #[inline]
-    fn claim(&self, index: u32, generation: u32, pending: Pending) -> Option<Token> {
-        let slot = self.shared.table.slot(index)?;
+    fn find_owned(&self, index: u32, generation: u32, pending: Pending) -> Option<Found<'a, T, S>> {
+        let shared: &'a SharedReactor<T, S> = self.shared;
+        let slot = shared.table.slot(index)?;
         match slot.ownership.claim(generation, pending) {
-            Claim::Held(generation) => Some(Token::new(self.shared.id, index, generation)),
+            Claim::Held(generation) => {
+                self.found(slot, Token::new(shared.id, index, generation), pending)
+            }
             Claim::Deferred => None,
             Claim::Gone => {
                 self.drop_stale(u64::from(generation) << 32 | u64::from(index));
@@ -254,15 +255,14 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// Returns the report of a source that this thread holds; `None` if it is parked and nothing is asked
     /// of it, and then it is released.
     #[inline]
-    fn found(&self, token: Token, pending: Pending) -> Option<Found<S>> {
-        let slot = self.shared.table.slot(token.index())?;
+    fn found(&self, slot: &'a Slot<T>, token: Token, pending: Pending) -> Option<Found<'a, T, S>> {
         if !slot.ownership.is_parked() {
-            return Some(Found::Owned(token, pending));
+            return Some(Found::Owned(slot, token, pending));
         }
         // It was fetched before the source was parked. What holds then is reported when it is armed.
         let pending = pending.without_readiness();
         if pending.is_request() {
-            return Some(Found::Owned(token, pending));
+            return Some(Found::Owned(slot, token, pending));
         }
         drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
         None
@@ -270,7 +270,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
 
     /// Returns the report of an event that is not about an owned source.
     #[cold]
-    fn find_elsewhere(&self, data: u64, readiness: Readiness) -> Option<Found<S>> {
+    fn find_elsewhere(&self, data: u64, readiness: Readiness) -> Option<Found<'a, T, S>> {
         match self.elsewhere(data) {
             Elsewhere::Nothing => None,
             Elsewhere::Waker => {
@@ -330,9 +330,9 @@ enum Elsewhere<S> {
 }
 
 /// A report that is this thread's.
-enum Found<S> {
+enum Found<'a, T, S> {
     /// The source is held, and not leased yet.
-    Owned(Token, Pending),
+    Owned(&'a Slot<T>, Token, Pending),
     Watched {
         token: Token,
         tag: S,
@@ -358,10 +358,8 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
                 let token = Token::new(self.shared.id, index, generation);
                 self.shared.requeue(token, pending);
             } else if generation != 0 {
-                let token = self.claim(index, generation, pending);
-                // For a parked source nobody is woken.
-                if let Some(Found::Owned(token, pending)) =
-                    token.and_then(|token| self.found(token, pending))
+                if let Some(Found::Owned(_, token, pending)) =
+                    self.find_owned(index, generation, pending)
                 {
                     self.shared.requeue(token, pending);
                 }
