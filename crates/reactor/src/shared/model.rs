@@ -26,6 +26,10 @@ struct Entry {
     /// It is on the list of what the next wait reports.
     is_reported: bool,
     is_stopped: bool,
+    /// How often a handler parks the source.
+    parks_left: u32,
+    /// Parked sources that some thread is to unpark.
+    jobs: u32,
 }
 
 struct Scene {
@@ -96,6 +100,13 @@ impl Scene {
         self.changed.notify_all();
     }
 
+    /// `epoll_ctl(EPOLL_CTL_DEL)`: what no wait has fetched is not reported any more.
+    fn delete(&self) {
+        self.touch();
+        let mut entry = self.entry.lock().unwrap();
+        (entry.is_armed, entry.is_reported) = (false, false);
+    }
+
     fn touch(&self) {
         self.is_closed.with(|_| ());
         self.is_closed.with_mut(|_| ());
@@ -114,7 +125,12 @@ impl Scene {
                 self.ownership.vacate();
                 return;
             }
+            assert!(!self.ownership.is_parked(), "a parked source is reported");
             self.read();
+            if self.begin_job() {
+                self.park();
+                return;
+            }
             if self.trigger == Trigger::Oneshot {
                 self.arm();
             }
@@ -125,11 +141,72 @@ impl Scene {
         }
     }
 
+    /// Hands a job to another thread, which unparks the source when it is done. `false`: there is none.
+    fn begin_job(&self) -> bool {
+        let mut entry = self.entry.lock().unwrap();
+        let is_due = entry.parks_left > 0;
+        if is_due {
+            entry.parks_left -= 1;
+            entry.jobs += 1;
+            self.changed.notify_all();
+        }
+        is_due
+    }
+
+    /// Ends a lease that parks the source, as a lease does it.
+    fn park(&self) {
+        self.ownership.set_parked(true);
+        self.delete();
+        self.release_parked();
+    }
+
+    /// Ends a lease of a source that is or was parked.
+    fn release_parked(&self) {
+        while let Some(note) = self.ownership.release() {
+            if !self.ownership.is_parked() && !note.readiness().is_empty() {
+                return self.serve(note);
+            }
+            self.end_silence(note);
+        }
+    }
+
+    fn end_silence(&self, note: Pending) {
+        if self.ownership.is_parked() && note.has(Pending::UNPARK) {
+            self.ownership.set_parked(false);
+            self.arm();
+        }
+    }
+
+    fn unpark(&self) {
+        if let Claim::Held(_) = self.ownership.claim(self.generation, Pending::UNPARK) {
+            self.end_silence(Pending::UNPARK);
+            self.release_parked();
+        }
+    }
+
+    /// Does the jobs of as many parked sources.
+    fn work_on_jobs(&self, count: u32) {
+        for _ in 0..count {
+            let mut entry = self.entry.lock().unwrap();
+            while entry.jobs == 0 {
+                entry = self.changed.wait(entry).unwrap();
+            }
+            entry.jobs -= 1;
+            drop(entry);
+            self.unpark();
+        }
+    }
+
     fn work(&self) {
         let note = Pending::ready(Readiness::IN);
         while self.wait() {
             if let Claim::Held(_) = self.ownership.claim(self.generation, note) {
-                self.serve(note);
+                if self.ownership.is_parked() {
+                    // It was fetched before the source was parked.
+                    self.release_parked();
+                } else {
+                    self.serve(note);
+                }
             }
         }
     }
@@ -288,6 +365,63 @@ fn a_lease_by_name_hides_no_report() {
             scene.wait_until_read(1);
         });
     });
+}
+
+/// The thread that does the job may be done before the handler has let go of the source, and what arrives
+/// may meet the park, the silence or its end.
+fn an_unpark_that_meets_a_park_is_not_lost(trigger: Trigger, workers: usize) {
+    explore(move || {
+        let scene = Scene::new(trigger);
+        scene.entry.lock().unwrap().parks_left = 1;
+        let working = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || scene.work_on_jobs(1))
+        };
+        beside_workers(&scene, workers, || {
+            scene.arrive();
+            scene.arrive();
+            scene.wait_until_read(2);
+        });
+        // One read may have taken both, and the job still goes on.
+        working.join().unwrap();
+        assert!(!scene.ownership.is_parked());
+    });
+}
+
+#[test]
+fn an_unpark_that_meets_a_park_is_not_lost_oneshot() {
+    an_unpark_that_meets_a_park_is_not_lost(Trigger::Oneshot, 1);
+}
+
+#[test]
+fn an_unpark_that_meets_a_park_is_not_lost_edge() {
+    an_unpark_that_meets_a_park_is_not_lost(Trigger::Edge, 1);
+}
+
+/// A thread that leases the source by name parks it while a worker may have an event of it.
+fn a_park_by_name_hides_no_report(trigger: Trigger) {
+    explore(move || {
+        let scene = Scene::new(trigger);
+        beside_workers(&scene, 1, || {
+            scene.arrive();
+            if scene.ownership.claim_idle(scene.generation) == claimed(&scene) {
+                scene.park();
+                scene.unpark();
+            }
+            scene.wait_until_read(1);
+        });
+        assert!(!scene.ownership.is_parked());
+    });
+}
+
+#[test]
+fn a_park_by_name_hides_no_report_oneshot() {
+    a_park_by_name_hides_no_report(Trigger::Oneshot);
+}
+
+#[test]
+fn a_park_by_name_hides_no_report_edge() {
+    a_park_by_name_hides_no_report(Trigger::Edge);
 }
 
 fn claimed(scene: &Scene) -> Claim {
