@@ -46,10 +46,8 @@ enum Inflow {
     /// The backend has not answered the connect yet.
     Connecting,
     Open,
-    /// The end was read, and bytes before it still wait for room.
+    /// The end was read and passed on.
     Ended,
-    /// The other side has been sent everything, and the end.
-    PassedOn,
 }
 
 /// One side of a connection: the client, or the backend.
@@ -85,18 +83,14 @@ fn pump(from: &mut Side, to: &Side, buffer: &mut [u8]) -> io::Result<bool> {
     for _ in 0..READS_MAX {
         let taken = write(&to.stream, &from.pending)?;
         from.pending.drain(..taken);
-        if !from.pending.is_empty() {
-            return Ok(false);
-        }
-        if from.inflow == Inflow::Ended {
-            to.stream.shutdown(Shutdown::Write)?;
-            from.inflow = Inflow::PassedOn;
-        }
-        if from.inflow != Inflow::Open {
+        if !from.pending.is_empty() || from.inflow != Inflow::Open {
             return Ok(false);
         }
         match from.stream.read(buffer) {
-            Ok(0) => from.inflow = Inflow::Ended,
+            Ok(0) => {
+                to.stream.shutdown(Shutdown::Write)?;
+                from.inflow = Inflow::Ended;
+            }
             Ok(len) => {
                 let taken = write(&to.stream, &buffer[..len])?;
                 // Allocates nothing if all was taken, and gives back what was allocated before.
@@ -187,9 +181,11 @@ impl Proxy {
     fn on_ready(&mut self, token: Token, readiness: Readiness) -> io::Result<()> {
         let Some([side, other]) = pair(&mut self.reactor, token) else { return Ok(()) };
         let peer = side.peer;
-        side.last_activity = self.timers.now();
+        let now = self.timers.now();
+        side.last_activity = now;
         if side.inflow == Inflow::Connecting && side.stream.connected()? {
             side.inflow = Inflow::Open;
+            self.timers.reschedule(side.timer, now + self.idle_timeout)?;
         }
         let mut revisit = [false; 2];
         if readiness.may_read() && side.inflow != Inflow::Connecting {
@@ -198,7 +194,7 @@ impl Proxy {
         if readiness.may_write() && !other.pending.is_empty() {
             revisit[1] = pump(other, side, &mut self.buffer)?;
         }
-        if [side.inflow, other.inflow] == [Inflow::PassedOn; 2] {
+        if [side.inflow, other.inflow] == [Inflow::Ended; 2] {
             self.close(token);
             return Ok(());
         }
@@ -229,7 +225,7 @@ impl Proxy {
         let sides = [(token, other.inflow), (side.peer, side.inflow)];
         for (token, peer_inflow) in sides {
             let Some(side) = self.reactor.entry(token) else { continue };
-            if matches!(peer_inflow, Inflow::Open | Inflow::Ended) {
+            if peer_inflow == Inflow::Open {
                 // If it fails, the close is an ordinary one.
                 let _ = side.stream.reset_on_close();
             }

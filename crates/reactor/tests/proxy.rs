@@ -357,11 +357,36 @@ fn a_backend_that_does_not_answer_is_given_up_after_the_connect_timeout() {
 }
 
 #[test]
+fn what_a_client_says_before_the_backend_answers_waits_and_wakes_nobody() {
+    const WORDS: usize = 20;
+    let (backend, queue) = deaf_listener();
+    let proxy =
+        Proxy::start("127.0.0.1:0", &address_of(&backend).to_string(), &["600000", "600000"]);
+    let mut client = proxy.connect();
+    client.set_nodelay(true).unwrap();
+    proxy.await_rest();
+    let before = proxy.switches();
+    for _ in 0..WORDS {
+        client.write_all(b"word").unwrap();
+    }
+    client.shutdown(Shutdown::Write).unwrap();
+    proxy.await_rest();
+    assert_eq!(proxy.switches(), before);
+    for _ in queue {
+        backend.accept().unwrap();
+    }
+    // The kernel tries again within seconds.
+    let mut backend = patient(backend.accept().unwrap().0);
+    let mut words = String::new();
+    backend.read_to_string(&mut words).unwrap();
+    assert_eq!(words, "word".repeat(WORDS));
+}
+
+#[test]
 fn a_connection_is_cut_when_nothing_moves_and_no_other() {
     let backend = listener();
     let timeout = Duration::from_millis(300);
-    let proxy = Proxy::start("127.0.0.1:0", &address_of(&backend).to_string(), &["10000", "300"]);
-    // One whose peer does not read is as silent.
+    let proxy = Proxy::start("127.0.0.1:0", &address_of(&backend).to_string(), &["600000", "300"]);
     let (talking, silent) = (proxy.connection(&backend), proxy.connection(&backend));
     let start = Instant::now();
     let cut = thread::scope(|scope| {
