@@ -93,7 +93,7 @@ fn pump(from: &mut Side, to: &Side, buffer: &mut [u8]) -> io::Result<bool> {
             }
             Ok(len) => {
                 let taken = write(&to.stream, &buffer[..len])?;
-                // Allocates nothing if all was taken, and gives back what was allocated before.
+                // No allocation if all was taken; frees that of the last time.
                 from.pending = buffer[taken..len].to_vec();
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -185,6 +185,7 @@ impl Proxy {
         side.last_activity = now;
         if side.inflow == Inflow::Connecting && side.stream.connected()? {
             side.inflow = Inflow::Open;
+            // The connect timeout is over, and may be longer than the idle timeout.
             self.timers.reschedule(side.timer, now + self.idle_timeout)?;
         }
         let mut revisit = [false; 2];
@@ -211,8 +212,8 @@ impl Proxy {
     /// bytes, its end and its errors would be reported in vain.
     fn park_or_unpark(&mut self, token: Token) -> io::Result<()> {
         let Some([side, other]) = pair(&mut self.reactor, token) else { return Ok(()) };
-        let may_read = side.inflow == Inflow::Open && side.pending.is_empty();
-        let may_read = may_read && other.inflow != Inflow::Connecting;
+        let has_room = side.pending.is_empty() && other.inflow != Inflow::Connecting;
+        let may_read = side.inflow == Inflow::Open && has_room;
         let may_write = side.inflow == Inflow::Connecting || !other.pending.is_empty();
         if may_read || may_write { self.reactor.unpark(token) } else { self.reactor.park(token) }
     }
@@ -237,9 +238,8 @@ impl Proxy {
         let now = self.timers.now();
         while let Some(fired) = self.timers.next_due(now)? {
             let token = fired.value;
-            let idle_timeout = self.idle_timeout;
             let Some([client, backend]) = pair(&mut self.reactor, token) else { continue };
-            let deadline = client.last_activity.max(backend.last_activity) + idle_timeout;
+            let deadline = client.last_activity.max(backend.last_activity) + self.idle_timeout;
             if backend.inflow == Inflow::Connecting || deadline <= now {
                 warn("a connection", &ErrorKind::TimedOut.into());
                 self.close(token);

@@ -346,7 +346,7 @@ fn deaf_listener() -> (TcpListener, Vec<TcpStream>) {
 fn a_backend_that_does_not_answer_is_given_up_after_the_connect_timeout() {
     let (backend, _queue) = deaf_listener();
     let timeout = Duration::from_millis(300);
-    let proxy = Proxy::start("127.0.0.1:0", &address_of(&backend).to_string(), &["300", "1"]);
+    let proxy = Proxy::start("127.0.0.1:0", &address_of(&backend).to_string(), &["300", "600000"]);
     let start = Instant::now();
     let mut client = proxy.connect();
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
