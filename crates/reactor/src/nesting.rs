@@ -92,7 +92,7 @@ impl StepsDue {
     }
 
     pub(crate) fn set_revisits(&mut self, count: usize) {
-        self.0 = self.0 & Self::END | count * Self::REVISIT;
+        self.0 = (self.0 & Self::END) | (count * Self::REVISIT);
     }
 
     /// Takes one revisit; `false` if there is none.

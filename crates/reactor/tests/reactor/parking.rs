@@ -194,7 +194,8 @@ fn a_parked_source_is_removed_and_closed_like_any_other() {
 fn a_watched_descriptor_can_be_parked() {
     let (ours, theirs) = ready_pair();
     let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
-    let watches: [fn(&mut Reactor<Stream, char>, &Stream) -> Token; 2] = [
+    type Begin = fn(&mut Reactor<Stream, char>, &Stream) -> Token;
+    let watches: [Begin; 2] = [
         |reactor, it| reactor.watch(it, 'w', Watch::level(Interest::IN)).unwrap(),
         |reactor, it| {
             let watch = ExclusiveWatch::level(ExclusiveInterest::IN);
