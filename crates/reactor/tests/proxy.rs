@@ -84,8 +84,8 @@ impl Proxy {
         });
     }
 
-    fn signal(&self) {
-        kill_process(self.guard.pid(), Signal::TERM).unwrap();
+    fn signal(&self, signal: Signal) {
+        kill_process(self.guard.pid(), signal).unwrap();
     }
 
     #[track_caller]
@@ -269,7 +269,7 @@ fn either_side_that_has_ended_gets_the_whole_answer() {
         });
     }
     proxy.await_rest();
-    proxy.signal();
+    proxy.signal(Signal::TERM);
     proxy.ends_well();
 }
 
@@ -288,7 +288,7 @@ fn a_side_that_has_gone_does_not_spin_while_the_other_drains() {
     proxy.await_rest();
     receive(&backend, 1, LEN, || ());
     proxy.await_rest();
-    proxy.signal();
+    proxy.signal(Signal::TERM);
     proxy.ends_well();
 }
 
@@ -352,7 +352,7 @@ fn a_backend_that_does_not_answer_is_given_up_after_the_connect_timeout() {
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
     assert!(start.elapsed() >= timeout);
     proxy.await_rest();
-    proxy.signal();
+    proxy.signal(Signal::TERM);
     proxy.ends_well();
 }
 
@@ -405,6 +405,23 @@ fn a_connection_is_cut_when_nothing_moves_and_no_other() {
 }
 
 #[test]
+fn a_proxy_that_was_held_up_cuts_nobody_whose_bytes_have_come() {
+    let backend = listener();
+    let proxy = Proxy::start("127.0.0.1:0", &address_of(&backend).to_string(), &["600000", "1500"]);
+    let (mut client, mut backend) = proxy.connection(&backend);
+    assert_echoes(&client, &backend);
+    proxy.signal(Signal::STOP);
+    eventually("it has stopped", || proxy.proc("stat").contains(") T "));
+    // Longer than the timeout, and the bytes after it: the timer is the first that is reported.
+    thread::sleep(Duration::from_millis(1800));
+    client.write_all(b"late").unwrap();
+    proxy.signal(Signal::CONT);
+    let mut read = [0; 4];
+    backend.read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"late");
+}
+
+#[test]
 fn a_reset_reaches_the_other_side_and_nobody_else() {
     const LEN: usize = 10 * MIB;
     let backend = listener();
@@ -433,14 +450,14 @@ fn a_signal_lets_connections_finish_and_a_second_one_does_not() {
         let backend = listener();
         let proxy = Proxy::between(&backend);
         let (client, peer) = proxy.connection(&backend);
-        proxy.signal();
+        proxy.signal(Signal::TERM);
         eventually("it accepts no more", || TcpStream::connect(&proxy.address).is_err());
         // And with it the connections of those that were accepted until then.
         drop(backend);
         assert_echoes(&client, &peer);
         proxy.await_rest();
         if is_forced {
-            proxy.signal();
+            proxy.signal(Signal::TERM);
         } else {
             drop((client, peer));
         }
