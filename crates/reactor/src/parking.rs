@@ -19,12 +19,13 @@ impl<T: Source, S> Reactor<T, S> {
     /// For a source that waits for something other than itself: a job on another thread, another
     /// connection, its own close. Whatever its peer does, no wait ends for it, with any trigger.
     /// Reports of it that are left of the present batch, and a revisit that it has asked for, are
-    /// dropped. It costs an `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which is
+    /// dropped: the kernel is asked for them again when the silence ends. A source that is parked already
+    /// stays as it is, with a revisit that was asked for meanwhile. It costs an `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which is
     /// silent already.
     ///
     /// [`unpark`](Self::unpark), [`set_interest`](Self::set_interest) and [`modify`](Self::modify) end
     /// it. The kernel then looks at the source, so whatever holds at that moment is reported, with an
-    /// edge trigger too.
+    /// edge trigger too: one that is watched for `OUT` is reported at once while there is room.
     ///
     /// # Errors
     ///
@@ -65,12 +66,18 @@ impl<T: Source, S> Reactor<T, S> {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source. The others of
-    /// [`Epoll::add`]; the source stays parked then.
+    /// [`Epoll::add`](epoll_sys::Epoll::add); the source stays parked then.
     pub fn unpark(&mut self, token: Token) -> io::Result<()> {
         match self.record(token) {
             Some(Record { subject: Subject::Owned(_), .. }) => self.end_silence(token, None),
             _ => Err(no_such_source()),
         }
+    }
+
+    /// Tells that the token names a source or a watched descriptor that is parked.
+    #[must_use]
+    pub fn is_parked(&self, token: Token) -> bool {
+        self.record(token).is_some_and(|record| record.state.contains(State::PARKED))
     }
 
     /// Like [`park`](Self::park), for a descriptor that lives elsewhere.
@@ -98,6 +105,9 @@ impl<T: Source, S> Reactor<T, S> {
     fn silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let (index, generation) = token.parts();
         let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
+        if record.state.contains(State::PARKED) {
+            return Ok(());
+        }
         if !record.state.intersects(State::DISARMED | State::DETACHED) {
             if let Some(fd) = elsewhere.or(record.owned_fd()) {
                 self.epoll.delete(fd)?;

@@ -34,7 +34,7 @@ impl<T: Source, S> Reactor<T, S> {
     ///   [`OutOfMemory`](io::ErrorKind::OutOfMemory): the kernel takes no more, or no more than 2^32
     ///   registrations exist.
     ///
-    /// The others of [`Epoll::add`].
+    /// The others of [`Epoll::add`](epoll_sys::Epoll::add).
     #[inline]
     pub fn insert(&mut self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
         self.insert_armed(source, Arm::Normal(watch), Blocking::Refused)
@@ -216,7 +216,8 @@ impl<T: Source, S> Reactor<T, S> {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the source is registered exclusively (remove
     ///   it and insert it again), or an edge trigger on a descriptor that blocks.
     ///
-    /// The others of [`Epoll::modify`], and of [`Epoll::add`] for a source that is parked.
+    /// The others of [`Epoll::modify`](epoll_sys::Epoll::modify), and of
+    /// [`Epoll::add`](epoll_sys::Epoll::add) for a source that is parked.
     ///
     /// # Examples
     ///
@@ -410,7 +411,7 @@ impl<T: Source, S> Reactor<T, S> {
     }
 
     /// Returns the token that the next registration will have, for a source that wants to know its
-    /// own, or for two that want to know one another's.
+    /// own. For several that want to know one another's there is [`next_tokens`](Self::next_tokens).
     ///
     /// # Errors
     ///
@@ -429,8 +430,49 @@ impl<T: Source, S> Reactor<T, S> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_token(&self) -> io::Result<Token> {
-        let (index, generation) = self.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Token::new(self.id, index, generation))
+        let [token] = self.next_tokens()?;
+        Ok(token)
+    }
+
+    /// Returns the tokens that the next registrations will have, in this order, as long as none ends
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next_token`](Self::next_token).
+    ///
+    /// # Examples
+    ///
+    /// Two ends of a proxied connection, each of which knows the other:
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Source, Token, Watch};
+    /// use std::os::fd::{AsFd, BorrowedFd};
+    ///
+    /// struct Side {
+    ///     stream: Stream,
+    ///     other: Token,
+    /// }
+    /// # impl AsFd for Side {
+    /// #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
+    /// # }
+    /// # impl Source for Side {
+    /// #     fn is_nonblocking(&self) -> bool { self.stream.is_nonblocking() }
+    /// # }
+    ///
+    /// let (client, backend) = Stream::pair()?;
+    /// let mut reactor: Reactor<Side> = Reactor::new()?;
+    /// let [first, second] = reactor.next_tokens()?;
+    /// let watch = Watch::edge(Interest::IN);
+    /// assert_eq!(reactor.insert(Side { stream: client, other: second }, watch)?, first);
+    /// assert_eq!(reactor.insert(Side { stream: backend, other: first }, watch)?, second);
+    /// assert_eq!(reactor[reactor[first].other].other, first);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn next_tokens<const N: usize>(&self) -> io::Result<[Token; N]> {
+        let names = self.slots.next_ones().ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(names.map(|(index, generation)| Token::new(self.id, index, generation)))
     }
 
     /// Returns the source that the reactor owns under this name.

@@ -181,6 +181,12 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
         Ok(())
     }
 
+    /// Ends the silence of the source with the lease. Costs a system call if it was parked before.
+    fn unpark(&mut self) -> io::Result<()> {
+        self.plan.remove(Plan::PARKED);
+        Ok(())
+    }
+
     /// Takes the source out of the reactor, `EPOLL_CTL_DEL`, and drops it, which closes its descriptor.
     ///
     /// It does not leave that to the close, not even where the descriptor is
