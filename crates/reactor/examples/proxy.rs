@@ -157,23 +157,19 @@ struct Proxy {
 impl Proxy {
     fn open(&mut self, client: Stream) -> io::Result<()> {
         let backend = Stream::connect(&self.backend)?;
-        let token = self.reactor.next_token()?;
-        let now = self.timers.now();
-        let timer = self.timers.insert(now + self.connect_timeout, token)?;
-        // A client whose peer has no token yet names itself.
-        let side = |stream, inflow| {
-            let pending = Vec::new();
-            Side { stream, inflow, pending, peer: token, timer, last_activity: now }
+        let [token, peer] = self.reactor.next_tokens()?;
+        let last_activity = self.timers.now();
+        let timer = self.timers.insert(last_activity + self.connect_timeout, token)?;
+        let mut insert = |stream, inflow, peer| {
+            let side = Side { stream, inflow, pending: Vec::new(), peer, timer, last_activity };
+            self.reactor.insert(side, WATCH)
         };
-        let (client, backend) = (side(client, Inflow::Open), side(backend, Inflow::Connecting));
-        let client = self.reactor.insert(client, WATCH);
-        match client.and_then(|_| self.reactor.insert(backend, WATCH)) {
-            Ok(backend) => self.reactor[token].peer = backend,
-            Err(failed) => {
-                self.timers.cancel(timer);
-                self.reactor.close(token);
-                return Err(failed.error);
-            }
+        let inserted = insert(client, Inflow::Open, peer)
+            .and_then(|_| insert(backend, Inflow::Connecting, token));
+        if let Err(failed) = inserted {
+            self.timers.cancel(timer);
+            self.reactor.close(token);
+            return Err(failed.error);
         }
         self.park_or_unpark(token)
     }
