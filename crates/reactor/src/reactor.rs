@@ -92,7 +92,9 @@ pub const BATCH_MAX: usize = 256;
 ///             Ok(true) => unreachable!("it echoes until the end or an error"),
 ///             // Dry, or no room: the next edge goes on from here.
 ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-///             Ok(false) | Err(_) => drop(reactor.close(token)),
+///             Ok(false) | Err(_) => {
+///                 reactor.close(token);
+///             }
 ///         }
 ///     }
 /// }

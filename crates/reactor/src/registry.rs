@@ -69,7 +69,9 @@ impl<T: Source, S> Reactor<T, S> {
     ///         let Ready::Owned { token, source, .. } = ready else { continue };
     ///         let mut buffer = [0; 64];
     ///         match source.read(&mut buffer)? {
-    ///             0 => drop(reactor.close(token)),
+    ///             0 => {
+    ///                 reactor.close(token);
+    ///             }
     ///             len => printed.extend_from_slice(&buffer[..len]),
     ///         }
     ///     }
