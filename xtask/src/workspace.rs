@@ -24,6 +24,8 @@ pub(crate) struct Package {
     pub(crate) description: Option<String>,
     pub(crate) license: Option<String>,
     pub(crate) readme: Option<String>,
+    pub(crate) repository: Option<String>,
+    pub(crate) documentation: Option<String>,
     pub(crate) rust_version: Option<String>,
     pub(crate) keywords: Vec<String>,
     pub(crate) categories: Vec<String>,
@@ -91,6 +93,8 @@ impl Package {
             description: text(json, "description").ok(),
             license: text(json, "license").ok(),
             readme: text(json, "readme").ok(),
+            repository: text(json, "repository").ok(),
+            documentation: text(json, "documentation").ok(),
             rust_version: text(json, "rust_version").ok(),
             keywords: list(json, "keywords", word)?,
             categories: list(json, "categories", word)?,
@@ -150,8 +154,9 @@ mod tests {
             "workspace_root": "/w",
             "target_directory": "/w/target",
             "packages": [{
-                "name": "a", "manifest_path": "/w/crates/a/Cargo.toml", "publish": publish,
-                "description": "A.", "license": null, "readme": "README.md",
+                "name": "a", "manifest_path": "/w/crates/a/Cargo.toml",
+                "publish": publish, "description": "A.", "license": null, "readme": "README.md",
+                "repository": "https://example.org/a", "documentation": null,
                 "rust_version": "1.85", "keywords": ["k"], "categories": [],
                 "dependencies": [
                     { "name": "b", "kind": null, "rename": "c" },
@@ -198,7 +203,9 @@ mod tests {
     fn null_is_nothing() {
         let package = package(&Value::Null);
         assert_eq!(package.license, None);
+        assert_eq!(package.documentation, None);
         assert_eq!(package.readme.as_deref(), Some("README.md"));
+        assert_eq!(package.repository.as_deref(), Some("https://example.org/a"));
     }
 
     #[test]
