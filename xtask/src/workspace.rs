@@ -18,6 +18,7 @@ pub(crate) struct Workspace {
 #[derive(Debug, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     /// The path of its Cargo.toml.
     pub(crate) manifest: String,
     pub(crate) is_published: bool,
@@ -87,6 +88,7 @@ impl Package {
     fn from_metadata(json: &Value, root: &str) -> anyhow::Result<Self> {
         Ok(Self {
             name: text(json, "name")?,
+            version: text(json, "version")?,
             manifest: relative(&text(json, "manifest_path")?, root),
             // `publish = false` comes out as an empty list of registries.
             is_published: json["publish"].as_array().is_none_or(|list| !list.is_empty()),
@@ -154,7 +156,7 @@ mod tests {
             "workspace_root": "/w",
             "target_directory": "/w/target",
             "packages": [{
-                "name": "a", "manifest_path": "/w/crates/a/Cargo.toml",
+                "name": "a", "version": "0.1.0", "manifest_path": "/w/crates/a/Cargo.toml",
                 "publish": publish, "description": "A.", "license": null, "readme": "README.md",
                 "repository": "https://example.org/a", "documentation": null,
                 "rust_version": "1.85", "keywords": ["k"], "categories": [],
@@ -206,6 +208,7 @@ mod tests {
         assert_eq!(package.documentation, None);
         assert_eq!(package.readme.as_deref(), Some("README.md"));
         assert_eq!(package.repository.as_deref(), Some("https://example.org/a"));
+        assert_eq!(package.version, "0.1.0");
     }
 
     #[test]
