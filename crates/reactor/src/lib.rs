@@ -102,7 +102,9 @@ mod error;
 mod ready;
 mod slots;
 mod source;
+mod suspects;
 mod token;
+mod turn;
 mod waker;
 
 pub mod net;

@@ -30,10 +30,10 @@ mod model;
 pub use lease::Lease;
 pub use worker::{LeaseReady, WORKER_BATCH_MAX, Worker};
 
-use crate::rebuild::Suspects;
 use crate::record::Arm;
 use crate::registry::{Blocking, refuse_blocking};
 use crate::slots::Generation;
+use crate::suspects::Suspects;
 use crate::token::ReactorId;
 use crate::{Counters, InsertError, Registration, Source, Token, Waker};
 use counters::{SharedCounters, count};
