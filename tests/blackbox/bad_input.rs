@@ -147,7 +147,7 @@ fn a_path_too_long_for_a_socket_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x".repeat(120));
     let address = format!("unix:{}", path.display());
-    is_refused(&Launch::at(&address), FAILURE, "--listen", &address);
+    is_refused(&Launch::at(&address), USAGE, "--listen", &address);
     is_empty(folder.path());
 }
 

@@ -1,7 +1,7 @@
-//! Ctrl-C, SIGTERM, SIGHUP and SIGQUIT as something to wait for, so that whoever waits for a process
-//! hears of them too, returns, and ends what it started on its way out.
+//! Ctrl-C, SIGTERM, SIGHUP and SIGQUIT as a descriptor to wait for, so that a wait for a process ends
+//! with them too, and the guards on the way out end what was started.
 
-use epoll_sys::{Signal, SignalSet};
+use epoll_sys::Signal;
 use rustix::fd::{AsFd, BorrowedFd};
 use std::fmt;
 use std::io;
@@ -23,12 +23,11 @@ impl fmt::Display for Interrupted {
 impl std::error::Error for Interrupted {}
 
 impl Interrupt {
-    /// Takes the signals over, but for those that are ignored, as SIGHUP is under nohup.
+    /// Handles the signals from now on, except those that are ignored, as SIGHUP is under nohup.
     pub(crate) fn new() -> io::Result<Self> {
         let (ours, handlers) = UnixStream::pair()?;
-        let ignored = SignalSet::ignored()?;
         for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
-            if !ignored.contains(signal) {
+            if !signal.is_ignored()? {
                 signal_hook::low_level::pipe::register(signal.as_raw(), handlers.try_clone()?)?;
             }
         }

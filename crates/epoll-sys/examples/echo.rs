@@ -32,9 +32,9 @@ struct Server {
 
 fn main() -> io::Result<()> {
     let listener = socket::stream(socket::Family::Inet)?;
-    socket::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    socket::bind(&listener, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     socket::listen(&listener, 16)?;
-    let address = socket::local_address(&listener)?.ok_or(io::ErrorKind::InvalidInput)?;
+    let address = socket::local_address(&listener)?.inet().ok_or(io::ErrorKind::InvalidInput)?;
     let clients: Vec<_> =
         (1..=CLIENTS).map(|number| thread::spawn(move || talk(address, number))).collect();
 

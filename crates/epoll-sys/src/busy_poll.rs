@@ -5,14 +5,14 @@ use rustix::ioctl::{self, Getter, Setter, opcode};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// How a wait polls the network device before it sleeps, `struct epoll_params`.
+/// The polling of the network device before a wait sleeps, `struct epoll_params`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BusyPoll {
-    /// How long to poll, in microseconds; zero turns it off.
+    /// The time to poll, in microseconds; zero turns it off.
     pub usecs: u32,
-    /// How many packets a poll may take at the most.
+    /// The most packets that a poll may take.
     pub budget: u16,
-    /// Whether the device's interrupts stay masked while the program keeps polling.
+    /// Keeps the device's interrupts masked while the program keeps polling.
     pub prefer: bool,
 }
 

@@ -11,6 +11,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
+/// `EPOLLONESHOT`, without an interest.
+const ONESHOT: u32 = 1 << 30;
+
 impl Epoll {
     /// `epoll_ctl(EPOLL_CTL_ADD)`: watches the descriptor that `from` watches as `entry`, with the
     /// entry's events and data.
@@ -47,8 +50,8 @@ impl Epoll {
     #[doc(alias = "epoll_ctl")]
     pub fn copy_entry(&self, from: &Self, entry: InterestEntry) -> io::Result<()> {
         let InterestEntry { fd, events, data } = entry;
-        // One-shot and without an interest, in case that it is added: it is deleted at once.
-        match control(from, libc::EPOLL_CTL_ADD, fd, libc::EPOLLONESHOT.cast_unsigned(), 0) {
+        // In case that it is added, which shows that it was not there: it is deleted at once.
+        match control(from, libc::EPOLL_CTL_ADD, fd, ONESHOT, 0) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 control(self, libc::EPOLL_CTL_ADD, fd, events, data)
             }
@@ -66,7 +69,7 @@ impl Epoll {
 }
 
 impl Epoll {
-    /// `dup3`: puts `new` under the number of this instance, in one step.
+    /// `dup3`: puts the instance of `new` under the number of this one too, in one step.
     ///
     /// Every call that begins afterwards goes to the new instance. A wait that has begun goes on in the
     /// old one, which is closed when the last such wait has ended.
@@ -83,12 +86,12 @@ impl Epoll {
     ///
     /// let (epoll, new, source) = (Epoll::new()?, Epoll::new()?, EventFd::new(1)?);
     /// new.add(&source, 7, Watch::level(Interest::IN))?;
-    /// epoll.replace(new)?;
+    /// epoll.replace(&new)?;
     /// assert_eq!(epoll.wait(&mut Events::with_capacity(1), None)?, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "dup3")]
-    pub fn replace(&self, new: Self) -> io::Result<()> {
+    pub fn replace(&self, new: &Self) -> io::Result<()> {
         replace(self.as_fd(), new.as_fd())
     }
 }

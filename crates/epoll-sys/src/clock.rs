@@ -22,7 +22,7 @@ pub trait Clock:
 {
     /// The clock's number, as `clock_gettime` takes it.
     const ID: i32;
-    /// Whether the clock can be set, and then jumps.
+    /// Tells that the clock can be set, and then jumps.
     const CAN_BE_SET: bool;
 }
 
@@ -339,6 +339,27 @@ mod tests {
         assert_eq!(Timestamp::from_nanos(5).checked_add(Duration::MAX), None);
         assert_eq!(Timestamp::MAX.checked_add(Duration::from_nanos(1)), None);
         assert!(Timestamp::from_timespec(-1, 999_999_999) < Timestamp::from_timespec(1, 0));
+    }
+
+    #[test]
+    fn a_checked_sum_is_there_up_to_the_end_of_time_and_not_beyond() {
+        let nanosecond = Duration::from_nanos(1);
+        let longest = Timestamp::MAX.since_epoch();
+        let sums = [
+            (Timestamp::EPOCH, longest, Some(Timestamp::MAX)),
+            (Timestamp::EPOCH, longest + nanosecond, None),
+            (Timestamp::from_nanos(1), longest - nanosecond, Some(Timestamp::MAX)),
+            (Timestamp::from_nanos(1), longest, None),
+            (Timestamp::MAX, Duration::ZERO, Some(Timestamp::MAX)),
+            (Timestamp::MAX, nanosecond, None),
+            (Timestamp::EPOCH, Duration::new(1, 2), Some(Timestamp::from_nanos(1_000_000_002))),
+            // A multiple of 2^64 nanoseconds is not taken for zero.
+            (Timestamp::EPOCH, Duration::new(18_446_744_073, 709_551_616), None),
+            (Timestamp::EPOCH, Duration::from_secs(u64::MAX), None),
+        ];
+        for (time, duration, sum) in sums {
+            assert_eq!(time.checked_add(duration), sum, "{time:?} + {duration:?}");
+        }
     }
 
     #[test]

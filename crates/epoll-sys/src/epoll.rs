@@ -9,10 +9,13 @@
 use crate::{BusyPoll, Events, ExclusiveWatch, InterestEntry, Watch, busy_poll, interest_list};
 use rustix::event::{Timespec, epoll};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// An epoll instance, `epoll(7)`.
+/// An epoll instance, [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html).
+///
+/// Any thread may add, modify, delete and wait, several at once. A forked child shares the instance
+/// with its parent: what the child adds or deletes, the parent has added or deleted. `exec` closes it.
 ///
 /// # Examples
 ///
@@ -41,7 +44,7 @@ impl Epoll {
     /// # Errors
     ///
     /// `EMFILE` and `ENFILE` (no [`io::ErrorKind`] of their own): this process, or the system, is
-    /// out of descriptors. [`OutOfMemory`](io::ErrorKind::OutOfMemory): so is the kernel's memory.
+    /// out of descriptors. [`OutOfMemory`](io::ErrorKind::OutOfMemory): the kernel is out of memory.
     #[doc(alias = "epoll_create")]
     #[doc(alias = "epoll_create1")]
     pub fn new() -> io::Result<Self> {
@@ -160,20 +163,21 @@ impl Epoll {
         }
     }
 
-    /// What the kernel says this instance watches, from `/proc/self/fdinfo`,
+    /// Returns what the kernel says this instance watches, from `/proc/self/fdinfo`,
     /// [proc(5)](https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html).
     ///
     /// For tests and for debugging: the read holds the instance's lock while it walks every entry.
     ///
     /// # Errors
     ///
-    /// What reading the file gives, for example [`NotFound`](io::ErrorKind::NotFound) where `/proc`
-    /// is not mounted; [`InvalidData`](io::ErrorKind::InvalidData) for a line of another form.
+    /// - [`NotFound`](io::ErrorKind::NotFound): `/proc` is not mounted. The message names the file.
+    /// - `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    /// - [`InvalidData`](io::ErrorKind::InvalidData): a line has another form.
     pub fn interest_list(&self) -> io::Result<Vec<InterestEntry>> {
         interest_list::read(self.fd.as_fd())
     }
 
-    /// `ioctl(EPIOCGPARAMS)`: how waits poll the network device before they sleep,
+    /// `ioctl(EPIOCGPARAMS)`: returns how waits poll the network device before they sleep,
     /// [ioctl_eventpoll(2)](https://man7.org/linux/man-pages/man2/ioctl_eventpoll.2.html).
     ///
     /// # Errors
@@ -207,6 +211,13 @@ impl AsFd for Epoll {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Epoll {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

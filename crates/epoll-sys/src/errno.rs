@@ -1,10 +1,11 @@
-//! Error numbers that the standard library gives no stable [`ErrorKind`](std::io::ErrorKind), to
-//! compare with [`raw_os_error`](std::io::Error::raw_os_error), `errno(3)`.
+//! Error numbers without a stable [`ErrorKind`](std::io::ErrorKind) in the standard library, to
+//! compare with [`raw_os_error`](std::io::Error::raw_os_error),
+//! [errno(3)](https://man7.org/linux/man-pages/man3/errno.3.html).
 
 use std::io;
 
-/// The error of a call on the hot path. Out of line, so that the way of success does not carry the
-/// conversion along.
+/// Converts the error of a call on the hot path. Out of line, so that the code of the success path
+/// stays small.
 #[cold]
 #[inline(never)]
 pub(crate) fn error(errno: rustix::io::Errno) -> io::Error {
@@ -12,6 +13,8 @@ pub(crate) fn error(errno: rustix::io::Errno) -> io::Error {
 }
 
 pub use libc::{
-    EAFNOSUPPORT, EBADF, ECANCELED, EHOSTDOWN, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS,
-    ENONET, ENOPROTOOPT, ENOTSOCK, ENOTTY, EOPNOTSUPP, EPROTO,
+    EACCES, EAFNOSUPPORT, EBADF, ECANCELED, ECONNABORTED, EDESTADDRREQ, EHOSTDOWN, EHOSTUNREACH,
+    EINVAL, EIO, ELOOP, EMFILE, EMSGSIZE, ENAMETOOLONG, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS,
+    ENODEV, ENONET, ENOPROTOOPT, ENOTSOCK, ENOTTY, EOPNOTSUPP, EPERM, EPROTO, EPROTONOSUPPORT,
+    ESRCH, ETIMEDOUT,
 };

@@ -5,11 +5,16 @@
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// A counter in the kernel, [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html).
 ///
 /// Watched with an edge trigger it is reported once for each write and need not be read.
+///
+/// Any thread may read and write it. A forked child shares the counter with its parent; `exec` closes
+/// it.
+///
+/// # Examples
 ///
 /// ```
 /// use epoll_sys::EventFd;
@@ -26,7 +31,7 @@ pub struct EventFd {
 }
 
 impl EventFd {
-    /// `eventfd(EFD_CLOEXEC | EFD_NONBLOCK)`: a counter that starts at `initial`.
+    /// `eventfd(EFD_CLOEXEC | EFD_NONBLOCK)`: creates a counter that starts at `initial`.
     ///
     /// # Errors
     ///
@@ -36,8 +41,8 @@ impl EventFd {
         Self::with(initial, EventfdFlags::empty())
     }
 
-    /// `eventfd(EFD_SEMAPHORE)`: like [`new`](Self::new), and a read takes one from the counter
-    /// instead of all.
+    /// `eventfd(EFD_SEMAPHORE)`: creates a counter like [`new`](Self::new), from which a read takes
+    /// one instead of all.
     ///
     /// # Errors
     ///
@@ -86,6 +91,13 @@ impl AsFd for EventFd {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for EventFd {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

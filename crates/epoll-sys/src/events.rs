@@ -1,18 +1,23 @@
-//! The buffer that a wait fills. Never zero-sized: `epoll_wait` refuses `maxevents` of zero.
+//! The buffer that a wait fills.
+//!
+//! Kernel fact: `epoll_wait` refuses a `maxevents` of zero, and one above `EP_MAX_EVENTS`, which is
+//! `INT_MAX / sizeof(struct epoll_event)`, both with `EINVAL`. A buffer is never that small or large.
 
 use crate::Readiness;
 use rustix::event::epoll;
 
-/// One report of one source.
+/// A report of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What the kernel found.
+    /// The readiness that the kernel found.
     pub readiness: Readiness,
     /// The 64 bits that were given with the source when it was added or last modified.
     pub data: u64,
 }
 
 /// A reusable buffer of [`Event`]s.
+///
+/// # Examples
 ///
 /// ```
 /// use epoll_sys::Events;
@@ -33,33 +38,47 @@ unsafe impl Send for Events {}
 unsafe impl Sync for Events {}
 
 impl Events {
-    /// A buffer for at most `capacity` events a wait; zero counts as one.
+    /// The largest capacity. Larger ones clamp to it: a wait with more room gains nothing, and the
+    /// kernel refuses one with room for 178 956 971 events or more.
+    pub const CAPACITY_MAX: usize = 65_536;
+
+    /// Allocates a buffer for at most `capacity` events a wait, clamped to the range from one to
+    /// [`CAPACITY_MAX`](Self::CAPACITY_MAX).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::Events;
+    ///
+    /// assert!(Events::with_capacity(0).capacity() >= 1);
+    /// assert_eq!(Events::with_capacity(usize::MAX).capacity(), Events::CAPACITY_MAX);
+    /// ```
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { list: Vec::with_capacity(capacity.max(1)) }
+        Self { list: Vec::with_capacity(capacity.clamp(1, Self::CAPACITY_MAX)) }
     }
 
-    /// How many events the last wait brought.
+    /// Returns how many events the last wait brought.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether the last wait brought none.
+    /// Returns whether the last wait brought no event.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// How many events one wait can bring.
+    /// Returns how many events one wait can bring at most.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.list.capacity()
     }
 
-    /// The event at `index`, in the order in which the kernel reported them.
+    /// Returns the event at `index`, in the order in which the kernel reported them.
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Event> {
@@ -75,7 +94,7 @@ impl Events {
         event(self.list.swap_remove(index))
     }
 
-    /// The events in the order in which the kernel reported them.
+    /// Iterates over the events, in the order in which the kernel reported them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event> + '_ {
         self.list.iter().copied().map(event)
     }
@@ -97,10 +116,19 @@ impl std::fmt::Debug for Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
-    fn a_buffer_is_never_zero_sized() {
-        assert!(Events::with_capacity(0).capacity() >= 1);
+    fn the_kernel_takes_a_buffer_of_whatever_capacity_was_asked_for() {
+        let epoll = crate::Epoll::new().unwrap();
+        let ep_max_events = 0x7fff_ffff / size_of::<epoll::Event>();
+        for capacity in [0, 1, Events::CAPACITY_MAX, ep_max_events + 1, usize::MAX] {
+            let mut events = Events::with_capacity(capacity);
+            assert!((1..=Events::CAPACITY_MAX).contains(&events.capacity()), "{capacity}");
+            for timeout in [Duration::ZERO, Duration::from_nanos(1)] {
+                assert_eq!(epoll.wait(&mut events, Some(timeout)).unwrap(), 0, "{capacity}");
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ const EXCLUSIVE: u32 = 1 << 28;
 const ALWAYS: NonZeroU32 = NonZeroU32::new(0x018).unwrap();
 
 bitflags! {
-    /// What a source is watched for.
+    /// The events that a source is watched for.
     ///
     /// `EPOLLERR` and `EPOLLHUP` are missing because they cannot be chosen: the kernel reports them
     /// for every source, even for one with an empty interest.
@@ -36,7 +36,7 @@ bitflags! {
         const RDHUP = 0x2000;
     }
 
-    /// What a source that shares its wake-ups with other epoll instances is watched for.
+    /// The events that a source is watched for which shares its wake-ups with other epoll instances.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct ExclusiveInterest: u32 {
         /// `EPOLLIN`: a read, or an accept, would not block.
@@ -45,7 +45,7 @@ bitflags! {
         const OUT = 0x004;
     }
 
-    /// What the kernel reported of a source.
+    /// The events that the kernel reported of a source.
     ///
     /// Several bits come together more often than not (`IN | RDHUP` when a peer wrote and closed),
     /// so ask with [`contains`](Self::contains) or [`intersects`](Self::intersects) and never
@@ -70,21 +70,21 @@ bitflags! {
 }
 
 impl Readiness {
-    /// Whether a read may get somewhere: data, the end of the stream, or the error itself.
+    /// Tells that a read may get somewhere: data, the end of the stream, or the error itself.
     #[inline]
     #[must_use]
     pub const fn may_read(self) -> bool {
         self.intersects(Self::IN.union(Self::RDHUP).union(Self::HUP).union(Self::ERR))
     }
 
-    /// Whether a write may get somewhere: room, or the error itself.
+    /// Tells that a write may get somewhere: room, or the error itself.
     #[inline]
     #[must_use]
     pub const fn may_write(self) -> bool {
         self.intersects(Self::OUT.union(Self::HUP).union(Self::ERR))
     }
 
-    /// Whether the end of the stream, or an error, has been announced.
+    /// Tells that the end of the stream, or an error, has been announced.
     ///
     /// It is a hint: the read or write that follows is the proof. While it is set, a short read
     /// does not mean that the source is drained.
@@ -95,7 +95,7 @@ impl Readiness {
     }
 }
 
-/// When a source that is ready is reported.
+/// The moments at which a source that is ready is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
     /// At every wait for as long as it is ready.
@@ -109,7 +109,9 @@ pub enum Trigger {
     EdgeOneshot,
 }
 
-/// How a source is watched: an [`Interest`] and a [`Trigger`].
+/// A way to watch a source: an [`Interest`] and a [`Trigger`].
+///
+/// # Examples
 ///
 /// ```
 /// use epoll_sys::{Interest, Trigger, Watch};
@@ -122,7 +124,7 @@ pub enum Trigger {
 pub struct Watch(NonZeroU32);
 
 impl Watch {
-    /// Reported at every wait for as long as the source is ready.
+    /// Watches a source that is reported at every wait for as long as the source is ready.
     #[inline]
     #[must_use]
     pub const fn level(interest: Interest) -> Self {
@@ -130,21 +132,21 @@ impl Watch {
         Self(ALWAYS).with(interest.bits() & Interest::all().bits())
     }
 
-    /// `EPOLLET`: reported once for each time the source becomes ready.
+    /// `EPOLLET`: watches a source that is reported once for each time the source becomes ready.
     #[inline]
     #[must_use]
     pub const fn edge(interest: Interest) -> Self {
         Self::level(interest).with(EDGE)
     }
 
-    /// `EPOLLONESHOT`: reported once, then not again until it is modified.
+    /// `EPOLLONESHOT`: watches a source that is reported once, then not again until it is modified.
     #[inline]
     #[must_use]
     pub const fn oneshot(interest: Interest) -> Self {
         Self::level(interest).with(ONESHOT)
     }
 
-    /// `EPOLLET | EPOLLONESHOT`: reported once, then not again until it is modified.
+    /// `EPOLLET | EPOLLONESHOT`: watches a source that is reported once, then not again until it is modified.
     #[inline]
     #[must_use]
     pub const fn edge_oneshot(interest: Interest) -> Self {
@@ -160,7 +162,7 @@ impl Watch {
         self.with(WAKEUP)
     }
 
-    /// The same trigger with another interest.
+    /// Returns a watch with the same trigger and another interest.
     #[inline]
     #[must_use]
     pub const fn with_interest(self, interest: Interest) -> Self {
@@ -171,14 +173,14 @@ impl Watch {
         Self(NonZeroU32::new(self.bits() | bits).expect("a union with a value that is not zero"))
     }
 
-    /// What is watched for.
+    /// Returns what is watched for.
     #[inline]
     #[must_use]
     pub const fn interest(self) -> Interest {
         Interest::from_bits_truncate(self.bits())
     }
 
-    /// When it is reported.
+    /// Returns when the source is reported.
     #[inline]
     #[must_use]
     pub const fn trigger(self) -> Trigger {
@@ -190,14 +192,14 @@ impl Watch {
         }
     }
 
-    /// Whether a report disarms the source: [`Trigger::Oneshot`] or [`Trigger::EdgeOneshot`].
+    /// Returns whether a report disarms the source: [`Trigger::Oneshot`] or [`Trigger::EdgeOneshot`].
     #[inline]
     #[must_use]
     pub const fn is_oneshot(self) -> bool {
         self.bits() & ONESHOT != 0
     }
 
-    /// Whether the source is reported on its edges: [`Trigger::Edge`] or [`Trigger::EdgeOneshot`].
+    /// Returns whether the source is reported on its edges: [`Trigger::Edge`] or [`Trigger::EdgeOneshot`].
     #[inline]
     #[must_use]
     pub const fn is_edge(self) -> bool {
@@ -211,7 +213,7 @@ impl Watch {
         self.bits() & WAKEUP != 0
     }
 
-    /// The bits as the kernel holds them, `EPOLLERR` and `EPOLLHUP` included.
+    /// Returns the bits as the kernel holds them, `EPOLLERR` and `EPOLLHUP` included.
     #[inline]
     #[must_use]
     pub const fn bits(self) -> u32 {
@@ -229,11 +231,13 @@ impl std::fmt::Debug for Watch {
     }
 }
 
-/// How a source is watched with `EPOLLEXCLUSIVE`: of all epoll instances that watch it this way at
+/// A way to watch a source with `EPOLLEXCLUSIVE`: of all epoll instances that watch it this way at
 /// least one is woken, not all.
 ///
 /// It is always the same one that is woken first, in an order fixed when the sources were added.
 /// Such a registration cannot be modified, only deleted and added again.
+///
+/// # Examples
 ///
 /// ```
 /// use epoll_sys::{ExclusiveInterest, ExclusiveWatch};
@@ -245,13 +249,13 @@ impl std::fmt::Debug for Watch {
 pub struct ExclusiveWatch(u32);
 
 impl ExclusiveWatch {
-    /// Reported at every wait for as long as the source is ready.
+    /// Watches a source that is reported at every wait for as long as the source is ready.
     #[must_use]
     pub const fn level(interest: ExclusiveInterest) -> Self {
         Self((interest.bits() & ExclusiveInterest::all().bits()) | EXCLUSIVE)
     }
 
-    /// `EPOLLET`: reported once for each time the source becomes ready.
+    /// `EPOLLET`: watches a source that is reported once for each time the source becomes ready.
     #[must_use]
     pub const fn edge(interest: ExclusiveInterest) -> Self {
         Self(Self::level(interest).0 | EDGE)
@@ -263,7 +267,7 @@ impl ExclusiveWatch {
         Self(self.0 | WAKEUP)
     }
 
-    /// Whether the source is reported on its edges.
+    /// Returns whether the source is reported on its edges.
     #[must_use]
     pub const fn is_edge(self) -> bool {
         self.0 & EDGE != 0
@@ -275,7 +279,7 @@ impl ExclusiveWatch {
         self.0 & WAKEUP != 0
     }
 
-    /// The bits as the kernel takes them, `EPOLLEXCLUSIVE` included.
+    /// Returns the bits as the kernel takes them, `EPOLLEXCLUSIVE` included.
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0

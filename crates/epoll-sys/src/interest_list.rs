@@ -17,8 +17,17 @@ pub struct InterestEntry {
 }
 
 pub(crate) fn read(epoll: BorrowedFd<'_>) -> io::Result<Vec<InterestEntry>> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", epoll.as_raw_fd()))?;
+    let path = format!("/proc/self/fdinfo/{}", epoll.as_raw_fd());
+    let text = fs::read_to_string(&path).map_err(|error| named(error, &path))?;
     text.lines().filter(|line| line.starts_with("tfd:")).map(parse).collect()
+}
+
+/// Names the file that a system without `/proc` lacks; the error of the system names none.
+fn named(error: io::Error, path: &str) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("{path}: {error}")),
+        _ => error,
+    }
 }
 
 /// `tfd:        5 events:       19 data:                2a  pos:0 ino:1 sdev:9`

@@ -9,10 +9,14 @@
 use crate::errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Both ends of a pipe, [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html), for bytes to
-/// be spliced through. A read takes what it holds into the process after all.
+/// be spliced through. Reading from it brings bytes into the process after all.
+///
+/// A forked child shares the pipe with its parent; `exec` closes it.
+///
+/// # Examples
 ///
 /// ```
 /// use epoll_sys::{Pipe, socket};
@@ -37,33 +41,47 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// `pipe2(O_CLOEXEC | O_NONBLOCK)`: an empty pipe.
+    /// `pipe2(O_CLOEXEC | O_NONBLOCK)`: creates an empty pipe.
     ///
     /// # Errors
     ///
-    /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors, or the user has
-    /// more in pipes than may be.
+    /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors. `ENFILE` as
+    /// well: without `CAP_SYS_RESOURCE`, the user's pipes hold `/proc/sys/fs/pipe-user-pages-hard`.
     #[doc(alias = "pipe2")]
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Self { reader, writer })
     }
 
+    /// Returns the end that is read from, to watch it or to `splice` from it.
+    #[must_use]
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// Returns the end that is written to, to watch it or to `splice` into it.
+    #[must_use]
+    pub fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+
     /// `fcntl(F_SETPIPE_SZ)`: makes room for at least `len` bytes, counted as if every page were
-    /// full; the room that there is now.
+    /// full, and returns the new capacity in bytes,
+    /// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html).
     ///
     /// # Errors
     ///
-    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied): more than
-    /// `/proc/sys/fs/pipe-max-size`, or more than the user may have in all pipes together, or 2 GiB.
-    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy): it holds more than would fit.
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied): 2 GiB or more. Without
+    /// `CAP_SYS_RESOURCE` also more than `/proc/sys/fs/pipe-max-size`, or more than
+    /// `/proc/sys/fs/pipe-user-pages-soft` in all pipes of the user together.
+    /// [`ResourceBusy`](io::ErrorKind::ResourceBusy): the pipe holds more bytes than would fit.
     #[doc(alias = "F_SETPIPE_SZ")]
     pub fn set_capacity(&self, len: usize) -> io::Result<usize> {
         Ok(fcntl_setpipe_size(&self.writer, len)?)
     }
 
-    /// `splice(SPLICE_F_NONBLOCK)` into the pipe: moves at most `len` bytes of what `from` has here,
-    /// and says how many, [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html).
+    /// `splice(SPLICE_F_NONBLOCK)` into the pipe: moves at most `len` of the bytes that `from` has,
+    /// and returns how many, [splice(2)](https://man7.org/linux/man-pages/man2/splice.2.html).
     ///
     /// Zero is the end of a stream, unless `len` is zero or a socket's urgent byte is next: a read
     /// tells. `from` must be non-blocking itself.
@@ -81,7 +99,7 @@ impl Pipe {
         splice(from, None, &self.writer, None, len, SpliceFlags::NONBLOCK).map_err(errno::error)
     }
 
-    /// `splice(SPLICE_F_NONBLOCK)` out of the pipe: moves at most `len` bytes on to `to`, and says
+    /// `splice(SPLICE_F_NONBLOCK)` out of the pipe: moves at most `len` bytes on to `to`, and returns
     /// how many.
     ///
     /// With a `len` that is more than the pipe holds, a TCP socket may wait for the rest before it

@@ -17,12 +17,12 @@ use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// When a [`TimerFd`] on the clock `C` expires.
+/// The moment at which a [`TimerFd`] on the clock `C` expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry<C = Monotonic> {
     /// After this time has passed.
     After(Duration),
-    /// When the clock shows this time or a later one.
+    /// At this time of the clock, or as soon as it shows a later one.
     At(ClockTime<C>),
     /// `TFD_TIMER_CANCEL_ON_SET`: when the real-time clock shows this time or a later one, or when
     /// it is set, which the next read reports as `ECANCELED`. On another clock the same as
@@ -95,22 +95,22 @@ impl<C: Clock> TimerFd<C> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         Ok(Self { fd: timerfd_create(C::TIMER_ID, flags)?, clock: PhantomData })
     }
-    /// `timerfd_settime`: expires once. What was set before, and expirations that were not read,
-    /// are gone.
+    /// `timerfd_settime`: sets the timer to expire once. The former setting, and expirations that
+    /// were not read, are gone.
     ///
     /// Huge times clamp to the largest one that the kernel takes.
     ///
     /// # Errors
     ///
-    /// `ECANCELED`: on a timer that was set with [`Expiry::AtUnlessClockSet`], the clock was set
-    /// since.
+    /// `ECANCELED`: the timer was and is set with [`Expiry::AtUnlessClockSet`], and the clock was set
+    /// in between. The timer is set nevertheless; the next read does not report it again.
     #[doc(alias = "timerfd_settime")]
     #[inline]
     pub fn set(&self, expiry: Expiry<C>) -> io::Result<()> {
         self.set_repeating(expiry, Duration::ZERO)
     }
 
-    /// `timerfd_settime`: expires at `first`, then every `interval`; zero means once.
+    /// `timerfd_settime`: sets the timer to expire at `first`, then every `interval`; zero means once.
     ///
     /// # Errors
     ///
@@ -129,11 +129,9 @@ impl<C: Clock> TimerFd<C> {
         self.settime(flags, value, interval)
     }
 
-    /// `timerfd_settime` with zero: expires no more, until it is set again.
+    /// `timerfd_settime` with zero: stops the timer, until it is set again.
     ///
-    /// # Errors
-    ///
-    /// None that is known.
+    /// Does not fail on Linux today; the `Result` leaves room for an error of the kernel.
     pub fn disarm(&self) -> io::Result<()> {
         self.settime(TimerfdTimerFlags::empty(), Duration::ZERO, Duration::ZERO)
     }
@@ -150,11 +148,9 @@ impl<C: Clock> TimerFd<C> {
         Ok(())
     }
 
-    /// `timerfd_gettime`: the time until the next expiry; `None` when the timer is not set.
+    /// `timerfd_gettime`: returns the time until the next expiry, or `None` when the timer is not set.
     ///
-    /// # Errors
-    ///
-    /// None that is known.
+    /// Does not fail on Linux today; the `Result` leaves room for an error of the kernel.
     #[doc(alias = "timerfd_gettime")]
     pub fn remaining(&self) -> io::Result<Option<Duration>> {
         let left = timerfd_gettime(&self.fd)?.it_value;
@@ -162,12 +158,12 @@ impl<C: Clock> TimerFd<C> {
         Ok((!left.is_zero()).then_some(left))
     }
 
-    /// `read`: how often the timer has expired since it was set or last read.
+    /// `read`: returns how often the timer has expired since it was set or last read.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock): not once. `ECANCELED`: the clock of an
-    /// [`Expiry::AtUnlessClockSet`] was set.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock): it has not expired. `ECANCELED`: the clock of an
+    /// [`Expiry::AtUnlessClockSet`] was set. The timer stays set, for a time that may now be wrong.
     #[inline]
     pub fn read(&self) -> io::Result<u64> {
         read_u64(self.fd.as_fd())

@@ -1,14 +1,10 @@
-//! Where the server is: a host and a port, or the path of a UNIX socket.
+//! The address of the server: a host and a port, or a UNIX socket.
 
 use anyhow::{Context, bail};
-use epoll_sys::socket::{self, Family};
-use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use std::fmt;
+use epoll_sys::socket::{self, Address, Family, UnixAddress};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// A server as it is named on the command line.
@@ -21,21 +17,12 @@ pub enum Target {
         /// The port, not 0.
         port: u16,
     },
-    /// A UNIX stream socket at this path.
-    Unix(PathBuf),
-}
-
-/// Where a server is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// TCP.
-    Inet(SocketAddr),
-    /// A UNIX stream socket at this path.
-    Unix(PathBuf),
+    /// A UNIX stream socket at this path, or with this abstract name.
+    Unix(UnixAddress),
 }
 
 impl Target {
-    /// The server at `text`, `HOST:PORT` or `unix:PATH`, or at host `text` and a port of its own.
+    /// Parses `HOST:PORT`, `unix:PATH` or `unix:@NAME`, or a host with its port apart from it.
     ///
     /// # Errors
     ///
@@ -45,7 +32,10 @@ impl Target {
             return match (path, port) {
                 ("", _) => Err(format!("'{text}' has no path")),
                 (_, Some(port)) => Err(format!("a UNIX socket has no port, but '{port}' is given")),
-                (path, None) => Ok(Self::Unix(path.into())),
+                (name, None) => name
+                    .parse()
+                    .map(Self::Unix)
+                    .map_err(|error| format!("'{text}' cannot be connected to: {error}")),
             };
         }
         let (host, port) = match port {
@@ -54,7 +44,9 @@ impl Target {
             }
             Some(port) => (text, port),
             None => text.rsplit_once(':').ok_or_else(|| {
-                format!("'{text}' has no port; expected HOST PORT, HOST:PORT or unix:PATH")
+                format!(
+                    "'{text}' has no port; expected HOST PORT, HOST:PORT, unix:PATH or unix:@NAME"
+                )
             })?,
         };
         let is_bare = !host.starts_with('[');
@@ -85,7 +77,7 @@ impl Target {
     /// A host that is not known, and why the last of its addresses was of no use.
     pub fn reach(&self, limit: Duration) -> anyhow::Result<Address> {
         let (host, port) = match self {
-            Self::Unix(path) => return Ok(Address::Unix(path.clone())),
+            Self::Unix(name) => return Ok(Address::Unix(*name)),
             Self::Host { host, port } => (host.as_str(), *port),
         };
         let addresses: Vec<SocketAddr> = (host, port)
@@ -119,37 +111,28 @@ fn has_port(text: &str) -> bool {
     })
 }
 
-impl Address {
-    /// A new socket on its way to the server, with `TCP_NODELAY`, and with a congestion control and an
-    /// address of its own if these are given.
-    pub(crate) fn connect(
-        &self,
-        congestion: Option<&str>,
-        source: Option<Ipv4Addr>,
-    ) -> io::Result<OwnedFd> {
-        match self {
-            Self::Inet(address) => {
-                let socket = socket::stream(Family::of(address))?;
-                socket::set_nodelay(&socket, true)?;
-                if let Some(congestion) = congestion {
-                    use_congestion(&socket, congestion)?;
-                }
-                if let Some(source) = source {
-                    // Without it a port is taken before the kernel knows where to, and an address has
-                    // no more than one range of them, TIME_WAIT included.
-                    setsockopt(&socket, IpBindAddressNoPort, &true)?;
-                    socket::bind(&socket, &SocketAddr::from((source, 0)))?;
-                }
-                socket::connect(&socket, address)?;
-                Ok(socket)
-            }
-            Self::Unix(path) => {
-                let socket = socket::stream(Family::Unix)?;
-                socket::connect_unix(&socket, path)?;
-                Ok(socket)
-            }
+/// Returns a new socket on its way to the server, with `TCP_NODELAY`, and with a congestion control and an
+/// address of its own if these are given.
+pub(crate) fn connect(
+    address: &Address,
+    congestion: Option<&str>,
+    source: Option<Ipv4Addr>,
+) -> io::Result<OwnedFd> {
+    let socket = socket::stream(Family::of(address))?;
+    if address.inet().is_some() {
+        socket::set_nodelay(&socket, true)?;
+        if let Some(congestion) = congestion {
+            use_congestion(&socket, congestion)?;
+        }
+        if let Some(source) = source {
+            // Without it a port is taken before the kernel knows where to, and an address has
+            // no more than one range of them, TIME_WAIT included.
+            socket::set_bind_address_no_port(&socket, true)?;
+            socket::bind(&socket, SocketAddr::from((source, 0)))?;
         }
     }
+    socket::connect(&socket, address)?;
+    Ok(socket)
 }
 
 /// Names what cannot be had: a module that is not loaded, or one that only root may choose.
@@ -159,15 +142,6 @@ fn use_congestion(socket: &OwnedFd, name: &str) -> io::Result<()> {
         // Not with its kind: what is not found is not the server.
         io::Error::new(io::ErrorKind::InvalidInput, what)
     })
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Inet(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -188,7 +162,7 @@ mod tests {
         is_host("[::1]:80", None, "::1");
         is_host("[::1]", Some("80"), "::1");
         is_host("::1", Some("80"), "::1");
-        assert_eq!(Target::parse("unix:/a:b", None), Ok(Target::Unix("/a:b".into())));
+        assert_eq!(Target::parse("unix:/a:b", None), Ok(Target::Unix("/a:b".parse().unwrap())));
     }
 
     #[test]

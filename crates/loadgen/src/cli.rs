@@ -41,7 +41,7 @@ const THREADS_MAX: u32 = 256;
 #[derive(Debug, Parser)]
 #[command(name = "epoll-load", version, after_long_help = EXIT_STATUS)]
 struct Args {
-    /// The server: HOST with a PORT after it, HOST:PORT, or unix:PATH.
+    /// The server: HOST with a PORT after it, HOST:PORT, unix:PATH or unix:@NAME (abstract).
     #[arg(value_name = "HOST")]
     target: String,
 

@@ -1,8 +1,8 @@
-//! Ctrl-C during a run: the first ends the load, and what was measured is reported; the next ends the
-//! program.
+//! Ctrl-C during a run: the first ends the load, and the measurements so far are reported; the next
+//! ends the program.
 //!
 //! The signal is blocked and makes a descriptor readable, which every worker watches and none reads:
-//! so all of them see it. Threads inherit the mask, so this comes before any is started.
+//! so all of them see it. Threads inherit the mask, so it is blocked before any is started.
 //!
 //! Kernel facts: (a) a signal that is ignored survives `exec` as such: a shell starts the background
 //! jobs of a script with SIGINT ignored; (b) where it is blocked too, it is kept and reported all the
@@ -20,11 +20,12 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// From now on SIGINT does not end the process. If it is ignored, it stays so and never comes.
+    /// Keeps SIGINT from ending the process. If it is ignored, it stays so and never comes.
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let ignored = SignalSet::ignored().context("failed to read which signals are ignored")?;
+        let is_ignored =
+            Signal::INT.is_ignored().context("failed to ask whether SIGINT is ignored")?;
         let mut set = SignalSet::empty();
-        if !ignored.contains(Signal::INT) {
+        if !is_ignored {
             set.insert(Signal::INT);
         }
         let guard = set.block().context("failed to block SIGINT")?;
@@ -32,9 +33,9 @@ impl Interrupt {
         Ok(Self { signals, _guard: guard })
     }
 
-    /// Whether it has come. From now on SIGINT ends the process again.
+    /// Returns whether SIGINT has come. From now on it ends the process again.
     pub(crate) fn has_come(self) -> bool {
-        // Nothing to read is the only error that is known.
+        // WouldBlock is the only error of a read on Linux.
         self.signals.read().is_ok()
     }
 }

@@ -30,7 +30,8 @@ mod process;
 mod progress;
 mod worker;
 
-pub use address::{Address, Target};
+pub use address::Target;
+pub use epoll_sys::socket::Address;
 pub use exchange::{Exchange, Wrong};
 pub use failure::Failure;
 pub use pacing::{Pacer, Share, Until};

@@ -1,9 +1,10 @@
 //! Opening many connections before a run begins. One that fails fails all: a run with fewer than were
 //! asked for would measure something else.
 
-use crate::address::Address;
+use crate::address::connect;
 use anyhow::{Context, bail};
-use epoll_sys::{Epoll, Events, Interest, Timestamp, Watch, socket};
+use epoll_sys::socket::{self, Address};
+use epoll_sys::{Epoll, Events, Interest, Timestamp, Watch};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::thread;
@@ -68,8 +69,8 @@ impl Opening<'_> {
             }
             for event in events.iter() {
                 let socket = usize::try_from(event.data).ok().and_then(|at| sockets.get(at));
-                if let Some(error) = socket.map(socket::take_error).transpose()?.flatten() {
-                    return Err(error.into());
+                if let Some(socket) = socket {
+                    socket::is_connected(socket)?;
                 }
                 connected += 1;
             }
@@ -79,7 +80,7 @@ impl Opening<'_> {
 
     fn begin(&self, deadline: Timestamp) -> anyhow::Result<OwnedFd> {
         loop {
-            match self.address.connect(self.congestion, None) {
+            match connect(self.address, self.congestion, None) {
                 // The queue of a UNIX listener is full, and nothing tells when it is not.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if Timestamp::now() >= deadline {

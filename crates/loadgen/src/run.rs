@@ -1,7 +1,6 @@
 //! A run from its plan to its outcome: connections are opened, threads exchange messages, and what
 //! they have counted becomes one.
 
-use crate::address::Address;
 use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::opening::Opening;
@@ -13,6 +12,7 @@ use crate::tally::Tally;
 use crate::worker::{Common, Counters, Worker, close_all};
 use anyhow::Context;
 use epoll_sys::Timestamp;
+use epoll_sys::socket::Address;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -8,7 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-use epoll_reactor::net::{Accepted, Address, ListenOptions, Listener, Peer, Stream};
+use epoll_reactor::net::{Accepted, Address, BatchEnd, ListenOptions, Listener, Peer, Stream};
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Source, Token, Watch};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -98,14 +98,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn welcome(room: &mut Room, listener: &mut Listener) -> io::Result<()> {
     for Accepted { stream, peer } in listener.accept_batch() {
         println!("{peer} joins");
-        room.insert(Client { stream, peer, waiting: Vec::new() }, Watch::level(Interest::IN))?;
+        room.insert(
+            Client { stream, peer: Peer::from(&peer), waiting: Vec::new() },
+            Watch::level(Interest::IN),
+        )?;
     }
-    // Out of descriptors. A room may stand still for a moment; a server would go on without its
-    // listener.
-    if let Some(pause) = listener.pause() {
-        std::thread::sleep(pause);
+    // A room that nobody can enter any more has no reason to stay open.
+    match listener.batch_end() {
+        Some(BatchEnd::Closed) => Err(io::Error::other("the listener was closed from outside")),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn converse(room: &mut Room, speaker: Token, readiness: Readiness) -> io::Result<()> {

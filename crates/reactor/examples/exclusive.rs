@@ -12,7 +12,7 @@
 
 #![forbid(unsafe_code)]
 
-use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
+use epoll_reactor::net::{Address, ListenOptions, Listener, PausedBy, Stream};
 use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Ready, Waker, Watch};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,8 +49,10 @@ fn count(
 ) -> io::Result<[usize; 2]> {
     // A UNIX socket's connect has woken whom it wakes when it returns; the network may take its time.
     let folder = tempfile::tempdir()?;
-    let address = Address::Unix(folder.path().join("socket"));
-    let mut listener = Listener::bind(&address, &ListenOptions::default())?;
+    let address = Address::unix(folder.path().join("socket"))?;
+    // What is watched exclusively has to be a socket, and then its pauses are the program's.
+    let options = ListenOptions { paused_by: PausedBy::Owner, ..ListenOptions::default() };
+    let mut listener = Listener::bind(&address, &options)?;
     let mut woken = [0; 2];
     for _ in 0..CONNECTIONS {
         let mut reactors = [Waiting::new()?, Waiting::new()?];

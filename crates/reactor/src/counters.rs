@@ -48,3 +48,27 @@ impl Add for Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_is_that_of_each_count_and_the_larger_batch() {
+        let count = |first: u64| Counters {
+            waits: first,
+            events: 10 * first,
+            stale: 100 * first,
+            adds: 1_000 * first,
+            mods: 10_000 * first,
+            dels: 100_000 * first,
+            revisits: 1_000_000 * first,
+            wakes: 10_000_000 * first,
+            rebuilds: 100_000_000 * first,
+            batch_max: first,
+        };
+        for (one, other) in [(1, 3), (3, 1)] {
+            assert_eq!(count(one) + count(other), Counters { batch_max: 3, ..count(4) });
+        }
+    }
+}

@@ -74,6 +74,14 @@ pub trait Registration: DerefMut<Target = Self::Source> {
     /// Those of [`Reactor::park`]. That of a lease, which acts when the lease ends, does not fail.
     fn park(&mut self) -> io::Result<()>;
 
+    /// Ends the silence of a source that is parked, which is watched as before; see
+    /// [`Reactor::unpark`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Reactor::unpark`]. That of a lease, which acts when the lease ends, does not fail.
+    fn unpark(&mut self) -> io::Result<()>;
+
     /// Ends the registration and drops the source, which closes its descriptor.
     fn close(self)
     where
@@ -121,6 +129,10 @@ impl<T: Source, S> Registration for Entry<'_, T, S> {
 
     fn park(&mut self) -> io::Result<()> {
         self.reactor.park(self.token)
+    }
+
+    fn unpark(&mut self) -> io::Result<()> {
+        self.reactor.unpark(self.token)
     }
 
     fn close(self) {

@@ -97,6 +97,7 @@ mod registry;
 
 mod entry;
 mod nesting;
+mod parking;
 mod rebuild;
 
 mod counters;

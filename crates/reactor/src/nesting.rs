@@ -23,7 +23,7 @@ const REVISITS: u8 = 4;
 /// The instance is to be replaced.
 const REBUILD: u8 = 8;
 
-/// What epoll carries for the waker: its slot is the first one, and keeps its first generation.
+/// The data of the waker's events: its slot is the first one, and keeps its first generation.
 pub(crate) const WAKER_DATA: u64 = 1 << 32;
 
 impl Nesting {
@@ -73,8 +73,8 @@ impl Nesting {
     }
 }
 
-/// What is left of a turn when the batch has been handed out: a number of revisits, and the end of the
-/// turn where the reactor is nested. One number, so that a turn asks one question for both.
+/// The steps that are left of a turn when the batch has been handed out: a number of revisits, and the
+/// end of the turn where the reactor is nested. One number, so that a turn asks one question for both.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct StepsDue(usize);
 
@@ -92,7 +92,7 @@ impl StepsDue {
     }
 
     pub(crate) fn set_revisits(&mut self, count: usize) {
-        self.0 = self.0 & Self::END | count * Self::REVISIT;
+        self.0 = (self.0 & Self::END) | (count * Self::REVISIT);
     }
 
     /// Takes one revisit; `false` if there is none.

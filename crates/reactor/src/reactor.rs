@@ -141,12 +141,11 @@ pub struct Reactor<T, S = ()> {
     pub(crate) id: ReactorId,
     pub(crate) slots: Slots<Record<T, S>>,
     pub(crate) events: Events,
-    /// How many of `events` have been handed out.
+    /// The number of `events` that have been handed out.
     pub(crate) handed_out: usize,
     /// Sources that asked to be revisited, in that order.
     pub(crate) revisits: VecDeque<Token>,
-    /// What is left of this turn when the batch has been handed out: revisits, and the end of the
-    /// turn where the reactor is nested.
+    /// The steps that are left of this turn when the batch has been handed out.
     pub(crate) steps_due: StepsDue,
     /// The source that was revisited last, and how many waits there had been.
     revisited: Option<(Token, u64)>,

@@ -12,7 +12,7 @@ pub enum Ready<'a, T, S = ()> {
         token: Token,
         /// The source itself.
         source: &'a mut T,
-        /// What it is ready for.
+        /// The events that the kernel reported, or that a revisit was asked for with.
         readiness: Readiness,
     },
     /// A descriptor that lives elsewhere.
@@ -21,7 +21,7 @@ pub enum Ready<'a, T, S = ()> {
         token: Token,
         /// The tag under which it was registered.
         tag: S,
-        /// What it is ready for.
+        /// The events that the kernel reported, or that a revisit was asked for with.
         readiness: Readiness,
     },
     /// A [`Waker`](crate::Waker) of this reactor was used.

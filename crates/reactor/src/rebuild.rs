@@ -13,9 +13,9 @@ use epoll_sys::{Epoll, Interest, InterestEntry, Watch};
 use std::collections::HashMap;
 use std::io;
 
-/// How many events of one registration that has ended it takes to replace the instance.
+/// The number of events of one registration that has ended which replaces the instance.
 const STALE_EVENTS_MAX: u32 = 100;
-/// How many such registrations are counted at a time. The others begin again.
+/// The most such registrations that are counted at a time. With one more, all begin again.
 const SUSPECTS_MAX: usize = 1024;
 
 /// Registrations that have ended and were reported since. Once is usual, for an event that was fetched

@@ -52,8 +52,10 @@ bitflags! {
 impl State {
     /// Tells that an event of the registration is reported as it is.
     #[inline]
+    #[expect(clippy::cast_possible_wrap, reason = "the highest bit is the sign")]
     pub(crate) fn is_plain(self) -> bool {
-        self.bits().cast_signed() <= 0
+        // One comparison: nothing is set, or the sign is.
+        self.bits() as i32 <= 0
     }
 
     /// Returns the readiness with which it is going to be revisited; empty if it is not.
@@ -113,7 +115,7 @@ impl<T, S> Record<T, S> {
     }
 }
 
-/// What the kernel is asked for.
+/// The request to the kernel.
 #[derive(Clone, Copy)]
 pub(crate) enum Arm {
     Normal(Watch),

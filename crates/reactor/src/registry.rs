@@ -34,7 +34,7 @@ impl<T: Source, S> Reactor<T, S> {
     ///   [`OutOfMemory`](io::ErrorKind::OutOfMemory): the kernel takes no more, or no more than 2^32
     ///   registrations exist.
     ///
-    /// The others of [`Epoll::add`].
+    /// The others of [`Epoll::add`](epoll_sys::Epoll::add).
     #[inline]
     pub fn insert(&mut self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
         self.insert_armed(source, Arm::Normal(watch), Blocking::Refused)
@@ -216,7 +216,8 @@ impl<T: Source, S> Reactor<T, S> {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): the source is registered exclusively (remove
     ///   it and insert it again), or an edge trigger on a descriptor that blocks.
     ///
-    /// The others of [`Epoll::modify`], and of [`Epoll::add`] for a source that is parked.
+    /// The others of [`Epoll::modify`](epoll_sys::Epoll::modify), and of
+    /// [`Epoll::add`](epoll_sys::Epoll::add) for a source that is parked.
     ///
     /// # Examples
     ///
@@ -277,137 +278,6 @@ impl<T: Source, S> Reactor<T, S> {
             }
             _ => self.modify(token, wanted),
         }
-    }
-
-    /// Silences an owned source: nothing is reported of it until it is asked for again.
-    ///
-    /// For a source that waits for something other than itself: a job on another thread, another
-    /// connection, its own close. Whatever its peer does, no wait ends for it, with any trigger.
-    /// Reports of it that are left of the present batch, and a revisit that it has asked for, are
-    /// dropped. It costs an `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which is
-    /// silent already.
-    ///
-    /// [`unpark`](Self::unpark), [`set_interest`](Self::set_interest) and [`modify`](Self::modify) end
-    /// it. The kernel then looks at the source, so whatever holds at that moment is reported, with an
-    /// edge trigger too.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use epoll_reactor::net::Stream;
-    /// use epoll_reactor::{Interest, Readiness, Reactor, Ready, Watch};
-    /// use std::time::Duration;
-    ///
-    /// let (ours, theirs) = Stream::pair()?;
-    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
-    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
-    ///
-    /// reactor.park(token)?;
-    /// drop(theirs);
-    /// reactor.wait(Some(Duration::from_millis(10)))?;
-    /// assert!(reactor.next_ready().is_none(), "HUP is not reported either");
-    ///
-    /// reactor.unpark(token)?;
-    /// reactor.wait(None)?;
-    /// let Some(Ready::Owned { readiness, .. }) = reactor.next_ready() else { unreachable!() };
-    /// assert!(readiness.contains(Readiness::HUP));
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn park(&mut self, token: Token) -> io::Result<()> {
-        match self.record(token) {
-            Some(Record { subject: Subject::Owned(_), .. }) => self.silence(token, None),
-            _ => Err(no_such_source()),
-        }
-    }
-
-    /// Ends the silence of a source that was [parked](Self::park): it is watched as before. A source
-    /// that is not parked stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source. The others of
-    /// [`Epoll::add`]; the source stays parked then.
-    pub fn unpark(&mut self, token: Token) -> io::Result<()> {
-        match self.record(token) {
-            Some(Record { subject: Subject::Owned(_), .. }) => self.end_silence(token, None),
-            _ => Err(no_such_source()),
-        }
-    }
-
-    /// Like [`park`](Self::park), for a descriptor that lives elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
-    /// another one.
-    pub fn park_watched(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
-        self.check_watched(token, source.as_fd())?;
-        self.silence(token, Some(source.as_fd()))
-    }
-
-    /// Like [`unpark`](Self::unpark), for a descriptor that lives elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`park_watched`](Self::park_watched) and [`unpark`](Self::unpark).
-    pub fn unpark_watched(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
-        self.check_watched(token, source.as_fd())?;
-        self.end_silence(token, Some(source.as_fd()))
-    }
-
-    /// Silences a source whose descriptor is `elsewhere`, if the reactor does not own it.
-    fn silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        let (index, generation) = token.parts();
-        let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
-        if !record.state.intersects(State::DISARMED | State::DETACHED) {
-            if let Some(fd) = elsewhere.or(record.owned_fd()) {
-                self.epoll.delete(fd)?;
-                self.counters.dels += 1;
-                record.state.insert(State::DETACHED);
-            }
-        }
-        record.state.remove(State::REVISIT | State::PASS);
-        record.state.insert(State::PARKED);
-        Ok(())
-    }
-
-    fn end_silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        match self.record(token) {
-            Some(record) if record.state.contains(State::PARKED) => {
-                let watch = record.watch();
-                self.arm(token, elsewhere, watch)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Tells the kernel to watch a source as `watch` from now on.
-    fn arm(
-        &mut self,
-        token: Token,
-        elsewhere: Option<BorrowedFd<'_>>,
-        watch: Watch,
-    ) -> io::Result<()> {
-        let (index, generation) = token.parts();
-        let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
-        let Some(fd) = elsewhere.or(record.owned_fd()) else { return Ok(()) };
-        if record.state.is_detached() {
-            let arm = match record.arm() {
-                Arm::Normal(_) => Arm::Normal(watch),
-                exclusive @ Arm::Exclusive(_) => exclusive,
-            };
-            arm.add(&self.epoll, fd, token.data())?;
-            self.counters.adds += 1;
-        } else {
-            self.epoll.modify(fd, token.data(), watch)?;
-            self.counters.mods += 1;
-        }
-        record.set_armed(watch);
-        Ok(())
     }
 
     /// Watches a descriptor that lives elsewhere another way from now on.
@@ -529,7 +399,7 @@ impl<T: Source, S> Reactor<T, S> {
     }
 
     /// Refuses a token that names no watched descriptor, or another one than `source`.
-    fn check_watched(&self, token: Token, source: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn check_watched(&self, token: Token, source: BorrowedFd<'_>) -> io::Result<()> {
         match self.record(token) {
             Some(Record { subject: Subject::Watched { fd, .. }, .. })
                 if *fd == source.as_raw_fd() =>
@@ -541,7 +411,7 @@ impl<T: Source, S> Reactor<T, S> {
     }
 
     /// Returns the token that the next registration will have, for a source that wants to know its
-    /// own, or for two that want to know one another's.
+    /// own. For several that want to know one another's there is [`next_tokens`](Self::next_tokens).
     ///
     /// # Errors
     ///
@@ -560,8 +430,49 @@ impl<T: Source, S> Reactor<T, S> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn next_token(&self) -> io::Result<Token> {
-        let (index, generation) = self.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Token::new(self.id, index, generation))
+        let [token] = self.next_tokens()?;
+        Ok(token)
+    }
+
+    /// Returns the tokens that the next registrations will have, in this order, as long as none ends
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`next_token`](Self::next_token).
+    ///
+    /// # Examples
+    ///
+    /// Two ends of a proxied connection, each of which knows the other:
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Source, Token, Watch};
+    /// use std::os::fd::{AsFd, BorrowedFd};
+    ///
+    /// struct Side {
+    ///     stream: Stream,
+    ///     other: Token,
+    /// }
+    /// # impl AsFd for Side {
+    /// #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
+    /// # }
+    /// # impl Source for Side {
+    /// #     fn is_nonblocking(&self) -> bool { self.stream.is_nonblocking() }
+    /// # }
+    ///
+    /// let (client, backend) = Stream::pair()?;
+    /// let mut reactor: Reactor<Side> = Reactor::new()?;
+    /// let [first, second] = reactor.next_tokens()?;
+    /// let watch = Watch::edge(Interest::IN);
+    /// assert_eq!(reactor.insert(Side { stream: client, other: second }, watch)?, first);
+    /// assert_eq!(reactor.insert(Side { stream: backend, other: first }, watch)?, second);
+    /// assert_eq!(reactor[reactor[first].other].other, first);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn next_tokens<const N: usize>(&self) -> io::Result<[Token; N]> {
+        let names = self.slots.next_ones().ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(names.map(|(index, generation)| Token::new(self.id, index, generation)))
     }
 
     /// Returns the source that the reactor owns under this name.
@@ -630,15 +541,6 @@ impl<T: Source, S> Reactor<T, S> {
                 Subject::Watched { .. } | Subject::Waker => None,
             }
         })
-    }
-}
-
-impl<T: Source, S> Record<T, S> {
-    fn owned_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.subject {
-            Subject::Owned(source) => Some(source.as_fd()),
-            Subject::Watched { .. } | Subject::Waker => None,
-        }
     }
 }
 

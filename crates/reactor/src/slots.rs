@@ -50,10 +50,33 @@ impl<V> Slots<V> {
     /// The slot and generation that the next [`insert`](Self::insert) will use; `None` when there
     /// are no more.
     pub(crate) fn next(&self) -> Option<(u32, Generation)> {
-        match self.vacant {
-            Some(index) => Some((index, self.slots[index as usize].generation)),
-            None => Some((u32::try_from(self.slots.len()).ok()?, Generation::MIN)),
+        let [name] = self.next_ones()?;
+        Some(name)
+    }
+
+    /// The slots and generations that the next insertions will use, in their order; `None` when there
+    /// are not so many.
+    pub(crate) fn next_ones<const N: usize>(&self) -> Option<[(u32, Generation); N]> {
+        let mut vacant = self.vacant;
+        let mut fresh = self.slots.len();
+        let mut names = [(0, Generation::MIN); N];
+        for name in &mut names {
+            *name = match vacant {
+                Some(index) => {
+                    let slot = &self.slots[index as usize];
+                    if let Content::Vacant { next } = slot.content {
+                        vacant = next;
+                    }
+                    (index, slot.generation)
+                }
+                None => {
+                    let index = u32::try_from(fresh).ok()?;
+                    fresh += 1;
+                    (index, Generation::MIN)
+                }
+            };
         }
+        Some(names)
     }
 
     /// Puts `value` where [`next`](Self::next) said.
@@ -184,6 +207,21 @@ mod tests {
                 prop_assert_eq!(slots.len(), model.len());
                 prop_assert_eq!(slots.iter_mut().count(), model.len());
             }
+        }
+    }
+
+    #[test]
+    fn the_names_of_the_next_ones_are_known() {
+        let mut slots = Slots::new();
+        let put_all: Vec<_> = (0..4).map(|value| put(&mut slots, value)).collect();
+        for vacated in [vec![], vec![2], vec![1, 3, 0]] {
+            for index in vacated {
+                let (index, generation) = put_all[index];
+                slots.remove(index, generation).unwrap();
+            }
+            let expected: [_; 5] = slots.next_ones().unwrap();
+            let taken: Vec<_> = (0..5).map(|value| put(&mut slots, value)).collect();
+            assert_eq!(expected.map(|(index, generation)| (index, generation.get())), *taken);
         }
     }
 

@@ -52,6 +52,19 @@ fn an_event_does_not_reach_a_newcomer() {
 }
 
 #[test]
+fn a_lost_datagram_is_sent_again() {
+    EXAMPLES.assert_prints(
+        "dns",
+        &[
+            "known.example 192.0.2.1",
+            "slow.example 192.0.2.2",
+            "lost.example server failure",
+            "malformed queries that were dropped 1",
+        ],
+    );
+}
+
+#[test]
 fn connections_are_handed_over() {
     EXAMPLES.assert_prints("handoff", &["MESSAGE 2"]);
 }

@@ -9,7 +9,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use epoll_echo::{Mode, QuitWord};
 use epoll_reactor::net::{Address, AddressParseError};
-use epoll_shutdown::{End, Signal, Signals};
+use epoll_shutdown::{DrainOutcome, Signal, Signals};
 use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -30,8 +30,8 @@ plus the signal's number when a second signal ended it.";
 #[derive(Debug, Parser)]
 #[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 struct Args {
-    /// Where to listen: IP:PORT, or unix:PATH; port 0 takes a free one. May repeat; commas separate
-    /// several, as in the environment.
+    /// Address to listen at: IP:PORT, unix:PATH or unix:@NAME (abstract); port 0 takes a free one. May
+    /// repeat; commas separate several, as in the environment.
     #[arg(
         long,
         value_name = "ADDR",
@@ -252,7 +252,7 @@ fn complain(message: &str) {
 
 fn exit_code(ended: Ended) -> ExitCode {
     match ended {
-        Ended { end: End::Forced(signal), .. } => {
+        Ended { outcome: DrainOutcome::Forced(signal), .. } => {
             ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX))
         }
         Ended { cut: 0, .. } => ExitCode::SUCCESS,
@@ -337,7 +337,7 @@ mod tests {
     fn commas_separate_addresses_but_not_a_path() {
         let listen = |text: &str| text.parse::<Addresses>().unwrap().0;
         assert_eq!(listen("127.0.0.1:1,unix:/a,[::1]:2").len(), 3);
-        assert_eq!(listen("unix:/a,b.sock"), [Address::Unix("/a,b.sock".into())]);
+        assert_eq!(listen("unix:/a,b.sock"), [Address::unix("/a,b.sock").unwrap()]);
     }
 
     #[test]

@@ -168,6 +168,7 @@ impl Clients {
     /// Takes a connection in, or refuses it.
     pub(crate) fn accept(&mut self, accepted: Accepted, connections: &mut Connections) {
         let Accepted { stream, peer } = accepted;
+        let peer = Peer::from(&peer);
         let common = Arc::clone(&self.common);
         let seat = match common.seats.take(&peer) {
             Ok(()) => Seat::of(&common, peer),
@@ -262,6 +263,10 @@ impl Clients {
     /// Closes the connection whose handler has panicked.
     pub(crate) fn bury(&mut self, connections: &mut Connections) {
         let in_hand = self.in_hand.take();
+        // A pass over the timers that was left early has not set the timerfd.
+        if let Err(error) = lock(&self.timing).timers.rearm() {
+            tracing::error!(%error, "timers not set");
+        }
         if connections.shared.is_some() {
             // Its lease has seen to that.
             return;

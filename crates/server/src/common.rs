@@ -5,14 +5,14 @@ use crate::client::Draining;
 use crate::seats::Seats;
 use crate::stats::Stats;
 use epoll_reactor::Waker;
-use epoll_shutdown::Notice;
+use epoll_shutdown::DrainWatch;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) struct Common {
     pub(crate) seats: Seats,
-    /// How the drain stands.
-    pub(crate) notice: Notice,
-    /// Set before the notice tells of it.
+    /// The phase of the drain.
+    pub(crate) watch: DrainWatch,
+    /// Set before the watch has the phase.
     draining: OnceLock<Draining>,
     /// The threads that wait for a reactor of their own; the first is the one that decides.
     wakers: Vec<Waker>,
@@ -32,14 +32,14 @@ struct Roll {
 
 impl Common {
     pub(crate) fn new(seats: Seats, wakers: Vec<Waker>) -> Self {
-        let notice = Notice::new();
+        let watch = DrainWatch::new();
         for waker in &wakers {
             let waker = waker.clone();
-            notice.wake_with(move || wake(&waker));
+            watch.on_change(move || wake(&waker));
         }
         Self {
             seats,
-            notice,
+            watch,
             draining: OnceLock::new(),
             wakers,
             roll: Mutex::default(),
@@ -67,7 +67,7 @@ impl Common {
     /// Ends everything because of `error`.
     pub(crate) fn fail(&self, error: anyhow::Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.notice.stop();
+        self.watch.abort();
     }
 
     pub(crate) fn take_failure(&self) -> Option<anyhow::Error> {

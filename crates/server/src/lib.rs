@@ -6,7 +6,7 @@
 //! A server on a free port, from its start to its end:
 //!
 //! ```
-//! use epoll_server::{Config, End, Server, Signal, Signals};
+//! use epoll_server::{Config, DrainOutcome, Server, Signal, Signals};
 //!
 //! // First of all, while there is one thread.
 //! let signals = Signals::block([Signal::TERM, Signal::INT])?;
@@ -18,7 +18,7 @@
 //! // What otherwise comes from outside.
 //! std::process::Command::new("sh").args(["-c", "kill $PPID"]).status()?;
 //! let ended = server.run(&signals)?;
-//! assert_eq!((ended.end, ended.cut), (End::Finished, 0));
+//! assert_eq!((ended.outcome, ended.cut), (DrainOutcome::Finished, 0));
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
@@ -45,7 +45,7 @@ pub use config::{Accept, Config, READ_BUFFER_LEN_MAX, THREADS_MAX, Timeouts};
 pub use log::LogFormat;
 pub use server::{Ended, Server};
 
-pub use epoll_shutdown::{End, Signal, Signals};
+pub use epoll_shutdown::{DrainOutcome, Signal, Signals};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,20 +1,20 @@
-//! A listener as a thread holds it: watched, or left alone for a while because descriptors ran out.
+//! A listener as a thread holds it: watched until it is over.
 //!
-//! Kernel facts: (a) of threads that watch one listener exclusively the kernel wakes the one that came
-//! first, always, as long as it waits: each takes its turn at the end of the line now and then; (b) an
-//! exclusive registration cannot be changed, so a pause ends it. Any other stays registered meanwhile, for
-//! no event: to register it anew takes memory, which may be what is wanting.
+//! A listener of one thread pauses by itself. Of one that several threads watch exclusively the socket is
+//! watched, and a pause ends the registration. Kernel facts: (a) of the threads that watch a socket
+//! exclusively the kernel always wakes the one that was registered first, as long as it waits: each thread
+//! goes to the end of the line now and then; (b) an exclusive registration cannot be changed.
 
 use crate::client::Client;
 use crate::worker::Service;
-use epoll_reactor::net::{AcceptBatch, Listener};
+use epoll_reactor::net::{AcceptBatch, BatchEnd, Closing, Listener};
 use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Token, Watch};
 use std::io;
 use std::time::{Duration, Instant};
 
-/// After how many batches a thread goes to the end of the line for an exclusive listener.
+/// The number of batches after which a thread goes to the end of the line for an exclusive listener.
 const BATCHES_IN_FRONT: u32 = 8;
-/// How long to wait when a listener could not be watched again.
+/// The time until the next attempt to watch a listener again.
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -22,14 +22,15 @@ pub(crate) struct Listening {
     listener: Listener,
     tag: Service,
     sharing: Sharing,
-    /// Its registration; `None` while an exclusive one pauses.
+    /// Its registration; `None` while an exclusive one pauses, and when the listener is over.
     token: Option<Token>,
+    /// The end of an exclusive listener's pause.
     resumes_at: Option<Instant>,
-    /// How many batches it took since it was registered.
+    /// The number of batches since it was registered.
     batches: u32,
 }
 
-/// Whether other threads watch the same queue.
+/// The threads that watch a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sharing {
     Alone,
@@ -60,37 +61,47 @@ impl Listening {
         self.listener.accept_batch()
     }
 
-    /// Leaves the listener alone if its last batch asked for that, for the time that comes back.
+    /// Does what the end of the last batch asks for. Returns the time after which to call
+    /// [`resume_if_due`](Self::resume_if_due), if that is necessary.
     pub(crate) fn after_batch(&mut self, reactor: &mut Loop) -> io::Result<Option<Duration>> {
-        if let Some(pause) = self.listener.pause() {
-            match self.sharing {
-                Sharing::Alone => self.watch_for(Interest::empty(), reactor)?,
-                Sharing::Exclusive => self.unwatch(reactor)?,
+        match (self.listener.batch_end(), self.sharing) {
+            (Some(BatchEnd::Closed), _) => {
+                if self.token.is_some() {
+                    let address = self.listener.address();
+                    tracing::error!(%address, "listener was closed from outside; nobody can connect");
+                }
+                self.unwatch(reactor)?;
+                Ok(None)
             }
-            return Ok(self.pause_for(pause));
+            (Some(BatchEnd::Paused(pause)), Sharing::Exclusive) => {
+                self.unwatch(reactor)?;
+                Ok(self.pause_for(pause))
+            }
+            (_, Sharing::Exclusive) if self.batches >= BATCHES_IN_FRONT => {
+                self.unwatch(reactor)?;
+                self.watch_again(reactor)
+            }
+            _ => Ok(None),
         }
-        if self.sharing == Sharing::Exclusive && self.batches >= BATCHES_IN_FRONT {
-            self.unwatch(reactor)?;
-            return self.watch_again(reactor);
-        }
-        Ok(None)
     }
 
-    /// Goes on with the listener when its pause is over; another pause, if that failed.
+    /// Watches an exclusive listener again when its pause is over. Returns the time until the next attempt,
+    /// if this one failed.
     pub(crate) fn resume_if_due(&mut self, reactor: &mut Loop) -> io::Result<Option<Duration>> {
         if self.resumes_at.is_none_or(|end| end > Instant::now()) {
             return Ok(None);
         }
         self.resumes_at = None;
-        match self.sharing {
-            Sharing::Alone => self.watch_for(Interest::IN, reactor).map(|()| None),
-            Sharing::Exclusive => self.watch_again(reactor),
-        }
+        self.watch_again(reactor)
     }
 
-    /// Closes it. Threads that share the socket keep it open, so the kernel has to be told.
-    pub(crate) fn end(mut self, reactor: &mut Loop) -> io::Result<()> {
-        self.unwatch(reactor)
+    /// Watches it no longer, and hands out what waits in its queue. Threads that share the socket keep it
+    /// open, so the kernel has to be told.
+    pub(crate) fn close(mut self, reactor: &mut Loop) -> Closing {
+        if let Err(error) = self.unwatch(reactor) {
+            tracing::warn!(%error, "listener still watched");
+        }
+        self.listener.close()
     }
 
     fn pause_for(&mut self, pause: Duration) -> Option<Duration> {
@@ -126,13 +137,6 @@ impl Listening {
     fn unwatch(&mut self, reactor: &mut Loop) -> io::Result<()> {
         match self.token.take() {
             Some(token) => reactor.unwatch(token, &self.listener),
-            None => Ok(()),
-        }
-    }
-
-    fn watch_for(&self, interest: Interest, reactor: &mut Loop) -> io::Result<()> {
-        match self.token {
-            Some(token) => reactor.modify_watched(token, &self.listener, Watch::level(interest)),
             None => Ok(()),
         }
     }

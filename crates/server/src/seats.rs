@@ -95,20 +95,19 @@ impl Peers {
     }
 }
 
-/// The peers of a UNIX socket have no address.
+/// The peers of a UNIX socket have no IP address.
 fn ip(peer: &Peer) -> Option<IpAddr> {
-    match peer {
-        Peer::Inet { ip, .. } => Some(ip.to_canonical()),
-        Peer::Unix => None,
-    }
+    peer.ip().map(|ip| ip.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use epoll_reactor::net::{Address, UnixAddress};
+    use std::net::SocketAddr;
 
     fn peer(ip: &str) -> Peer {
-        Peer::Inet { ip: ip.parse().unwrap(), port: 1 }
+        Peer::from(&Address::from(SocketAddr::new(ip.parse().unwrap(), 1)))
     }
 
     #[test]
@@ -129,8 +128,9 @@ mod tests {
         assert_eq!((seats.take(&other), seats.taken()), (Ok(()), 2));
         seats.give_back(&one);
         assert_eq!(seats.take(&mapped), Ok(()));
-        assert_eq!(seats.take(&Peer::Unix), Ok(()));
-        assert_eq!(seats.take(&Peer::Unix), Err(Refusal::Full));
+        let unix = Peer::from(&Address::Unix(UnixAddress::UNNAMED));
+        assert_eq!(seats.take(&unix), Ok(()));
+        assert_eq!(seats.take(&unix), Err(Refusal::Full));
     }
 
     #[test]

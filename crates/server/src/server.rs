@@ -12,10 +12,10 @@ use crate::worker::{Bench, Chair, Service, Worker};
 use crate::{Config, limits, pool, threads};
 use anyhow::Context;
 use epoll_reactor::epoll_sys::EventFd;
-use epoll_reactor::net::{Address, ListenOptions, Listener};
+use epoll_reactor::net::{Address, ListenOptions, Listener, PausedBy, StreamOptions};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Watch};
-use epoll_shutdown::{Drain, End, Phase, Signals};
+use epoll_shutdown::{Drain, DrainOutcome, Phase, Signals};
 use epoll_timers::Timers;
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
@@ -47,8 +47,8 @@ struct Pool {
 /// How a server came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// What ended the drain.
-    pub end: End,
+    /// The reason for which the drain is over.
+    pub outcome: DrainOutcome,
     /// How many connections had not finished.
     pub cut: u64,
 }
@@ -161,7 +161,7 @@ impl Server {
         served?;
         written?;
         match chair.drain.phase() {
-            Phase::Stopped { end } => Ok(Ended { end, cut: sum.cut }),
+            Phase::Stopped { outcome } => Ok(Ended { outcome, cut: sum.cut }),
             phase => anyhow::bail!("the server stopped while {phase:?}"),
         }
     }
@@ -177,7 +177,7 @@ impl Server {
             .start(workers, pool, &mut started)
             .and_then(|()| first.run(Some(chair)).context("the event loop of thread 0 failed"));
         // They have been told already, unless something has failed.
-        self.common.notice.stop();
+        self.common.watch.abort();
         if let Some(shared) = shared {
             served = served.and(shared.stop().context("failed to stop the threads"));
         }
@@ -272,22 +272,17 @@ fn bench(shared: Option<Arc<SharedReactor<Client>>>) -> io::Result<Bench> {
 
 /// For each of `loops` threads a listener at every address.
 fn listen(config: &Config, loops: usize) -> anyhow::Result<Vec<Vec<(Listener, Sharing)>>> {
-    // An echo gives urgent bytes back too, though not as urgent ones.
-    let options = ListenOptions {
-        backlog: config.backlog.get(),
-        oob_inline: true,
-        ..ListenOptions::default()
-    };
     let mut of_threads: Vec<_> = (0..loops).map(|_| Vec::new()).collect();
     for address in &config.listen {
         let is_queue_shared = config.accept == Accept::Exclusive || address.inet().is_none();
+        let sharing =
+            if is_queue_shared && loops > 1 { Sharing::Exclusive } else { Sharing::Alone };
+        let options = listen_options(config, sharing);
         let listeners = if is_queue_shared {
             Listener::bind(address, &options).and_then(|first| clones_of(first, loops))
         } else {
             Listener::bind_several(address, &options, loops)
         };
-        let sharing =
-            if is_queue_shared && loops > 1 { Sharing::Exclusive } else { Sharing::Alone };
         let listeners =
             listeners.with_context(|| format!("failed to listen at --listen {address}"))?;
         for (of_thread, listener) in of_threads.iter_mut().zip(listeners) {
@@ -295,6 +290,20 @@ fn listen(config: &Config, loops: usize) -> anyhow::Result<Vec<Vec<(Listener, Sh
         }
     }
     Ok(of_threads)
+}
+
+fn listen_options(config: &Config, sharing: Sharing) -> ListenOptions {
+    ListenOptions {
+        // An echo gives urgent bytes back too, though not as urgent ones.
+        stream: StreamOptions { oob_inline: true, ..StreamOptions::default() },
+        backlog: config.backlog.get(),
+        // Only a socket can be watched exclusively.
+        paused_by: match sharing {
+            Sharing::Alone => PausedBy::Listener,
+            Sharing::Exclusive => PausedBy::Owner,
+        },
+        ..ListenOptions::default()
+    }
 }
 
 fn clones_of(first: Listener, count: usize) -> io::Result<Vec<Listener>> {

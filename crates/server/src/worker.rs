@@ -11,18 +11,11 @@ use crate::stats::{Stats, ThreadStats};
 use epoll_echo::Step;
 use epoll_reactor::net::{AcceptCounters, Listener};
 use epoll_reactor::{Counters, Interest, Ready, Watch};
-use epoll_shutdown::{Drain, Phase, Signal, Signals, State};
+use epoll_shutdown::{Drain, Phase, Signal, Signals};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The most connections that are accepted when the listeners close: `net.core.somaxconn` is 4096
-/// unless someone has raised it.
-const QUEUE_MAX: u32 = 65_536;
-
-/// How many reminders are taken in a turn.
-const REMINDERS_MAX: usize = 64;
 
 /// What the loop watches besides connections.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +43,6 @@ pub(crate) struct Worker {
     listening: Vec<Listening>,
     /// The counters of listeners that are closed.
     accepted_before: AcceptCounters,
-    backlog: u32,
     is_draining: bool,
     /// The last roll call that it has answered.
     roll_calls: u64,
@@ -101,7 +93,6 @@ impl Worker {
             reminders,
             listening,
             accepted_before: AcceptCounters::default(),
-            backlog: config.backlog.get(),
             is_draining: false,
             roll_calls: 0,
             partners,
@@ -124,7 +115,7 @@ impl Worker {
             let level = Watch::level(Interest::IN);
             self.connections.own.watch(*signals, Service::Signals, level)?;
         }
-        while self.common.notice.state() != State::Stopped {
+        while !matches!(self.common.watch.phase(), Phase::Stopped { .. }) {
             let turn = AssertUnwindSafe(|| self.turn(chair.as_deref_mut()));
             match catch_unwind(turn) {
                 Ok(done) => done?,
@@ -194,7 +185,7 @@ impl Worker {
     /// A pause, or the drain, may be over.
     fn heed_time(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
         let now = Timestamp::now();
-        let _ = self.reminders.expire(now, REMINDERS_MAX, |_, _| None)?;
+        while self.reminders.next_due(now)?.is_some() {}
         let mut pauses = Vec::new();
         for listening in &mut self.listening {
             pauses.extend(listening.resume_if_due(&mut self.connections.own)?);
@@ -204,8 +195,8 @@ impl Worker {
             self.remind_at(Timestamp::now() + pause)?;
         }
         if let Some(chair) = chair {
-            chair.drain.pass(now);
-            self.common.notice.publish(&chair.drain);
+            chair.drain.expire(now);
+            self.common.watch.set(chair.drain.phase());
         }
         Ok(())
     }
@@ -223,7 +214,7 @@ impl Worker {
     }
 
     fn heed_end(&mut self, chair: &mut Chair<'_>, signal: Signal) -> io::Result<()> {
-        match chair.drain.signal(signal, Timestamp::now()) {
+        match chair.drain.on_signal(signal, Timestamp::now()) {
             Some(Phase::Draining { since, deadline, .. }) => {
                 tracing::info!(%signal, "draining");
                 let half_time = deadline.map(|deadline| since + (deadline - since) / 2);
@@ -236,7 +227,7 @@ impl Worker {
             None => {}
         }
         // The others are woken, and this thread too: it drains as they do.
-        self.common.notice.publish(&chair.drain);
+        self.common.watch.set(chair.drain.phase());
         Ok(())
     }
 
@@ -245,7 +236,8 @@ impl Worker {
         if self.common.is_called(&mut self.roll_calls) {
             self.answer();
         }
-        if self.common.notice.state() == State::Draining && !self.is_draining {
+        let is_draining = matches!(self.common.watch.phase(), Phase::Draining { .. });
+        if is_draining && !self.is_draining {
             self.is_draining = true;
             let common = Arc::clone(&self.common);
             let door = Door(&common);
@@ -256,7 +248,7 @@ impl Worker {
         let Some(chair) = chair else { return Ok(()) };
         if self.common.seats.is_over() {
             chair.drain.finish();
-            self.common.notice.publish(&chair.drain);
+            self.common.watch.set(chair.drain.phase());
         }
         Ok(())
     }
@@ -281,26 +273,12 @@ impl Worker {
     /// Takes what waits to be accepted, so that nothing is reset, and closes the listeners; the
     /// path of a UNIX socket is removed.
     fn close_listeners(&mut self) {
-        for listening in &mut self.listening {
-            // New connections may go on coming; those that waited are among the first `backlog`, or
-            // among the most that the kernel lets wait.
-            let mut left = self.backlog.min(QUEUE_MAX);
-            while left > 0 && listening.listener().pause().is_none() {
-                let before = left;
-                for accepted in listening.accept_batch() {
-                    left = left.saturating_sub(1);
-                    self.clients.accept(accepted, &mut self.connections);
-                }
-                if left == before {
-                    break;
-                }
+        for listening in std::mem::take(&mut self.listening) {
+            let mut closing = listening.close(&mut self.connections.own);
+            for accepted in &mut closing {
+                self.clients.accept(accepted, &mut self.connections);
             }
-        }
-        self.accepted_before = self.accept_counters();
-        for listening in self.listening.drain(..) {
-            if let Err(error) = listening.end(&mut self.connections.own) {
-                tracing::warn!(%error, "listener still watched");
-            }
+            self.accepted_before = self.accepted_before + closing.counters();
         }
     }
 

@@ -2,27 +2,29 @@
 //!
 //!     cargo run -p epoll-shutdown --example drain
 //!
-//! A signal that is blocked stays pending, and a signalfd makes it one more thing to wait for: no
-//! handler, nothing that is cut short. Standard signals coalesce: two that are sent before one is
-//! read are one. The mask is inherited by children, also through `exec`: a child that is to be ended
-//! with `SIGTERM` needs the mask from before.
+//! A blocked signal stays pending, and a signalfd makes it one more event to wait for: no handler
+//! runs, and no call is cut short. Standard signals coalesce: two that are sent before one is read
+//! are one. Real-time signals are queued with their values. A child inherits the mask, also through
+//! `exec`: to end it with `SIGTERM` it needs the mask from before.
 //!
-//! The program sends signals to itself, twice: once its work finishes after the first, once it is
-//! stopped by a second. Prints what was sent, what was read, the phase, and the masks of two children.
+//! The program sends signals to itself and drains twice: after the first its work finishes, and the
+//! second is cut short by another signal. It prints the signals sent, the signals read and the phase,
+//! then the signals blocked in two children.
 
 #![forbid(unsafe_code)]
 
-use epoll_shutdown::{Drain, End, Phase, Signal, Signals, Timestamp};
-use epoll_sys::{Epoll, Events, Interest, SignalSet, Watch};
-use rustix::process::{Pid, getpid, kill_process};
+use epoll_shutdown::{Drain, DrainOutcome, Phase, Signal, SignalSet, Signals, Timestamp};
+use epoll_sys::{Epoll, Events, Interest, Watch};
+use std::error;
 use std::process::Command;
 use std::time::Duration;
-use std::{error, io};
 
 type Result<T> = std::result::Result<T, Box<dyn error::Error>>;
 
 struct Program {
     signals: Signals,
+    /// A signal that does not ask for the end.
+    job: Signal,
     epoll: Epoll,
     drain: Drain,
 }
@@ -30,76 +32,76 @@ struct Program {
 fn main() -> Result<()> {
     // First of all, while there is one thread: the others inherit the mask.
     let mut program = Program::new()?;
-    println!("sent         read         phase");
-    let read = program.send(&[Signal::TERM, Signal::TERM])?;
-    assert_eq!(read, [Signal::TERM], "what is pending is not pending twice");
+    println!("sent             read             phase");
+    let read = program.send(&[(Signal::TERM, 0), (Signal::TERM, 0)])?;
+    assert_eq!(read, [(Signal::TERM, 0)], "what is pending is not pending twice");
     assert!(matches!(program.drain.phase(), Phase::Draining { signal: Signal::TERM, .. }));
     // The last connection has ended.
     program.drain.finish();
-    println!("{:<24}  {}", "", phase(program.drain));
-    assert_eq!(program.drain.phase(), Phase::Stopped { end: End::Finished });
+    println!("{:<32}  {}", "", phase(program.drain));
+    assert_eq!(program.drain.phase(), Phase::Stopped { outcome: DrainOutcome::Finished });
 
     program.drain = Drain::new(Some(Duration::from_secs(10)));
-    program.send(&[Signal::INT])?;
+    let jobs = [(program.job, 1), (program.job, 2)];
+    assert_eq!(program.send(&jobs)?, jobs, "real-time signals are queued with their values");
+    assert_eq!(program.drain.phase(), Phase::Running, "they do not ask for the end");
+    program.send(&[(Signal::USR1, 0)])?;
     assert!(matches!(program.drain.phase(), Phase::Draining { .. }));
-    program.send(&[Signal::TERM])?;
-    assert_eq!(program.drain.phase(), Phase::Stopped { end: End::Forced(Signal::TERM) });
+    program.send(&[(Signal::TERM, 0)])?;
+    let outcome = DrainOutcome::Forced(Signal::TERM);
+    assert_eq!(program.drain.phase(), Phase::Stopped { outcome });
 
     println!("\nblocked in a child");
     let inherited = blocked_in(&mut status())?;
-    let restored = blocked_in(program.signals.restore_in(&mut status()))?;
-    println!("  as it is started  {inherited:?}\n  with restore_in   {restored:?}");
-    assert!(inherited.contains(Signal::TERM) && inherited.contains(Signal::INT));
-    assert!(!restored.contains(Signal::TERM) && !restored.contains(Signal::INT));
+    let restored = blocked_in(program.signals.restore_mask_in(&mut status()))?;
+    println!("  as it is started      {inherited:?}\n  with restore_mask_in  {restored:?}");
+    assert!((program.signals.set() - inherited).is_empty());
+    assert!((program.signals.set() & restored).is_empty());
     Ok(())
 }
 
 impl Program {
     fn new() -> Result<Self> {
-        let signals = Signals::block([Signal::TERM, Signal::INT])?;
+        let job = Signal::real_time(0).ok_or("no real-time signals")?;
+        let signals = Signals::block([Signal::TERM, Signal::USR1, job])?;
         let epoll = Epoll::new()?;
         epoll.add(&signals, 0, Watch::level(Interest::IN))?;
-        Ok(Self { signals, epoll, drain: Drain::new(Some(Duration::from_secs(10))) })
+        Ok(Self { signals, job, epoll, drain: Drain::new(Some(Duration::from_secs(10))) })
     }
 
-    /// Sends signals to this process, waits for them as for anything else, and says what was read.
-    fn send(&mut self, sent: &[Signal]) -> Result<Vec<Signal>> {
-        for signal in sent {
-            send_to(getpid(), *signal)?;
+    /// Sends signals to this process, waits for them as for any other event, and returns those that
+    /// were read.
+    fn send(&mut self, sent: &[(Signal, i32)]) -> Result<Vec<(Signal, i32)>> {
+        for (signal, value) in sent {
+            signal.queue(std::process::id(), *value)?;
         }
         self.epoll.wait(&mut Events::with_capacity(1), None)?;
         let mut read = Vec::new();
         while let Some(info) = self.signals.read()? {
-            self.drain.signal(info.signal, Timestamp::now());
-            read.push(info.signal);
+            if info.signal != self.job {
+                self.drain.on_signal(info.signal, Timestamp::now());
+            }
+            read.push((info.signal, info.value));
         }
-        println!("{:<11}  {:<11}  {}", names(sent), names(&read), phase(self.drain));
+        println!("{:<15}  {:<15}  {}", names(sent), names(&read), phase(self.drain));
         Ok(read)
     }
 }
 
-fn send_to(process: Pid, signal: Signal) -> io::Result<()> {
-    let signal = rustix::process::Signal::from_named_raw(signal.as_raw());
-    Ok(kill_process(process, signal.ok_or(io::ErrorKind::InvalidInput)?)?)
-}
-
-fn names(signals: &[Signal]) -> String {
-    signals
-        .iter()
-        .map(|signal| signal.name().trim_start_matches("SIG"))
-        .collect::<Vec<_>>()
-        .join(" ")
+fn names(signals: &[(Signal, i32)]) -> String {
+    let name = |&(signal, value): &(Signal, i32)| {
+        let name = signal.name().trim_start_matches("SIG");
+        if value == 0 { name.to_owned() } else { format!("{name}:{value}") }
+    };
+    signals.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
 fn phase(drain: Drain) -> String {
     match drain.phase() {
         Phase::Running => "running".to_owned(),
         Phase::Draining { signal, .. } => format!("draining since {signal}"),
-        Phase::Stopped { end: End::Finished } => "stopped: everything has finished".to_owned(),
-        Phase::Stopped { end: End::DeadlinePassed } => {
-            "stopped: the deadline has passed".to_owned()
-        }
-        Phase::Stopped { end: End::Forced(signal) } => format!("stopped by {signal}"),
+        Phase::Stopped { outcome: DrainOutcome::Forced(signal) } => format!("stopped by {signal}"),
+        Phase::Stopped { outcome } => format!("stopped: {outcome:?}"),
     }
 }
 

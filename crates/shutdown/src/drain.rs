@@ -1,60 +1,65 @@
 //! The drain as a state machine. Pure: no clock and no system call; signals and times come in.
 //!
-//! Running, until the first signal; draining, until everything has finished, the deadline has come,
-//! or a second signal; stopped, for good.
+//! Running, until the first signal; draining, until everything has finished, the deadline is reached
+//! or a second signal comes; stopped, for good.
 
 use epoll_sys::{Signal, Timestamp};
 use std::time::Duration;
 
-/// Where a program is between running and stopped.
+/// The phase of a program between running and stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Nothing has been asked of it.
+    /// No signal to end has come.
     Running,
-    /// It takes nothing new and finishes what it has.
+    /// The program takes nothing new and finishes what it has.
     Draining {
-        /// The signal that began it.
+        /// The signal that began the drain.
         signal: Signal,
-        /// When it began.
+        /// The time at which the drain began.
         since: Timestamp,
-        /// When what has not finished is cut; `None`: it may take for ever.
+        /// The time at which what has not finished is cut; `None`: never.
         deadline: Option<Timestamp>,
     },
-    /// It is over.
+    /// The drain is over.
     Stopped {
-        /// How it came to an end.
-        end: End,
+        /// The reason for which it is over.
+        outcome: DrainOutcome,
     },
 }
 
-/// How a drain came to an end.
+/// The reason for which a drain is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum DrainOutcome {
     /// Everything finished.
     Finished,
-    /// The deadline came first.
+    /// The deadline was reached first.
     DeadlinePassed,
-    /// This signal came while it was draining.
+    /// This signal came while the program was draining.
     Forced(Signal),
+    /// The program cannot go on, see [`DrainWatch::abort`](crate::DrainWatch::abort).
+    Aborted,
 }
 
 /// A graceful shutdown, from the first signal to the end.
 ///
-/// Times are those of whatever clock its owner reads.
+/// Times are those of whatever clock its owner reads. Each input returns the phase that it led to, if
+/// it led to another one.
+///
+/// # Examples
 ///
 /// ```
-/// use epoll_shutdown::{Drain, End, Phase, Signal, Timestamp};
+/// use epoll_shutdown::{Drain, DrainOutcome, Phase, Signal, Timestamp};
 /// use std::time::Duration;
 ///
 /// let at = |seconds| Timestamp::after_epoch(Duration::from_secs(seconds));
 /// let mut drain = Drain::new(Some(Duration::from_secs(10)));
-/// drain.signal(Signal::TERM, at(100));
+/// drain.on_signal(Signal::TERM, at(100));
 /// assert_eq!(drain.deadline(), Some(at(110)));
 ///
-/// drain.pass(at(109));
+/// drain.expire(at(109));
 /// assert!(matches!(drain.phase(), Phase::Draining { .. }));
-/// drain.pass(at(110));
-/// assert_eq!(drain.phase(), Phase::Stopped { end: End::DeadlinePassed });
+/// drain.expire(at(110));
+/// assert_eq!(drain.phase(), Phase::Stopped { outcome: DrainOutcome::DeadlinePassed });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
@@ -63,20 +68,20 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Running; once it drains, it may take `timeout`, or for ever.
+    /// Makes a drain that is running. Once it drains, it may take `timeout`, or for ever.
     #[must_use]
     pub fn new(timeout: Option<Duration>) -> Self {
         Self { phase: Phase::Running, timeout }
     }
 
-    /// Where it is.
+    /// Returns the phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// When what has not finished is cut, while it drains. A deadline beyond the end of time is
-    /// none.
+    /// Returns the time at which what has not finished is cut, while it drains. A deadline beyond
+    /// the end of time is none.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         match self.phase {
@@ -85,38 +90,62 @@ impl Drain {
         }
     }
 
-    /// A signal has come that asks for the end: the first begins the drain, the second stops it.
-    /// The answer is the phase that it led to, if it led to another one.
-    pub fn signal(&mut self, signal: Signal, now: Timestamp) -> Option<Phase> {
+    /// Handles a signal that asks for the end: the first begins the drain, the second stops it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_shutdown::{Drain, DrainOutcome, Phase, Signal, Timestamp};
+    ///
+    /// let mut drain = Drain::new(None);
+    /// drain.on_signal(Signal::TERM, Timestamp::EPOCH);
+    /// let outcome = DrainOutcome::Forced(Signal::INT);
+    /// let stopped = Phase::Stopped { outcome };
+    /// assert_eq!(drain.on_signal(Signal::INT, Timestamp::EPOCH), Some(stopped));
+    /// assert_eq!(drain.on_signal(Signal::INT, Timestamp::EPOCH), None);
+    /// ```
+    pub fn on_signal(&mut self, signal: Signal, now: Timestamp) -> Option<Phase> {
         match self.phase {
             Phase::Running => {
                 let deadline = self.timeout.and_then(|timeout| now.checked_add(timeout));
                 self.enter(Phase::Draining { signal, since: now, deadline })
             }
-            Phase::Draining { .. } => self.stop(End::Forced(signal)),
+            Phase::Draining { .. } => self.stop(DrainOutcome::Forced(signal)),
             Phase::Stopped { .. } => None,
         }
     }
 
-    /// Time has passed: stops the drain if its deadline has come.
-    pub fn pass(&mut self, now: Timestamp) -> Option<Phase> {
+    /// Stops the drain if its deadline is reached at `now`.
+    pub fn expire(&mut self, now: Timestamp) -> Option<Phase> {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
-            self.stop(End::DeadlinePassed)
+            self.stop(DrainOutcome::DeadlinePassed)
         } else {
             None
         }
     }
 
-    /// Everything has finished: stops the drain. While running it changes nothing.
+    /// Stops the drain because everything has finished. Before the drain it changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_shutdown::{Drain, DrainOutcome, Phase, Signal, Timestamp};
+    ///
+    /// let mut drain = Drain::new(None);
+    /// assert_eq!(drain.finish(), None);
+    /// drain.on_signal(Signal::TERM, Timestamp::EPOCH);
+    /// let outcome = DrainOutcome::Finished;
+    /// assert_eq!(drain.finish(), Some(Phase::Stopped { outcome }));
+    /// ```
     pub fn finish(&mut self) -> Option<Phase> {
         match self.phase {
-            Phase::Draining { .. } => self.stop(End::Finished),
+            Phase::Draining { .. } => self.stop(DrainOutcome::Finished),
             Phase::Running | Phase::Stopped { .. } => None,
         }
     }
 
-    fn stop(&mut self, end: End) -> Option<Phase> {
-        self.enter(Phase::Stopped { end })
+    fn stop(&mut self, outcome: DrainOutcome) -> Option<Phase> {
+        self.enter(Phase::Stopped { outcome })
     }
 
     fn enter(&mut self, phase: Phase) -> Option<Phase> {
@@ -132,11 +161,11 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Input {
         Signal,
-        Pass(u64),
+        Expire(u64),
         Finish,
     }
 
-    const INPUTS: [Input; 4] = [Input::Signal, Input::Pass(5), Input::Pass(500), Input::Finish];
+    const INPUTS: [Input; 4] = [Input::Signal, Input::Expire(5), Input::Expire(500), Input::Finish];
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::after_epoch(Duration::from_secs(seconds))
@@ -144,58 +173,81 @@ mod tests {
 
     fn feed(drain: &mut Drain, input: Input, now: u64) -> Option<Phase> {
         match input {
-            Input::Signal => drain.signal(Signal::TERM, at(now)),
-            Input::Pass(time) => drain.pass(at(now + time)),
+            Input::Signal => drain.on_signal(Signal::TERM, at(now)),
+            Input::Expire(time) => drain.expire(at(now + time)),
             Input::Finish => drain.finish(),
         }
     }
 
-    fn rank(phase: Phase) -> u8 {
-        match phase {
-            Phase::Running => 0,
-            Phase::Draining { .. } => 1,
-            Phase::Stopped { .. } => 2,
+    /// The phase that follows `before`, in the words of the documentation.
+    fn expected(before: Phase, input: Input, now: u64, timeout: Option<Duration>) -> Phase {
+        let stopped = |outcome| Phase::Stopped { outcome };
+        match (before, input) {
+            (Phase::Running, Input::Signal) => Phase::Draining {
+                signal: Signal::TERM,
+                since: at(now),
+                deadline: timeout.map(|timeout| at(now) + timeout),
+            },
+            (Phase::Draining { .. }, Input::Signal) => stopped(DrainOutcome::Forced(Signal::TERM)),
+            (Phase::Draining { .. }, Input::Finish) => stopped(DrainOutcome::Finished),
+            (Phase::Draining { deadline: Some(deadline), .. }, Input::Expire(time))
+                if at(now + time) >= deadline =>
+            {
+                stopped(DrainOutcome::DeadlinePassed)
+            }
+            (unchanged, _) => unchanged,
         }
     }
 
     /// Every sequence of five inputs, with and without a timeout.
     #[test]
-    fn the_phase_only_ever_moves_on_and_each_move_is_told() {
+    fn each_input_leads_to_its_phase_and_returns_it_if_it_is_another() {
         for timeout in [None, Some(Duration::from_secs(10))] {
             for code in 0..INPUTS.len().pow(5) {
                 let mut drain = Drain::new(timeout);
-                let mut signals = 0;
+                assert_eq!(drain.phase(), Phase::Running);
                 for place in 0..5 {
                     let before = drain.phase();
                     let input = INPUTS[code / INPUTS.len().pow(place) % INPUTS.len()];
-                    let told = feed(&mut drain, input, u64::from(place));
-                    signals += u32::from(matches!(input, Input::Signal));
-                    let after = drain.phase();
-                    assert!(rank(after) >= rank(before));
-                    assert_eq!(told, (after != before).then_some(after));
-                    assert!(signals > 0 || after == Phase::Running, "nothing begins by itself");
-                    assert!(signals < 2 || rank(after) == 2, "a second signal stops");
-                    let early = matches!(after, Phase::Stopped { end: End::DeadlinePassed });
-                    assert!(!early || timeout.is_some(), "without a timeout no deadline passes");
+                    let returned = feed(&mut drain, input, u64::from(place));
+                    let after = expected(before, input, u64::from(place), timeout);
+                    assert_eq!(drain.phase(), after, "{before:?} {input:?}");
+                    assert_eq!(returned, (after != before).then_some(after));
+                    let deadline = match after {
+                        Phase::Draining { deadline, .. } => deadline,
+                        _ => None,
+                    };
+                    assert_eq!(drain.deadline(), deadline);
                 }
             }
         }
     }
 
     #[test]
-    fn the_second_signal_is_the_one_that_is_told() {
+    fn the_deadline_is_reached_at_its_time_and_not_before() {
+        let mut drain = Drain::new(Some(Duration::from_secs(10)));
+        drain.on_signal(Signal::TERM, at(100));
+        let before = at(110) - Duration::from_nanos(1);
+        assert_eq!(drain.expire(before), None);
+        let outcome = DrainOutcome::DeadlinePassed;
+        assert_eq!(drain.expire(at(110)), Some(Phase::Stopped { outcome }));
+        assert_eq!(drain.expire(at(111)), None);
+    }
+
+    #[test]
+    fn the_second_signal_is_the_one_that_is_named() {
         let mut drain = Drain::new(None);
-        drain.signal(Signal::TERM, at(0));
-        let end = End::Forced(Signal::INT);
-        assert_eq!(drain.signal(Signal::INT, at(0)), Some(Phase::Stopped { end }));
-        assert_eq!(drain.signal(Signal::TERM, at(0)), None);
+        drain.on_signal(Signal::TERM, at(0));
+        let outcome = DrainOutcome::Forced(Signal::INT);
+        assert_eq!(drain.on_signal(Signal::INT, at(0)), Some(Phase::Stopped { outcome }));
+        assert_eq!(drain.on_signal(Signal::TERM, at(0)), None);
     }
 
     #[test]
     fn a_deadline_beyond_the_end_of_time_is_none() {
         let mut drain = Drain::new(Some(Duration::MAX));
-        drain.signal(Signal::TERM, at(1));
+        drain.on_signal(Signal::TERM, at(1));
         assert_eq!(drain.deadline(), None);
-        assert_eq!(drain.pass(Timestamp::MAX), None);
+        assert_eq!(drain.expire(Timestamp::MAX), None);
     }
 }

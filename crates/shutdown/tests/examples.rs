@@ -13,8 +13,10 @@ fn the_first_signal_drains_and_the_second_stops() {
         "drain",
         &[
             "TERM TERM TERM draining since SIGTERM",
+            "stopped: Finished",
+            "RTMIN:1 RTMIN:2 RTMIN:1 RTMIN:2 running",
             "TERM TERM stopped by SIGTERM",
-            "with restore_in {}",
+            "with restore_mask_in {}",
         ],
     );
 }

@@ -1,9 +1,9 @@
 //! The examples of a crate, run as anybody would run them.
 
-use crate::output_of;
+use crate::{Guard, output_of};
 use std::env;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 /// How long an example may take, with what has to be built for it.
@@ -34,11 +34,29 @@ impl Examples {
         }
     }
 
+    /// Starts the example `name`, which serves until it is ended. What it prints is in a pipe.
+    ///
+    /// # Panics
+    ///
+    /// If cargo cannot be started.
+    #[track_caller]
+    #[must_use]
+    pub fn spawn(self, name: &str, args: &[&str]) -> Guard {
+        let mut command = self.command(name);
+        command.arg("--").args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+        Guard::spawn(&mut command).expect("cargo can be started")
+    }
+
+    #[track_caller]
+    fn run(self, name: &str) -> Output {
+        output_of(&mut self.command(name), PATIENCE).expect("cargo can be started")
+    }
+
     /// By way of cargo, which has let go of its lock by the time that it runs tests: the programs
     /// beside the one that runs may be older than their sources. Cargo becomes the example, so it is
     /// the example that ends with the test.
     #[track_caller]
-    fn run(self, name: &str) -> Output {
+    fn command(self, name: &str) -> Command {
         let own = env::current_exe().expect("a path");
         // TARGET/PROFILE/deps/NAME-HASH
         let profile = own.ancestors().nth(2).and_then(Path::file_name).expect("a profile's folder");
@@ -48,6 +66,6 @@ impl Examples {
         command.arg("--profile").arg(if profile == "debug" { "dev".as_ref() } else { profile });
         // Anywhere in the workspace will do.
         command.arg("--target-dir").arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-        output_of(&mut command, PATIENCE).expect("cargo can be started")
+        command
     }
 }

@@ -2,13 +2,14 @@
 //!
 //!     cargo run -p epoll-timers --example timeouts
 //!
-//! Each connection is cut when it has said nothing for 150 ms. To move its timer at each message, or
-//! to set a timerfd, would cost every message something. So a message only dates its connection: a
-//! store. When the timer fires, it answers with the deadline that holds by then, and goes on or ends.
-//! The timerfd is set when the earliest deadline becomes earlier, or after it fired.
+//! Each connection is cut when it has sent nothing for 150 ms. Moving its timer at each message, or
+//! setting a timerfd, would cost every message something. So a message only stores the time of the
+//! last activity. When the timer fires, the connection is cut if it has been idle since, and otherwise
+//! the timer is restarted for the deadline that holds by then. The timerfd is set when the earliest
+//! deadline becomes earlier, or after it fired.
 //!
-//! Half of the connections fall silent at once and the others later. Prints how many messages there
-//! were, who was cut, and how often the timerfd was reported and set.
+//! Half of the connections fall silent at once and the others later. Prints the number of messages, of
+//! connections cut, and how often the timerfd was reported and set.
 
 #![forbid(unsafe_code)]
 
@@ -20,13 +21,11 @@ use std::time::Duration;
 
 const CONNECTIONS: usize = 100;
 const IDLE: Duration = Duration::from_millis(150);
-/// How long the others talk, and how long each pauses between two messages.
+/// How long the other half keeps sending, and the pause between two messages.
 const TALKING: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_millis(10);
 /// The data of the timerfd's events; a connection's are its index.
 const TIMERS: u64 = u64::MAX;
-/// More timers than can be due in a pass.
-const STEPS_MAX: usize = 10_000;
 
 struct Connection {
     ours: OwnedFd,
@@ -82,7 +81,7 @@ impl Scene {
         Ok(Self { epoll, timers, connections, messages: 0, timer_reports: 0, next_word })
     }
 
-    /// Has half of the peers talk when it is time to, and serves what is ready.
+    /// Sends a message from half of the peers when it is time to, and serves what is ready.
     fn turn(&mut self, talking_ends: Timestamp) -> io::Result<()> {
         let before = self.timers.now();
         if (self.next_word..talking_ends).contains(&before) {
@@ -93,7 +92,7 @@ impl Scene {
         }
         let mut events = Events::with_capacity(CONNECTIONS + 1);
         self.epoll.wait(&mut events, Some(PAUSE))?;
-        // Read once a turn: all that is served in it happens now.
+        // Read once a turn: all events of the turn count as of this time.
         let now = self.timers.now();
         let mut is_due = false;
         for event in events.iter() {
@@ -106,22 +105,21 @@ impl Scene {
                 None => is_due = true,
             }
         }
-        // Last, so that whoever has just spoken is not cut.
+        // Last, so that a connection whose message was in the same batch is not cut.
         if is_due { self.expire(now) } else { Ok(()) }
     }
 
     fn expire(&mut self, now: Timestamp) -> io::Result<()> {
         self.timer_reports += 1;
-        let connections = &mut self.connections;
-        let _ = self.timers.expire(now, STEPS_MAX, |timers, key| {
-            let connection = connections.get_mut(*timers.get(key)?)?;
+        while let Some(fired) = self.timers.next_due(now)? {
+            let Some(connection) = self.connections.get_mut(fired.value) else { continue };
             let deadline = connection.last_activity + IDLE;
             if deadline <= now {
                 connection.cut = Some(now);
-                return None;
+            } else {
+                self.timers.restart(fired, deadline)?;
             }
-            Some(deadline)
-        })?;
+        }
         Ok(())
     }
 }

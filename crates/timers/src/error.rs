@@ -1,9 +1,9 @@
-//! What can be wrong with a wheel's parameters.
+//! The error of a wheel whose parameters are wrong.
 
 use std::fmt;
 use std::io;
 
-/// A tick of zero: time would never move on.
+/// The error of a wheel whose tick would be zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TickError(pub(crate) ());
 

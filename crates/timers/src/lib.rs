@@ -2,11 +2,12 @@
 //! re-scheduling are O(1), and a descriptor that any event loop can watch.
 //!
 //! - [`Wheel`] is pure: the time comes in as an argument, timers come out. It never fires early, and
-//!   less than a tick late.
+//!   at most a tick late.
 //! - [`Timers`] puts it behind a timerfd, which is set only when the earliest deadline becomes
 //!   earlier, or after it fired: no system call for each turn of a loop, and none for a timeout that
 //!   is put off.
-//! - [`Key`]s never name another timer than theirs, of this wheel or of another one.
+//! - [`Fired`] timers are handed out one by one; nothing is borrowed meanwhile.
+//! - A [`Key`] never names another timer than its own, of this wheel or of another one.
 //!
 //! Not here: an event loop, callbacks per timer, threads, clocks that a test can turn (a [`Wheel`]
 //! needs none: it is given the time).
@@ -17,14 +18,17 @@ mod timers;
 mod wheel;
 
 mod error;
+mod fired;
 mod key;
+mod levels;
 mod nodes;
 mod ticks;
 
 pub use error::TickError;
+pub use fired::Fired;
 pub use key::Key;
 pub use timers::{TICK, Timers};
-pub use wheel::{Pass, Wheel};
+pub use wheel::{STEPS_MAX, Wheel};
 
 pub use epoll_sys::{Boottime, Clock, ClockTime, Monotonic, Realtime, Timestamp};
 

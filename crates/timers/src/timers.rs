@@ -1,22 +1,53 @@
 //! A wheel behind a timerfd: a descriptor to watch, and timers that fire when it is reported.
 //!
 //! Kernel facts: (a) the timer is absolute, so neither a late call nor a stopped process moves it;
-//! (b) setting it clears what it has reported, so it is never read; (c) setting it costs a system
-//! call, which is spent only when the earliest deadline becomes earlier, or after it fired.
+//! (b) setting it clears what it has reported, so it need not be read as well; (c) setting it costs a system
+//! call, which is spent only when the earliest deadline becomes earlier, or after it fired; (d) the
+//! kernel makes a timer with `TFD_TIMER_CANCEL_ON_SET` readable when its clock is set, and says
+//! `ECANCELED` once, to a read or to the next setting, which sets the timer nevertheless.
 
-use crate::{Key, Pass, Wheel};
-use epoll_sys::{Clock, ClockTime, Expiry, Monotonic, TimerFd};
+use crate::{Fired, Key, Wheel};
+use epoll_sys::{Clock, ClockTime, Expiry, Monotonic, TimerFd, errno};
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// The longest that the tick of [`Timers::new`] may be.
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// Many timers behind one descriptor, for any event loop.
+/// How often the clock may be set between a look at it and the system call after that. More is not the
+/// clock's doing.
+const CLOCK_SETS_MAX: usize = 10;
+
+/// Many timers on the clock `C` behind one descriptor, for any event loop: a [`Wheel`] and a `timerfd`.
 ///
-/// Watch the descriptor for reading, with an edge trigger or a level trigger, and call
-/// [`expire`](Self::expire) when it is reported. It is never to be read.
+/// Watch the descriptor for reading, with an edge trigger or a level trigger. When it is reported, call
+/// [`next_due`](Self::next_due) until it returns `None`. Do not read the descriptor.
+///
+/// # Passes
+///
+/// The calls of `next_due` up to the first `None` are a pass, see [`Wheel`](Wheel#passes). The `None`
+/// sets the timerfd for what comes next. If timers that are due are left, because the pass has reached
+/// [`steps_max`](Self::steps_max), the descriptor is readable again at once, so that the loop comes back
+/// after other work.
+///
+/// A loop that is left before the `None`, by a `break`, a `?` or a panic, does not set the timerfd. The
+/// descriptor stays readable, which a level trigger reports again. With an edge trigger call
+/// [`rearm`](Self::rearm), or the descriptor is never reported again.
+///
+/// # Clocks that are set
+///
+/// Timers on [`Realtime`](crate::Realtime) follow their clock. When it is set, the descriptor is
+/// reported, and the pass goes by the new time: forwards, what was jumped over fires; backwards, the
+/// timers wait until the clock comes to their deadlines again. This costs a `read` for each pass that
+/// does not set the timerfd, and O(n) when the clock was set back. The other clocks are never set, and
+/// cost nothing.
+///
+/// # Forks
+///
+/// A forked child shares the timerfd with its parent: whichever sets it, sets it for both. Create new
+/// timers in the child. `exec` closes the descriptor.
 ///
 /// # Examples
 ///
@@ -33,24 +64,24 @@ pub const TICK: Duration = Duration::from_millis(1);
 /// let mut done = false;
 /// while !done {
 ///     epoll.wait(&mut Events::with_capacity(1), None)?;
-///     timers.expire(timers.now(), 1000, |timers, key| {
-///         done = timers.get(key) == Some(&"done");
-///         None
-///     })?;
+///     let now = timers.now();
+///     while let Some(fired) = timers.next_due(now)? {
+///         done = fired.value == "done";
+///     }
 /// }
 /// # Ok::<(), std::io::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct Timers<V, C: Clock = Monotonic> {
+pub struct Timers<V, C = Monotonic> {
     wheel: Wheel<V, C>,
     timerfd: TimerFd<C>,
-    /// What the timerfd is set to.
+    /// What the timerfd is set to. It may have expired since.
     armed: Option<ClockTime<C>>,
     settime_calls: u64,
+    clock_sets: u64,
 }
 
 impl<V> Timers<V> {
-    /// No timers yet, on `CLOCK_MONOTONIC` with a tick of a millisecond at most.
+    /// Creates timers on `CLOCK_MONOTONIC` with a tick of a millisecond at most.
     ///
     /// # Errors
     ///
@@ -61,59 +92,72 @@ impl<V> Timers<V> {
 }
 
 impl<V, C: Clock> Timers<V, C> {
-    /// Like [`new`](Timers::new), on another clock and with another tick.
+    /// Creates timers like [`new`](Timers::new), on another clock and with another tick.
     ///
-    /// `CLOCK_BOOTTIME` runs on while the system is suspended. `CLOCK_REALTIME` jumps when it is
-    /// set; timers whose deadline is jumped over fire then.
+    /// [`Boottime`](crate::Boottime) runs on while the system is suspended.
+    /// [`Realtime`](crate::Realtime) is set now and then, see [above](#clocks-that-are-set).
     ///
     /// # Errors
     ///
     /// Those of [`new`](Timers::new), and [`InvalidInput`](io::ErrorKind::InvalidInput) for a tick of
     /// zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{Realtime, Timers};
+    /// use std::time::Duration;
+    ///
+    /// let mut timers = Timers::with_clock(Realtime, Duration::from_secs(1))?;
+    /// let day = Duration::from_secs(86_400);
+    /// let tomorrow = timers.now() + day;
+    /// timers.insert(tomorrow, "another day")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn with_clock(clock: C, tick: Duration) -> io::Result<Self> {
-        let wheel = Wheel::with_clock(clock, tick)?;
-        Ok(Self { wheel, timerfd: TimerFd::with_clock(clock)?, armed: None, settime_calls: 0 })
+        let (mut wheel, timerfd) = (Wheel::with_clock(clock, tick)?, TimerFd::with_clock(clock)?);
+        // Seen from the epoch, the first deadline would be in a list that began long ago, and reported
+        // for nothing.
+        wheel.begin_at(ClockTime::now());
+        Ok(Self { wheel, timerfd, armed: None, settime_calls: 0, clock_sets: 0 })
     }
 
-    /// The time of the clock that the timers run on.
+    /// Returns the time of the clock that the timers run on.
     #[inline]
     #[must_use]
     pub fn now(&self) -> ClockTime<C> {
         ClockTime::now()
     }
 
-    /// A timer that fires when the clock shows `deadline`; see [`Wheel::insert`].
+    /// Inserts a timer that fires when the clock shows `deadline`, in O(1); see [`Wheel::insert`].
     ///
     /// # Errors
     ///
-    /// None that is known. There is no timer then.
+    /// Setting the timerfd does not fail on Linux today. If it does, the timer is not inserted and its
+    /// value is dropped.
     ///
     /// # Panics
     ///
-    /// When 2^32 - 1 timers exist.
+    /// If 2^32 - 1 timers exist.
     #[inline]
     pub fn insert(&mut self, deadline: ClockTime<C>, value: V) -> io::Result<Key> {
         let key = self.wheel.insert(deadline, value);
-        match self.arm_for(deadline) {
-            Ok(()) => Ok(key),
-            Err(error) => {
-                self.wheel.cancel(key);
-                Err(error)
-            }
-        }
+        self.arm_for(deadline).map(|()| key).inspect_err(|_| drop(self.wheel.cancel(key)))
     }
 
-    /// Ends a timer and gives its value; see [`Wheel::cancel`].
+    /// Ends a timer and returns its value, in O(1); see [`Wheel::cancel`].
     #[inline]
     pub fn cancel(&mut self, key: Key) -> Option<V> {
         self.wheel.cancel(key)
     }
 
-    /// Gives a timer another deadline; see [`Wheel::reschedule`].
+    /// Gives a timer another deadline, in O(1), and returns whether there is such a timer; see
+    /// [`Wheel::reschedule`].
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// Setting the timerfd does not fail on Linux today. If it does, the timer has the new deadline
+    /// and may be late.
     #[inline]
     pub fn reschedule(&mut self, key: Key, deadline: ClockTime<C>) -> io::Result<bool> {
         let is_known = self.wheel.reschedule(key, deadline);
@@ -123,72 +167,199 @@ impl<V, C: Clock> Timers<V, C> {
         Ok(is_known)
     }
 
-    /// The value of a timer; `None`: there is no such timer.
+    /// Puts a timer back that has fired, with another deadline, and returns its key; see
+    /// [`Wheel::restart`].
+    ///
+    /// # Errors
+    ///
+    /// Setting the timerfd does not fail on Linux today, and a restart during a pass does not set it.
+    /// If it fails, the timer is not restarted and its value is dropped.
+    ///
+    /// # Panics
+    ///
+    /// If 2^32 - 1 timers exist.
+    #[inline]
+    pub fn restart(&mut self, fired: Fired<V, C>, deadline: ClockTime<C>) -> io::Result<Key> {
+        let key = self.wheel.restart(fired, deadline);
+        self.arm_for(deadline).map(|()| key).inspect_err(|_| drop(self.wheel.cancel(key)))
+    }
+
+    /// Returns the value of a timer; see [`Wheel::get`].
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&V> {
         self.wheel.get(key)
     }
 
-    /// How many timers there are.
+    /// Returns the value of a timer, to change it; see [`Wheel::get_mut`].
+    #[must_use]
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut V> {
+        self.wheel.get_mut(key)
+    }
+
+    /// Returns the deadline of a timer, as it was given; see [`Wheel::deadline`].
+    #[must_use]
+    pub fn deadline(&self, key: Key) -> Option<ClockTime<C>> {
+        self.wheel.deadline(key)
+    }
+
+    /// Iterates over all timers, in no particular order; see [`Wheel::iter`].
+    pub fn iter(&self) -> impl Iterator<Item = (Key, ClockTime<C>, &V)> {
+        self.wheel.iter()
+    }
+
+    /// Iterates over all timers, to change their values; see [`Wheel::iter_mut`].
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, ClockTime<C>, &mut V)> {
+        self.wheel.iter_mut()
+    }
+
+    /// Returns how many timers there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.wheel.len()
     }
 
-    /// Whether there is no timer.
+    /// Returns whether there is no timer.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.wheel.is_empty()
     }
 
-    /// How often the timerfd was set so far: calls of `timerfd_settime`, the only system call that
-    /// timers cost.
+    /// Returns how many timers fit without an allocation.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.wheel.capacity()
+    }
+
+    /// Makes room for `additional` timers; see [`Wheel::reserve`].
+    pub fn reserve(&mut self, additional: usize) {
+        self.wheel.reserve(additional);
+    }
+
+    /// Gives back the memory of places that no timer needs; see [`Wheel::shrink_to_fit`].
+    pub fn shrink_to_fit(&mut self) {
+        self.wheel.shrink_to_fit();
+    }
+
+    /// Returns the length of a tick.
+    #[must_use]
+    pub fn tick(&self) -> Duration {
+        self.wheel.tick()
+    }
+
+    /// Returns how many timers a pass touches at most: [`STEPS_MAX`](crate::STEPS_MAX) at first.
+    #[must_use]
+    pub fn steps_max(&self) -> usize {
+        self.wheel.steps_max()
+    }
+
+    /// Sets how many timers a pass touches at most; see [`Wheel::set_steps_max`].
+    pub fn set_steps_max(&mut self, steps_max: usize) {
+        self.wheel.set_steps_max(steps_max);
+    }
+
+    /// Returns when the next pass should be, at which time the descriptor is reported; see
+    /// [`Wheel::next_expiry`].
+    ///
+    /// For a loop that bounds its wait by it in place of watching the descriptor.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<ClockTime<C>> {
+        self.wheel.next_expiry()
+    }
+
+    /// Returns how often the timerfd was set so far: calls of `timerfd_settime`. It is the only system
+    /// call that timers cost, but for the `read` on a [clock that can be set](#clocks-that-are-set).
     #[must_use]
     pub fn settime_calls(&self) -> u64 {
         self.settime_calls
     }
 
-    /// Lets timers fire that are due at `now`, and sets the timerfd for the next; see
-    /// [`Wheel::expire`].
+    /// Returns how often the timers noticed that their clock was set. Always zero on a clock that
+    /// cannot be set.
     ///
-    /// A pass that is not complete leaves the descriptor readable, so that the loop comes back to
-    /// it after other work; so does one that a panic of `fire` ends.
+    /// Two settings between two passes count as one, and one while there is no timer may go unnoticed.
+    #[must_use]
+    pub fn clock_sets(&self) -> u64 {
+        self.clock_sets
+    }
+
+    /// Hands out a timer that is due at `now`; it has ended, and its value is the caller's. `None` ends
+    /// the [pass](#passes) and sets the timerfd for the next.
+    ///
+    /// `now` counts in the first call of a pass and is not looked at in the others, but to set the
+    /// timerfd.
     ///
     /// # Errors
     ///
-    /// None that is known.
-    pub fn expire(
-        &mut self,
-        now: ClockTime<C>,
-        steps_max: usize,
-        fire: impl FnMut(&mut Wheel<V, C>, Key) -> Option<ClockTime<C>>,
-    ) -> io::Result<Pass> {
-        let expiring = Expiring { timers: self, now };
-        let pass = expiring.timers.wheel.expire(now, steps_max, fire);
-        drop(expiring);
-        self.set_after(now)?;
-        Ok(pass)
+    /// Neither setting the timerfd nor reading it fails on Linux today. If one does, the pass has
+    /// ended.
+    #[inline]
+    pub fn next_due(&mut self, now: ClockTime<C>) -> io::Result<Option<Fired<V, C>>> {
+        match self.wheel.next_due(now) {
+            None => self.arm_after(now).map(|()| None),
+            fired => Ok(fired),
+        }
+    }
+
+    /// Sets the timerfd for the earliest deadline, in any case, and ends an open pass.
+    ///
+    /// For a loop with an edge trigger that was left before [`next_due`](Self::next_due) returned
+    /// `None`: if timers that are due are left, the descriptor is reported at once.
+    ///
+    /// # Errors
+    ///
+    /// Setting the timerfd does not fail on Linux today.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::{Epoll, Events, Interest, Watch};
+    /// use epoll_timers::Timers;
+    ///
+    /// let mut timers = Timers::new()?;
+    /// let epoll = Epoll::new()?;
+    /// epoll.add(&timers, 0, Watch::edge(Interest::IN))?;
+    /// let now = timers.now();
+    /// for value in ["first", "second"] {
+    ///     timers.insert(now, value)?;
+    /// }
+    ///
+    /// let mut events = Events::with_capacity(1);
+    /// epoll.wait(&mut events, None)?;
+    /// let first = timers.next_due(timers.now())?.expect("a timer is due");
+    /// assert_eq!(first.value, "first");
+    /// // Not again before the `None`, for now.
+    /// timers.rearm()?;
+    ///
+    /// assert_eq!(epoll.wait(&mut events, None)?, 1);
+    /// let second = timers.next_due(timers.now())?.expect("another one is due");
+    /// assert_eq!(second.value, "second");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn rearm(&mut self) -> io::Result<()> {
+        self.wheel.end_pass();
+        match self.wheel.next_expiry() {
+            Some(next) => self.set(next),
+            None => self.disarm(),
+        }
     }
 
     /// Sets the timerfd for what comes after a pass.
-    fn set_after(&mut self, now: ClockTime<C>) -> io::Result<()> {
+    fn arm_after(&mut self, now: ClockTime<C>) -> io::Result<()> {
         // The time may have been read before the timerfd expired, and an edge is reported once: what
         // the clock shows now decides whether it has.
         let latest = now.max(self.now());
-        let has_fired = self.armed.is_some_and(|armed| armed <= latest);
+        let mut has_fired = self.armed.is_some_and(|armed| armed <= latest);
+        if C::CAN_BE_SET && !has_fired && self.armed.is_some() {
+            has_fired = self.was_reported()?;
+        }
         match self.wheel.next_expiry() {
             Some(next) if has_fired || self.armed.is_none_or(|armed| next < armed) => {
-                self.set(next)?;
+                self.set(next)
             }
-            None if has_fired => {
-                // A level trigger would report the last expiry for ever.
-                self.settime_calls += 1;
-                self.timerfd.disarm()?;
-                self.armed = None;
-            }
-            _ => {}
+            // A level trigger would report the last expiry for ever.
+            None if has_fired => self.disarm(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     #[inline]
@@ -198,38 +369,92 @@ impl<V, C: Clock> Timers<V, C> {
 
     #[cold]
     fn arm(&mut self) -> io::Result<()> {
+        // The end of the pass sets the timerfd, and no pass has two times.
+        if self.wheel.is_in_pass() {
+            return Ok(());
+        }
+        if C::CAN_BE_SET {
+            // While no timer is left, nothing says that the clock was set back.
+            self.wheel.follow_clock(self.now());
+        }
         match self.wheel.next_expiry() {
             Some(next) if self.armed.is_none_or(|armed| next < armed) => self.set(next),
             _ => Ok(()),
         }
     }
 
-    fn set(&mut self, time: ClockTime<C>) -> io::Result<()> {
-        self.settime_calls += 1;
-        self.timerfd.set(Expiry::At(time))?;
+    /// Reads the timerfd of a clock that can be set, and returns whether it was readable: it has
+    /// expired, by the clock as it was or is, or the clock was set.
+    fn was_reported(&mut self) -> io::Result<bool> {
+        match self.timerfd.read() {
+            Ok(_) => Ok(true),
+            Err(error) if is_clock_set(&error) => {
+                // A later pass sees by its time whether it was set back; every timer is ahead of this.
+                self.clock_sets += 1;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn set(&mut self, mut time: ClockTime<C>) -> io::Result<()> {
+        let mut retries = CLOCK_SETS_MAX;
+        loop {
+            self.settime_calls += 1;
+            let expiry =
+                if C::CAN_BE_SET { Expiry::AtUnlessClockSet(time) } else { Expiry::At(time) };
+            match self.timerfd.set(expiry) {
+                // The timerfd is set, and will not report again that the clock was. If that was back,
+                // the timers are linked by a time that is hours off: do what the next pass would.
+                Err(error) if C::CAN_BE_SET && retries > 0 && is_clock_set(&error) => {
+                    retries -= 1;
+                    self.clock_sets += 1;
+                    self.wheel.follow_clock(self.now());
+                    time = self.wheel.next_expiry().unwrap_or(time);
+                }
+                result => {
+                    result?;
+                    break;
+                }
+            }
+        }
         self.armed = Some(time);
+        Ok(())
+    }
+
+    fn disarm(&mut self) -> io::Result<()> {
+        self.settime_calls += 1;
+        self.timerfd.disarm()?;
+        self.armed = None;
         Ok(())
     }
 }
 
-/// A pass; one that ends in a panic must set the timerfd as well, or nobody comes back to the rest.
-struct Expiring<'a, V, C: Clock> {
-    timers: &'a mut Timers<V, C>,
-    now: ClockTime<C>,
+fn is_clock_set(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(errno::ECANCELED)
 }
 
-impl<V, C: Clock> Drop for Expiring<'_, V, C> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            // The panic is what the caller hears of.
-            let _ = self.timers.set_after(self.now);
-        }
+/// The timerfd, to be watched for reading.
+impl<V, C> AsFd for Timers<V, C> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timerfd.as_fd()
     }
 }
 
-/// The timerfd.
-impl<V, C: Clock> AsFd for Timers<V, C> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.timerfd.as_fd()
+/// The timerfd, to be watched for reading.
+impl<V, C> AsRawFd for Timers<V, C> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.timerfd.as_raw_fd()
+    }
+}
+
+impl<V, C: Clock> fmt::Debug for Timers<V, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timers")
+            .field("wheel", &self.wheel)
+            .field("timerfd", &self.timerfd)
+            .field("armed", &self.armed)
+            .finish_non_exhaustive()
     }
 }

@@ -1,33 +1,59 @@
-//! The wheel: levels of 64 lists each. A list of level 0 holds the timers of one tick, a list of
-//! level 1 those of 64 ticks, and so on; eleven levels cover every tick there is.
+//! The wheel: timers in lists by the tick at which they are due.
 //!
-//! A timer's level is that of the highest bits in which its tick differs from the present one. So,
-//! on every level, the lists in use lie ahead of the present, the lowest bit of a level's bitmap is
-//! its earliest list, and every list of a level is earlier than those of the levels above. When the
-//! present reaches a list of a higher level, its timers move to lower ones; timers of one tick stay
-//! in the order of their insertion, for they are in one list at any time.
+//! When the present reaches a list of a higher level, its timers move to lower ones; timers of one tick
+//! stay in the order of their insertion, for they are in one list at any time. A pass moves the present
+//! towards its target, the tick of the time that it was given, and hands out what it finds due.
+//!
+//! What is put in after its deadline, for instance by a handler, must not fire in the same pass, which
+//! might never end. It goes into a list of its own, the deferred timers, together with the epoch, which
+//! is a number of the target. A pass with a later target begins with the deferred timers of earlier
+//! epochs.
 //!
 //! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
 
+mod contents;
+
 use crate::key::next_wheel;
-use crate::nodes::{NO_LIST, NONE, Nodes};
+use crate::levels::{Levels, is_before, is_within};
+use crate::nodes::{NONE, Node, Nodes};
 use crate::ticks::Ticks;
-use crate::{Key, TickError};
+use crate::{Fired, Key, TickError};
 use epoll_sys::{Clock, ClockTime, Monotonic};
 use std::fmt;
 use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Lists of a level, and bits of its bitmap.
-const LISTS: usize = 64;
-const LIST_BITS: u32 = 6;
-const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
+/// How many timers one pass of a [`Wheel`] or of [`Timers`](crate::Timers) touches at most, unless
+/// `set_steps_max` says otherwise.
+pub const STEPS_MAX: usize = 1024;
 
-/// Many timers, and which of them are due. Pure: it reads no clock and makes no system call.
+/// The list of the timers that were put in after their deadline, beside those of the levels.
+const DEFERRED: u16 = u16::MAX;
+
+/// Many timers on the clock `C`, and which of them are due. Pure: it reads no clock and makes no
+/// system call.
 ///
-/// Times are those of whatever clock its owner reads. A timer fires at the
-/// first tick that is not before its deadline: never early, and less than a tick late.
+/// A timer fires at the first tick that does not begin before its deadline: never early, and at most a
+/// tick late.
+///
+/// # Passes
+///
+/// The calls of [`next_due`](Self::next_due) up to the first `None` are a pass, and the time that the
+/// first of them was given is the time of the whole pass. Nothing is borrowed between two calls: the
+/// owner may insert, cancel and re-schedule any timer, those included that are due in this pass.
+///
+/// - No timer that is inserted, re-scheduled or restarted during a pass fires in it.
+/// - A pass touches at most [`steps_max`](Self::steps_max) timers, fired or moved within the wheel, so
+///   that a million that are due at once do not stop everything else. If timers are left, then
+///   [`next_expiry`](Self::next_expiry) has been reached already; the next pass goes on with them.
+/// - A loop that is left before the `None` leaves its pass open: the next call goes on with it.
+///
+/// # Clocks that are set
+///
+/// On a clock that can be set ([`Realtime`](crate::Realtime)), a pass at an earlier time than the one
+/// before means that the clock was set back. All timers are put in anew by the new time, once, in
+/// O(n). On other clocks an earlier time counts as that of the pass before.
 ///
 /// # Examples
 ///
@@ -42,18 +68,17 @@ const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
 /// wheel.insert(at(10), "soon");
 /// assert_eq!(wheel.cancel(cancelled), Some("never"));
 ///
-/// let mut fired = Vec::new();
-/// wheel.expire(at(25), 100, |wheel, key| {
-///     fired.extend(wheel.get(key).copied());
-///     None
-/// });
-/// assert_eq!(fired, ["soon"]);
+/// let mut values = Vec::new();
+/// while let Some(fired) = wheel.next_due(at(25)) {
+///     values.push(fired.value);
+/// }
+/// assert_eq!(values, ["soon"]);
 /// assert_eq!(wheel.len(), 1);
 /// # Ok::<(), epoll_timers::TickError>(())
 /// ```
 ///
 /// An idle timeout costs a store for each activity. The owner keeps the time of the last one; when
-/// the timer fires, it answers with the deadline that holds by then, and the timer goes on:
+/// the timer fires, it is restarted for the deadline that holds by then:
 ///
 /// ```
 /// use epoll_timers::{Timestamp, Wheel};
@@ -68,62 +93,45 @@ const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
 /// last_activity = at(45);
 /// for (now, is_over) in [(at(61), false), (at(106), true)] {
 ///     let mut closed = false;
-///     wheel.expire(now, 100, |_, _| {
+///     while let Some(fired) = wheel.next_due(now) {
 ///         let deadline = last_activity + idle_max;
-///         closed = deadline <= now;
-///         (!closed).then_some(deadline)
-///     });
+///         if deadline <= now {
+///             closed = true;
+///         } else {
+///             wheel.restart(fired, deadline);
+///         }
+///     }
 ///     assert_eq!(closed, is_over);
 /// }
 /// # Ok::<(), epoll_timers::TickError>(())
 /// ```
 pub struct Wheel<V, C = Monotonic> {
-    clock: PhantomData<fn() -> C>,
     id: NonZeroU32,
     ticks: Ticks,
+    steps_max: usize,
     /// The present: no timer in a list is due before it.
     present: u64,
-    /// What the last pass was to reach. Nothing that is inserted now fires before the tick after.
+    /// The tick that the last pass was to reach.
     target: u64,
+    /// Counts the targets, and comes round after 65 536. No timer is deferred for that long: the next
+    /// pass that is complete leaves none of an earlier epoch.
+    epoch: u16,
+    /// The first of the timers that were put in after their deadline, in the order of their insertion.
+    deferred: u32,
     /// The list that a pass is emptying, or left unfinished.
-    unfinished: Option<u16>,
-    /// Which levels have lists in use.
-    levels: u16,
-    /// Which lists of each level are in use.
-    bitmaps: [u64; LEVELS],
-    /// The first node of each list.
-    lists: Box<[u32; LEVELS * LISTS]>,
+    current: Option<u16>,
+    /// How many timers the open pass may still touch.
+    pass: Option<usize>,
+    /// The node of the timer that has just fired, reserved for its restart.
+    reserved: Option<u32>,
+    levels: Levels,
     nodes: Nodes<V>,
-}
-
-/// What [`Wheel::expire`] has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a pass that is not complete is to be continued"]
-pub struct Pass {
-    /// How many timers fired.
-    pub fired: usize,
-    /// Whether everything that was due has been handled. If not, call again, after other work.
-    pub is_complete: bool,
-}
-
-/// A timer that is just firing. It is in no list: whatever happens to its handler, it is put into one
-/// again or ended.
-struct Firing<'a, V, C: Clock> {
-    wheel: &'a mut Wheel<V, C>,
-    key: Key,
-    answer: Option<ClockTime<C>>,
-}
-
-impl<V, C: Clock> Drop for Firing<'_, V, C> {
-    #[inline]
-    fn drop(&mut self) {
-        self.wheel.settle(self.key, self.answer);
-    }
+    clock: PhantomData<fn() -> C>,
 }
 
 impl<V> Wheel<V> {
-    /// A wheel without timers, whose tick is the longest power of two of nanoseconds that is not
-    /// longer than `tick`: 0.52 milliseconds for a millisecond.
+    /// Creates an empty wheel for times of `CLOCK_MONOTONIC`. Its tick is the longest power of two of
+    /// nanoseconds that is not longer than `tick`: 0.52 milliseconds for a millisecond.
     ///
     /// # Errors
     ///
@@ -134,285 +142,426 @@ impl<V> Wheel<V> {
 }
 
 impl<V, C: Clock> Wheel<V, C> {
-    /// Like [`new`](Wheel::new), for times of another clock.
+    /// Creates an empty wheel like [`new`](Wheel::new), for times of another clock.
     ///
     /// # Errors
     ///
     /// [`TickError`]: the tick is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{ClockTime, Realtime, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let mut wheel = Wheel::with_clock(Realtime, Duration::from_secs(1))?;
+    /// let new_year_2100 = ClockTime::after_epoch(Duration::from_secs(4_102_444_800));
+    /// wheel.insert(new_year_2100, "a new century");
+    /// assert_eq!(wheel.next_due(ClockTime::now()), None);
+    /// # Ok::<(), epoll_timers::TickError>(())
+    /// ```
+    ///
+    /// A wheel takes no times of another clock:
+    ///
+    /// ```compile_fail,E0308
+    /// use epoll_timers::{ClockTime, Realtime, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let mut wheel = Wheel::new(Duration::from_secs(1)).unwrap();
+    /// wheel.insert(ClockTime::<Realtime>::now(), "of the other clock");
+    /// ```
     pub fn with_clock(clock: C, tick: Duration) -> Result<Self, TickError> {
         // The type says which clock; the value lets the caller write it as an argument.
         let _: C = clock;
         Ok(Self {
-            clock: PhantomData,
             id: next_wheel(),
             ticks: Ticks::at_most(tick).ok_or(TickError(()))?,
+            steps_max: STEPS_MAX,
             present: 0,
             target: 0,
-            unfinished: None,
-            levels: 0,
-            bitmaps: [0; LEVELS],
-            lists: Box::new([NONE; LEVELS * LISTS]),
+            epoch: 0,
+            deferred: NONE,
+            current: None,
+            pass: None,
+            reserved: None,
+            levels: Levels::new(),
             nodes: Nodes::new(),
+            clock: PhantomData,
         })
     }
 
-    /// How long a tick is.
+    /// Returns the length of a tick.
     #[must_use]
     pub fn tick(&self) -> Duration {
         self.ticks.length()
     }
 
-    /// How many timers there are.
+    /// Returns how many timers a pass touches at most: [`STEPS_MAX`] at first.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.nodes.len()
+    pub fn steps_max(&self) -> usize {
+        self.steps_max
     }
 
-    /// Whether there is no timer.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Makes room for `additional` timers, so that inserting them allocates nothing.
-    pub fn reserve(&mut self, additional: usize) {
-        self.nodes.reserve(additional);
-    }
-
-    /// A timer that fires when the time is `deadline`; O(1).
+    /// Sets how many timers a pass touches at most, from the next pass on; zero counts as one.
     ///
-    /// A deadline that the last pass has reached fires in the next tick. One beyond 584 years clamps
-    /// to that. Timers of one tick fire in the order in which they were inserted.
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{Timestamp, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let at = |ms| Timestamp::after_epoch(Duration::from_millis(ms));
+    /// let mut wheel = Wheel::new(Duration::from_millis(1))?;
+    /// wheel.set_steps_max(100);
+    /// for value in 0..150 {
+    ///     wheel.insert(at(10), value);
+    /// }
+    /// let now = at(11);
+    /// let pass = |wheel: &mut Wheel<i32>| std::iter::from_fn(|| wheel.next_due(now)).count();
+    /// assert_eq!(pass(&mut wheel), 100);
+    /// assert!(wheel.next_expiry().is_some_and(|next| next <= now));
+    /// assert_eq!(pass(&mut wheel), 50);
+    /// # Ok::<(), epoll_timers::TickError>(())
+    /// ```
+    pub fn set_steps_max(&mut self, steps_max: usize) {
+        self.steps_max = steps_max.max(1);
+    }
+
+    /// Inserts a timer that fires when the time is `deadline`, in O(1).
+    ///
+    /// A deadline that the last pass has reached fires in the next tick. Timers whose deadlines are in
+    /// one tick fire in the order in which they were inserted. Durations that would end after
+    /// [`ClockTime::MAX`] clamp to it, and that time is not expected to come: a timer that is inserted
+    /// after a pass has reached it never fires.
     ///
     /// # Panics
     ///
-    /// When 2^32 - 1 timers exist.
+    /// If 2^32 - 1 timers exist.
     #[inline]
     pub fn insert(&mut self, deadline: ClockTime<C>, value: V) -> Key {
-        let due = self.due(deadline);
-        let (index, generation) = self.nodes.insert(due, value);
-        self.file(index, due);
+        let (index, generation) = self.nodes.insert(deadline.as_nanos(), value);
+        self.put_in(index, deadline);
         Key { index, generation, wheel: self.id }
     }
 
-    /// Ends a timer and gives its value; O(1). `None`: there is no such timer.
+    /// Ends a timer and returns its value, in O(1). `None`: there is no such timer, or it has fired.
     #[inline]
     pub fn cancel(&mut self, key: Key) -> Option<V> {
-        let list = self.node_of(key)?.list;
-        if list != NO_LIST {
-            self.unlink(key.index, list);
-        }
-        self.nodes.remove(key.index)
+        let list = self.node_mut(key)?.list;
+        self.unlink(key.index, list);
+        let (_, value) = self.nodes.take(key.index)?;
+        self.nodes.release(key.index);
+        Some(value)
     }
 
-    /// Gives a timer another deadline, as [`insert`](Self::insert) would; O(1), and no more than a
-    /// store unless it is earlier. `false`: there is no such timer.
+    /// Gives a timer another deadline, as [`insert`](Self::insert) would, in O(1); a later one costs a
+    /// store. Returns whether there is such a timer.
     ///
-    /// Where it comes among the timers of its new tick is not specified. Of the timer that is just
-    /// firing the answer of its handler decides, not this.
+    /// A timer that was re-scheduled fires at any place among the timers of its new tick.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{Timestamp, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let at = |ms| Timestamp::after_epoch(Duration::from_millis(ms));
+    /// let mut wheel = Wheel::new(Duration::from_millis(1))?;
+    /// let key = wheel.insert(at(10), "put off");
+    /// assert!(wheel.reschedule(key, at(20)));
+    /// assert_eq!(wheel.next_due(at(15)), None);
+    /// assert_eq!(wheel.next_due(at(25)).map(|fired| fired.deadline), Some(at(20)));
+    /// assert!(!wheel.reschedule(key, at(30)));
+    /// # Ok::<(), epoll_timers::TickError>(())
+    /// ```
     #[inline]
     pub fn reschedule(&mut self, key: Key, deadline: ClockTime<C>) -> bool {
-        let (due, present) = (self.due(deadline), self.present);
-        let Some(node) = self.node_of(key) else { return false };
-        node.due = due;
+        let (due, present, target) = (self.ticks.not_before(deadline), self.present, self.target);
+        let Some(node) = self.node_mut(key) else { return false };
+        node.deadline = deadline.as_nanos();
         let list = node.list;
-        // What its list does not come too late for is put right when the list comes up. A timer that
-        // is just firing is in none.
-        if list != NO_LIST && is_before(due, list, present) {
+        // If the list comes no later than the new tick, leave the timer there: it is linked anew when
+        // that list is reached.
+        if due <= target || list == DEFERRED || is_before(due, list, present) {
             self.unlink(key.index, list);
-            self.file(key.index, due);
+            self.put_in(key.index, deadline);
         }
         true
     }
 
-    /// The value of a timer; `None`: there is no such timer.
-    #[must_use]
-    pub fn get(&self, key: Key) -> Option<&V> {
-        if key.wheel == self.id { self.nodes.value(key.index, key.generation) } else { None }
+    /// Puts a timer back that has fired, with another deadline, as [`insert`](Self::insert) would; in
+    /// O(1). Returns its key.
+    ///
+    /// Before the next call of [`next_due`](Self::next_due) the timer goes on under the key that it
+    /// had. After that, or in another wheel, it is a new timer with a key of its own.
+    ///
+    /// # Panics
+    ///
+    /// If 2^32 - 1 timers exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{Timestamp, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let at = |ms| Timestamp::after_epoch(Duration::from_millis(ms));
+    /// let mut wheel = Wheel::new(Duration::from_millis(1))?;
+    /// let key = wheel.insert(at(1000), "every second");
+    /// for now in [1001, 2001, 3001] {
+    ///     while let Some(fired) = wheel.next_due(at(now)) {
+    ///         let next = fired.deadline + Duration::from_secs(1);
+    ///         assert_eq!(wheel.restart(fired, next), key);
+    ///     }
+    /// }
+    /// assert_eq!(wheel.deadline(key), Some(at(4000)));
+    /// # Ok::<(), epoll_timers::TickError>(())
+    /// ```
+    #[inline]
+    pub fn restart(&mut self, fired: Fired<V, C>, deadline: ClockTime<C>) -> Key {
+        let Fired { key, value, .. } = fired;
+        let put_back = if key.wheel == self.id {
+            self.nodes.put_back(key.index, key.generation, value)
+        } else {
+            Err(value)
+        };
+        match put_back {
+            Ok(()) => {
+                self.reserved = None;
+                self.nodes.node(key.index).deadline = deadline.as_nanos();
+                self.put_in(key.index, deadline);
+                key
+            }
+            Err(value) => self.insert(deadline, value),
+        }
     }
 
-    /// When [`expire`](Self::expire) is to be called next: not later than the earliest deadline's
-    /// tick. `None`: there is no timer.
+    /// Returns when the next pass should be: not later than the tick of the earliest deadline. `None`:
+    /// there is no timer.
     ///
     /// It may be earlier than any deadline, when timers have to be moved to a lower level, or were
     /// re-scheduled to a later deadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{Timestamp, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let at = |ms| Timestamp::after_epoch(Duration::from_millis(ms));
+    /// let mut wheel = Wheel::new(Duration::from_millis(1))?;
+    /// assert_eq!(wheel.next_expiry(), None);
+    /// wheel.insert(at(10), ());
+    /// let next = wheel.next_expiry().unwrap();
+    /// assert!(next <= at(10) + wheel.tick());
+    /// # Ok::<(), epoll_timers::TickError>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn next_expiry(&self) -> Option<ClockTime<C>> {
-        let tick = match self.unfinished {
-            Some(_) => self.present,
-            None => self.next_list()?.1,
+        let listed = match self.current {
+            Some(_) => Some(self.present),
+            None => self.levels.next(self.present).map(|(_, begins)| begins),
+        };
+        let deferred = match self.deferred {
+            NONE => None,
+            index if self.nodes.deferred_in(index) != self.epoch => Some(self.present),
+            _ => Some(self.target + 1),
+        };
+        let tick = match (listed, deferred) {
+            (Some(listed), Some(deferred)) => listed.min(deferred),
+            (listed, deferred) => listed.or(deferred)?,
         };
         Some(self.ticks.time(tick))
     }
 
-    /// Lets timers fire whose tick has come at `now`, in the order of their ticks.
+    /// Hands out a timer whose tick has come at `now`, in the order of their ticks; it has ended, and
+    /// its value is the caller's. `None` ends the [pass](#passes).
     ///
-    /// `fire` is called with the wheel and the key of each. It answers with a new deadline, for
-    /// which the timer goes on under the same key, or with `None`, which ends it. It may insert,
-    /// cancel and re-schedule any timer, those included that are due in this pass; none that it
-    /// inserts or puts off fires before the next pass.
-    ///
-    /// Not more than `steps_max` timers are touched (zero counts as one), fired or moved within the
-    /// wheel, so that a million that are due at once do not stop everything else. A time before that
-    /// of an earlier pass counts as that one.
-    ///
-    /// When `fire` panics, the timer that it was called for is ended; the next pass goes on with the
-    /// others.
-    pub fn expire(
-        &mut self,
-        now: ClockTime<C>,
-        steps_max: usize,
-        mut fire: impl FnMut(&mut Self, Key) -> Option<ClockTime<C>>,
-    ) -> Pass {
-        self.target = self.target.max(self.ticks.not_after(now));
-        let mut fired = 0;
-        for _ in 0..steps_max.max(1) {
-            let Some(list) = self.list_in_hand() else {
-                return Pass { fired, is_complete: true };
-            };
-            let index = self.lists[usize::from(list)];
-            self.unlink(index, list);
-            let node = self.nodes.node(index);
-            let (due, generation) = (node.due, node.generation);
-            if due > self.present {
-                // Of a higher level, or put off.
-                self.file_below(index, due);
-                continue;
-            }
-            fired += 1;
-            let key = Key { index, generation, wheel: self.id };
-            let mut firing = Firing { wheel: self, key, answer: None };
-            firing.answer = fire(firing.wheel, key);
+    /// `now` counts in the first call of a pass and is not looked at in the others.
+    #[inline]
+    pub fn next_due(&mut self, now: ClockTime<C>) -> Option<Fired<V, C>> {
+        if let Some(index) = self.reserved.take() {
+            self.nodes.release(index);
         }
-        Pass { fired, is_complete: self.list_in_hand().is_none() }
+        let mut steps = match self.pass {
+            Some(steps) => steps,
+            None => self.begin_pass(now),
+        };
+        while let Some((index, list)) = self.next_node() {
+            if steps == 0 {
+                break;
+            }
+            steps -= 1;
+            self.unlink(index, list);
+            let due = self.due(index);
+            if list == DEFERRED && due >= self.present {
+                // Behind the timers of its tick that came before it, which a pass may have left.
+                self.link(index, due);
+            } else if due > self.present {
+                // Of a higher level, or put off.
+                self.link_below(index, due);
+            } else {
+                self.pass = Some(steps);
+                return self.fire(index);
+            }
+        }
+        self.pass = None;
+        None
     }
 
-    /// The list that is to be emptied now, if any is due; moves the present to where it begins.
-    fn list_in_hand(&mut self) -> Option<u16> {
-        if self.unfinished.is_none() {
-            let Some((list, begins)) = self.next_list().filter(|list| list.1 <= self.target) else {
-                // Every list is ahead of the target. With the present there, timers are filed on
+    /// Returns the next timer to touch and its list, if one is left that is due by the target.
+    #[inline]
+    fn next_node(&mut self) -> Option<(u32, u16)> {
+        if self.deferred != NONE && self.nodes.deferred_in(self.deferred) != self.epoch {
+            return Some((self.deferred, DEFERRED));
+        }
+        let list = self.current_list()?;
+        Some((self.levels.first(list), list))
+    }
+
+    fn begin_pass(&mut self, now: ClockTime<C>) -> usize {
+        let tick = self.ticks.not_after(now);
+        if tick > self.target {
+            self.target = tick;
+            self.epoch = self.epoch.wrapping_add(1);
+        } else if C::CAN_BE_SET && tick < self.target {
+            self.turn_back(tick);
+        }
+        self.steps_max
+    }
+
+    fn fire(&mut self, index: u32) -> Option<Fired<V, C>> {
+        let deadline = ClockTime::from_nanos(self.nodes.node(index).deadline);
+        let (generation, value) = self.nodes.take(index)?;
+        self.reserved = Some(index);
+        Some(Fired { key: Key { index, generation, wheel: self.id }, deadline, value })
+    }
+
+    /// Returns whether a pass is open.
+    #[inline]
+    pub(crate) fn is_in_pass(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    /// Ends an open pass. The next one goes on with what is left.
+    pub(crate) fn end_pass(&mut self) {
+        self.pass = None;
+    }
+
+    /// Moves the present of a wheel without timers.
+    pub(crate) fn begin_at(&mut self, now: ClockTime<C>) {
+        self.target = self.ticks.not_after(now);
+        self.present = self.target;
+    }
+
+    /// Puts all timers in by the time of a clock that was set back, if that is before the last pass.
+    pub(crate) fn follow_clock(&mut self, now: ClockTime<C>) {
+        let tick = self.ticks.not_after(now);
+        if tick < self.target {
+            self.turn_back(tick);
+        }
+    }
+
+    #[cold]
+    fn turn_back(&mut self, tick: u64) {
+        let present = self.present;
+        let mut before = std::mem::replace(&mut self.levels, Levels::new());
+        (self.present, self.target, self.current) = (tick, tick, None);
+        // In the order of the lists, so that timers of one tick keep theirs. What was left of a list
+        // that was just moved down comes after what has moved already.
+        while let Some((list, _)) = before.next(present) {
+            let index = before.first(list);
+            before.unlink(&mut self.nodes, index, list);
+            self.link_from(index, tick);
+        }
+        while self.deferred != NONE {
+            let index = self.deferred;
+            self.unlink(index, DEFERRED);
+            self.link_from(index, tick);
+        }
+    }
+
+    /// Links a timer at its tick, or at `earliest`.
+    fn link_from(&mut self, index: u32, earliest: u64) {
+        let due = self.due(index).max(earliest);
+        self.link(index, due);
+    }
+
+    /// Returns the list that is to be emptied now, if any is due; moves the present to where it begins.
+    #[inline]
+    fn current_list(&mut self) -> Option<u16> {
+        if self.current.is_none() {
+            let next = self.levels.next(self.present);
+            let Some((list, begins)) = next.filter(|(_, begins)| *begins <= self.target) else {
+                // Every list is ahead of the target. With the present there, timers are linked on
                 // the lowest level that will do.
                 self.present = self.target;
                 return None;
             };
             self.present = begins;
-            self.unfinished = Some(list);
+            self.current = Some(list);
         }
-        self.unfinished
+        self.current
     }
 
-    /// Files or ends a timer that has fired.
-    fn settle(&mut self, key: Key, answer: Option<ClockTime<C>>) {
-        let due = answer.map(|deadline| self.due(deadline));
-        // The handler may have ended it itself.
-        let Some(node) = self.node_of(key) else { return };
-        match due {
-            Some(due) => {
-                node.due = due;
-                self.file(key.index, due);
-            }
-            None => drop(self.nodes.remove(key.index)),
-        }
+    /// Returns the tick at which a timer is due.
+    #[inline]
+    fn due(&mut self, index: u32) -> u64 {
+        let deadline = self.nodes.node(index).deadline;
+        self.ticks.not_before(ClockTime::<C>::from_nanos(deadline))
+    }
+
+    /// Puts a node in that is in no list, for a timer of this deadline.
+    #[inline]
+    fn put_in(&mut self, index: u32, deadline: ClockTime<C>) {
+        let due = self.ticks.not_before(deadline);
+        if due > self.target { self.link(index, due) } else { self.defer(index) }
+    }
+
+    #[cold]
+    fn defer(&mut self, index: u32) {
+        self.nodes.set_deferred_in(index, self.epoch);
+        self.deferred = self.nodes.append(self.deferred, index, DEFERRED);
     }
 
     #[inline]
-    fn due(&self, deadline: ClockTime<C>) -> u64 {
-        self.ticks.not_before(deadline).max(self.target.saturating_add(1))
-    }
-
-    #[inline]
-    fn node_of(&mut self, key: Key) -> Option<&mut crate::nodes::Node<V>> {
-        if key.wheel == self.id { self.nodes.get(key.index, key.generation) } else { None }
+    fn node_mut(&mut self, key: Key) -> Option<&mut Node<V>> {
+        if key.wheel == self.id { self.nodes.get_mut(key.index, key.generation) } else { None }
     }
 
     /// Appends a node to the list where a timer that is due at `due` belongs.
     #[inline]
-    fn file(&mut self, index: u32, due: u64) {
-        match self.unfinished {
+    fn link(&mut self, index: u32, due: u64) {
+        match self.current {
             // While a list is being moved down, what belongs below it goes through it: otherwise it
             // would overtake timers of its tick that are still in there.
-            Some(list) if self.is_within(list, due) => {
-                let at = usize::from(list);
-                self.lists[at] = self.nodes.append(self.lists[at], index, list);
+            Some(list) if is_within(due, list, self.present) => {
+                self.levels.append(&mut self.nodes, index, list);
             }
-            _ => self.file_below(index, due),
+            _ => self.link_below(index, due),
         }
     }
 
-    /// Whether `due` is among the ticks of the list that begins at the present.
-    fn is_within(&self, list: u16, due: u64) -> bool {
-        let shift = (u32::from(list) >> LIST_BITS) * LIST_BITS;
-        due >> shift == self.present >> shift
-    }
-
     #[inline]
-    fn file_below(&mut self, index: u32, due: u64) {
-        let differs = self.present ^ due;
-        let level = (u64::BITS - 1 - (differs | 1).leading_zeros()) / LIST_BITS;
-        #[expect(clippy::cast_possible_truncation, reason = "the bits of one level are wanted")]
-        let slot = (due >> (level * LIST_BITS)) as usize % LISTS;
-        let level = level as usize;
-        let list = level * LISTS + slot;
-        self.lists[list] = self.nodes.append(self.lists[list], index, number(list));
-        self.bitmaps[level] |= 1 << slot;
-        self.levels |= 1 << level;
+    fn link_below(&mut self, index: u32, due: u64) {
+        self.levels.link(&mut self.nodes, index, due, self.present);
     }
 
     #[inline]
     fn unlink(&mut self, index: u32, list: u16) {
-        let at = usize::from(list);
-        let first = self.nodes.unlink(self.lists[at], index);
-        self.lists[at] = first;
-        if first == NONE {
-            let level = at / LISTS;
-            self.bitmaps[level] &= !(1 << (at % LISTS));
-            if self.bitmaps[level] == 0 {
-                self.levels &= !(1 << level);
-            }
-            if self.unfinished == Some(list) {
-                self.unfinished = None;
-            }
+        if list == DEFERRED {
+            self.deferred = self.nodes.unlink(self.deferred, index);
+        } else if self.levels.unlink(&mut self.nodes, index, list) && self.current == Some(list) {
+            self.current = None;
         }
     }
-
-    /// The earliest list in use, and the tick at which it begins.
-    #[inline]
-    fn next_list(&self) -> Option<(u16, u64)> {
-        if self.levels == 0 {
-            return None;
-        }
-        let level = self.levels.trailing_zeros();
-        let slot = self.bitmaps[level as usize].trailing_zeros();
-        let shift = level * LIST_BITS;
-        // The bits above this level are the present's; those of the top level have none above.
-        let above = self.present.checked_shr(shift + LIST_BITS).unwrap_or(0);
-        let begins = above.checked_shl(shift + LIST_BITS).unwrap_or(0) | u64::from(slot) << shift;
-        Some((number(level as usize * LISTS + slot as usize), begins))
-    }
 }
-
-/// Whether a tick is before all those of a list.
-#[inline]
-fn is_before(tick: u64, list: u16, present: u64) -> bool {
-    let shift = (u32::from(list) >> LIST_BITS) * LIST_BITS;
-    let slots = LISTS as u64 - 1;
-    // The bits above this level are the present's.
-    tick >> shift < ((present >> shift) & !slots | u64::from(list) & slots)
-}
-
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "there are 704 lists")]
-fn number(list: usize) -> u16 {
-    list as u16
-}
-
-const _: () = assert!(LEVELS * LISTS < NO_LIST as usize);
 
 impl<V, C: Clock> fmt::Debug for Wheel<V, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wheel")
+            .field("clock", &C::default())
             .field("tick", &self.tick())
             .field("timers", &self.len())
             .field("next_expiry", &self.next_expiry())

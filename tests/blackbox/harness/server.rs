@@ -117,9 +117,11 @@ impl Launch {
 
     /// The command; both output streams are inherited.
     pub(crate) fn command(&self) -> Command {
-        let mut words = self.wrapper.iter().chain([&self.program]).chain(&self.flags);
-        let mut command = Command::new(words.next().expect("a program"));
-        command.args(words).stdin(Stdio::null());
+        // The server leaves ignored what is ignored when it starts, as signals are under nohup and in
+        // background jobs, where the tests may run. It becomes the wrapper, or the server itself.
+        let mut command = Command::new("env");
+        command.arg("--default-signal").args(&self.wrapper).arg(&self.program).args(&self.flags);
+        command.stdin(Stdio::null());
         for name in VARIABLES {
             command.env_remove(name);
         }

@@ -1,12 +1,12 @@
 //! Every error that the documentation names, provoked. Those of sockets are in `socket_errnos`.
 //!
-//! Missing are `ENFILE`, `ENOMEM` and `ENOSPC` (limits of the whole system) and the `ECANCELED` of a
-//! timer (somebody would have to set the clock).
+//! Missing are `ENFILE`, `ENOMEM` and `ENOSPC`, limits of the whole system. The `ECANCELED` of a timer
+//! is in `timers`.
 
 use crate::support::{tcp_listener, without};
-use epoll_kit_testing::{assert_errno, assert_kind, close, in_own_process};
+use epoll_kit_testing::{assert_errno, assert_kind, close, eventually, in_own_process, leave_out};
 use epoll_sys::{
-    BusyPoll, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Expiry, Interest, Signal,
+    BusyPoll, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Expiry, Interest, Pipe, Signal,
     SignalFd, SignalSet, TimerFd, Watch, socket, try_lock,
 };
 use rustix::fs::{Mode, OFlags};
@@ -150,6 +150,31 @@ fn out_of_descriptors_is_emfile_and_a_connection_stays_queued() {
 }
 
 #[test]
+fn without_proc_everything_works_but_the_interest_list_whose_error_names_the_file() {
+    let name =
+        "errnos::without_proc_everything_works_but_the_interest_list_whose_error_names_the_file";
+    in_own_process(name, || {
+        let folder = tempfile::tempdir().unwrap();
+        if rustix::process::chroot(folder.path()).is_err_and(|error| error == Errno::PERM) {
+            return leave_out(name, "CAP_SYS_CHROOT");
+        }
+        assert!(!std::fs::exists("/proc").unwrap());
+        let (epoll, source, timer) = (epoll(), counter(), TimerFd::new().unwrap());
+        epoll.add(&source, 1, READABLE).unwrap();
+        epoll.add(&timer, 2, READABLE).unwrap();
+        source.write(1).unwrap();
+        timer.set(Expiry::After(Duration::ZERO)).unwrap();
+        eventually("both are reported", || crate::support::look(&epoll).len() == 2);
+        Pipe::new().unwrap().set_capacity(1 << 16).unwrap();
+
+        let error = epoll.interest_list().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let path = format!("/proc/self/fdinfo/{}", epoll.as_raw_fd());
+        assert!(error.to_string().contains(&path), "{error}");
+    });
+}
+
+#[test]
 fn a_counter_that_is_zero_would_block_its_reader() {
     assert_kind(counter().read(), ErrorKind::WouldBlock);
     assert_kind(EventFd::semaphore(0).unwrap().read(), ErrorKind::WouldBlock);
@@ -182,6 +207,7 @@ fn a_timer_that_has_not_expired_would_block() {
 fn no_signal_would_block() {
     let signals = SignalFd::new(&SignalSet::from_iter([Signal::USR1])).unwrap();
     assert_kind(signals.read(), ErrorKind::WouldBlock);
+    assert_errno(signals.read(), Errno::AGAIN);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::support::{look, tcp_connected, tcp_listener, without};
 use epoll_kit_testing::close;
+use epoll_sys::socket::{Address, Keepalive, UnixAddress};
 use epoll_sys::{
     Boottime, BusyPoll, Epoll, EventFd, ExclusiveInterest, ExclusiveWatch, Interest, InterestEntry,
     Pipe, Realtime, Signal, SignalFd, SignalSet, TimerFd, Watch, is_nonblocking, set_nonblocking,
@@ -16,6 +17,15 @@ use std::time::Duration;
 
 /// `EPOLLERR | EPOLLHUP`, which the kernel adds to every interest.
 const ALWAYS: u32 = 0x18;
+
+#[test]
+fn the_raw_number_of_a_descriptor_is_that_of_the_borrowed_one() {
+    let (epoll, counter) = (Epoll::new().unwrap(), EventFd::new(0).unwrap());
+    let timer = TimerFd::new().unwrap();
+    assert_eq!(epoll.as_raw_fd(), epoll.as_fd().as_raw_fd());
+    assert_eq!(counter.as_raw_fd(), counter.as_fd().as_raw_fd());
+    assert_eq!(timer.as_raw_fd(), timer.as_fd().as_raw_fd());
+}
 
 /// One of each kind that is non-blocking.
 fn nonblocking() -> Vec<(&'static str, OwnedFd)> {
@@ -41,6 +51,8 @@ fn nonblocking() -> Vec<(&'static str, OwnedFd)> {
         ("reader of a pipe", reader),
         ("writer of a pipe", writer),
         ("unix", socket::stream(socket::Family::Unix).unwrap()),
+        ("datagram", socket::datagram(socket::Family::Inet).unwrap()),
+        ("datagram of a pair", socket::datagram_pair().unwrap().0),
     ]
 }
 
@@ -181,7 +193,8 @@ fn a_semaphore_gives_one_at_a_time() {
 fn an_accepted_socket_inherits_the_options_of_its_listener() {
     let (listener, address) = tcp_listener();
     socket::set_nodelay(&listener, true).unwrap();
-    socket::set_keepalive(&listener, Some(Duration::from_millis(41_500))).unwrap();
+    let keepalive = Keepalive::after(Duration::from_millis(41_500));
+    socket::set_keepalive(&listener, Some(keepalive)).unwrap();
     socket::set_receive_buffer(&listener, 20_000).unwrap();
     socket::set_send_buffer(&listener, 30_000).unwrap();
 
@@ -212,9 +225,11 @@ fn the_address_of_the_peer_comes_with_an_accepted_socket() {
     let (listener, address) = tcp_listener();
     let client = std::net::TcpStream::connect(address).unwrap();
     let (accepted, peer) = socket::accept(&listener).unwrap();
-    assert_eq!(peer, Some(client.local_addr().unwrap()));
-    assert_eq!(socket::local_address(&accepted).unwrap(), Some(address));
-    assert_eq!(socket::local_address(socket::pair().unwrap().0).unwrap(), None);
+    assert_eq!(peer.inet(), client.local_addr().ok());
+    assert_eq!(socket::local_address(&accepted).unwrap().inet(), Some(address));
+    assert_eq!(socket::peer_address(&accepted).unwrap(), peer);
+    let unnamed = socket::local_address(socket::pair().unwrap().0).unwrap();
+    assert_eq!(unnamed, Address::Unix(UnixAddress::UNNAMED));
 }
 
 #[test]
@@ -231,9 +246,9 @@ fn several_listeners_share_a_port_when_all_of_them_allow_it() {
     for socket in [&first, &second] {
         socket::set_reuse_port(socket, true).unwrap();
     }
-    socket::bind(&first, &"127.0.0.1:0".parse().unwrap()).unwrap();
-    let shared = socket::local_address(&first).unwrap().unwrap();
-    socket::bind(&second, &shared).unwrap();
+    socket::bind(&first, "127.0.0.1:0".parse::<Address>().unwrap()).unwrap();
+    let shared = socket::local_address(&first).unwrap();
+    socket::bind(&second, shared).unwrap();
     socket::listen(&first, 1).unwrap();
     socket::listen(&second, 1).unwrap();
 }

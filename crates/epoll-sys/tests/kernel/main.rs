@@ -2,11 +2,13 @@
 //! scenarios with known answers, the flags of every descriptor, and signals.
 
 mod errnos;
+mod fallback;
 mod fds;
 mod pipes;
 mod scenarios;
 mod signals;
 mod socket_errnos;
+mod socket_options;
 mod sources;
 mod threads;
 mod timers;

@@ -1,12 +1,12 @@
 //! Splicing through a pipe: what moves, what stays, and every error that the documentation names.
 
-use crate::support::{await_readiness, tcp_pair, without};
+use crate::support::{await_readiness, look, on_own_thread, tcp_pair, without};
 use epoll_kit_testing::{assert_errno, assert_kind, close, eventually, in_own_process};
-use epoll_sys::{Epoll, Interest, Pipe, socket};
+use epoll_sys::{Epoll, Interest, Pipe, Watch, socket};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, Uid, set_thread_res_uid};
 use std::io::{ErrorKind, Read};
 use std::net::Shutdown;
 use std::time::Duration;
@@ -177,6 +177,44 @@ fn a_pipe_grows_as_far_as_the_system_allows() {
         }
         assert_kind(pipe.set_capacity(4096), ErrorKind::ResourceBusy);
     });
+}
+
+#[test]
+fn the_pipes_of_a_user_grow_together_only_as_far_as_the_system_allows() {
+    const CAPACITY: usize = 1 << 20;
+    on_own_thread(|| {
+        // The pages of all pipes are counted for each user. One of whom there is no other process
+        // leaves the pipes of this user alone; who cannot become another lacks the capability anyway.
+        let nobody_else = Uid::from_raw(4_000_000_019);
+        let _ = set_thread_res_uid(nobody_else, nobody_else, nobody_else);
+        let soft = std::fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").unwrap();
+        let pipes_max = soft.trim().parse::<usize>().unwrap() * 4096 / CAPACITY + 1;
+        let mut pipes = Vec::new();
+        let error = loop {
+            assert!(pipes.len() < pipes_max, "{pipes_max} pipes of {CAPACITY} bytes");
+            let pipe = pipe();
+            match pipe.set_capacity(CAPACITY) {
+                Ok(capacity) => assert_eq!(capacity, CAPACITY),
+                Err(error) => break error,
+            }
+            pipes.push(pipe);
+        };
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    });
+}
+
+#[test]
+fn both_ends_of_a_pipe_can_be_watched() {
+    let (from, sender) = socket::pair().unwrap();
+    let pipe = pipe();
+    let epoll = Epoll::new().unwrap();
+    epoll.add(pipe.reader(), 1, Watch::level(Interest::IN)).unwrap();
+    epoll.add(pipe.writer(), 2, Watch::level(Interest::OUT)).unwrap();
+    let data = || look(&epoll).iter().map(|event| event.data).collect::<Vec<_>>();
+    assert_eq!(data(), [2]);
+    socket::send(&sender, b"a").unwrap();
+    assert_eq!(pipe.fill(&from, 1).unwrap(), 1);
+    assert_eq!(data().iter().sum::<u64>(), 1 + 2);
 }
 
 #[test]

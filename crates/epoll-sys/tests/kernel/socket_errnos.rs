@@ -6,14 +6,14 @@
 
 use crate::support::{await_readiness, on_own_thread, tcp_listener, tcp_pair, wait, without};
 use epoll_kit_testing::{assert_errno, assert_kind, close};
-use epoll_sys::socket::{self, Family};
+use epoll_sys::socket::{self, Address, Family, Keepalive, UnixAddress};
 use epoll_sys::{Epoll, EventFd, Interest, Readiness, Signal, SignalFd, SignalSet, Watch};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -26,27 +26,35 @@ fn unix() -> OwnedFd {
     socket::stream(Family::Unix).unwrap()
 }
 
-fn address(text: &str) -> SocketAddr {
+fn bind_unix(socket: impl AsFd, path: &Path) -> io::Result<()> {
+    socket::bind(socket, Address::unix(path)?)
+}
+
+fn connect_unix(socket: impl AsFd, path: &Path) -> io::Result<()> {
+    socket::connect(socket, Address::unix(path)?)
+}
+
+fn address(text: &str) -> Address {
     text.parse().unwrap()
 }
 
 #[test]
 fn binding_to_an_address_that_is_taken_is_in_use() {
     let (_listener, taken) = tcp_listener();
-    assert_kind(socket::bind(inet(), &taken), ErrorKind::AddrInUse);
+    assert_kind(socket::bind(inet(), taken), ErrorKind::AddrInUse);
 }
 
 #[test]
 fn binding_to_an_address_of_another_machine_is_not_available() {
     // TEST-NET-1: no machine has it.
-    assert_kind(socket::bind(inet(), &address("192.0.2.1:0")), ErrorKind::AddrNotAvailable);
+    assert_kind(socket::bind(inet(), address("192.0.2.1:0")), ErrorKind::AddrNotAvailable);
 }
 
 #[test]
 fn binding_to_a_privileged_port_is_permission_denied() {
     let start = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
     if start.trim().parse::<u16>().unwrap() > 1 {
-        let bind = || socket::bind(inet(), &address("127.0.0.1:1"));
+        let bind = || socket::bind(inet(), address("127.0.0.1:1"));
         assert_kind(without(CapabilitySet::NET_BIND_SERVICE, bind), ErrorKind::PermissionDenied);
     }
 }
@@ -54,13 +62,13 @@ fn binding_to_a_privileged_port_is_permission_denied() {
 #[test]
 fn binding_twice_is_invalid() {
     let socket = inet();
-    socket::bind(&socket, &address("127.0.0.1:0")).unwrap();
-    assert_kind(socket::bind(&socket, &address("127.0.0.1:0")), ErrorKind::InvalidInput);
+    socket::bind(&socket, address("127.0.0.1:0")).unwrap();
+    assert_kind(socket::bind(&socket, address("127.0.0.1:0")), ErrorKind::InvalidInput);
 
     let folder = tempfile::tempdir().unwrap();
     let socket = unix();
-    socket::bind_unix(&socket, &folder.path().join("first")).unwrap();
-    let second = socket::bind_unix(&socket, &folder.path().join("second"));
+    bind_unix(&socket, &folder.path().join("first")).unwrap();
+    let second = bind_unix(&socket, &folder.path().join("second"));
     assert_kind(second, ErrorKind::InvalidInput);
 }
 
@@ -69,14 +77,14 @@ fn binding_to_a_path_that_exists_is_in_use() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("taken");
     fs::write(&path, "").unwrap();
-    assert_kind(socket::bind_unix(unix(), &path), ErrorKind::AddrInUse);
+    assert_kind(bind_unix(unix(), &path), ErrorKind::AddrInUse);
 }
 
 #[test]
 fn binding_in_a_directory_that_does_not_exist_is_not_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing/socket");
-    assert_kind(socket::bind_unix(unix(), &path), ErrorKind::NotFound);
+    assert_kind(bind_unix(unix(), &path), ErrorKind::NotFound);
 }
 
 #[test]
@@ -84,37 +92,57 @@ fn binding_in_a_directory_that_is_not_writable_is_permission_denied() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
     let path = folder.path().join("socket");
-    let bind = move || socket::bind_unix(unix(), &path);
+    let bind = move || bind_unix(unix(), &path);
     assert_kind(without(CapabilitySet::DAC_OVERRIDE, bind), ErrorKind::PermissionDenied);
 }
 
 #[test]
-fn a_path_may_be_108_bytes_long_and_no_longer() {
+fn a_path_may_be_107_bytes_long_and_no_longer() {
     let folder = tempfile::tempdir().unwrap();
     let path = |len: usize| {
         let name_len = len - folder.path().as_os_str().len() - 1;
         folder.path().join("x".repeat(name_len))
     };
-    // The kernel takes a name that fills its field and has no NUL byte after it.
     let listener = unix();
-    socket::bind_unix(&listener, &path(108)).unwrap();
+    bind_unix(&listener, &path(107)).unwrap();
     socket::listen(&listener, 1).unwrap();
-    socket::connect_unix(unix(), &path(108)).unwrap();
-    assert_errno(socket::bind_unix(unix(), &path(109)), Errno::NAMETOOLONG);
-    assert_errno(socket::connect_unix(unix(), &path(109)), Errno::NAMETOOLONG);
+    connect_unix(unix(), &path(107)).unwrap();
+    std::os::unix::net::UnixStream::connect(path(107)).unwrap();
+    let error = Address::unix(path(108)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert_eq!(error.to_string(), "the name of a UNIX socket has at most 107 bytes, not 108");
+}
+
+#[test]
+fn a_path_of_108_bytes_that_a_peer_has_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let name_len = 108 - folder.path().as_os_str().len() - 1;
+    let path = folder.path().join("x".repeat(name_len));
+    let peer = unix();
+    rustix::net::bind(&peer, &rustix::net::SocketAddrUnix::new(&path).unwrap()).unwrap();
+    let told = socket::local_address(&peer).unwrap();
+    assert_eq!(told.as_path(), Some(&*path));
+
+    let listener = unix();
+    let listening = Address::unix(folder.path().join("listener")).unwrap();
+    socket::bind(&listener, listening).unwrap();
+    socket::listen(&listener, 1).unwrap();
+    socket::connect(&peer, listening).unwrap();
+    let (accepted, from) = socket::accept(&listener).unwrap();
+    assert_eq!((from, socket::peer_address(&accepted).unwrap()), (told, told));
 }
 
 #[test]
 fn a_path_with_a_nul_byte_is_invalid() {
     let path = Path::new("/tmp/a\0b");
-    assert_kind(socket::bind_unix(unix(), path), ErrorKind::InvalidInput);
+    assert_kind(bind_unix(unix(), path), ErrorKind::InvalidInput);
 }
 
 #[test]
 fn connecting_begins_and_then_is_done_or_refused() {
     let (_listener, listening) = tcp_listener();
     let socket = inet();
-    socket::connect(&socket, &listening).unwrap();
+    socket::connect(&socket, listening).unwrap();
     await_readiness(&socket, Interest::OUT);
     assert!(socket::take_error(&socket).unwrap().is_none());
 
@@ -123,7 +151,7 @@ fn connecting_begins_and_then_is_done_or_refused() {
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 
     let socket = refused_connection();
-    let again = socket::connect(&socket, &listening);
+    let again = socket::connect(&socket, listening);
     assert_kind(again, ErrorKind::ConnectionRefused);
 }
 
@@ -131,10 +159,10 @@ fn connecting_begins_and_then_is_done_or_refused() {
 fn refused_connection() -> OwnedFd {
     // Bound, so that nobody else gets it meanwhile, and not listening.
     let bound = inet();
-    socket::bind(&bound, &address("127.0.0.1:0")).unwrap();
-    let nobody = socket::local_address(&bound).unwrap().unwrap();
+    socket::bind(&bound, address("127.0.0.1:0")).unwrap();
+    let nobody = socket::local_address(&bound).unwrap();
     let socket = inet();
-    socket::connect(&socket, &nobody).unwrap();
+    socket::connect(&socket, nobody).unwrap();
     await_readiness(&socket, Interest::OUT);
     socket
 }
@@ -143,19 +171,19 @@ fn refused_connection() -> OwnedFd {
 fn connecting_where_there_is_no_way_is_network_unreachable() {
     // TCP has no way to a group, whether or not the machine has a route to it.
     let group = address("224.0.0.1:9");
-    assert_kind(socket::connect(inet(), &group), ErrorKind::NetworkUnreachable);
+    assert_kind(socket::connect(inet(), group), ErrorKind::NetworkUnreachable);
 }
 
 #[test]
 fn connecting_to_a_path_fails_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
-    assert_kind(socket::connect_unix(unix(), &path), ErrorKind::NotFound);
+    assert_kind(connect_unix(unix(), &path), ErrorKind::NotFound);
     let bound = unix();
-    socket::bind_unix(&bound, &path).unwrap();
-    assert_kind(socket::connect_unix(unix(), &path), ErrorKind::ConnectionRefused);
+    bind_unix(&bound, &path).unwrap();
+    assert_kind(connect_unix(unix(), &path), ErrorKind::ConnectionRefused);
     close(bound);
-    assert_kind(socket::connect_unix(unix(), &path), ErrorKind::ConnectionRefused);
+    assert_kind(connect_unix(unix(), &path), ErrorKind::ConnectionRefused);
 }
 
 #[test]
@@ -163,15 +191,15 @@ fn connecting_to_a_path_whose_queue_is_full_would_block() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = unix();
-    socket::bind_unix(&listener, &path).unwrap();
+    bind_unix(&listener, &path).unwrap();
     socket::listen(&listener, 1).unwrap();
     let clients: Vec<_> = (0..8).map(|_| unix()).collect();
-    let full = clients.iter().find_map(|client| socket::connect_unix(client, &path).err());
+    let full = clients.iter().find_map(|client| connect_unix(client, &path).err());
     assert_eq!(full.unwrap().kind(), ErrorKind::WouldBlock);
 
     let (_, peer) = socket::accept(&listener).unwrap();
-    assert!(peer.is_none());
-    socket::connect_unix(unix(), &path).unwrap();
+    assert_eq!(peer, Address::Unix(UnixAddress::UNNAMED));
+    connect_unix(unix(), &path).unwrap();
 }
 
 #[test]
@@ -180,9 +208,9 @@ fn listening_on_a_port_that_another_socket_listens_on_is_in_use() {
     for socket in [&first, &second] {
         socket::set_reuse_address(socket, true).unwrap();
     }
-    socket::bind(&first, &address("127.0.0.1:0")).unwrap();
-    let shared = socket::local_address(&first).unwrap().unwrap();
-    socket::bind(&second, &shared).unwrap();
+    socket::bind(&first, address("127.0.0.1:0")).unwrap();
+    let shared = socket::local_address(&first).unwrap();
+    socket::bind(&second, shared).unwrap();
     socket::listen(&first, 1).unwrap();
     assert_kind(socket::listen(&second, 1), ErrorKind::AddrInUse);
 }
@@ -286,7 +314,7 @@ fn what_is_no_socket_has_neither_address_nor_options() {
         socket::set_nodelay(&other, true),
         socket::set_congestion(&other, "cubic"),
         socket::set_keepalive(&other, None),
-        socket::set_keepalive(&other, Some(Duration::from_secs(1))),
+        socket::set_keepalive(&other, Some(Keepalive::after(Duration::from_secs(1)))),
         socket::set_receive_buffer(&other, 1),
         socket::set_send_buffer(&other, 1),
         socket::set_linger(&other, None),
@@ -312,9 +340,10 @@ fn congestion_control_has_a_name_that_the_kernel_knows() {
 #[test]
 fn keepalive_waits_at_most_32767_seconds() {
     let socket = inet();
-    socket::set_keepalive(&socket, Some(Duration::from_secs(32_767))).unwrap();
+    let keepalive = |idle| socket::set_keepalive(&socket, Some(Keepalive::after(idle)));
+    keepalive(Duration::from_secs(32_767)).unwrap();
     for idle in [Duration::from_millis(32_767_001), Duration::MAX] {
-        assert_kind(socket::set_keepalive(&socket, Some(idle)), ErrorKind::InvalidInput);
+        assert_kind(keepalive(idle), ErrorKind::InvalidInput);
     }
 }
 

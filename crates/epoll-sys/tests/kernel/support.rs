@@ -34,9 +34,9 @@ pub(crate) fn wait_with(epoll: &Epoll, events_max: usize, timeout: Option<Durati
 /// A TCP socket of this machine that listens on a port of the kernel's choice.
 pub(crate) fn tcp_listener() -> (OwnedFd, SocketAddr) {
     let listener = socket::stream(socket::Family::Inet).unwrap();
-    socket::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    socket::bind(&listener, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     socket::listen(&listener, 16).unwrap();
-    let address = socket::local_address(&listener).unwrap().unwrap();
+    let address = socket::local_address(&listener).unwrap().inet().unwrap();
     (listener, address)
 }
 

@@ -1,12 +1,16 @@
 //! Timers and clocks: what sets one, what clears it, how it counts, and that it is never early.
 
 use crate::support::{look, wait};
+use epoll_kit_testing::{assert_errno, leave_out};
 use epoll_sys::{
     Boottime, Clock, ClockTime, Epoll, Expiry, Interest, Monotonic, Realtime, TimerFd, Timestamp,
     Watch,
 };
+use rustix::io::Errno;
 use std::fmt::Debug;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -170,14 +174,92 @@ fn huge_times_clamp() {
     check(Realtime);
 }
 
+/// Holds off the tests that set the clock, which every timer that heeds that would notice.
+fn nobody_sets_the_clock() -> MutexGuard<'static, ()> {
+    static CLOCK: Mutex<()> = Mutex::new(());
+    CLOCK.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_timer_that_heeds_the_setting_of_the_clock_expires_like_any_other() {
+    let _clock = nobody_sets_the_clock();
     let timer = TimerFd::with_clock(Realtime).unwrap();
     timer.set(Expiry::AtUnlessClockSet(ClockTime::now() + HOUR)).unwrap();
     assert!(timer.remaining().unwrap().is_some());
     timer.set(Expiry::AtUnlessClockSet(ClockTime::after_epoch(Duration::from_secs(1)))).unwrap();
     await_expiry(&timer);
     assert_eq!(timer.read().unwrap(), 1);
+}
+
+/// The flags of the last `timerfd_settime`, as the kernel shows them.
+fn settime_flags<C>(timer: &TimerFd<C>) -> u32 {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", timer.as_raw_fd())).unwrap();
+    let flags = info.lines().find_map(|line| line.strip_prefix("settime flags:")).unwrap();
+    u32::from_str_radix(flags.trim(), 8).unwrap()
+}
+
+#[test]
+fn each_way_to_set_a_timer_has_the_flags_of_the_manual() {
+    const ABSTIME: u32 = 1;
+    const CANCEL_ON_SET: u32 = 2;
+    let _clock = nobody_sets_the_clock();
+    let timer = TimerFd::with_clock(Realtime).unwrap();
+    let later = ClockTime::now() + HOUR;
+    for (expiry, flags) in [
+        (Expiry::After(HOUR), 0),
+        (Expiry::At(later), ABSTIME),
+        (Expiry::AtUnlessClockSet(later), ABSTIME | CANCEL_ON_SET),
+    ] {
+        timer.set(expiry).unwrap();
+        assert_eq!(settime_flags(&timer), flags, "{expiry:?}");
+        timer.set_repeating(expiry, HOUR).unwrap();
+        assert_eq!(settime_flags(&timer), flags, "{expiry:?}");
+    }
+}
+
+/// Sets the real-time clock forward by a microsecond, if by so much. `false`: this user may not.
+fn set_the_clock() -> bool {
+    let mut time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_nsec = (time.tv_nsec + 1000).min(999_999_999);
+    match rustix::time::clock_settime(rustix::time::ClockId::Realtime, time) {
+        Err(Errno::PERM) => {
+            leave_out("timers that heed the setting of the clock", "CAP_SYS_TIME");
+            false
+        }
+        result => {
+            result.unwrap();
+            true
+        }
+    }
+}
+
+#[test]
+fn a_timer_that_heeds_the_setting_of_the_clock_is_readable_when_it_is_set() {
+    let _clock = nobody_sets_the_clock();
+    let (heeding, other) =
+        (TimerFd::with_clock(Realtime).unwrap(), TimerFd::with_clock(Realtime).unwrap());
+    let later = ClockTime::now() + HOUR;
+    heeding.set(Expiry::AtUnlessClockSet(later)).unwrap();
+    other.set(Expiry::At(later)).unwrap();
+    if set_the_clock() {
+        await_expiry(&heeding);
+        assert_errno(heeding.read(), Errno::CANCELED);
+        assert_not_expired(&heeding);
+        assert_not_expired(&other);
+    }
+}
+
+#[test]
+fn a_timer_is_set_even_if_that_says_that_the_clock_was_set() {
+    let _clock = nobody_sets_the_clock();
+    let timer = TimerFd::with_clock(Realtime).unwrap();
+    timer.set(Expiry::AtUnlessClockSet(ClockTime::now() + HOUR)).unwrap();
+    if set_the_clock() {
+        let past = ClockTime::after_epoch(Duration::from_secs(1));
+        assert_errno(timer.set(Expiry::AtUnlessClockSet(past)), Errno::CANCELED);
+        await_expiry(&timer);
+        assert_eq!(timer.read().unwrap(), 1);
+    }
 }
 
 #[test]

@@ -7,10 +7,11 @@
 //! range of its own.
 
 use super::{HeldUp, Worker};
-use crate::address::Address;
+use crate::address::connect;
 use crate::connection::End;
 use crate::failure::Failure;
 use epoll_sys::Timestamp;
+use epoll_sys::socket::Address;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl Worker<'_> {
         let opening = self.common.opening;
         let number = self.next_number;
         let source = source(opening.address, number);
-        let socket = opening.address.connect(opening.congestion, source)?;
+        let socket = connect(opening.address, opening.congestion, source)?;
         self.next_number += u64::from(self.share.of);
         let connection = &mut self.connections[index];
         connection.exchange.restart(self.common.pattern, number);

@@ -252,8 +252,9 @@ fn an_idle_connection_that_is_closed_is_lost() {
 fn nobody_listens() {
     // Nobody else gets the port as long as it is bound; and nobody listens on it.
     let socket = epoll_sys::socket::stream(epoll_sys::socket::Family::Inet).unwrap();
-    epoll_sys::socket::bind(&socket, &"127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = epoll_sys::socket::local_address(&socket).unwrap().unwrap().to_string();
+    epoll_sys::socket::bind(&socket, "127.0.0.1:0".parse::<epoll_sys::socket::Address>().unwrap())
+        .unwrap();
+    let address = epoll_sys::socket::local_address(&socket).unwrap().to_string();
     for how in [&[][..], &["--churn"], &["--rate", "100", "--json"], &["--idle", "5"]] {
         let output = load(&[&[address.as_str()], how].concat());
         output.complains(1, &[&address, "Connection refused"]);

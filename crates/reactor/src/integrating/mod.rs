@@ -443,50 +443,52 @@
 //!
 //! # Signals and timers
 //!
-//! Both have descriptors, which the reactor watches under a tag. Here they are the kernel's own; the crate
-//! `epoll-shutdown` has `Signals`, which also checks that no other thread gets the signal, and
-//! `epoll-timers` has `Timers`, any number of them behind one descriptor. A reactor watches those the
-//! same way.
+//! `Signals` of the crate `epoll-shutdown` and `Timers` of `epoll-timers` have a descriptor each, which the
+//! reactor watches under a tag. Neither crate knows the reactor. Here each client has a timeout, which
+//! names it by its token, and a signal ends the loop.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/integrating/clients.rs"));
-//! use epoll_reactor::epoll_sys::{Expiry, Signal, SignalFd, SignalSet, TimerFd};
+//! use epoll_reactor::Token;
+//! use epoll_shutdown::{Signal, Signals};
+//! use epoll_timers::Timers;
+//! use std::error::Error;
 //!
 //! #[derive(Clone, Copy)]
 //! enum Tag {
-//!     Signals,
-//!     Ticks,
+//!     Signal,
+//!     Timeout,
 //! }
 //!
-//! fn main() -> io::Result<()> {
-//!     // Before any other thread is started, which inherits the mask: a signal goes to a thread that
-//!     // does not block it.
-//!     let set = SignalSet::from_iter([Signal::TERM]);
-//!     let _blocked = set.block()?;
-//!     let signals = SignalFd::new(&set)?;
-//!     let ticks = TimerFd::new()?;
-//!     let period = Duration::from_millis(2);
-//!     ticks.set_repeating(Expiry::After(period), period)?;
-//!
+//! fn main() -> Result<(), Box<dyn Error>> {
+//!     // Before any other thread is started, which would get the signals.
+//!     let signals = Signals::block([Signal::TERM, Signal::INT])?;
+//!     let mut timers: Timers<Token> = Timers::new()?;
 //!     let mut reactor: Reactor<Client, Tag> = Reactor::new()?;
-//!     reactor.watch(&signals, Tag::Signals, Watch::level(Interest::IN))?;
-//!     reactor.watch(&ticks, Tag::Ticks, Watch::level(Interest::IN))?;
-//!     let mut count = 0;
+//!     reactor.watch(&signals, Tag::Signal, Watch::level(Interest::IN))?;
+//!     reactor.watch(&timers, Tag::Timeout, Watch::edge(Interest::IN))?;
+//!
+//!     // A connection that was accepted, say.
+//!     let (stream, _peer) = Stream::pair()?;
+//!     let client = Client { stream, rest: Vec::new() };
+//!     let client = reactor.insert(client, Watch::level(Interest::IN))?;
+//!     timers.insert(timers.now() + Duration::from_millis(5), client)?;
+//!
 //!     let mut is_stopping = false;
 //!     while !is_stopping {
 //!         reactor.wait(None)?;
 //!         while let Some(ready) = reactor.next_ready() {
 //!             match ready {
-//!                 Ready::Watched { tag: Tag::Signals, .. } => {
-//!                     is_stopping |= signals.read()?.signal == Signal::TERM;
+//!                 Ready::Watched { tag: Tag::Signal, .. } => {
+//!                     is_stopping |= signals.read()?.is_some();
 //!                 }
-//!                 Ready::Watched { tag: Tag::Ticks, .. } => {
-//!                     // A timer that repeats goes on when it is read.
-//!                     count += ticks.read()?;
-//! #                   if count >= 3 {
-//! #                       use rustix::process::{Signal, getpid, kill_process};
-//! #                       kill_process(getpid(), Signal::TERM)?;
-//! #                   }
+//!                 Ready::Watched { tag: Tag::Timeout, .. } => {
+//!                     let now = timers.now();
+//!                     while let Some(fired) = timers.next_due(now)? {
+//!                         // The token of a client that is gone names nobody.
+//!                         reactor.close(fired.value);
+//! #                       Signal::TERM.queue(std::process::id(), 0)?;
+//!                     }
 //!                 }
 //!                 Ready::Owned { token, .. } => {
 //!                     if let Some(client) = reactor.entry(token) {
@@ -497,7 +499,7 @@
 //!             }
 //!         }
 //!     }
-//!     assert!(count >= 3);
+//! #   assert!(reactor.get(client).is_none());
 //!     Ok(())
 //! }
 //! ```
@@ -526,6 +528,8 @@
 //! | [`EventFd`](crate::epoll_sys::EventFd) | Shared by reference. | Shares the counter. |
 //! | [`TimerFd`](crate::epoll_sys::TimerFd) | Shared by reference. | Shares the timer: to set it sets it for both. |
 //! | [`SignalFd`](crate::epoll_sys::SignalFd) | Shared by reference; the mask is each thread's own. | Reads the child's signals, but an epoll instance goes on reporting the parent's: [`rebuild`][`Reactor::rebuild`], or watch it anew. |
+//! | `Timers` of `epoll-timers` | Can be sent. | Shares the timer: creates others. |
+//! | `Signals` of `epoll-shutdown` | Stay on the thread whose mask they changed. | As a `SignalFd`. For `exec`, `restore_mask_in` gives a `Command` the mask from before. |
 //!
 //! A child that goes on with a reactor:
 //!

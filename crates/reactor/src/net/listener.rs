@@ -1,102 +1,30 @@
-//! Accepting connections: in small batches, past the errors of single connections, and without
-//! spinning when the process is out of descriptors.
+//! Accepting connections: in small batches, past the errors of single connections, and without spinning
+//! when none can be accepted.
 //!
-//! Kernel facts: (a) accepted sockets inherit `TCP_NODELAY`, keepalive and buffer sizes, so these
-//! are set on the listener, once; (b) `accept` hands over network errors of connections that died in
-//! the queue; (c) on `EMFILE` and its like the connection stays in the queue, so a level-triggered
-//! listener is reported at once again: it must be left alone for a while.
+//! Kernel facts: (a) accepted TCP sockets inherit the listener's options, accepted UNIX sockets inherit
+//! nothing; (b) on `EMFILE` and its like the connection stays in the queue, so a level-triggered listener
+//! would be reported again at once; (c) a listener can be shut down from outside, by another owner of the
+//! socket or by `ss -K`, and hangs up then for ever; `accept` then says `EINVAL` for TCP, and for UNIX that
+//! the queue is empty; (d) the last close of a listener resets the connections in its queue.
 
-use crate::log::{trace, warning};
-use crate::net::{Address, Peer, Stream, unix_path};
-use epoll_sys::{EventFd, errno, socket};
+mod accepting;
+
+use crate::net::conversion::{ConversionError, wrong_kind};
+use crate::net::options::{ListenOptions, PausedBy, StreamOptions};
+use crate::net::pausing::Gate;
+use crate::net::unix_path::{self, Access, Kind, UnixPath};
+use crate::net::{AcceptBatch, AcceptCounters, Address, BatchEnd, Closing};
+use epoll_sys::socket::{self, Family};
 use std::io;
-use std::ops::Add;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-/// The first pause after the process has run out of descriptors; each that follows is twice as long.
-const PAUSE_MIN: Duration = Duration::from_millis(5);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How many connections are accepted and closed before a pause, with the spare descriptor.
-const SHED_MAX: u32 = 1;
-/// How often a socket tries to listen at an address that is in use.
+/// The number of attempts to listen at an address that is in use.
 const LISTEN_TRIES_MAX: u32 = 8;
-
-/// How a [`Listener`] listens.
-#[derive(Clone, Debug)]
-pub struct ListenOptions {
-    /// How many connections may wait to be accepted; the kernel clamps it to
-    /// `net.core.somaxconn`.
-    pub backlog: u32,
-    /// The most connections that one [`Listener::accept_batch`] gives; zero counts as one.
-    pub accept_batch_max: u32,
-    /// `TCP_NODELAY` for every connection.
-    pub nodelay: bool,
-    /// `SO_OOBINLINE` for every connection: urgent data stays among the other bytes. A read still
-    /// stops before it, so a short read does not mean that a socket is drained while
-    /// [`PRI`](crate::Readiness::PRI) is reported.
-    pub oob_inline: bool,
-    /// After how much silence the peer of a TCP connection is probed.
-    pub keepalive: Option<Duration>,
-    /// `SO_REUSEPORT`: several listeners of one user share the address, each with its own queue.
-    pub reuse_port: bool,
-    /// `SO_RCVBUF` of every connection, in bytes; the kernel doubles it. Its own choice otherwise.
-    pub receive_buffer: Option<usize>,
-    /// `SO_SNDBUF` of every connection, in bytes; the kernel doubles it. Its own choice otherwise.
-    pub send_buffer: Option<usize>,
-}
-
-impl Default for ListenOptions {
-    fn default() -> Self {
-        Self {
-            backlog: 1024,
-            accept_batch_max: 16,
-            nodelay: true,
-            oob_inline: false,
-            keepalive: None,
-            reuse_port: false,
-            receive_buffer: None,
-            send_buffer: None,
-        }
-    }
-}
-
-/// What a [`Listener`] has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AcceptCounters {
-    /// Connections that were handed out.
-    pub accepted: u64,
-    /// Connections that had died in the queue.
-    pub aborted: u64,
-    /// Connections that were accepted and closed at once for want of descriptors.
-    pub shed: u64,
-    /// Pauses for want of descriptors or memory.
-    pub pauses: u64,
-}
-
-/// The counts of two listeners together.
-impl Add for AcceptCounters {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            accepted: self.accepted + other.accepted,
-            aborted: self.aborted + other.aborted,
-            shed: self.shed + other.shed,
-            pauses: self.pauses + other.pauses,
-        }
-    }
-}
-
-/// A connection that a [`Listener`] accepted.
-#[derive(Debug)]
-pub struct Accepted {
-    /// The connection.
-    pub stream: Stream,
-    /// Who is at its other end.
-    pub peer: Peer,
-}
+/// The number of connections that [`Listener::close`] takes at most.
+const QUEUE_MAX: u32 = 65_536;
 
 /// A socket that accepts connections.
 ///
@@ -104,32 +32,45 @@ pub struct Accepted {
 /// batch may be left early, as `accept_batch().take(n)` does; what was not accepted stays in the
 /// queue.
 ///
-/// # Out of descriptors
+/// # Pauses
 ///
-/// When `accept` fails for want of descriptors or memory, the batch ends and
-/// [`pause`](Self::pause) gives a time for which the listener is to be left alone:
-/// [unwatch](crate::Reactor::unwatch) it, wait no longer than that, and watch it again. The pauses
-/// grow from 5 milliseconds to a second and
-/// begin anew once a connection was accepted. Before each pause one connection is accepted with a
-/// spare descriptor and closed, so that clients learn that the server is full; the others wait in
-/// the queue.
+/// When `accept` fails without taking the connection out of the queue, the batch ends with
+/// [`BatchEnd::Paused`], and the listener is not readable for that time: no loop that watches it has to do
+/// anything. That is so for want of descriptors or memory, where a security module forbids to accept, and
+/// where nothing but dead connections comes. Pauses grow from 5 milliseconds to a second and begin anew once
+/// something was accepted or the queue was empty; the first one is logged as a warning (feature `tracing`).
+/// Before each pause for want of descriptors one connection is accepted with a spare descriptor and closed,
+/// so that a client learns that the server is full; the others wait in the queue.
+///
+/// # Descriptors
+///
+/// A listener has four descriptors: the socket, a spare one, and an epoll instance with a timer, which is
+/// what [`AsFd`] lends and a loop watches. An epoll instance cannot be watched with `EPOLLEXCLUSIVE`. With
+/// [`PausedBy::Owner`] there are only the first two, [`AsFd`] lends the socket, and pauses are left to the
+/// program. A child of `fork` shares the epoll instance: only one of the two processes may go on accepting;
+/// a program that is executed inherits none of them.
+///
+/// # Closing
+///
+/// Dropping the last listener of a socket resets the connections that wait in its queue.
+/// [`close`](Self::close) hands them out first.
 ///
 /// # Examples
 ///
 /// ```
-/// use epoll_reactor::net::{Address, Listener, ListenOptions, Stream};
+/// use epoll_reactor::net::{BatchEnd, ListenOptions, Listener, Stream};
+/// use epoll_reactor::{Interest, Reactor, Watch};
 ///
 /// let mut listener = Listener::bind(&"127.0.0.1:0".parse()?, &ListenOptions::default())?;
+/// let mut reactor: Reactor<Stream> = Reactor::new()?;
+/// reactor.watch(&listener, (), Watch::level(Interest::IN))?;
+///
 /// let client = Stream::connect(listener.address())?;
-/// # let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-/// # let mut listener = listener;
-/// let accepted = loop {
-///     if let Some(accepted) = listener.accept_batch().next() {
-///         break accepted;
-///     }
-/// #   assert!(std::time::Instant::now() < deadline);
-/// };
-/// println!("a connection from {}", accepted.peer);
+/// reactor.wait(None)?;
+/// for accepted in listener.accept_batch() {
+///     println!("a connection from {}", accepted.peer);
+/// }
+/// assert_eq!(listener.batch_end(), Some(BatchEnd::QueueEmpty));
 /// # drop(client);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -137,89 +78,173 @@ pub struct Accepted {
 pub struct Listener {
     /// Removes the path of a UNIX socket when the listener is dropped. Before it is closed: while it
     /// listens no other server takes the path.
-    _path: Option<unix_path::UnixPath>,
-    fd: OwnedFd,
+    _path: Option<UnixPath>,
+    socket: OwnedFd,
+    /// `None` where pauses are the owner's.
+    gate: Option<Gate>,
     address: Address,
     accept_batch_max: u32,
-    spare: Option<EventFd>,
-    /// The last pause, from which the next one grows; zero once a connection was accepted.
+    /// The number of connections that can wait.
+    queue_max: u32,
+    /// Options that accepted connections do not inherit.
+    stream_options: Option<StreamOptions>,
+    /// Another descriptor of the socket, to be given up for a moment when there is no other.
+    spare: Option<OwnedFd>,
+    /// The last pause, from which the next one grows; zero if accepting works.
     last_pause: Duration,
-    /// The pause that the last batch asked for.
-    pause: Option<Duration>,
+    /// Dead connections in a row.
+    skips: u32,
+    end: Option<BatchEnd>,
+    /// The batch has accepted nothing so far.
+    is_fruitless: bool,
     counters: AcceptCounters,
 }
 
 impl Listener {
-    /// A socket that listens at `address`.
+    /// Listens at `address`.
     ///
     /// Port 0 takes a free one, which [`address`](Self::address) tells. At the path of a UNIX socket
     /// whose server is dead the socket is replaced; a path where a server listens, or where
-    /// something else is, is left alone. The path is removed with the listener.
+    /// something else is, is left alone. The path is removed with the listener. An abstract name leaves
+    /// nothing behind.
     ///
     /// # Errors
     ///
     /// - [`AddrInUse`](io::ErrorKind::AddrInUse): someone listens there, or the path is taken.
     /// - [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable): no address of this machine.
-    /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): a privileged port, or a directory
-    ///   that is not writable.
+    /// - [`PermissionDenied`](io::ErrorKind::PermissionDenied): a privileged port, a directory that is not
+    ///   writable, or an owner of the path that only a privileged user may choose.
     /// - [`NotFound`](io::ErrorKind::NotFound): the directory does not exist.
-    /// - `ENAMETOOLONG`: the path has more than 108 bytes.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): a path with a NUL byte, or a keepalive of
-    ///   more than 32 767 seconds.
+    /// - `ENODEV`: there is no such network interface.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): an option that the address cannot have, or a
+    ///   keepalive of more than 32 767 seconds.
+    /// - `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
     pub fn bind(address: &Address, options: &ListenOptions) -> io::Result<Self> {
-        Self::bind_then(address, options, options.reuse_port)
+        Self::bind_with(address, options, options.reuse_port)
     }
 
-    /// Listens, and lets others of the user join in at the same address only after that, if `is_joined`.
-    /// Before, two servers that start at the same time could both do so and never learn of each other.
-    fn bind_then(address: &Address, options: &ListenOptions, is_joined: bool) -> io::Result<Self> {
+    /// Listens, and lets others of the user join in at the same address only after that, if
+    /// `share_after_listen`. Before, two servers that start at the same time could both do so and never learn
+    /// of each other.
+    fn bind_with(
+        address: &Address,
+        options: &ListenOptions,
+        share_after_listen: bool,
+    ) -> io::Result<Self> {
+        options.check(address)?;
+        let family = Family::of(address);
         let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-        let (fd, path) = match address {
-            Address::Inet(inet) => {
-                let fd = socket::stream(socket::Family::of(inet))?;
-                socket::set_reuse_address(&fd, true)?;
-                socket::set_reuse_port(&fd, options.reuse_port)?;
-                socket::set_nodelay(&fd, options.nodelay)?;
-                socket::set_oob_inline(&fd, options.oob_inline)?;
-                socket::set_keepalive(&fd, options.keepalive)?;
-                set_buffers(&fd, options)?;
-                socket::bind(&fd, inet)?;
-                listen(&fd, backlog)?;
-                if is_joined != options.reuse_port {
-                    socket::set_reuse_port(&fd, is_joined)?;
-                }
-                (fd, None)
+        let socket = socket::stream(family)?;
+        options.apply_before_bind(&socket, family)?;
+        options.apply(&socket, family)?;
+        let path = match address.as_path() {
+            Some(path) => {
+                let access = Access { mode: options.path_mode, owner: options.path_owner };
+                Some(unix_path::bind(&socket, path, access, Kind::Listener(backlog))?)
             }
-            Address::Unix(path) => {
-                let fd = socket::stream(socket::Family::Unix)?;
-                set_buffers(&fd, options)?;
-                let path = unix_path::listen(&fd, path, backlog)?;
-                (fd, Some(path))
+            None => {
+                socket::bind(&socket, address)?;
+                listen(&socket, backlog)?;
+                None
             }
         };
-        let address = socket::local_address(&fd)?.map_or_else(|| address.clone(), Address::Inet);
-        Ok(Self {
-            _path: path,
-            fd,
-            address,
-            accept_batch_max: options.accept_batch_max.max(1),
-            spare: EventFd::new(0).ok(),
-            last_pause: Duration::ZERO,
-            pause: None,
-            counters: AcceptCounters::default(),
-        })
+        if share_after_listen != options.reuse_port {
+            socket::set_reuse_port(&socket, share_after_listen)?;
+        }
+        let gate = new_gate(&socket, options)?;
+        let address = socket::local_address(&socket)?;
+        let mut listener = Self::assemble(socket, gate, address, options);
+        listener._path = path;
+        listener.queue_max = options.backlog.saturating_add(1).min(QUEUE_MAX);
+        Ok(listener)
     }
 
-    /// Listeners for several threads, `count` of them, one at least.
+    fn assemble(
+        socket: OwnedFd,
+        gate: Option<Gate>,
+        address: Address,
+        options: &ListenOptions,
+    ) -> Self {
+        let gives_options = address.inet().is_none() && options.stream.changes_unix();
+        Self {
+            _path: None,
+            gate,
+            address,
+            spare: socket.try_clone().ok(),
+            socket,
+            accept_batch_max: options.accept_batch_max.max(1),
+            queue_max: QUEUE_MAX,
+            stream_options: gives_options.then(|| options.stream.clone()),
+            last_pause: Duration::ZERO,
+            skips: 0,
+            end: None,
+            is_fruitless: true,
+            counters: AcceptCounters::default(),
+        }
+    }
+
+    /// Takes over a socket that listens already, from a service manager for example, and makes it
+    /// non-blocking. The path of a UNIX socket is left alone.
+    ///
+    /// # Errors
+    ///
+    /// Gives the socket back. [`InvalidInput`](io::ErrorKind::InvalidInput): it does not listen, is not a
+    /// stream socket of a family that [`Address`] has, or an option comes too late for it. `ENOTSOCK`: it
+    /// is no socket. `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{ListenOptions, Listener};
+    /// use std::net::TcpListener;
+    ///
+    /// let inherited = TcpListener::bind("127.0.0.1:0")?;
+    /// let options = ListenOptions { accept_batch_max: 4, ..ListenOptions::default() };
+    /// let listener = Listener::adopt(inherited, &options)?;
+    /// assert!(listener.address().inet().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn adopt<T: Into<OwnedFd> + AsFd>(
+        socket: T,
+        options: &ListenOptions,
+    ) -> Result<Self, ConversionError<T>> {
+        let prepare = || {
+            let family = listening_family(&socket)?;
+            let address = socket::local_address(&socket)?;
+            options.check_bound()?;
+            options.check(&address)?;
+            options.apply(&socket, family)?;
+            epoll_sys::set_nonblocking(&socket)?;
+            Ok((new_gate(&socket, options)?, address))
+        };
+        match prepare() {
+            Ok((gate, address)) => Ok(Self::assemble(socket.into(), gate, address, options)),
+            Err(error) => Err(ConversionError::new(socket, error)),
+        }
+    }
+
+    /// Makes listeners for several threads, `count` of them, one at least.
     ///
     /// At an internet address each has a queue of its own (`SO_REUSEPORT`), among which the kernel
     /// spreads the connections. Unless the options say otherwise, the address has to be free first:
     /// with `SO_REUSEPORT` alone, another server of the same user would be joined without a word. At
-    /// the path of a UNIX socket they share one queue.
+    /// a UNIX address they share one queue.
     ///
     /// # Errors
     ///
     /// Those of [`bind`](Self::bind).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{ListenOptions, Listener};
+    ///
+    /// let any = "127.0.0.1:0".parse()?;
+    /// let listeners = Listener::bind_several(&any, &ListenOptions::default(), 4)?;
+    /// assert_eq!(listeners.len(), 4);
+    /// assert!(listeners.iter().all(|one| one.address() == listeners[0].address()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bind_several(
         address: &Address,
         options: &ListenOptions,
@@ -227,7 +252,7 @@ impl Listener {
     ) -> io::Result<Vec<Self>> {
         let is_group = count > 1 && matches!(address, Address::Inet(_));
         let mut listeners =
-            vec![Self::bind_then(address, options, is_group || options.reuse_port)?];
+            vec![Self::bind_with(address, options, is_group || options.reuse_port)?];
         let joining = ListenOptions { reuse_port: true, ..options.clone() };
         while listeners.len() < count {
             let first = &listeners[0];
@@ -241,8 +266,8 @@ impl Listener {
         Ok(listeners)
     }
 
-    /// The same socket once more, for another thread: the queue is shared, the pauses and the
-    /// counters are not.
+    /// Returns another listener on the same socket, for another thread: the queue is shared, the pauses and
+    /// the counters are not.
     ///
     /// The path of a UNIX socket is removed with the listener that was bound to it, not with a
     /// clone; the socket is closed with the last of them.
@@ -251,113 +276,117 @@ impl Listener {
     ///
     /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
     pub fn try_clone(&self) -> io::Result<Self> {
+        let socket = self.socket.try_clone()?;
+        let is_closed = self.end == Some(BatchEnd::Closed);
         Ok(Self {
             _path: None,
-            fd: self.fd.try_clone()?,
-            address: self.address.clone(),
+            gate: match self.gate {
+                Some(_) => Some(Gate::new(&socket)?),
+                None => None,
+            },
+            spare: socket.try_clone().ok(),
+            socket,
+            address: self.address,
             accept_batch_max: self.accept_batch_max,
-            spare: EventFd::new(0).ok(),
+            queue_max: self.queue_max,
+            stream_options: self.stream_options.clone(),
             last_pause: Duration::ZERO,
-            pause: None,
+            skips: 0,
+            end: is_closed.then_some(BatchEnd::Closed),
+            is_fruitless: true,
             counters: AcceptCounters::default(),
         })
     }
 
-    /// Where it listens, with the port that the kernel chose.
+    /// Returns the address that it listens at, with the port that the kernel chose.
     #[must_use]
     pub fn address(&self) -> &Address {
         &self.address
     }
 
-    /// What it has done so far.
+    /// Lends the listening socket. Unlike what [`AsFd`] lends, it is readable also while the listener pauses.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Returns what it has done so far.
     #[must_use]
     pub fn counters(&self) -> AcceptCounters {
         self.counters
     }
 
-    /// Accepts connections from the queue, one at a time, until the queue is empty, the batch is
-    /// full, or [a pause](Self::pause) is due.
+    /// Accepts connections from the queue, one at a time, until the queue is empty, the batch is full, or
+    /// nothing can be accepted; [`batch_end`](Self::batch_end) then tells which.
     ///
     /// Connections that died in the queue are passed over and counted. Call it when the listener is
-    /// reported.
+    /// reported. A call during a pause ends the pause.
     pub fn accept_batch(&mut self) -> AcceptBatch<'_> {
-        self.pause = None;
+        if self.end != Some(BatchEnd::Closed) {
+            self.end = None;
+            self.is_fruitless = true;
+            self.resume();
+        }
         let left = self.accept_batch_max;
         AcceptBatch { listener: self, left }
     }
 
-    /// How long to leave the listener alone from now on, when the last batch ended for want of
-    /// descriptors or memory.
+    /// Returns how the last batch ended; `None` if it was left early, and before the first.
     #[must_use]
-    pub fn pause(&self) -> Option<Duration> {
-        self.pause
+    pub fn batch_end(&self) -> Option<BatchEnd> {
+        self.end
     }
 
-    fn accept(&mut self) -> Attempt {
-        match socket::accept(&self.fd) {
-            Ok((fd, peer)) => {
-                self.counters.accepted += 1;
-                self.last_pause = Duration::ZERO;
-                let accepted = Accepted { stream: Stream::new(fd), peer: Peer::from(peer) };
-                Attempt::Accepted(accepted)
-            }
-            Err(error) => match Verdict::of(&error) {
-                Verdict::Empty => Attempt::Ended,
-                Verdict::Skip => {
-                    self.counters.aborted += 1;
-                    trace!("connection died in the queue", error);
-                    Attempt::Skipped
-                }
-                Verdict::Again => Attempt::Skipped,
-                Verdict::Pause if self.is_empty_after_shedding() => Attempt::Ended,
-                Verdict::Pause => {
-                    self.lengthen_pause();
-                    let pause = self.last_pause;
-                    warning!("accepting pauses", error, pause);
-                    Attempt::Ended
-                }
-            },
+    /// Hands out the connections that wait in the queue, at most as many as can wait, and closes the
+    /// listener when the iterator is dropped.
+    ///
+    /// None of those that wait now is reset, unless descriptors are lacking: then the iterator ends early,
+    /// and [`Closing::end`] says so. Clients that connect meanwhile may come too late. If other listeners
+    /// share the socket, it stays open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{BatchEnd, ListenOptions, Listener};
+    /// use std::net::TcpStream;
+    ///
+    /// let options = ListenOptions { accept_batch_max: 1, ..ListenOptions::default() };
+    /// let listener = Listener::bind(&"127.0.0.1:0".parse()?, &options)?;
+    /// let address = listener.address().inet().unwrap();
+    /// let clients = [TcpStream::connect(address)?, TcpStream::connect(address)?];
+    ///
+    /// let mut closing = listener.close();
+    /// assert_eq!(closing.by_ref().count(), clients.len());
+    /// assert_eq!(closing.end(), Some(BatchEnd::QueueEmpty));
+    /// drop(closing);
+    /// assert!(TcpStream::connect(address).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "dropping the iterator resets the connections that it has not handed out"]
+    pub fn close(mut self) -> Closing {
+        if self.end != Some(BatchEnd::Closed) {
+            self.end = None;
+            self.is_fruitless = true;
         }
+        let left = self.queue_max;
+        Closing { listener: self, left }
     }
+}
 
-    /// Gives up the spare descriptor for a moment to accept and close what waits. Tells whether
-    /// nothing does: `accept` reports the want of descriptors before it looks at the queue.
-    fn is_empty_after_shedding(&mut self) -> bool {
-        for _ in 0..SHED_MAX {
-            if self.spare.take().is_none() {
-                break;
-            }
-            let accepted = socket::accept(&self.fd);
-            let is_empty = matches!(&accepted, Err(error) if Verdict::of(error) == Verdict::Empty);
-            self.counters.shed += u64::from(accepted.is_ok());
-            drop(accepted);
-            // Another thread may have taken the descriptor; then there is no spare until the next
-            // pause finds room for one.
-            self.spare = EventFd::new(0).ok();
-            if is_empty {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn lengthen_pause(&mut self) {
-        if self.spare.is_none() {
-            self.spare = EventFd::new(0).ok();
-        }
-        self.last_pause = (self.last_pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
-        self.pause = Some(self.last_pause);
-        self.counters.pauses += 1;
+fn new_gate(socket: impl AsFd, options: &ListenOptions) -> io::Result<Option<Gate>> {
+    match options.paused_by {
+        PausedBy::Listener => Gate::new(socket).map(Some),
+        PausedBy::Owner => Ok(None),
     }
 }
 
 /// Listens. Two sockets that are bound to one port and begin at the same moment find each other
-/// listening, and the kernel refuses both; tried again, one is let in. Who really has come too late is
+/// listening, and the kernel refuses both; tried again, one is let in. One that has really come too late is
 /// refused by `bind` already, or every time.
-fn listen(fd: &OwnedFd, backlog: i32) -> io::Result<()> {
+fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
     let mut tries = 1;
     loop {
-        match socket::listen(fd, backlog) {
+        match socket::listen(socket, backlog) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < LISTEN_TRIES_MAX => {
                 tries += 1;
             }
@@ -366,84 +395,44 @@ fn listen(fd: &OwnedFd, backlog: i32) -> io::Result<()> {
     }
 }
 
-fn set_buffers(fd: &OwnedFd, options: &ListenOptions) -> io::Result<()> {
-    if let Some(bytes) = options.receive_buffer {
-        socket::set_receive_buffer(fd, bytes)?;
+fn listening_family(socket: impl AsFd) -> io::Result<Family> {
+    let family = socket::family(&socket)?.filter(|_| socket::is_stream(&socket).unwrap_or(false));
+    let family = family.ok_or_else(|| wrong_kind("not a TCP or UNIX stream socket"))?;
+    if !socket::is_listening(&socket)? {
+        return Err(wrong_kind("the socket does not listen"));
     }
-    if let Some(bytes) = options.send_buffer {
-        socket::set_send_buffer(fd, bytes)?;
-    }
-    Ok(())
+    Ok(family)
 }
 
-enum Attempt {
-    Accepted(Accepted),
-    Skipped,
-    Ended,
-}
-
-/// What an error of `accept` says about the queue.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// It is empty.
-    Empty,
-    /// One connection is gone, the next may be well.
-    Skip,
-    /// A signal's handler ran.
-    Again,
-    /// Nothing can be accepted now. Errors that nobody foresaw count here, so that they cannot make
-    /// the loop spin.
-    Pause,
-}
-
-impl Verdict {
-    fn of(error: &io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        match error.kind() {
-            Kind::WouldBlock => Self::Empty,
-            Kind::Interrupted => Self::Again,
-            Kind::ConnectionAborted
-            | Kind::NetworkDown
-            | Kind::NetworkUnreachable
-            | Kind::HostUnreachable
-            | Kind::TimedOut
-            | Kind::Unsupported
-            | Kind::PermissionDenied => Self::Skip,
-            _ if SKIPPED.contains(&error.raw_os_error().unwrap_or(0)) => Self::Skip,
-            _ => Self::Pause,
-        }
-    }
-}
-
-/// Network errors of the new connection for which the standard library has no kind, `accept(2)`.
-const SKIPPED: [i32; 5] =
-    [errno::EPROTO, errno::ENOPROTOOPT, errno::EHOSTDOWN, errno::ENONET, errno::EOPNOTSUPP];
-
-/// The connections of one [`Listener::accept_batch`].
-#[derive(Debug)]
-pub struct AcceptBatch<'a> {
-    listener: &'a mut Listener,
-    left: u32,
-}
-
-impl Iterator for AcceptBatch<'_> {
-    type Item = Accepted;
-
-    fn next(&mut self) -> Option<Accepted> {
-        while self.left > 0 {
-            self.left -= 1;
-            match self.listener.accept() {
-                Attempt::Accepted(accepted) => return Some(accepted),
-                Attempt::Skipped => {}
-                Attempt::Ended => self.left = 0,
-            }
-        }
-        None
-    }
-}
-
+/// Lends the descriptor to watch: the epoll instance of the listener, or its socket with
+/// [`PausedBy::Owner`].
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        match &self.gate {
+            Some(gate) => gate.as_fd(),
+            None => self.socket.as_fd(),
+        }
     }
 }
+
+impl AsRawFd for Listener {
+    /// Returns the number of what [`AsFd`] lends.
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+macro_rules! conversions {
+    ($($source:ty),*) => { $(
+        /// [Takes over](Listener::adopt) a socket that listens, with the default options.
+        impl TryFrom<$source> for Listener {
+            type Error = ConversionError<$source>;
+
+            fn try_from(socket: $source) -> Result<Self, ConversionError<$source>> {
+                Self::adopt(socket, &ListenOptions::default())
+            }
+        }
+    )* };
+}
+
+conversions!(OwnedFd, TcpListener, UnixListener);

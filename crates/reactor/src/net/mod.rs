@@ -1,14 +1,57 @@
-//! Listeners and streams for a reactor: what every server needs on top of the loop.
+//! Listeners, streams and datagrams for a reactor: what every server needs on top of the loop.
 //!
-//! An [`Address`] names an internet address or the path of a UNIX socket. A [`Listener`] accepts at
-//! one, in small batches, and keeps calm when the process runs out of descriptors. A [`Stream`] is
-//! a connection, non-blocking and quiet about `SIGPIPE`.
+//! An [`Address`] names an internet address or a UNIX socket. A [`Listener`] accepts at one, in small
+//! batches, and pauses by itself while nothing can be accepted. A [`Stream`] is a connection, a
+//! [`Datagram`] a socket without one; both are non-blocking and quiet about `SIGPIPE`.
 
-mod address;
+mod batch;
+mod conversion;
+mod datagram;
 mod listener;
+mod options;
+mod pausing;
+mod peer;
 mod stream;
 mod unix_path;
+mod verdict;
 
-pub use address::{Address, AddressParseError};
-pub use listener::{AcceptBatch, AcceptCounters, Accepted, ListenOptions, Listener};
-pub use stream::{Peer, Stream};
+pub use batch::{AcceptBatch, AcceptCounters, Accepted, BatchEnd, Closing};
+pub use conversion::ConversionError;
+pub use datagram::Datagram;
+pub use listener::Listener;
+pub use options::{
+    ConnectOptions, DatagramOptions, ListenOptions, PathOwner, PausedBy, StreamOptions,
+};
+pub use peer::Peer;
+pub use stream::Stream;
+
+pub use epoll_sys::socket::{
+    Address, AddressParseError, Keepalive, Received, ReceivedDatagram, RecvBatch, SendBatch,
+    UnixAddress,
+};
+
+use crate::Source;
+
+impl Source for Stream {
+    #[inline]
+    fn is_nonblocking(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn is_unshared(&self) -> bool {
+        true
+    }
+}
+
+impl Source for Datagram {
+    #[inline]
+    fn is_nonblocking(&self) -> bool {
+        true
+    }
+
+    #[inline]
+    fn is_unshared(&self) -> bool {
+        true
+    }
+}

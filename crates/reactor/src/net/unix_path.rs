@@ -1,21 +1,22 @@
-//! The path of a UNIX listener: replaced when its server is dead, left alone when it is alive or
-//! something else, removed with the listener.
+//! The path of a UNIX socket: replaced when its server is dead, left alone when it is alive or
+//! something else, removed with the socket.
 //!
 //! Kernel facts: (a) closing a UNIX listener leaves its path, and `bind` refuses a path that exists;
 //! (b) connecting to a path whose listener is closed is refused, and so is connecting to one that is
 //! bound but does not listen yet: a lock on the directory keeps two servers from taking one another
 //! for dead.
 
-use epoll_sys::socket;
-use std::fs::{self, File, Metadata};
+use crate::net::PathOwner;
+use epoll_sys::socket::{self, Address, Family};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// How often, and how long apart, the directory's lock is tried: half a second in all.
+/// The number of attempts to lock the directory, and the time between two: half a second in all.
 const LOCK_TRIES_MAX: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -28,24 +29,60 @@ pub(super) struct UnixPath {
     inode: u64,
 }
 
-/// Binds `socket` to `path` and listens.
-pub(super) fn listen(socket: &OwnedFd, path: &Path, backlog: i32) -> io::Result<UnixPath> {
+/// The use of a socket at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is to listen with this backlog.
+    Listener(i32),
+    Datagram,
+}
+
+/// The permissions and the owner of the path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Access {
+    pub(super) mode: Option<u32>,
+    pub(super) owner: Option<PathOwner>,
+}
+
+/// Binds `socket` to `path`, gives the path its permissions and its owner, and listens.
+pub(super) fn bind(
+    socket: &OwnedFd,
+    path: &Path,
+    access: Access,
+    kind: Kind,
+) -> io::Result<UnixPath> {
+    let address = Address::unix(path)?;
+    if let Some(mode) = access.mode {
+        // The path is made with the permissions of the socket less those of the umask, so it has never
+        // more of them than it is to have.
+        let socket = File::from(socket.try_clone()?);
+        socket.set_permissions(Permissions::from_mode(mode))?;
+    }
     let _lock = lock_directory(path);
-    match socket::bind_unix(socket, path) {
+    match socket::bind(socket, address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            remove_stale(path)?;
-            socket::bind_unix(socket, path)?;
+            remove_stale(path, kind)?;
+            socket::bind(socket, address)?;
         }
         bound => bound?,
     }
     let metadata = fs::symlink_metadata(path)?;
     let bound = UnixPath { path: path.into(), device: metadata.dev(), inode: metadata.ino() };
-    socket::listen(socket, backlog)?;
+    if let Some(PathOwner { user, group }) = access.owner {
+        lchown(path, user, group)?;
+    }
+    if let Some(mode) = access.mode {
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    // Last: until then whoever connects is refused.
+    if let Kind::Listener(backlog) = kind {
+        socket::listen(socket, backlog)?;
+    }
     Ok(bound)
 }
 
-/// Held while a server looks at what is at its path and takes the path. A guard against two
-/// servers that start at once, no more: where it is not to be had, the server starts without.
+/// Returns a lock to hold from the look at what is at the path until the path is taken. It guards against
+/// two servers that start at once, and no more: where it cannot be had, the server starts without.
 fn lock_directory(path: &Path) -> Option<File> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -66,7 +103,7 @@ fn lock_directory(path: &Path) -> Option<File> {
 }
 
 /// Removes the socket at `path` if no server listens there. Its server may remove it meanwhile.
-fn remove_stale(path: &Path) -> io::Result<()> {
+fn remove_stale(path: &Path, kind: Kind) -> io::Result<()> {
     let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.file_type().is_socket() => {}
@@ -74,8 +111,11 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if is_gone(&error) => return Ok(()),
         Err(error) => return Err(error),
     }
-    let probe = socket::stream(socket::Family::Unix)?;
-    match socket::connect_unix(&probe, path) {
+    let probe = match kind {
+        Kind::Listener(_) => socket::stream(Family::Unix)?,
+        Kind::Datagram => socket::datagram(Family::Unix)?,
+    };
+    match socket::connect(&probe, Address::unix(path)?) {
         Err(error) if is_gone(&error) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             match fs::remove_file(path) {
@@ -83,7 +123,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
                 removed => removed,
             }
         }
-        // Also when its queue is full, or when it is not ours to ask: it is not known to be dead.
+        // Also when its queue is full, when it is of another type, or when it may not be asked: it is not
+        // known to be dead.
         _ => Err(in_use("another server listens at this path")),
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct SharedCounters {
 #[derive(Default)]
 struct Workers {
     present: Vec<Arc<WorkerCounters>>,
-    /// What the workers have done that were dropped.
+    /// The counters of workers that were dropped.
     retired: Counters,
 }
 

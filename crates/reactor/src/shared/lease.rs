@@ -4,6 +4,7 @@ use crate::shared::ownership::Pending;
 use crate::shared::table::{Arming, Content, Guard, Slot};
 use crate::shared::{SharedReactor, counters::count};
 use crate::{Registration, Source, Token};
+use bitflags::bitflags;
 use epoll_sys::{Interest, Readiness};
 use std::fmt;
 use std::io;
@@ -28,13 +29,24 @@ pub struct Lease<'a, T: Source, S = ()> {
     content: Option<Guard<'a, T>>,
     token: Token,
     pending: Pending,
-    /// It is to be armed in any case when the lease ends.
-    is_changed: bool,
-    /// It is to be silent from the end of the lease on.
-    is_parked: bool,
-    /// The readiness with which it will be revisited; empty if it is not going to be.
-    revisit: Readiness,
+    plan: Plan,
     holder: Holder,
+}
+
+bitflags! {
+    /// The work of the lease's end, besides arming what its report has disarmed. Mostly there is none, and
+    /// one comparison tells.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    struct Plan: u32 {
+        /// The readiness with which the source will be revisited.
+        const REVISIT = 0xffff;
+        /// The source is to be armed in any case.
+        const CHANGED = 1 << 16;
+        /// The source is to be silent.
+        const PARKED = 1 << 17;
+        /// The source was silent when the lease began.
+        const WAS_PARKED = 1 << 18;
+    }
 }
 
 /// The thread that took a lease.
@@ -62,15 +74,17 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
                 content.arming = Arming::Detached;
             }
             // Only a report of the kernel disarms a one-shot source; a notification does not.
-            let is_reported = !pending.readiness().is_empty();
-            if is_reported && content.watch.is_oneshot() && content.arming == Arming::Armed {
+            let is_armed = content.arming == Arming::Armed;
+            if is_armed && content.watch.is_oneshot() && !pending.readiness().is_empty() {
                 content.arming = Arming::Disarmed;
             }
         }
-        let is_parked = slot.ownership.is_parked() && !pending.has(Pending::UNPARK);
-        let (content, revisit) = (Some(content), Readiness::empty());
-        let is_changed = false;
-        Self { shared, slot, content, token, pending, is_changed, is_parked, revisit, holder }
+        let mut plan = Plan::empty();
+        if slot.ownership.is_parked() {
+            plan |= Plan::WAS_PARKED;
+            plan.set(Plan::PARKED, !pending.has(Pending::UNPARK));
+        }
+        Self { shared, slot, content: Some(content), token, pending, plan, holder }
     }
 
     /// Returns the readiness that was reported; empty for a lease by
@@ -146,15 +160,17 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
         let wanted = content.watch.with_interest(interest);
         let is_changed = wanted != content.watch;
         content.watch = wanted;
-        self.is_changed |= is_changed;
-        self.is_parked = false;
+        self.plan.remove(Plan::PARKED);
+        if is_changed {
+            self.plan.insert(Plan::CHANGED);
+        }
         Ok(())
     }
 
     /// Has the source handed out again after others, when the lease has ended. A source that is parked by
     /// then is not.
     fn revisit(&mut self, readiness: Readiness) {
-        self.revisit |= readiness;
+        self.plan |= Plan::from_bits_retain(readiness.bits()) & Plan::REVISIT;
     }
 
     /// Silences the source from the end of the lease on. A revisit that the lease asks for, before or
@@ -164,7 +180,13 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
     /// `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which costs an `EPOLL_CTL_MOD`
     /// less.
     fn park(&mut self) -> io::Result<()> {
-        self.is_parked = true;
+        self.plan.insert(Plan::PARKED);
+        Ok(())
+    }
+
+    /// Ends the silence of the source with the lease. Costs a system call if it was parked before.
+    fn unpark(&mut self) -> io::Result<()> {
+        self.plan.remove(Plan::PARKED);
         Ok(())
     }
 
@@ -202,23 +224,15 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
         if thread::panicking() {
             self.leave(Pending::CLOSE);
         }
-        let is_revisited = !self.revisit.is_empty() && !self.is_parked;
-        let is_oneshot = content.watch.is_oneshot();
-        if self.is_parked || self.slot.ownership.is_parked() {
-            self.change_silence(content);
-        } else if is_revisited && is_oneshot {
-            // It is armed when the revisit is over.
-        } else if self.is_changed || content.arming != Arming::Armed {
+        if !self.plan.is_empty() {
+            return self.end_as_planned(guard);
+        }
+        if content.arming != Arming::Armed {
             self.arm(content);
         }
         // Before it is released: the next holder does not wait for the lock.
         drop(guard);
-        let pending = if is_revisited {
-            Some(Pending::ready(self.revisit))
-        } else {
-            self.slot.ownership.release()
-        };
-        if let Some(pending) = pending {
+        if let Some(pending) = self.slot.ownership.release() {
             self.hand_out_again(pending);
         }
     }
@@ -253,11 +267,36 @@ impl<T: Source, S> Lease<'_, T, S> {
         }
     }
 
+    /// Ends a lease whose end is not the usual one.
+    #[cold]
+    fn end_as_planned(&self, mut guard: Guard<'_, T>) {
+        let Some(content) = &mut *guard else { return };
+        let revisit = Readiness::from_bits_retain((self.plan & Plan::REVISIT).bits());
+        let is_revisited = !revisit.is_empty() && !self.plan.contains(Plan::PARKED);
+        if self.plan.intersects(Plan::PARKED | Plan::WAS_PARKED) {
+            self.change_silence(content);
+        } else if is_revisited && content.watch.is_oneshot() {
+            // It is armed when the revisit is over: to arm it now would report it to another thread.
+        } else if self.plan.contains(Plan::CHANGED) || content.arming != Arming::Armed {
+            self.arm(content);
+        }
+        drop(guard);
+        let pending = if is_revisited {
+            Some(Pending::ready(revisit))
+        } else {
+            self.slot.ownership.release()
+        };
+        if let Some(pending) = pending {
+            self.hand_out_again(pending);
+        }
+    }
+
     /// Begins or ends the silence of a source.
     #[cold]
     fn change_silence(&self, content: &mut Content<T>) {
-        self.slot.ownership.set_parked(self.is_parked);
-        if !self.is_parked {
+        let is_parked = self.plan.contains(Plan::PARKED);
+        self.slot.ownership.set_parked(is_parked);
+        if !is_parked {
             return self.arm(content);
         }
         if content.arming == Arming::Armed {
@@ -274,7 +313,10 @@ impl<T: Source, S> Lease<'_, T, S> {
     fn hand_out_again(&self, mut pending: Pending) {
         // A parked source is handed out for requests only; what the kernel reported of it holds or does
         // not when it is unparked, and is reported then.
-        while pending.has(Pending::UNPARK) || pending.has(Pending::REARM) || self.is_parked {
+        while pending.has(Pending::UNPARK)
+            || pending.has(Pending::REARM)
+            || self.plan.contains(Plan::PARKED)
+        {
             let mut content = self.slot.content();
             if let Some(content) = content.as_mut() {
                 let is_parked = self.slot.ownership.is_parked();

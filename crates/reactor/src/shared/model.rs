@@ -14,16 +14,16 @@ enum Trigger {
     Edge,
 }
 
-/// What the kernel knows of the one source that there is.
+/// The kernel's entry of the one source that there is.
 #[derive(Default)]
 struct Entry {
-    /// What has arrived and was not read.
+    /// Messages that have arrived and were not read.
     unread: u32,
-    /// What was read.
+    /// Messages that were read.
     read: u32,
-    /// Whether the next arrival is reported.
+    /// The next arrival is reported.
     is_armed: bool,
-    /// Whether it is on the list of what the next wait reports.
+    /// It is on the list of what the next wait reports.
     is_reported: bool,
     is_stopped: bool,
     /// How often a handler parks the source.
@@ -38,7 +38,7 @@ struct Scene {
     changed: Condvar,
     ownership: Ownership,
     generation: u32,
-    /// Whether the source is closed. Only its holder may touch it.
+    /// The source is closed. Only its holder may touch this.
     is_closed: UnsafeCell<bool>,
 }
 
@@ -117,7 +117,7 @@ impl Scene {
         self.changed.notify_all();
     }
 
-    /// What a thread does with a source that it holds, as a lease does it.
+    /// Serves a source that the thread holds, as a lease does.
     fn serve(&self, mut note: Pending) {
         loop {
             if note.has(Pending::CLOSE) {
@@ -314,7 +314,7 @@ fn one_that_is_never_released_hears_that_it_is_to_be_closed() {
     });
 }
 
-/// What arrives until a source is handed out again is told then or after it, and is not lost.
+/// A message that arrives until a source is handed out again is told then or after it, and is not lost.
 #[test]
 fn what_is_noted_around_a_revisit_is_served() {
     explore(|| {

@@ -72,7 +72,7 @@ impl<T: Source, S> SharedReactor<T, S> {
             // `fork` there are none, and the old instance is the parent's.
             self.epoll.add(&kick, REPLACED, Watch::level(Interest::IN))?;
         }
-        self.epoll.replace(new)?;
+        self.epoll.replace(&new)?;
         count(&self.counters.rebuilds);
         suspects.clear();
         // It stays open, or its event would be gone before the threads have seen it.

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Slots of each of the first chunks.
 const FIRST: u32 = 64;
-/// How many chunks have the same length.
+/// The number of chunks that have the same length.
 const ALIKE: u32 = 8;
 /// Enough for every index below 2^31.
 const CHUNKS: usize = 184;
@@ -36,7 +36,7 @@ pub(crate) struct Content<T> {
     pub(crate) arming: Arming,
 }
 
-/// What the kernel will do when the source becomes ready.
+/// The kernel's part when the source becomes ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arming {
     /// Report it.
@@ -50,7 +50,7 @@ pub(crate) enum Arming {
 pub(crate) type Guard<'a, T> = MutexGuard<'a, Option<Content<T>>>;
 
 struct Vacancies {
-    /// Those that were used before.
+    /// Slots that were used before.
     list: Vec<u32>,
     /// The first index that was never used.
     fresh: u32,
@@ -154,7 +154,7 @@ fn place(index: u32) -> Option<(usize, usize)> {
     Some((chunk as usize, (shifted & ((1 << bits) - 1)) as usize))
 }
 
-/// How many slots a chunk has.
+/// Returns the number of slots of a chunk.
 fn len(chunk: usize) -> usize {
     (FIRST as usize) << (chunk / ALIKE as usize)
 }

@@ -31,10 +31,12 @@ pub const WORKER_BATCH_MAX: usize = 4;
 pub struct Worker<'a, T: Source, S: Copy = ()> {
     shared: &'a SharedReactor<T, S>,
     events: Events,
-    /// How many of `events` have been handed out.
+    /// The number of `events` that have been handed out.
     handed_out: usize,
-    /// How many of the sources in the queue belong to this turn.
+    /// The number of sources in the queue that belong to this turn.
     queued_due: usize,
+    /// The source of the next event, if the wait has looked it up.
+    peeked: Option<&'a Slot<T>>,
     counters: Arc<WorkerCounters>,
 }
 
@@ -49,7 +51,7 @@ pub enum LeaseReady<'a, T: Source, S = ()> {
         token: Token,
         /// The tag under which it was registered.
         tag: S,
-        /// What it is ready for.
+        /// The events that the kernel reported.
         readiness: Readiness,
     },
     /// A [`Waker`](crate::Waker) of this reactor was used, or a thread was needed for a source that is
@@ -64,6 +66,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             events: Events::with_capacity(batch_max),
             handed_out: 0,
             queued_due: 0,
+            peeked: None,
             counters: shared.counters.add_worker(),
         }
     }
@@ -93,23 +96,25 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// Those of [`wait`](Self::wait).
     #[inline]
     pub fn wait_until(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
-        while !self.has_report() && !self.shared.is_stopped() {
+        // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in an int.
+        let mut is_complete = false;
+        loop {
+            if self.has_report() || self.shared.is_stopped() {
+                return Ok(!self.shared.is_stopped());
+            }
+            if is_complete && deadline.is_some_and(|end| end <= Timestamp::now()) {
+                return Ok(true);
+            }
             self.queued_due = self.shared.queued.load(Ordering::Acquire);
             let timeout = match deadline {
                 _ if self.queued_due > 0 => Some(Duration::ZERO),
                 deadline => deadline.map(|end| end - Timestamp::now()),
             };
-            let mut is_complete = self.fetch(timeout)?;
+            is_complete = self.fetch(timeout)?;
             while !is_complete && self.queued_due > 0 {
                 is_complete = self.fetch(timeout)?;
             }
-            // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in an int.
-            let is_over = || deadline.is_some_and(|end| end <= Timestamp::now());
-            if is_complete && !self.has_report() && is_over() {
-                break;
-            }
         }
-        Ok(!self.shared.is_stopped())
     }
 
     /// Passes over events that are not for this thread, up to the first that is. Returns `false` if there
@@ -127,7 +132,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
 
     /// Tells that an event is for this thread. It is left to the holder if its source is in use.
     #[inline]
-    fn is_own(&self, data: u64, readiness: Readiness) -> bool {
+    fn is_own(&mut self, data: u64, readiness: Readiness) -> bool {
         let (index, generation) = unpack(data);
         if generation == 0 || index >= INDEX_END {
             return match self.elsewhere(data) {
@@ -140,9 +145,13 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
                 }
             };
         }
-        let Some(slot) = self.shared.table.slot(index) else { return false };
+        let shared: &'a SharedReactor<T, S> = self.shared;
+        let Some(slot) = shared.table.slot(index) else { return false };
         match slot.ownership.defer(generation, Pending::ready(readiness)) {
-            Deferral::Idle => true,
+            Deferral::Idle => {
+                self.peeked = Some(slot);
+                true
+            }
             Deferral::Deferred => false,
             // It was fetched before the source was parked. What holds then is reported when it is armed.
             Deferral::Parked => false,
@@ -156,7 +165,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// Makes one `epoll_wait`. Returns `false` when a signal's handler interrupted it.
     #[inline]
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        self.handed_out = 0;
+        (self.handed_out, self.peeked) = (0, None);
         WorkerCounters::add(&self.counters.waits, 1);
         match self.shared.epoll.wait(&mut self.events, timeout) {
             Ok(count) => {
@@ -237,9 +246,17 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
 
     /// Claims a source, if there is one by this name and no other thread holds it.
     #[inline]
-    fn find_owned(&self, index: u32, generation: u32, pending: Pending) -> Option<Found<'a, T, S>> {
+    fn find_owned(
+        &mut self,
+        index: u32,
+        generation: u32,
+        pending: Pending,
+    ) -> Option<Found<'a, T, S>> {
         let shared: &'a SharedReactor<T, S> = self.shared;
-        let slot = shared.table.slot(index)?;
+        let slot = match self.peeked.take() {
+            Some(peeked) => peeked,
+            None => shared.table.slot(index)?,
+        };
         match slot.ownership.claim(generation, pending) {
             Claim::Held(generation) => {
                 self.found(slot, Token::new(shared.id, index, generation), pending)
@@ -358,6 +375,7 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
                 let token = Token::new(self.shared.id, index, generation);
                 self.shared.requeue(token, pending);
             } else if generation != 0 {
+                // For a parked source nobody is woken.
                 if let Some(Found::Owned(_, token, pending)) =
                     self.find_owned(index, generation, pending)
                 {

@@ -174,6 +174,22 @@ fn a_revisit_of_a_parked_source_is_told_once_and_the_source_stays_parked() {
 }
 
 #[test]
+fn parking_a_parked_source_keeps_the_revisit_that_was_asked_for_meanwhile() {
+    let (ours, _theirs) = ready_pair();
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let token = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
+    assert!(!reactor.is_parked(token));
+    reactor.park(token).unwrap();
+    assert!(reactor.is_parked(token));
+    assert!(reactor.revisit(token, Readiness::IN));
+    reactor.park(token).unwrap();
+    assert_eq!(look(&mut reactor), [(token, Readiness::IN)]);
+    reactor.entry(token).unwrap().unpark().unwrap();
+    assert!(!reactor.is_parked(token));
+    assert_eq!(look(&mut reactor), [(token, Readiness::IN)]);
+}
+
+#[test]
 fn a_parked_source_is_removed_and_closed_like_any_other() {
     let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
     let (ours, theirs) = ready_pair();
@@ -194,7 +210,8 @@ fn a_parked_source_is_removed_and_closed_like_any_other() {
 fn a_watched_descriptor_can_be_parked() {
     let (ours, theirs) = ready_pair();
     let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
-    let watches: [fn(&mut Reactor<Stream, char>, &Stream) -> Token; 2] = [
+    type Begin = fn(&mut Reactor<Stream, char>, &Stream) -> Token;
+    let watches: [Begin; 2] = [
         |reactor, it| reactor.watch(it, 'w', Watch::level(Interest::IN)).unwrap(),
         |reactor, it| {
             let watch = ExclusiveWatch::level(ExclusiveInterest::IN);

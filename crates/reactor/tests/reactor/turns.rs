@@ -1,7 +1,7 @@
 //! What a turn is: one system call, a batch that may be left early, a timeout that is never cut
 //! short, not even by a process that is stopped meanwhile.
 
-use crate::support::{next, ready_pair, seen, wait};
+use crate::support::{assert_sleeps, look, next, ready_pair, seen, wait};
 use epoll_kit_testing::{
     DEADLINE, OwnProcess, before_the_deadline, eventually, is_own_process, under_strace,
 };
@@ -344,4 +344,57 @@ fn a_process_that_was_stopped_waits_no_longer() {
     Reactor::<Stream>::new().unwrap().wait_until(Some(deadline)).unwrap();
     child.proceed();
     child.assert_passed();
+}
+
+#[test]
+fn the_last_report_of_a_turn_is_known_by_its_token() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    assert_eq!(reactor.last_reported(), None);
+    let [(one, _keep_one), (other, _keep_other)] = [ready_pair(), ready_pair()];
+    let tokens = [one, other].map(|it| reactor.insert(it, Watch::edge(Interest::IN)).unwrap());
+    reactor.wait(None).unwrap();
+    assert_eq!(reactor.last_reported(), None, "nothing was handed out in this turn");
+    for _ in tokens {
+        let (token, _) = next(&mut reactor).unwrap();
+        assert_eq!(reactor.last_reported(), Some(token));
+        // Also when it has gone meanwhile.
+        if token == tokens[0] {
+            assert!(reactor.close(token));
+            assert_eq!(reactor.last_reported(), Some(token));
+        }
+    }
+    // A revisit counts as well, before and after others, and only in its own turn.
+    let token = tokens[1];
+    reactor.revisit(token, Readiness::IN);
+    reactor.wait(None).unwrap();
+    assert_eq!(reactor.last_reported(), None);
+    assert_eq!(next(&mut reactor), Some((token, Readiness::IN)));
+    assert_eq!(reactor.last_reported(), Some(token));
+    reactor.wait(Some(Duration::ZERO)).unwrap();
+    assert_eq!(reactor.last_reported(), None);
+}
+
+#[test]
+fn a_revisit_is_told_once_a_turn_however_often_it_is_asked_for_anew() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let [(one, _keep_one), (other, _keep_other)] = [ready_pair(), ready_pair()];
+    let tokens = [one, other].map(|it| reactor.insert(it, Watch::edge(Interest::IN)).unwrap());
+    assert_eq!(look(&mut reactor).len(), 2);
+    for token in tokens {
+        assert!(reactor.revisit(token, Readiness::OUT));
+    }
+    for _ in 0..3 {
+        reactor.wait(None).unwrap();
+        for expected in tokens {
+            assert_eq!(next(&mut reactor), Some((expected, Readiness::OUT)));
+            // Due in the next turn, in which it has its place again.
+            assert!(reactor.revisit(expected, Readiness::OUT));
+        }
+        assert_eq!(next(&mut reactor), None);
+    }
+    // One that goes between asking and its turn is passed over, the other keeps its turn.
+    assert!(reactor.close(tokens[0]));
+    assert_eq!(look(&mut reactor), [(tokens[1], Readiness::OUT)]);
+    assert_eq!(reactor.counters().revisits, 7);
+    assert_sleeps(&mut reactor);
 }

@@ -28,7 +28,8 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    pub(crate) fn new(timers: Timers<Token>) -> Arc<Mutex<Self>> {
+    pub(crate) fn new(mut timers: Timers<Token>) -> Arc<Mutex<Self>> {
+        timers.set_steps_max(TIMER_STEPS_MAX);
         Arc::new(Mutex::new(Self { timers, queues: HashMap::new() }))
     }
 }
@@ -67,22 +68,28 @@ impl Clients {
         let mut timing = lock(&self.timing);
         let Timing { timers, queues } = &mut *timing;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
-        let _ = timers.expire(now, TIMER_STEPS_MAX, |timers, key| {
-            let token = *timers.get(key)?;
+        while let Some(fired) = timers.next_due(now)? {
+            let token = fired.value;
             if let Some(mut client) = connections.hold(token) {
                 match client.due(&self.timeouts, draining, queues.get(&token).copied()) {
-                    Some((deadline, _)) if deadline > now => return Some(deadline),
+                    Some((deadline, _)) if deadline > now => {
+                        timers.restart(fired, deadline)?;
+                        continue;
+                    }
                     Some(_) => {}
                     None => {
                         client.timer = None;
-                        return None;
+                        continue;
                     }
                 }
             }
             // Whoever sees to it sets the timer anew. If nobody does, it comes back.
             self.due.push(token);
-            connections.contains(token).then(|| now + SOON)
-        })?;
+            if connections.contains(token) {
+                // At once, so that it keeps its key, which the client has.
+                timers.restart(fired, now + SOON)?;
+            }
+        }
         drop(timing);
         let mut due = std::mem::take(&mut self.due);
         for token in due.drain(..) {

@@ -1,18 +1,14 @@
 //! The mask, from the moment when signals are blocked to the moment after.
 
-use crate::support::{blocked, send_to_self, set, status_line};
-use epoll_shutdown::{Signal, Signals};
+use crate::support::{block, blocked, send_to_self, set, status_line};
+use epoll_shutdown::Signal;
+use std::os::fd::{AsFd, AsRawFd};
 use std::{fs, thread};
-
-#[track_caller]
-fn block(signals: &[Signal]) -> Signals {
-    Signals::block(signals.iter().copied()).expect("signals that can be blocked")
-}
 
 pub(crate) fn dropping_restores_the_mask() {
     let _guard = set([Signal::USR2, Signal::INT]).block().expect("a mask");
     let before = blocked();
-    let signals = block(&[Signal::TERM, Signal::INT]);
+    let signals = block([Signal::TERM, Signal::INT]);
     let both: Vec<_> = before.iter().chain([Signal::TERM]).collect();
     assert_eq!(blocked(), set(both));
     send_to_self(Signal::TERM);
@@ -23,7 +19,7 @@ pub(crate) fn dropping_restores_the_mask() {
 
 pub(crate) fn dropping_leaves_a_pending_signal_blocked() {
     let before = blocked();
-    let signals = block(&[Signal::TERM, Signal::INT, Signal::USR1]);
+    let signals = block([Signal::TERM, Signal::INT, Signal::USR1]);
     send_to_self(Signal::TERM);
     send_to_self(Signal::USR1);
     drop(signals);
@@ -31,7 +27,7 @@ pub(crate) fn dropping_leaves_a_pending_signal_blocked() {
     let pending = [Signal::TERM, Signal::USR1];
     assert_eq!(blocked(), set(before.iter().chain(pending)));
 
-    let signals = block(&pending);
+    let signals = block(pending);
     let mut come = [signals.read(), signals.read()].map(|read| {
         let info = read.expect("a signal").expect("one that was pending");
         info.signal
@@ -41,7 +37,7 @@ pub(crate) fn dropping_leaves_a_pending_signal_blocked() {
 }
 
 pub(crate) fn threads_started_afterwards_inherit_the_mask() {
-    let signals = block(&[Signal::TERM, Signal::HUP]);
+    let signals = block([Signal::TERM, Signal::HUP]);
     let of_this_one = blocked();
     let thread = thread::spawn(move || {
         send_to_self(Signal::HUP);
@@ -51,7 +47,7 @@ pub(crate) fn threads_started_afterwards_inherit_the_mask() {
     let come = signals.read().expect("a signal").map(|info| info.signal);
     assert_eq!(come, Some(Signal::HUP));
     // And so nobody refuses a second set.
-    drop(block(&[Signal::HUP, Signal::TERM]));
+    drop(block([Signal::HUP, Signal::TERM]));
 }
 
 /// Dispositions, threads and descriptors of this process.
@@ -63,8 +59,13 @@ fn face() -> ([String; 3], usize) {
 
 pub(crate) fn nothing_else_of_the_process_changes() {
     let (lines, descriptors) = face();
-    let signals = block(&[Signal::TERM, Signal::INT, Signal::CHLD, Signal::PIPE]);
+    let signals = block([Signal::TERM, Signal::INT, Signal::CHLD, Signal::PIPE]);
     assert_eq!(face(), (lines.clone(), descriptors + 1), "one descriptor, nothing else");
     drop(signals);
     assert_eq!(face(), (lines, descriptors));
+}
+
+pub(crate) fn a_descriptor_is_lent_raw_for_other_event_loops() {
+    let signals = block([Signal::TERM]);
+    assert_eq!(signals.as_raw_fd(), signals.as_fd().as_raw_fd());
 }

@@ -1,27 +1,15 @@
 //! Signals come out of the descriptor: with their sender, level-triggered, at least once and at
 //! most as often as they were sent.
 
-use crate::support::{PATIENCE, send_to_self, set};
-use epoll_shutdown::{Signal, Signals};
-use epoll_sys::{Epoll, Events, Interest, SignalSet, Watch};
+use crate::support::{PATIENCE, all, block, blocked, send_to_self, set};
+use epoll_shutdown::{Signal, SignalSet};
+use epoll_sys::{Epoll, Events, Interest, Watch};
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-#[track_caller]
-fn block(signals: &[Signal]) -> Signals {
-    Signals::block(signals.iter().copied()).expect("signals that can be blocked")
-}
-
-/// Everything that has come.
-#[track_caller]
-fn all(signals: &Signals) -> Vec<Signal> {
-    let next = || signals.read().expect("a signal or none");
-    std::iter::from_fn(next).map(|info| info.signal).collect()
-}
-
 pub(crate) fn a_signal_names_its_sender() {
-    let signals = block(&[Signal::TERM, Signal::INT]);
+    let signals = block([Signal::TERM, Signal::INT]);
     assert_eq!(signals.set(), set([Signal::TERM, Signal::INT]));
     assert_eq!(signals.read().expect("nothing yet"), None);
     send_to_self(Signal::TERM);
@@ -33,7 +21,7 @@ pub(crate) fn a_signal_names_its_sender() {
 }
 
 pub(crate) fn epoll_reports_a_signal_until_it_is_read() {
-    let signals = block(&[Signal::TERM]);
+    let signals = block([Signal::TERM]);
     let epoll = Epoll::new().expect("an epoll");
     epoll.add(&signals, 7, Watch::level(Interest::IN)).expect("a registration");
     let mut events = Events::with_capacity(4);
@@ -51,7 +39,7 @@ const STORM: usize = 5_000;
 
 pub(crate) fn a_storm_coalesces_and_kills_nobody() {
     let kinds = [Signal::TERM, Signal::USR1];
-    let signals = block(&kinds);
+    let signals = block(kinds);
     let epoll = Epoll::new().expect("an epoll");
     epoll.add(&signals, 0, Watch::level(Interest::IN)).expect("a registration");
     let senders = kinds.map(|signal| {
@@ -86,10 +74,23 @@ pub(crate) fn a_signal_that_was_pending_before_the_descriptor_is_read() {
     let guard = set([Signal::TERM]).block().expect("a mask");
     send_to_self(Signal::TERM);
     assert!(SignalSet::pending().expect("a status").contains(Signal::TERM));
-    let signals = block(&[Signal::TERM]);
+    let signals = block([Signal::TERM]);
     assert_eq!(all(&signals), [Signal::TERM]);
     drop(signals);
-    let blocked = crate::support::blocked();
-    assert!(blocked.contains(Signal::TERM), "it was blocked before, so it still is");
+    assert!(blocked().contains(Signal::TERM), "it was blocked before, so it still is");
     drop(guard);
+}
+
+pub(crate) fn real_time_signals_come_one_by_one_with_their_values() {
+    let [first, second] = [0, 2].map(|offset| Signal::real_time(offset).expect("a signal"));
+    let signals = block([second, Signal::TERM, first]);
+    assert_eq!(signals.set(), set([Signal::TERM, first, second]));
+    for (signal, value) in [(second, 1), (first, 2), (second, 3), (first, -4)] {
+        signal.queue(std::process::id(), value).expect("a signal that can be sent");
+    }
+    send_to_self(Signal::TERM);
+    let next = || signals.read().expect("a signal or none");
+    let come: Vec<_> = std::iter::from_fn(next).map(|info| (info.signal, info.value)).collect();
+    let expected = [(Signal::TERM, 0), (first, 2), (first, -4), (second, 1), (second, 3)];
+    assert_eq!(come, expected);
 }

@@ -1,9 +1,9 @@
-//! What `Signals::block` refuses, in whose name, and that a refusal changes nothing.
+//! Refusals of `Signals::block`: what they name, and that they change nothing.
 
-use crate::support::{blocked, send_to_self, set};
-use epoll_shutdown::{BlockError, Signal, Signals};
-use epoll_sys::SignalSet;
+use crate::support::{all, block, blocked, run_again, send_to_self, set};
+use epoll_shutdown::{BlockError, Signal, SignalSet, Signals};
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
 use std::{fs, io, thread};
 
@@ -72,7 +72,7 @@ pub(crate) fn a_thread_that_leaves_a_signal_unblocked() {
     names(refused, Signal::USR1);
 
     // What the thread does block is not its concern.
-    drop(Signals::block([Signal::TERM]).expect("nothing to refuse"));
+    drop(block([Signal::TERM]));
     drop(end);
 }
 
@@ -84,4 +84,45 @@ pub(crate) fn a_refusal_unblocks_nothing_that_was_blocked_before() {
     refusal(&[Signal::TERM, Signal::USR1]);
     assert!(blocked().contains(Signal::TERM));
     assert!(SignalSet::pending().expect("a status").contains(Signal::TERM));
+}
+
+/// `/proc/self/task` cannot be opened, for this reason: strace gives it to a test that is run again.
+fn with_tasks(name: &str, kind: io::ErrorKind, errno: &str, body: fn()) {
+    match fs::read_dir("/proc/self/task") {
+        Err(error) if error.kind() == kind => body(),
+        _ => {
+            let mut strace = Command::new("strace");
+            strace.args(["-f", "-qq", "-o", "/dev/null", "-P", "/proc/self/task"]);
+            strace.args(["-e", &format!("inject=openat:error={errno}")]);
+            run_again(name, &mut strace);
+        }
+    }
+}
+
+pub(crate) fn without_proc_other_threads_are_not_checked() {
+    const NAME: &str = "refusals::without_proc_other_threads_are_not_checked";
+    with_tasks(NAME, io::ErrorKind::NotFound, "ENOENT", || {
+        // Nobody can see that it blocks nothing.
+        let (_end, end) = mpsc::channel::<()>();
+        let _careless = thread::spawn(move || end.recv());
+        let before = blocked();
+        let signals = block([Signal::TERM, Signal::INT]);
+        assert!(blocked().contains(Signal::TERM));
+        // Directed at this thread, so that the other one does not get it.
+        Signal::TERM.raise().expect("a signal");
+        assert_eq!(all(&signals), [Signal::TERM]);
+        // What is pending is known without /proc too.
+        Signal::INT.raise().expect("a signal");
+        drop(signals);
+        assert_eq!(blocked(), set(before.iter().chain([Signal::INT])));
+    });
+}
+
+pub(crate) fn other_errors_of_proc_name_the_file() {
+    const NAME: &str = "refusals::other_errors_of_proc_name_the_file";
+    with_tasks(NAME, io::ErrorKind::OutOfMemory, "ENOMEM", || {
+        let refused = refusal(&[Signal::TERM]);
+        assert!(refused.to_string().contains("/proc/self/task"), "{refused}");
+        assert_eq!(io::Error::from(refused).kind(), io::ErrorKind::OutOfMemory);
+    });
 }

@@ -1,7 +1,6 @@
 //! Masks and signals of this process, and children that do not outlive their test.
 
-use epoll_shutdown::Signal;
-use epoll_sys::SignalSet;
+use epoll_shutdown::{Signal, SignalSet, Signals};
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,6 +18,34 @@ pub(crate) fn send_to_self(signal: Signal) {
 pub(crate) fn send(pid: rustix::process::Pid, signal: Signal) {
     let signal = rustix::process::Signal::from_named_raw(signal.as_raw()).expect("a signal");
     rustix::process::kill_process(pid, signal).expect("a signal that can be sent");
+}
+
+/// Blocks signals that nothing is against.
+#[track_caller]
+pub(crate) fn block(signals: impl IntoIterator<Item = Signal>) -> Signals {
+    Signals::block(signals).expect("signals that can be blocked")
+}
+
+/// Every signal that has come.
+#[track_caller]
+pub(crate) fn all(signals: &Signals) -> Vec<Signal> {
+    let next = || signals.read().expect("a signal or none");
+    std::iter::from_fn(next).map(|info| info.signal).collect()
+}
+
+/// Runs the test called `name` again, by the command that `wrapper` begins, and expects that it
+/// passes. The test has to know by itself that it is in there.
+#[track_caller]
+pub(crate) fn run_again(name: &str, wrapper: &mut Command) {
+    let own = std::env::current_exe().expect("a path");
+    let wrapped = wrapper.arg(own).env(crate::VARIABLE, name).stdout(Stdio::null());
+    match wrapped.status() {
+        Ok(status) => assert!(status.success(), "{name}: {status}"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            epoll_kit_testing::leave_out(name, &wrapped.get_program().to_string_lossy());
+        }
+        Err(error) => panic!("{name}: {error}"),
+    }
 }
 
 /// The signals that this thread blocks.

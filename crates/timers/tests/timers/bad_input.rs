@@ -1,19 +1,20 @@
 //! What cannot be right: a tick of zero, keys of timers that are gone and of other wheels. Each is
 //! an error or "no such timer", and never another timer's value.
 
-use crate::support::{MILLISECOND, at, fired, wheel};
-use epoll_timers::{Boottime, Key, Monotonic, Pass, Realtime, TickError, Timers, Wheel};
+use crate::support::{MILLISECOND, at, fired, fired_at_most, is_complete, wheel};
+use epoll_timers::{Boottime, Key, Monotonic, Realtime, STEPS_MAX, TickError, Timers, Wheel};
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Asserts that `wheel` knows no timer of this name.
 #[track_caller]
 fn assert_unknown<V: Debug + PartialEq>(wheel: &mut Wheel<V>, key: Key) {
     let (len, next) = (wheel.len(), wheel.next_expiry());
-    assert_eq!(wheel.get(key), None);
+    assert_eq!((wheel.get(key), wheel.deadline(key)), (None, None));
+    assert_eq!(wheel.get_mut(key), None);
+    assert!(wheel.iter().all(|(known, ..)| known != key));
     assert!(!wheel.reschedule(key, at(1)));
     assert_eq!(wheel.cancel(key), None);
     assert_eq!((wheel.len(), wheel.next_expiry()), (len, next));
@@ -82,36 +83,107 @@ fn a_key_is_used_up_when_its_timer_is_cancelled_or_has_fired() {
 }
 
 #[test]
-fn a_key_that_a_handler_cancels_is_used_up_whatever_the_handler_answers() {
-    for answer in [None, Some(at(50))] {
-        let (mut wheel, mut newer) = (wheel(), None);
-        let key = wheel.insert(at(5), 1);
-        let pass = wheel.expire(at(5), 10, |wheel, key| {
-            assert_eq!(wheel.cancel(key), Some(1));
-            assert_unknown(wheel, key);
-            // In the place of the one that fires.
-            newer = Some(wheel.insert(at(100), 2));
-            assert_unknown(wheel, key);
-            answer
-        });
-        assert_eq!(pass, Pass { fired: 1, is_complete: true });
-        assert_unknown(&mut wheel, key);
-        assert_eq!(wheel.get(newer.unwrap()), Some(&2));
-        assert_eq!(fired(&mut wheel, at(99)), []);
-        assert_eq!(fired(&mut wheel, at(100)), [2]);
-    }
+fn the_key_of_a_timer_that_has_fired_names_nothing_until_it_is_restarted() {
+    let mut wheel = wheel();
+    let key = wheel.insert(at(5), 1);
+    let fired_timer = wheel.next_due(at(5)).unwrap();
+    assert_eq!((fired_timer.key, fired_timer.deadline, fired_timer.value), (key, at(5), 1));
+    assert_unknown(&mut wheel, key);
+    // Its place is reserved for it.
+    let newer = wheel.insert(at(100), 2);
+    assert_unknown(&mut wheel, key);
+    assert_eq!(wheel.restart(fired_timer, at(50)), key);
+    assert_eq!((wheel.get(key), wheel.get(newer)), (Some(&1), Some(&2)));
+    assert_eq!(fired(&mut wheel, at(49)), []);
+    assert_eq!(fired(&mut wheel, at(50)), [1]);
+    assert_unknown(&mut wheel, key);
+    assert_eq!(fired(&mut wheel, at(100)), [2]);
 }
 
 #[test]
-fn a_handler_that_panics_ends_its_timer_and_no_other() {
+fn a_timer_that_is_restarted_too_late_is_a_new_one() {
+    let mut wheel = wheel();
+    let (first, second) = (wheel.insert(at(5), 1), wheel.insert(at(5), 2));
+    let first_fired = wheel.next_due(at(5)).unwrap();
+    let second_fired = wheel.next_due(at(5)).unwrap();
+    let restarted = wheel.restart(first_fired, at(50));
+    assert_ne!(restarted, first);
+    assert_unknown(&mut wheel, first);
+    assert_eq!(wheel.restart(second_fired, at(50)), second);
+    assert_eq!(wheel.next_due(at(5)), None);
+
+    // And so is one that another wheel has fired, or that took its place meanwhile.
+    let third = wheel.insert(at(6), 3);
+    let third_fired = wheel.next_due(at(6)).unwrap();
+    assert_eq!(wheel.next_due(at(6)), None);
+    let mut other = crate::support::wheel();
+    let elsewhere = other.restart(third_fired, at(50));
+    assert_ne!(elsewhere, third);
+    assert_eq!((other.len(), wheel.len()), (1, 2));
+    assert_unknown(&mut wheel, third);
+    assert_unknown(&mut wheel, elsewhere);
+    assert_eq!(fired(&mut wheel, at(50)), [1, 2]);
+    assert_eq!(fired(&mut other, at(50)), [3]);
+}
+
+#[test]
+fn a_timer_of_another_wheel_does_not_take_the_place_that_is_reserved() {
+    let (mut ours, mut theirs) = (wheel(), wheel());
+    let (our_key, their_key) = (ours.insert(at(5), "ours"), theirs.insert(at(5), "theirs"));
+    let (our_timer, their_timer) = (ours.next_due(at(5)).unwrap(), theirs.next_due(at(5)).unwrap());
+    let moved = ours.restart(their_timer, at(9));
+    assert!(moved != our_key && moved != their_key);
+    assert_unknown(&mut ours, our_key);
+    assert_unknown(&mut ours, their_key);
+    assert_eq!(ours.restart(our_timer, at(9)), our_key);
+    assert_eq!((ours.get(moved), ours.get(our_key)), (Some(&"theirs"), Some(&"ours")));
+}
+
+#[test]
+fn a_loop_that_is_left_early_goes_on_where_it_was() {
     let mut wheel = wheel();
     let keys = [1, 2, 3].map(|value| wheel.insert(at(5), value));
-    let pass = AssertUnwindSafe(|| wheel.expire(at(5), 10, |_, key| panic!("on purpose: {key:?}")));
-    assert!(catch_unwind(pass).is_err());
+    assert_eq!(wheel.next_due(at(5)).unwrap().value, 1);
     assert_unknown(&mut wheel, keys[0]);
     assert_eq!(wheel.len(), 2);
     wheel.insert(at(6), 4);
-    assert_eq!(fired(&mut wheel, at(6)), [2, 3, 4]);
+    // The pass is still that of the earlier time.
+    assert_eq!(fired_at_most(&mut wheel, at(6)), [2, 3]);
+    assert_eq!(fired(&mut wheel, at(6)), [4]);
+}
+
+#[test]
+fn a_handler_may_do_several_things() {
+    // What it does besides, in every order and more than once.
+    for actions in 0..4_u32.pow(4) {
+        let mut wheel = wheel();
+        let keys: Vec<_> = (0..6).map(|value| wheel.insert(at(10), value)).collect();
+        let mut expected: Vec<_> = (1..6).collect();
+        let first = wheel.next_due(at(20)).unwrap();
+        let mut cancel = |wheel: &mut Wheel<usize>, value: usize| {
+            let is_there = expected.contains(&value);
+            assert_eq!(wheel.cancel(keys[value]), is_there.then_some(value));
+            expected.retain(|other| *other != value);
+        };
+        for action in (0..4).map(|place| actions / 4_u32.pow(place) % 4) {
+            match action {
+                // Its neighbours, before and after it in their list, and the last one.
+                0 => cancel(&mut wheel, 1),
+                1 => cancel(&mut wheel, 5),
+                // Itself.
+                2 => assert_eq!(wheel.cancel(first.key), None),
+                _ => cancel(&mut wheel, 3),
+            }
+        }
+        if actions % 2 == 0 {
+            assert_eq!(wheel.restart(first, at(30)), keys[0]);
+            expected.push(0);
+        }
+        let mut values = fired_at_most(&mut wheel, at(20));
+        values.extend(fired(&mut wheel, at(30)));
+        assert_eq!(values, expected, "{actions}");
+        assert!(wheel.is_empty());
+    }
 }
 
 #[test]
@@ -141,21 +213,22 @@ fn a_step_of_zero_counts_as_one() {
     for value in 0..3 {
         wheel.insert(at(5), value);
     }
-    for is_complete in [false, false, true] {
-        let pass = wheel.expire(at(5), 0, |_, _| None);
-        assert_eq!(pass, Pass { fired: 1, is_complete });
+    wheel.set_steps_max(0);
+    assert_eq!(wheel.steps_max(), 1);
+    for value in 0..3 {
+        assert_eq!(fired_at_most(&mut wheel, at(5)), [value]);
+        assert_eq!(is_complete(&wheel, at(5)), value == 2);
     }
 }
 
 #[test]
-fn a_time_that_goes_back_does_nothing() {
-    let mut wheel = wheel();
-    wheel.insert(at(1000), 1);
-    assert_eq!(fired(&mut wheel, at(500)), []);
-    wheel.insert(at(400), 2);
-    for now in [0, 400, 499, 500] {
-        assert_eq!(fired(&mut wheel, at(now)), []);
+fn a_wheel_does_the_documented_number_of_steps_unless_told_otherwise() {
+    let mut wheel: Wheel<usize> = Wheel::new(MILLISECOND).unwrap();
+    assert_eq!(wheel.steps_max(), STEPS_MAX);
+    for value in 0..=STEPS_MAX {
+        wheel.insert(at(5), value);
     }
-    assert_eq!(fired(&mut wheel, at(501)), [2]);
-    assert_eq!(fired(&mut wheel, at(1000)), [1]);
+    let now = at(1_000_000_000);
+    assert_eq!(fired_at_most(&mut wheel, now).len(), STEPS_MAX);
+    assert_eq!(fired_at_most(&mut wheel, now), [STEPS_MAX]);
 }

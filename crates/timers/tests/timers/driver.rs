@@ -29,7 +29,9 @@ impl Scene {
 
 impl<C: Clock> Scene<C> {
     fn new(clock: C, watch: Watch) -> Self {
-        let (timers, epoll) = (Timers::with_clock(clock, TICK).unwrap(), Epoll::new().unwrap());
+        let mut timers = Timers::with_clock(clock, TICK).unwrap();
+        timers.set_steps_max(STEPS_MAX);
+        let epoll = Epoll::new().unwrap();
         epoll.add(&timers, 0, watch).unwrap();
         Self { timers, epoll }
     }
@@ -50,12 +52,16 @@ impl<C: Clock> Scene<C> {
     /// The values of the timers that fire in one pass, which has to be complete.
     #[track_caller]
     fn expire(&mut self) -> Vec<u64> {
-        let (now, mut values) = (self.timers.now(), Vec::new());
-        let pass = self.timers.expire(now, STEPS_MAX, |timers, key| {
-            values.push(*timers.get(key).unwrap());
-            None
-        });
-        assert!(pass.unwrap().is_complete);
+        let now = self.timers.now();
+        self.expire_at(now)
+    }
+
+    /// The values of the timers that fire in one pass at this time, which has to be complete.
+    #[track_caller]
+    fn expire_at(&mut self, now: ClockTime<C>) -> Vec<u64> {
+        let due = std::iter::from_fn(|| self.timers.next_due(now).unwrap());
+        let values = due.map(|fired| fired.value).collect();
+        assert!(self.timers.next_expiry().is_none_or(|next| next > now));
         values
     }
 
@@ -126,14 +132,12 @@ fn ten_thousand_timers_are_never_early() {
     while !scene.timers.is_empty() {
         scene.wait();
         let now = scene.timers.now();
-        let pass = scene.timers.expire(now, STEPS_MAX, |timers, key| {
-            let deadline = Timestamp::from_nanos(*timers.get(key).unwrap());
-            let fired = Timestamp::now();
-            assert!(fired >= deadline, "{deadline:?} fired early");
-            lateness.push(fired - deadline);
-            None
-        });
-        assert!(pass.unwrap().is_complete);
+        while let Some(fired) = scene.timers.next_due(now).unwrap() {
+            let (deadline, actual) = (fired.deadline, Timestamp::now());
+            assert_eq!(deadline.as_nanos(), fired.value);
+            assert!(actual >= deadline, "{deadline:?} fired early");
+            lateness.push(actual - deadline);
+        }
     }
     assert_eq!(lateness.len() as u64, TIMERS);
     lateness.sort_unstable();
@@ -173,6 +177,15 @@ fn a_far_deadline_leaves_the_descriptor_quiet() {
         scene.quieten();
         assert!(!scene.is_reported());
         assert_eq!(scene.timers.len(), 1);
+    }
+}
+
+#[test]
+fn the_first_deadline_is_not_reported_long_before_it() {
+    for mut scene in Scene::both() {
+        scene.timers.insert(scene.timers.now() + HOUR, 1).unwrap();
+        assert!(!scene.is_reported());
+        assert!(scene.timers.next_expiry().unwrap() > scene.timers.now());
     }
 }
 
@@ -227,6 +240,8 @@ fn the_only_timer_when_cancelled_leaves_the_descriptor_quiet() {
 #[test]
 fn a_pass_that_is_not_complete_is_reported_again() {
     for mut scene in Scene::both() {
+        scene.timers.set_steps_max(1);
+        assert_eq!(scene.timers.steps_max(), 1);
         for value in 0..10 {
             scene.timers.insert(Timestamp::EPOCH, value).unwrap();
         }
@@ -234,30 +249,92 @@ fn a_pass_that_is_not_complete_is_reported_again() {
         while !scene.timers.is_empty() {
             scene.wait();
             let now = scene.timers.now();
-            let pass = scene.timers.expire(now, 1, |timers, key| {
-                order.push(*timers.get(key).unwrap());
-                None
-            });
-            assert!(pass.unwrap().fired <= 1);
+            while let Some(fired) = scene.timers.next_due(now).unwrap() {
+                order.push(fired.value);
+                assert_eq!(scene.timers.next_due(now).unwrap(), None);
+            }
         }
         assert!(order.iter().copied().eq(0..10), "{order:?}");
         assert!(!scene.is_reported());
     }
 }
 
+/// Leaves a loop over three timers that are due after the first of them.
+fn left_early(watch: Watch) -> Scene {
+    let mut scene = Scene::new(Monotonic, watch);
+    for value in 0..3 {
+        scene.timers.insert(Timestamp::EPOCH, value).unwrap();
+    }
+    scene.wait();
+    let now = scene.timers.now();
+    let pass = AssertUnwindSafe(|| {
+        let fired = scene.timers.next_due(now).unwrap();
+        panic!("on purpose: {fired:?}");
+    });
+    assert!(catch_unwind(pass).is_err());
+    scene
+}
+
 #[test]
-fn a_pass_that_a_panic_ends_is_reported_again() {
-    for mut scene in Scene::both() {
-        for value in 0..3 {
-            scene.timers.insert(Timestamp::EPOCH, value).unwrap();
+fn a_loop_that_is_left_early_is_reported_again_by_level() {
+    let mut scene = left_early(LEVEL);
+    let mut values = Vec::new();
+    while !scene.timers.is_empty() {
+        values.extend(scene.wait_for_some());
+    }
+    assert_eq!(values, [1, 2]);
+    assert!(!scene.is_reported());
+}
+
+#[test]
+fn a_loop_that_is_left_early_is_reported_again_by_edge_once_it_is_rearmed() {
+    let mut scene = left_early(EDGE);
+    assert!(!scene.is_reported());
+    scene.timers.rearm().unwrap();
+    assert_eq!(scene.wait_for_some(), [1, 2]);
+    assert!(!scene.is_reported());
+}
+
+#[test]
+fn what_is_inserted_after_a_loop_was_left_early_is_not_lost_either() {
+    for watch in [LEVEL, EDGE] {
+        let mut scene = left_early(watch);
+        scene.timers.insert(scene.timers.now() + MILLISECOND, 3).unwrap();
+        scene.timers.rearm().unwrap();
+        let mut values = Vec::new();
+        while !scene.timers.is_empty() {
+            values.extend(scene.wait_for_some());
         }
+        assert_eq!(values, [1, 2, 3]);
+    }
+}
+
+#[test]
+fn rearming_ends_the_pass_so_that_the_next_goes_by_its_own_time() {
+    for watch in [LEVEL, EDGE] {
+        let mut scene = left_early(watch);
+        let deadline = scene.timers.now() + MILLISECOND;
+        scene.timers.insert(deadline, 3).unwrap();
+        scene.timers.rearm().unwrap();
         scene.wait();
-        let now = scene.timers.now();
-        let pass = AssertUnwindSafe(|| {
-            scene.timers.expire(now, STEPS_MAX, |_, key| panic!("on purpose: {key:?}"))
-        });
-        assert!(catch_unwind(pass).is_err());
-        assert_eq!(scene.wait_for_some(), [1, 2]);
+        while scene.timers.now() <= deadline + TICK {
+            std::thread::sleep(MILLISECOND);
+        }
+        assert_eq!(scene.expire(), [1, 2, 3]);
+        assert!(!scene.is_reported());
+    }
+}
+
+#[test]
+fn rearming_without_need_changes_nothing() {
+    for mut scene in Scene::both() {
+        scene.timers.rearm().unwrap();
+        assert!(!scene.is_reported());
+        scene.timers.insert(scene.timers.now() + MILLISECOND, 1).unwrap();
+        scene.timers.rearm().unwrap();
+        assert_eq!(scene.wait_for_some(), [1]);
+        scene.timers.rearm().unwrap();
+        assert!(!scene.is_reported());
     }
 }
 
@@ -270,18 +347,35 @@ fn what_a_handler_inserts_or_goes_on_with_is_reported() {
         while fired < 10 {
             scene.wait();
             let now = scene.timers.now();
-            let pass = scene.timers.expire(now, STEPS_MAX, |timers, _| {
+            while let Some(timer) = scene.timers.next_due(now).unwrap() {
                 fired += 1;
                 let next = now + MILLISECOND;
                 if fired % 2 == 0 {
-                    return Some(next);
+                    scene.timers.restart(timer, next).unwrap();
+                } else {
+                    scene.timers.insert(next, fired).unwrap();
                 }
-                timers.insert(next, fired);
-                None
-            });
-            assert!(pass.unwrap().is_complete);
+            }
         }
         assert_eq!(scene.timers.len(), 2);
+    }
+}
+
+#[test]
+fn a_pass_sets_the_timerfd_once_for_all_that_happens_in_it() {
+    for mut scene in Scene::both() {
+        let start = scene.timers.now();
+        scene.timers.insert(start + HOUR, 0).unwrap();
+        assert_eq!(scene.timers.settime_calls(), 1);
+        let later = start + 2 * HOUR;
+        assert_eq!(scene.timers.next_due(later).unwrap().unwrap().value, 0);
+        // Each is earlier than what the timerfd is set to.
+        for minutes in (1..10).rev() {
+            scene.timers.insert(start + minutes * HOUR / 60, minutes.into()).unwrap();
+        }
+        assert_eq!(scene.timers.settime_calls(), 1);
+        assert_eq!(scene.timers.next_due(later).unwrap(), None);
+        assert_eq!(scene.timers.settime_calls(), 2);
     }
 }
 
@@ -291,8 +385,8 @@ fn a_time_that_was_read_before_the_expiry_loses_no_timer() {
         let before = scene.timers.now();
         scene.timers.insert(before + MILLISECOND, 1).unwrap();
         scene.wait();
-        let pass = scene.timers.expire(before, usize::MAX, |_, _| None).unwrap();
-        assert_eq!((pass.fired, scene.timers.len()), (0, 1));
+        assert_eq!(scene.expire_at(before), []);
+        assert_eq!(scene.timers.len(), 1);
         assert_eq!(scene.wait_for_some(), [1]);
     }
 }

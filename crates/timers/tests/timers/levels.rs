@@ -2,10 +2,11 @@
 //! time, jumps, timers that are moved, and how often it asks to be looked at for nothing.
 
 use crate::support::{
-    HOUR, LEVELS, MILLISECOND, NANOSECOND, SECOND, at, fired, run_to_next, wheel,
+    HOUR, LEVELS, MILLISECOND, NANOSECOND, SECOND, at, fired, fired_at_most, is_complete,
+    run_to_next, wheel, wheel_of,
 };
 use epoll_kit_testing::Random;
-use epoll_timers::{Pass, Timestamp, Wheel};
+use epoll_timers::{Timestamp, Wheel};
 use std::time::Duration;
 
 /// Ticks before, at and after the boundaries of the levels.
@@ -17,8 +18,7 @@ fn boundaries() -> impl Iterator<Item = u64> {
 /// A wheel whose last pass was at this tick.
 fn wheel_at<V>(present: u64) -> Wheel<V> {
     let mut wheel = wheel();
-    let pass = wheel.expire(at(present), 1, |_, _| None);
-    assert_eq!(pass, Pass { fired: 0, is_complete: true });
+    assert!(fired(&mut wheel, at(present)).is_empty());
     wheel
 }
 
@@ -53,11 +53,13 @@ fn lists_are_used_again_when_their_level_wraps() {
         let mut wheel = wheel();
         let key = wheel.insert(at(period), ());
         for now in 1..=3 * 4096 + 65 {
-            let pass = wheel.expire(at(now), 100, |_, fired| {
-                assert_eq!(fired, key);
-                Some(at(now + period))
-            });
-            assert_eq!(pass.fired, usize::from(now % period == 0), "{now}, every {period}");
+            let mut count = 0;
+            while let Some(fired) = wheel.next_due(at(now)) {
+                assert_eq!((fired.key, fired.deadline), (key, at(now)));
+                assert_eq!(wheel.restart(fired, at(now + period)), key);
+                count += 1;
+            }
+            assert_eq!(count, u64::from(now % period == 0), "{now}, every {period}");
         }
     }
 }
@@ -68,10 +70,9 @@ fn the_last_tick_fires_and_time_goes_no_further() {
     for (value, deadline) in [at(u64::MAX), Timestamp::MAX, at(u64::MAX - 1)].iter().enumerate() {
         wheel.insert(*deadline, value);
     }
-    assert_eq!(fired(&mut wheel, at(u64::MAX - 2)), []);
-    assert_eq!(fired(&mut wheel, at(u64::MAX - 1)), [2]);
-    assert_eq!(wheel.next_expiry(), Some(at(u64::MAX)));
-    assert_eq!(fired(&mut wheel, Timestamp::MAX), [0, 1]);
+    assert_eq!(fired(&mut wheel, at(u64::MAX - 1)), []);
+    assert_eq!(wheel.next_expiry(), Some(Timestamp::MAX));
+    assert_eq!(fired(&mut wheel, Timestamp::MAX), [0, 1, 2]);
     assert_eq!(wheel.next_expiry(), None);
 }
 
@@ -80,7 +81,7 @@ fn huge_durations_clamp_with_any_tick() {
     let (end, longest) = (Timestamp::MAX, Timestamp::MAX.since_epoch());
     for tick in [NANOSECOND, 3 * NANOSECOND, 1000 * NANOSECOND, MILLISECOND, SECOND, HOUR, longest]
     {
-        let mut wheel = Wheel::new(tick).unwrap();
+        let mut wheel = wheel_of(tick);
         let huge =
             [Duration::MAX, Duration::from_secs(u64::MAX), longest].map(Timestamp::after_epoch);
         for (value, deadline) in huge.iter().enumerate() {
@@ -88,17 +89,37 @@ fn huge_durations_clamp_with_any_tick() {
             assert!(wheel.reschedule(key, *deadline));
             wheel.insert(*deadline, value);
         }
-        let last = end - Duration::from_nanos(u64::MAX % tick_nanoseconds(&wheel));
-        assert!(wheel.next_expiry().is_some_and(|next| next <= last), "{tick:?}");
-        assert_eq!(fired(&mut wheel, last - NANOSECOND), [], "{tick:?}");
+        assert!(wheel.next_expiry().is_some_and(|next| next <= end), "{tick:?}");
+        assert_eq!(fired(&mut wheel, end - NANOSECOND), [], "{tick:?}");
         let mut values = fired(&mut wheel, end);
         values.sort_unstable();
         assert_eq!(values, [0, 0, 1, 1, 2, 2], "{tick:?}");
     }
 }
 
-fn tick_nanoseconds<V>(wheel: &Wheel<V>) -> u64 {
-    u64::try_from(wheel.tick().as_nanos()).unwrap()
+#[test]
+fn a_wheel_is_never_early_near_the_end_of_time() {
+    let end = Timestamp::MAX.as_nanos();
+    for shift in [0, 1, 2, 3, 19, 20, 62, 63] {
+        let tick = 1_u64 << shift;
+        // The last ticks, and a little on each side of where they begin.
+        let begins = (0..3).map(|ticks| (end >> shift).saturating_sub(ticks) << shift);
+        let near = begins
+            .flat_map(|begin| (0..5).map(move |by| begin.saturating_sub(2).saturating_add(by)));
+        let mut times: Vec<_> = near.chain((0..5).map(|back| end - back)).map(at).collect();
+        times.sort_unstable();
+        for deadline in times.clone() {
+            let mut wheel = wheel_of(Duration::from_nanos(tick));
+            wheel.insert(deadline, ());
+            let mut firings = 0;
+            for now in &times {
+                let count = fired_at_most(&mut wheel, *now).len();
+                assert!(count == 0 || *now >= deadline, "{deadline:?} at {now:?}, tick {tick}");
+                firings += count;
+            }
+            assert_eq!(firings, 1, "{deadline:?}, tick {tick}");
+        }
+    }
 }
 
 #[test]
@@ -114,7 +135,7 @@ fn a_timer_of_the_past_fires_in_the_next_tick() {
 
 #[test]
 fn a_deadline_within_a_tick_fires_with_the_next_one() {
-    let mut wheel = Wheel::new(8 * NANOSECOND).unwrap();
+    let mut wheel = wheel_of(8 * NANOSECOND);
     for deadline in 1..=17 {
         wheel.insert(at(deadline), deadline);
     }
@@ -157,8 +178,10 @@ fn a_timer_that_was_put_off_can_be_set_earlier_again() {
 fn after_it_fired_only_a_timer_that_goes_on_has_another_deadline() {
     let mut wheel = wheel();
     let (ends, goes_on) = (wheel.insert(at(5), "ends"), wheel.insert(at(5), "goes on"));
-    let pass = wheel.expire(at(5), 10, |_, key| (key == goes_on).then_some(at(500)));
-    assert_eq!(pass.fired, 2);
+    assert_eq!(wheel.next_due(at(5)).unwrap().key, ends);
+    let fired_timer = wheel.next_due(at(5)).unwrap();
+    assert_eq!(wheel.restart(fired_timer, at(500)), goes_on);
+    assert_eq!(wheel.next_due(at(5)), None);
     assert!(!wheel.reschedule(ends, at(6)));
     assert!(wheel.reschedule(goes_on, at(7)));
     assert!(fired(&mut wheel, at(6)).is_empty());
@@ -169,17 +192,15 @@ fn after_it_fired_only_a_timer_that_goes_on_has_another_deadline() {
 #[test]
 fn what_a_handler_inserts_or_puts_off_waits_for_the_next_pass() {
     let mut wheel = wheel();
-    let first = wheel.insert(at(10), 1);
+    wheel.insert(at(10), 1);
     let (second, third) = (wheel.insert(at(10), 2), wheel.insert(at(90), 3));
-    let mut order = Vec::new();
-    let pass = wheel.expire(at(100), 10, |wheel, key| {
-        order.push(*wheel.get(key).unwrap());
-        wheel.insert(at(0), 4);
-        assert!(wheel.reschedule(second, at(20)));
-        assert_eq!(wheel.cancel(third).is_some(), key == first);
-        Some(at(50))
-    });
-    assert_eq!((pass.fired, order), (1, vec![1]));
+    let first = wheel.next_due(at(100)).unwrap();
+    assert_eq!(first.value, 1);
+    wheel.insert(at(0), 4);
+    assert!(wheel.reschedule(second, at(20)));
+    assert_eq!(wheel.cancel(third), Some(3));
+    wheel.restart(first, at(50));
+    assert_eq!(wheel.next_due(at(100)), None);
     assert_eq!(wheel.next_expiry(), Some(at(101)));
     let mut values = fired(&mut wheel, at(101));
     values.sort_unstable();
@@ -202,18 +223,18 @@ fn what_is_inserted_while_a_list_moves_down_comes_after_it() {
     let mut wheel = wheel();
     wheel.insert(at(64), "first");
     wheel.insert(at(70), "before");
-    let pass = wheel.expire(at(64), 10, |wheel, _| {
-        wheel.insert(at(70), "after");
-        None
-    });
-    assert_eq!(pass, Pass { fired: 1, is_complete: true });
+    assert_eq!(wheel.next_due(at(64)).unwrap().value, "first");
+    wheel.insert(at(70), "after");
+    assert_eq!(wheel.next_due(at(64)), None);
     assert_eq!(fired(&mut wheel, at(70)), ["before", "after"]);
 
-    // Between two steps of a pass.
+    // Between two passes, of which the first is not complete.
     wheel.insert(at(128), "first");
     wheel.insert(at(150), "before");
-    let pass = wheel.expire(at(128), 1, |_, _| None);
-    assert_eq!(pass, Pass { fired: 1, is_complete: false });
+    wheel.set_steps_max(1);
+    assert_eq!(fired_at_most(&mut wheel, at(128)), ["first"]);
+    assert!(!is_complete(&wheel, at(128)));
+    wheel.set_steps_max(10);
     wheel.insert(at(150), "after");
     assert_eq!(fired(&mut wheel, at(150)), ["before", "after"]);
 }
@@ -228,20 +249,20 @@ fn a_jump_of_hours_with_a_million_due_is_many_small_passes() {
         let deadline = at(random.below(3_600_000_000_000)) + HOUR;
         wheel.insert(deadline, deadline);
     }
-    let (mut count, mut last, mut is_complete) = (0, Timestamp::EPOCH, false);
+    wheel.set_steps_max(STEPS);
+    let (mut count, mut last) = (0, Timestamp::EPOCH);
     // Two hours are 2^24 ticks, which is four levels: three moves, and the shot.
     for _ in 0..=4 * TIMERS / STEPS {
-        let pass = wheel.expire(Timestamp::EPOCH + 10 * HOUR, STEPS, |wheel, key| {
-            let deadline = *wheel.get(key).unwrap();
+        let before = count;
+        while let Some(fired) = wheel.next_due(Timestamp::EPOCH + 10 * HOUR) {
+            let deadline = fired.value;
             assert!(deadline + wheel.tick() > last, "{deadline:?} after {last:?}");
             last = last.max(deadline);
-            None
-        });
-        assert!(pass.fired <= STEPS);
-        count += pass.fired;
-        is_complete |= pass.is_complete;
+            count += 1;
+        }
+        assert!(count - before <= STEPS);
     }
-    assert_eq!((count, is_complete, wheel.next_expiry()), (TIMERS, true, None));
+    assert_eq!((count, wheel.next_expiry()), (TIMERS, None));
 }
 
 #[test]
@@ -291,8 +312,9 @@ fn timers_that_are_put_off_take_one_empty_pass_for_each_old_list() {
 fn after_the_end_of_time_nothing_fires_and_nothing_spins() {
     for tick in [NANOSECOND, MILLISECOND] {
         let mut wheel = Wheel::new(tick).unwrap();
-        assert_eq!(fired::<u32>(&mut wheel, Timestamp::MAX), []);
+        assert!(fired(&mut wheel, Timestamp::MAX).is_empty());
         wheel.insert(at(5), 1);
+        assert_eq!(fired_at_most(&mut wheel, Timestamp::MAX), []);
         assert_eq!(wheel.next_expiry(), Some(Timestamp::MAX), "{tick:?}");
     }
 }

@@ -4,9 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod bad_input;
+mod clock_sets;
 mod driver;
+mod failures;
 mod levels;
 mod loops;
+mod memory;
 mod model;
 mod system_calls;
 

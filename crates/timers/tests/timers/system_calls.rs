@@ -1,7 +1,7 @@
 //! What the timers cost in system calls, counted by strace: the timerfd is set when the earliest
 //! deadline becomes earlier, and after it fired. Nothing else costs a call.
 
-use crate::support::{HOUR, MILLISECOND, SECOND, STEPS_MAX};
+use crate::support::{HOUR, MILLISECOND, SECOND, STEPS_MAX, fired};
 use epoll_kit_testing::under_strace;
 use epoll_timers::{Key, TICK, Timers, Timestamp, Wheel};
 use std::fs;
@@ -84,6 +84,7 @@ fn sections(trace: &str) -> Vec<Section<'_>> {
 /// it takes.
 fn use_timers() {
     let mut timers: Timers<u32> = Timers::new().unwrap();
+    timers.set_steps_max(STEPS_MAX);
     let start = timers.now();
     assert_eq!(expire(&mut timers, start), 0);
 
@@ -112,9 +113,9 @@ fn use_timers() {
 
 #[track_caller]
 fn expire(timers: &mut Timers<u32>, now: Timestamp) -> usize {
-    let pass = timers.expire(now, STEPS_MAX, |_, _| None).unwrap();
-    assert!(pass.is_complete);
-    pass.fired
+    let count = std::iter::from_fn(|| timers.next_due(now).unwrap()).count();
+    assert!(timers.next_expiry().is_none_or(|next| next > now));
+    count
 }
 
 fn putting_in_and_off(timers: &mut Timers<u32>, start: Timestamp) -> Vec<Key> {
@@ -147,8 +148,7 @@ fn putting_in_and_off(timers: &mut Timers<u32>, start: Timestamp) -> Vec<Key> {
 /// As often as `next_expiry` of a wheel becomes earlier.
 fn earlier_each_time(timers: &mut Timers<u32>, start: Timestamp) -> usize {
     let mut wheel = Wheel::new(TICK).unwrap();
-    let pass = wheel.expire(start, 1, |_, _| None);
-    assert!(pass.is_complete);
+    assert!(fired(&mut wheel, start).is_empty());
     let (mut next, mut changes) = (None, 0);
     for halvings in 0..20 {
         let deadline = start + HOUR / (1 << halvings);
@@ -190,13 +190,12 @@ fn firing(timers: &mut Timers<u32>, start: Timestamp) {
         for value in 0..10 {
             timers.insert(start, value).unwrap();
         }
-        let mut calls = 1;
-        loop {
-            let pass = timers.expire(start + SECOND, 1, |_, _| None).unwrap();
+        timers.set_steps_max(1);
+        let (mut calls, now) = (1, start + SECOND);
+        while timers.next_expiry().is_some_and(|next| next <= now) {
+            while timers.next_due(now).unwrap().is_some() {}
             calls += 1;
-            if pass.is_complete {
-                return calls;
-            }
         }
+        calls
     });
 }

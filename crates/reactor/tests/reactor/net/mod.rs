@@ -1,22 +1,46 @@
 //! Listeners and streams: what a server needs of them, and what goes wrong around them.
 
 mod addresses;
+mod closing;
+mod connecting;
+mod conversions;
+mod datagrams;
 mod injected;
 mod listening;
+mod options;
 mod paths;
+mod pausing;
 mod shedding;
 mod streams;
 
 use crate::support::wait;
 use epoll_kit_testing::{assert_kind, eventually};
-use epoll_reactor::net::{Accepted, Address, ListenOptions, Listener, Stream};
+use epoll_reactor::net::{Accepted, Address, BatchEnd, ListenOptions, Listener, Stream};
 use epoll_reactor::{Interest, Reactor, Watch};
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// A listener on a port of the kernel's choice.
 fn tcp_listener(options: &ListenOptions) -> Listener {
     Listener::bind(&"127.0.0.1:0".parse().unwrap(), options).unwrap()
+}
+
+/// The pause that the last batch ended with.
+fn pause_of(listener: &Listener) -> Option<Duration> {
+    match listener.batch_end() {
+        Some(BatchEnd::Paused(pause)) => Some(pause),
+        _ => None,
+    }
+}
+
+/// So many connections in the queue of a TCP listener, all of which it has.
+#[track_caller]
+fn queued(listener: &Listener, count: usize) -> Vec<Stream> {
+    // A connect that waits returns when the connection is in the queue.
+    let address = listener.address().inet().unwrap();
+    (0..count).map(|_| TcpStream::connect(address).unwrap().try_into().unwrap()).collect()
 }
 
 /// Returns when `source` is ready for `interest`.

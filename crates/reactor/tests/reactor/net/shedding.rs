@@ -1,19 +1,21 @@
-//! Out of descriptors: the batch ends, the listener asks to be left alone, one client is told that
-//! the server is full, and nobody else notices.
+//! Out of descriptors: the batch ends, the listener pauses, one client is told that the server is full,
+//! and nobody else notices.
 //!
 //! Descriptors belong to the process, so each test has one of its own.
 
-use super::{accept, assert_ends, assert_receives, assert_silent, connected, tcp_listener};
-use crate::support::{assert_sleeps, seen, wait};
-use epoll_kit_testing::in_own_process;
-use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
-use epoll_reactor::{Interest, Reactor, Watch};
+use super::{
+    accept, assert_ends, assert_receives, assert_silent, connected, pause_of, queued, tcp_listener,
+};
+use crate::support::{assert_sleeps, wait};
+use epoll_kit_testing::{assert_errno, close, in_own_process};
+use epoll_reactor::net::{Address, BatchEnd, ListenOptions, Listener, PausedBy, Stream};
+use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Watch};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io::Write;
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Keeps the process from opening descriptors until it is dropped.
 struct Exhausted {
@@ -38,12 +40,6 @@ impl Drop for Exhausted {
     }
 }
 
-/// So many connections in the listener's queue, in that order.
-fn queued(listener: &Listener, count: usize) -> Vec<Stream> {
-    let address = listener.address().inet().unwrap();
-    (0..count).map(|_| TcpStream::connect(address).unwrap().try_into().unwrap()).collect()
-}
-
 /// The pauses in milliseconds, from the first to the second that is the longest.
 const PAUSES: [u64; 10] = [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000];
 
@@ -57,7 +53,7 @@ fn pauses_grow_and_each_sheds_one_connection() {
         let exhausted = Exhausted::but_for(0);
         for (index, pause) in PAUSES.into_iter().enumerate() {
             assert_eq!(listener.accept_batch().count(), 0);
-            assert_eq!(listener.pause(), Some(Duration::from_millis(pause)));
+            assert_eq!(pause_of(&listener), Some(Duration::from_millis(pause)));
             assert_eq!(listener.counters().shed, index as u64 + 1);
             assert_eq!(listener.counters().pauses, index as u64 + 1);
             assert_ends(&clients[index]);
@@ -70,7 +66,7 @@ fn pauses_grow_and_each_sheds_one_connection() {
 
         let mut streams: Vec<Stream> = listener.accept_batch().map(|one| one.stream).collect();
         assert_eq!(streams.len(), 3);
-        assert_eq!(listener.pause(), None);
+        assert_eq!(pause_of(&listener), None);
         for (stream, client) in streams.iter_mut().zip(&clients[PAUSES.len()..]) {
             stream.write_all(b"welcome").unwrap();
             assert_receives(client, b"welcome");
@@ -86,13 +82,13 @@ fn pauses_begin_anew_once_a_connection_was_accepted() {
         let _clients = queued(&listener, 8);
         let pause = |listener: &mut Listener| {
             assert_eq!(listener.accept_batch().count(), 0);
-            listener.pause().unwrap().as_millis()
+            pause_of(listener).unwrap().as_millis()
         };
         let exhausted = Exhausted::but_for(0);
         assert_eq!([(); 3].map(|()| pause(&mut listener)), [5, 10, 20]);
         drop(exhausted);
         let _accepted = listener.accept_batch().next().unwrap();
-        assert_eq!(listener.pause(), None);
+        assert_eq!(pause_of(&listener), None);
         let exhausted = Exhausted::but_for(0);
         assert_eq!([(); 2].map(|()| pause(&mut listener)), [5, 10]);
         drop(exhausted);
@@ -109,21 +105,30 @@ fn a_batch_ends_with_the_last_descriptor() {
         let exhausted = Exhausted::but_for(2);
         let accepted: Vec<Stream> = listener.accept_batch().map(|one| one.stream).collect();
         assert_eq!(accepted.len(), 2);
-        assert_eq!(listener.pause(), Some(Duration::from_millis(5)));
+        assert_eq!(pause_of(&listener), Some(Duration::from_millis(5)));
         assert_ends(&clients[2]);
         // Whoever closes a connection makes room for one that waits, not for one that is shed.
         drop(accepted);
         assert_eq!(listener.accept_batch().count(), 2);
-        assert_eq!(listener.pause(), None);
+        assert_eq!(pause_of(&listener), None);
         drop(exhausted);
         assert_eq!(listener.counters().accepted, 4);
         assert_eq!((listener.counters().shed, listener.counters().pauses), (1, 1));
     });
 }
 
+/// Lengthens the listener's pause to a second.
+fn pause_long(listener: &mut Listener) {
+    while pause_of(listener) != Some(Duration::from_secs(1)) {
+        assert_eq!(listener.accept_batch().count(), 0);
+        assert!(pause_of(listener).is_some());
+    }
+}
+
 #[test]
-fn a_loop_sleeps_while_its_listener_pauses() {
-    const NAME: &str = "net::shedding::a_loop_sleeps_while_its_listener_pauses";
+fn a_loop_sleeps_while_its_listener_pauses_and_hears_it_again_after_that() {
+    const NAME: &str =
+        "net::shedding::a_loop_sleeps_while_its_listener_pauses_and_hears_it_again_after_that";
     in_own_process(NAME, || {
         let watch = Watch::level(Interest::IN);
         let mut listener = tcp_listener(&ListenOptions::default());
@@ -131,19 +136,66 @@ fn a_loop_sleeps_while_its_listener_pauses() {
         let token = reactor.watch(&listener, 'l', watch).unwrap();
         let (mut old_client, old_server) = connected(&mut listener);
         let old = reactor.insert(old_server, watch).unwrap();
-        let _clients = queued(&listener, 3);
+        // The ninth pause, of a second, begins with so many shed.
+        let _clients = queued(&listener, 9 + 2);
         let exhausted = Exhausted::but_for(0);
         assert_eq!(wait(&mut reactor)[0].0, token);
-        assert_eq!(listener.accept_batch().count(), 0);
-        assert!(listener.pause().is_some());
-        reactor.unwatch(token, &listener).unwrap();
+        pause_long(&mut listener);
+        let begun = Instant::now();
         assert_sleeps(&mut reactor);
         old_client.write_all(b"w").unwrap();
         assert_eq!(wait(&mut reactor)[0].0, old);
+        reactor.close(old);
         drop(exhausted);
-        let token = reactor.watch(&listener, 'l', watch).unwrap();
-        assert!(seen(&mut reactor).contains(&token));
+        assert_eq!(wait(&mut reactor)[0].0, token);
+        assert!(begun.elapsed() > Duration::from_millis(900), "the pause was cut short");
         assert_eq!(listener.accept_batch().count(), 2);
+        assert_eq!(listener.batch_end(), Some(BatchEnd::QueueEmpty));
+        // The timer is not heard a second time.
+        assert_sleeps(&mut reactor);
+    });
+}
+
+#[test]
+fn a_call_during_a_pause_ends_it() {
+    const NAME: &str = "net::shedding::a_call_during_a_pause_ends_it";
+    in_own_process(NAME, || {
+        let mut listener = tcp_listener(&ListenOptions::default());
+        let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+        let token = reactor.watch(&listener, 'l', Watch::level(Interest::IN)).unwrap();
+        let _clients = queued(&listener, 9 + 1);
+        let exhausted = Exhausted::but_for(0);
+        pause_long(&mut listener);
+        drop(exhausted);
+        assert_eq!(listener.accept_batch().count(), 1);
+        assert_sleeps(&mut reactor);
+        let _client = queued(&listener, 1);
+        assert_eq!(wait(&mut reactor)[0].0, token);
+    });
+}
+
+#[test]
+fn the_owner_of_a_listener_may_pause_it() {
+    const NAME: &str = "net::shedding::the_owner_of_a_listener_may_pause_it";
+    in_own_process(NAME, || {
+        let options = ListenOptions { paused_by: PausedBy::Owner, ..ListenOptions::default() };
+        let watch = ExclusiveWatch::level(ExclusiveInterest::IN);
+        let mut listener = tcp_listener(&options);
+        let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+        let token = reactor.watch_exclusive(&listener, 'l', watch).unwrap();
+        let _clients = queued(&listener, 2);
+        let exhausted = Exhausted::but_for(0);
+        assert_eq!(wait(&mut reactor)[0].0, token);
+        assert_eq!(listener.accept_batch().count(), 0);
+        assert_eq!(pause_of(&listener), Some(Duration::from_millis(5)));
+        // It does not pause by itself.
+        assert_eq!(wait(&mut reactor)[0].0, token);
+        reactor.unwatch(token, &listener).unwrap();
+        assert_sleeps(&mut reactor);
+        drop(exhausted);
+        let token = reactor.watch_exclusive(&listener, 'l', watch).unwrap();
+        assert_eq!(wait(&mut reactor)[0].0, token);
+        assert_eq!(listener.accept_batch().count(), 1);
     });
 }
 
@@ -151,22 +203,51 @@ fn a_loop_sleeps_while_its_listener_pauses() {
 fn a_listener_without_a_spare_pauses_all_the_same() {
     const NAME: &str = "net::shedding::a_listener_without_a_spare_pauses_all_the_same";
     in_own_process(NAME, || {
-        // Its socket takes the only descriptor that is left.
-        let exhausted = Exhausted::but_for(1);
+        // The socket, the epoll instance and the timer take all that are left.
+        let exhausted = Exhausted::but_for(3);
         let mut listener = tcp_listener(&ListenOptions::default());
         drop(exhausted);
         let clients = queued(&listener, 3);
         let exhausted = Exhausted::but_for(0);
         assert_eq!(listener.accept_batch().count(), 0);
-        assert_eq!(listener.pause(), Some(Duration::from_millis(5)));
+        assert_eq!(pause_of(&listener), Some(Duration::from_millis(5)));
         assert_eq!(listener.counters().shed, 0);
         clients.iter().for_each(assert_silent);
         drop(exhausted);
-        // The next pause finds room for a spare, and the one after sheds.
-        let room = Exhausted::but_for(0);
-        assert_eq!(listener.accept_batch().count(), 0);
-        drop(room);
         assert_eq!(listener.accept_batch().count(), 3);
+    });
+}
+
+#[test]
+fn a_listener_that_lacks_descriptors_is_not_made() {
+    const NAME: &str = "net::shedding::a_listener_that_lacks_descriptors_is_not_made";
+    in_own_process(NAME, || {
+        for room in 0..3 {
+            let exhausted = Exhausted::but_for(room);
+            let bound = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenOptions::default());
+            assert_errno(bound, Errno::MFILE);
+            drop(exhausted);
+        }
+    });
+}
+
+#[test]
+fn what_a_closing_listener_cannot_accept_ends_it_early() {
+    const NAME: &str = "net::shedding::what_a_closing_listener_cannot_accept_ends_it_early";
+    in_own_process(NAME, || {
+        let listener = tcp_listener(&ListenOptions::default());
+        let clients = queued(&listener, 3);
+        let exhausted = Exhausted::but_for(1);
+        let mut closing = listener.close();
+        let accepted: Vec<_> = closing.by_ref().collect();
+        assert_eq!(accepted.len(), 1);
+        assert!(matches!(closing.end(), Some(BatchEnd::Paused(_))));
+        assert_eq!((closing.counters().accepted, closing.counters().shed), (1, 1));
+        assert_silent(&clients[0]);
+        assert_silent(&clients[2]);
+        close(closing);
+        assert_ends(&clients[2]);
+        drop(exhausted);
     });
 }
 
@@ -175,12 +256,12 @@ fn a_unix_listener_sheds_likewise() {
     const NAME: &str = "net::shedding::a_unix_listener_sheds_likewise";
     in_own_process(NAME, || {
         let directory = tempfile::tempdir().unwrap();
-        let address = Address::Unix(directory.path().join("socket"));
+        let address = Address::unix(directory.path().join("socket")).unwrap();
         let mut listener = Listener::bind(&address, &ListenOptions::default()).unwrap();
         let clients = [(); 2].map(|()| Stream::connect(&address).unwrap());
         let exhausted = Exhausted::but_for(0);
         assert_eq!(listener.accept_batch().count(), 0);
-        assert_eq!(listener.pause(), Some(Duration::from_millis(5)));
+        assert_eq!(pause_of(&listener), Some(Duration::from_millis(5)));
         assert_ends(&clients[0]);
         assert_silent(&clients[1]);
         drop(exhausted);

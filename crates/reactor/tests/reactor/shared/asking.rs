@@ -5,11 +5,12 @@ use crate::shared::{TRIGGERS, Told, asleep, assert_sleeps, drain, look, next, wa
 use crate::support::ready_pair;
 use epoll_kit_testing::eventually;
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor, Worker};
 use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 #[test]
 fn one_that_is_idle_is_handed_out_to_be_closed() {
@@ -179,5 +180,38 @@ fn a_hundred_that_are_asked_from_several_threads_are_all_closed() {
         });
         assert_eq!(closed.into_inner(), SOURCES);
         assert_eq!(reactor.tokens(), []);
+    }
+}
+
+#[test]
+fn a_holder_is_notified_once_and_of_nothing_else() {
+    for watch in TRIGGERS {
+        let (reactor, token, _theirs) = with_silent(watch(Interest::IN));
+        let mut worker = reactor.worker();
+        let notified = |worker: &mut Worker<'_, Stream>| {
+            assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+            let mut told = Vec::new();
+            while let Some(ready) = worker.next_ready() {
+                if let LeaseReady::Owned(lease) = ready {
+                    told.push((lease.is_notified(), lease.close_requested(), lease.readiness()));
+                }
+            }
+            told
+        };
+        let expected = [(true, false, Readiness::empty())];
+        assert!(reactor.notify(token).unwrap());
+        assert_eq!(notified(&mut worker), expected);
+        assert_eq!(notified(&mut worker), []);
+        // While a thread holds it, the next holder hears of it.
+        let lease = reactor.lease(token).unwrap();
+        assert!(!lease.is_notified());
+        assert!(reactor.notify(token).unwrap());
+        assert_eq!(notified(&mut worker), []);
+        drop(lease);
+        assert_eq!(notified(&mut worker), expected);
+        // Nothing is armed again for it: the source was armed all the time.
+        assert_eq!(reactor.counters().mods, 0);
+        reactor.lease(token).unwrap().close();
+        assert!(!reactor.notify(token).unwrap());
     }
 }

@@ -7,7 +7,7 @@ use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Registration, Source, Token, Watch};
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -23,7 +23,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(stream: impl TryInto<Stream, Error = io::Error>) -> Self {
+    fn new(stream: impl TryInto<Stream, Error: std::fmt::Debug>) -> Self {
         let stream = stream.try_into().unwrap();
         Self { stream, is_in_use: AtomicBool::new(false), turns: 0 }
     }

@@ -182,3 +182,30 @@ fn descriptors_come_and_go_while_others_wait() {
         assert!(told.try_recv().is_err());
     }
 }
+
+#[test]
+fn a_closed_one_is_forgotten_once() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let (counter, open) = (EventFd::new(1).unwrap(), EventFd::new(1).unwrap());
+    let closed = reactor.watch(&counter, 'c', Watch::level(Interest::IN)).unwrap();
+    let token = reactor.watch(&open, 'o', Watch::level(Interest::IN)).unwrap();
+    let owned = reactor.insert(Stream::pair().unwrap().0, Watch::edge(Interest::IN)).unwrap();
+    drop(counter);
+    assert!(!reactor.forget(owned));
+    assert!(reactor.forget(closed));
+    assert!(!reactor.forget(closed));
+    let tags: Vec<_> = {
+        let mut worker = reactor.worker();
+        assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+        let mut tags = Vec::new();
+        while let Some(ready) = worker.next_ready() {
+            if let LeaseReady::Watched { tag, .. } = ready {
+                tags.push(tag);
+            }
+        }
+        tags
+    };
+    assert_eq!(tags, ['o']);
+    reactor.unwatch(token, &open).unwrap();
+    assert!(reactor.contains(owned));
+}

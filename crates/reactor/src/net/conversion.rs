@@ -1,0 +1,80 @@
+//! The error of a conversion, which gives the value back.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// The error of a conversion from or to a type of [`net`](crate::net), with the value that was not
+/// converted.
+///
+/// # Examples
+///
+/// ```
+/// use epoll_reactor::net::{ConversionError, Stream};
+/// use std::net::TcpStream;
+///
+/// let (unix, _peer) = Stream::pair()?;
+/// let refused: ConversionError<Stream> = TcpStream::try_from(unix).unwrap_err();
+/// assert_eq!(refused.to_string(), "not a TCP socket");
+/// let _still_open: Stream = refused.into_inner();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ConversionError<T> {
+    error: io::Error,
+    value: T,
+}
+
+impl<T> ConversionError<T> {
+    pub(super) fn new(value: T, error: io::Error) -> Self {
+        Self { error, value }
+    }
+
+    /// Returns the value.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.value
+    }
+
+    /// Returns the cause.
+    #[must_use]
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+}
+
+/// Converts `value` by `convert` after `check` has found nothing wrong with it.
+pub(super) fn checked<T, U>(
+    value: T,
+    check: impl FnOnce(&T) -> io::Result<()>,
+    convert: impl FnOnce(T) -> U,
+) -> Result<U, ConversionError<T>> {
+    match check(&value) {
+        Ok(()) => Ok(convert(value)),
+        Err(error) => Err(ConversionError::new(value, error)),
+    }
+}
+
+/// The error of a descriptor that is not what it has to be.
+pub(super) fn wrong_kind(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+impl<T> fmt::Display for ConversionError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> Error for ConversionError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<T> From<ConversionError<T>> for io::Error {
+    /// Drops the value.
+    fn from(error: ConversionError<T>) -> Self {
+        error.error
+    }
+}

@@ -1,0 +1,166 @@
+//! Parked sources: registered, and silent whatever happens to them, until they are asked for again.
+//!
+//! Kernel facts: (a) HUP and ERR are reported whatever the interest is, so a level-triggered source whose
+//! peer has gone is reported for ever, and an edge-triggered one once more; (b) silent are only an entry
+//! that was deleted and a one-shot one that was reported; (c) a source that is added or armed is looked at,
+//! and reported if it is ready.
+
+use crate::reactor::Reactor;
+use crate::record::{Arm, Record, State, Subject};
+use crate::registry::no_such_source;
+use crate::{Source, Token};
+use epoll_sys::Watch;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+impl<T: Source, S> Reactor<T, S> {
+    /// Silences an owned source: nothing is reported of it until it is asked for again.
+    ///
+    /// For a source that waits for something other than itself: a job on another thread, another
+    /// connection, its own close. Whatever its peer does, no wait ends for it, with any trigger.
+    /// Reports of it that are left of the present batch, and a revisit that it has asked for, are
+    /// dropped: the kernel is asked for them again when the silence ends. A source that is parked already
+    /// stays as it is, with a revisit that was asked for meanwhile. It costs an `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which is
+    /// silent already.
+    ///
+    /// [`unpark`](Self::unpark), [`set_interest`](Self::set_interest) and [`modify`](Self::modify) end
+    /// it. The kernel then looks at the source, so whatever holds at that moment is reported, with an
+    /// edge trigger too: one that is watched for `OUT` is reported at once while there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Readiness, Reactor, Ready, Watch};
+    /// use std::time::Duration;
+    ///
+    /// let (ours, theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    ///
+    /// reactor.park(token)?;
+    /// drop(theirs);
+    /// reactor.wait(Some(Duration::from_millis(10)))?;
+    /// assert!(reactor.next_ready().is_none(), "HUP is not reported either");
+    ///
+    /// reactor.unpark(token)?;
+    /// reactor.wait(None)?;
+    /// let Some(Ready::Owned { readiness, .. }) = reactor.next_ready() else { unreachable!() };
+    /// assert!(readiness.contains(Readiness::HUP));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn park(&mut self, token: Token) -> io::Result<()> {
+        match self.record(token) {
+            Some(Record { subject: Subject::Owned(_), .. }) => self.silence(token, None),
+            _ => Err(no_such_source()),
+        }
+    }
+
+    /// Ends the silence of a source that was [parked](Self::park): it is watched as before. A source
+    /// that is not parked stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source. The others of
+    /// [`Epoll::add`](epoll_sys::Epoll::add); the source stays parked then.
+    pub fn unpark(&mut self, token: Token) -> io::Result<()> {
+        match self.record(token) {
+            Some(Record { subject: Subject::Owned(_), .. }) => self.end_silence(token, None),
+            _ => Err(no_such_source()),
+        }
+    }
+
+    /// Tells that the token names a source or a watched descriptor that is parked.
+    #[must_use]
+    pub fn is_parked(&self, token: Token) -> bool {
+        self.record(token).is_some_and(|record| record.state.contains(State::PARKED))
+    }
+
+    /// Like [`park`](Self::park), for a descriptor that lives elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
+    /// another one.
+    pub fn park_watched(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
+        self.check_watched(token, source.as_fd())?;
+        self.silence(token, Some(source.as_fd()))
+    }
+
+    /// Like [`unpark`](Self::unpark), for a descriptor that lives elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`park_watched`](Self::park_watched) and [`unpark`](Self::unpark).
+    pub fn unpark_watched(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
+        self.check_watched(token, source.as_fd())?;
+        self.end_silence(token, Some(source.as_fd()))
+    }
+
+    /// Silences a source whose descriptor is `elsewhere`, if the reactor does not own it.
+    fn silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let (index, generation) = token.parts();
+        let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
+        if record.state.contains(State::PARKED) {
+            return Ok(());
+        }
+        if !record.state.intersects(State::DISARMED | State::DETACHED) {
+            if let Some(fd) = elsewhere.or(record.owned_fd()) {
+                self.epoll.delete(fd)?;
+                self.counters.dels += 1;
+                record.state.insert(State::DETACHED);
+            }
+        }
+        record.state.remove(State::REVISIT | State::PASS);
+        record.state.insert(State::PARKED);
+        Ok(())
+    }
+
+    fn end_silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        match self.record(token) {
+            Some(record) if record.state.contains(State::PARKED) => {
+                let watch = record.watch();
+                self.arm(token, elsewhere, watch)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the kernel to watch a source as `watch` from now on.
+    pub(crate) fn arm(
+        &mut self,
+        token: Token,
+        elsewhere: Option<BorrowedFd<'_>>,
+        watch: Watch,
+    ) -> io::Result<()> {
+        let (index, generation) = token.parts();
+        let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
+        let Some(fd) = elsewhere.or(record.owned_fd()) else { return Ok(()) };
+        if record.state.is_detached() {
+            let arm = match record.arm() {
+                Arm::Normal(_) => Arm::Normal(watch),
+                exclusive @ Arm::Exclusive(_) => exclusive,
+            };
+            arm.add(&self.epoll, fd, token.data())?;
+            self.counters.adds += 1;
+        } else {
+            self.epoll.modify(fd, token.data(), watch)?;
+            self.counters.mods += 1;
+        }
+        record.set_armed(watch);
+        Ok(())
+    }
+}
+
+impl<T: Source, S> Record<T, S> {
+    fn owned_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.subject {
+            Subject::Owned(source) => Some(source.as_fd()),
+            Subject::Watched { .. } | Subject::Waker => None,
+        }
+    }
+}
