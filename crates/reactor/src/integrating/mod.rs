@@ -185,7 +185,8 @@
 //! # In another reactor
 //!
 //! A reactor is a [`Source`](crate::Source), so another one can own it or watch it. A library can keep its
-//! connections to itself and hand its user one descriptor. The kernel allows a chain of five instances.
+//! connections to itself and hand its user one descriptor. The kernel allows a chain of five epoll
+//! instances; a [`Listener`](crate::net::Listener) that makes its own pauses has one.
 //!
 //! ```
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/integrating/clients.rs"));
@@ -523,13 +524,14 @@
 //! | [`Waker`](crate::Waker) | Cloned and used anywhere. | Wakes the parent until its reactor is rebuilt. |
 //! | [`Token`](crate::Token) | A name, anywhere. | Names the child's copy of the source. |
 //! | [`Stream`](crate::net::Stream) | Can be sent; read and written through a shared reference. | Shares the connection: bytes go to whichever reads first, and the peer sees the end when both have closed it. |
-//! | [`Listener`](crate::net::Listener) | Can be sent. | Shares the queue: each connection is accepted by one of them. |
+//! | [`Listener`](crate::net::Listener) | Can be sent. | Shares the queue and the listener's own epoll instance: one of the two goes on accepting, and the other drops its copy. |
+//! | [`Datagram`](crate::net::Datagram) | As a stream. | Shares the socket: a datagram goes to whichever receives first. |
 //! | [`Epoll`](crate::epoll_sys::Epoll) | Shared by reference. | Shares the entries: a delete is for both. |
 //! | [`EventFd`](crate::epoll_sys::EventFd) | Shared by reference. | Shares the counter. |
 //! | [`TimerFd`](crate::epoll_sys::TimerFd) | Shared by reference. | Shares the timer: to set it sets it for both. |
 //! | [`SignalFd`](crate::epoll_sys::SignalFd) | Shared by reference; the mask is each thread's own. | Reads the child's signals, but an epoll instance goes on reporting the parent's: [`rebuild`][`Reactor::rebuild`], or watch it anew. |
 //! | `Timers` of `epoll-timers` | Can be sent. | Shares the timer: creates others. |
-//! | `Signals` of `epoll-shutdown` | Stay on the thread whose mask they changed. | As a `SignalFd`. For `exec`, `restore_mask_in` gives a `Command` the mask from before. |
+//! | `Signals` of `epoll-shutdown` | Can be sent; the mask stays that of the thread that made them. | As a `SignalFd`. For `exec`, `restore_mask_in` gives a `Command` the mask from before. |
 //!
 //! A child that goes on with a reactor:
 //!
