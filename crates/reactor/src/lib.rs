@@ -12,6 +12,9 @@
 //!   [`Reactor::revisit`].
 //! - **Counters** of all that: [`Reactor::counters`].
 //!
+//! It has a descriptor, so that it runs inside loops of other crates: [`integrating`] shows that for mio,
+//! tokio, calloop and others, beside threads, and across `fork`.
+//!
 //! In [`net`] are the listeners and streams that a server needs: accepting in small batches,
 //! surviving the lack of descriptors, replacing the socket of a dead server.
 //!
@@ -107,6 +110,7 @@ mod token;
 mod turn;
 mod waker;
 
+pub mod integrating;
 pub mod net;
 pub mod shared;
 
