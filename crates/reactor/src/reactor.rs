@@ -42,7 +42,7 @@ pub const BATCH_MAX: usize = 256;
 /// struct Client {
 ///     stream: Stream,
 ///     /// Bytes that were read and not written yet.
-///     rest: Vec<u8>,
+///     pending: Vec<u8>,
 /// }
 /// # impl AsFd for Client {
 /// #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
@@ -56,14 +56,14 @@ pub const BATCH_MAX: usize = 256;
 ///     /// Echoes until nothing is left to read or there is no room. Returns `false` at the end.
 ///     fn echo(&mut self) -> io::Result<bool> {
 ///         loop {
-///             while !self.rest.is_empty() {
-///                 let len = self.stream.write(&self.rest)?;
-///                 self.rest.drain(..len);
+///             while !self.pending.is_empty() {
+///                 let len = self.stream.write(&self.pending)?;
+///                 self.pending.drain(..len);
 ///             }
 ///             let mut buffer = [0; 4096];
 ///             match self.stream.read(&mut buffer)? {
 ///                 0 => return Ok(false),
-///                 len => self.rest.extend_from_slice(&buffer[..len]),
+///                 len => self.pending.extend_from_slice(&buffer[..len]),
 ///             }
 ///         }
 ///     }
@@ -72,7 +72,7 @@ pub const BATCH_MAX: usize = 256;
 /// let (ours, theirs) = Stream::pair()?;
 /// let mut reactor: Reactor<Client> = Reactor::new()?;
 /// let watch = Watch::edge(Interest::IN | Interest::OUT | Interest::RDHUP);
-/// reactor.insert(Client { stream: ours, rest: Vec::new() }, watch)?;
+/// reactor.insert(Client { stream: ours, pending: Vec::new() }, watch)?;
 ///
 /// # let peer = std::thread::spawn(move || -> io::Result<()> {
 /// #     let mut theirs = std::os::unix::net::UnixStream::try_from(std::os::fd::OwnedFd::from(theirs)).unwrap();
@@ -255,7 +255,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     /// use epoll_reactor::net::Stream;
     /// use epoll_reactor::{Interest, Reactor, Readiness, Ready, Watch};
-    /// use std::io::{Read, Write};
+    /// use std::io::{ErrorKind, Read, Write};
     ///
     /// let (ours, mut theirs) = Stream::pair()?;
     /// let mut reactor: Reactor<Stream> = Reactor::new()?;
@@ -271,9 +271,14 @@ impl<T: Source, S> Reactor<T, S> {
     ///         let Ready::Owned { token, source, .. } = ready else { continue };
     ///         // A budget of one byte a turn. The edge that brought four is reported once.
     ///         let mut byte = [0];
-    ///         let len = source.read(&mut byte)?;
-    ///         word.extend_from_slice(&byte[..len]);
-    ///         reactor.revisit(token, Readiness::IN);
+    ///         match source.read(&mut byte) {
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+    ///             Ok(0) | Err(_) => drop(reactor.close(token)),
+    ///             Ok(len) => {
+    ///                 word.extend_from_slice(&byte[..len]);
+    ///                 reactor.revisit(token, Readiness::IN);
+    ///             }
+    ///         }
     ///     }
     /// }
     /// assert_eq!(turns, 4);
