@@ -16,7 +16,7 @@ use epoll_sys::{Epoll, Events, Interest, Watch, socket};
 use std::io;
 use std::time::Duration;
 
-/// What is done to a socket that is watched, before it is closed.
+/// An operation on a watched socket before it is closed.
 #[derive(Clone, Copy)]
 enum Before {
     Nothing,

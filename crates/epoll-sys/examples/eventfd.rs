@@ -37,7 +37,7 @@ fn compare(name: &str, writes: impl Fn(usize) -> usize) -> io::Result<(usize, us
     Ok((level, edge))
 }
 
-/// How many waits report the counter, which nobody reads.
+/// Returns the number of waits that report the counter, which nobody reads.
 fn woken(watch: Watch, writes: impl Fn(usize) -> usize) -> io::Result<usize> {
     let (epoll, counter) = (Epoll::new()?, EventFd::new(0)?);
     epoll.add(&counter, 0, watch)?;

@@ -24,8 +24,8 @@ enum Service {
 struct Client {
     stream: Stream,
     peer: Peer,
-    /// What the socket has not taken yet.
-    waiting: Vec<u8>,
+    /// Bytes for the client that its socket has not taken yet.
+    pending: Vec<u8>,
 }
 
 impl AsFd for Client {
@@ -45,15 +45,15 @@ impl Source for Client {
 }
 
 impl Client {
-    /// What the client is watched for: its words, and room for those that wait for it.
+    /// Returns the interest: always what the client says, and room while bytes are pending.
     fn interest(&self) -> Interest {
-        if self.waiting.is_empty() { Interest::IN } else { Interest::IN | Interest::OUT }
+        if self.pending.is_empty() { Interest::IN } else { Interest::IN | Interest::OUT }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while !self.waiting.is_empty() {
-            match self.stream.write(&self.waiting) {
-                Ok(len) => drop(self.waiting.drain(..len)),
+        while !self.pending.is_empty() {
+            match self.stream.write(&self.pending) {
+                Ok(len) => drop(self.pending.drain(..len)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
@@ -62,10 +62,10 @@ impl Client {
     }
 
     fn tell(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.waiting.len() + line.len() > BACKLOG_MAX {
+        if self.pending.len() + line.len() > BACKLOG_MAX {
             return Err(io::Error::other("the client does not read"));
         }
-        self.waiting.extend_from_slice(line);
+        self.pending.extend_from_slice(line);
         self.flush()
     }
 }
@@ -99,7 +99,7 @@ fn welcome(room: &mut Room, listener: &mut Listener) -> io::Result<()> {
     for Accepted { stream, peer } in listener.accept_batch() {
         println!("{peer} joins");
         room.insert(
-            Client { stream, peer: Peer::from(&peer), waiting: Vec::new() },
+            Client { stream, peer: Peer::from(&peer), pending: Vec::new() },
             Watch::level(Interest::IN),
         )?;
     }
@@ -115,13 +115,16 @@ fn converse(room: &mut Room, speaker: Token, readiness: Readiness) -> io::Result
     client.flush()?;
     if readiness.may_read() {
         let mut buffer = [0; 4096];
-        let len = client.stream.read(&mut buffer)?;
-        if len == 0 {
-            return Err(io::Error::other("the client has hung up"));
+        match client.stream.read(&mut buffer) {
+            Ok(0) => return Err(io::Error::other("the client has hung up")),
+            Ok(len) => {
+                let mut line = format!("{}: ", client.peer).into_bytes();
+                line.extend_from_slice(&buffer[..len]);
+                tell_others(room, speaker, &line)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
-        let mut line = format!("{}: ", client.peer).into_bytes();
-        line.extend_from_slice(&buffer[..len]);
-        tell_others(room, speaker, &line)?;
     }
     let interest = room[speaker].interest();
     room.set_interest(speaker, interest)

@@ -2,15 +2,16 @@
 //!
 //!     cargo run -p epoll-reactor --example dns
 //!
-//! UDP loses datagrams, so whoever asks has to have a timeout, and whoever answers must not wait for
-//! anything. The server here knows one name. For others it notes the client, asks upstream and goes on; the
-//! answer finds its client by the number of the query. All its timeouts have one length, so a queue has them
-//! in the order of their ends, and the first one is how long the loop may wait; for timeouts of many lengths
-//! there is `epoll-timers`. Datagrams come and go in batches: a system call for many. What the socket does
-//! not take stays in the batch until it is writable; what cannot be sent at all is lost, as on the network.
+//! UDP loses datagrams, so a client needs a timeout, and a server must not block on one query. The server
+//! here knows one name. For another name it stores the client, asks upstream and goes on; the number of the
+//! query leads from the answer back to the client. All timeouts have one length, so a queue holds them in
+//! the order of their ends, and its first entry bounds the wait; for timeouts of many lengths there is
+//! `epoll-timers`. Datagrams are received and sent in batches, many in one system call. Datagrams that the
+//! socket does not take stay in the batch until it is writable; one that cannot be sent at all is dropped,
+//! as the network might do.
 //!
-//! The upstream server, in the same loop, overhears the first query for each name, and all about one name.
-//! The last byte of an address that it gives is the number of the query that it answers.
+//! The upstream server, in the same loop, ignores the first query for each name, and every query for one
+//! name. The last byte of an address that it returns is the number of the query that it answers.
 //!
 //! Prints what a client is told.
 
@@ -58,7 +59,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// A socket in the reactor, and what waits to be sent through it.
+/// A socket in the reactor, and the datagrams that wait to be sent through it.
 struct Port {
     token: Token,
     outbox: SendBatch,
@@ -77,13 +78,13 @@ struct Server {
     front: Port,
     back: Port,
     upstream: Port,
-    /// By the number that the query has upstream.
+    /// The queries that were sent upstream, by the number that they have there.
     waiting: HashMap<u16, Waiting>,
-    /// The ends of timeouts, the earliest first. Those of queries that were answered pass unnoticed.
+    /// The ends of timeouts, the earliest first. The timeout of an answered query stays until its end.
     timeouts: VecDeque<(Timestamp, u16, u8)>,
     next_number: u16,
     malformed: u32,
-    /// How often the upstream server was asked for each name.
+    /// The number of times that the upstream server was asked for each name.
     asked: HashMap<Vec<u8>, u8>,
 }
 
@@ -93,7 +94,7 @@ impl Server {
         let any: Address = SocketAddr::from(([127, 0, 0, 1], 0)).into();
         let bind = || Datagram::bind(&any, &DatagramOptions::default());
         let (front, back, upstream) = (bind()?, bind()?, bind()?);
-        // From now on it hears nobody else: a stranger would have to guess the number and the port.
+        // Takes datagrams of this peer only: a forger would have to guess the number and the port.
         back.connect(&upstream.local_addr()?)?;
         let address = front.local_addr()?.inet().ok_or(ErrorKind::InvalidInput)?;
         let mut port = |socket| -> io::Result<Port> {
@@ -133,7 +134,7 @@ impl Server {
     }
 
     fn on_ready(&mut self, token: Token, inbox: &mut RecvBatch) -> io::Result<()> {
-        // An error is about a datagram that was sent earlier; its timeout will come.
+        // The error is about a datagram that was sent earlier. That query's timeout handles it.
         if self.reactor[token].recv_batch(inbox).is_err() {
             return Ok(());
         }
@@ -177,7 +178,7 @@ impl Server {
 
     fn on_answer(&mut self, answer: &[u8]) {
         let Some((number, rest)) = answer.split_first_chunk() else { return };
-        // A second answer to one query finds nobody.
+        // `None`: a second answer to one query.
         let Some(waiting) = self.waiting.remove(&u16::from_be_bytes(*number)) else { return };
         let answer = [&waiting.query[..2], rest].concat();
         let _ = self.front.outbox.push(&answer, Some(&waiting.client));
@@ -189,7 +190,7 @@ impl Server {
                 break;
             }
             self.timeouts.pop_front();
-            // Numbers come again, so it may be about an earlier query.
+            // Numbers are used again, so the timeout may be that of an earlier query.
             if self.waiting.get(&number).is_none_or(|waiting| waiting.tries != tries) {
                 continue;
             }
@@ -210,7 +211,7 @@ impl Server {
         }
     }
 
-    /// Sends what waits, and has the sockets reported that do not take all of it.
+    /// Sends the batches, and watches for room at the sockets that do not take all of theirs.
     fn flush(&mut self) -> io::Result<()> {
         for Port { token, outbox } in [&mut self.front, &mut self.back, &mut self.upstream] {
             let socket = &self.reactor[*token];
@@ -262,7 +263,7 @@ fn answer(query: &[u8], last: u8) -> Vec<u8> {
     [header(query, 0, 1), record.to_vec()].concat()
 }
 
-/// What a client is told about three names, and how long it waited for the last.
+/// Asks for three names. Returns the answers, and the time that the last of them took.
 fn ask_all(server: SocketAddr) -> io::Result<(Vec<(&'static str, String)>, Duration)> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(30)))?;

@@ -18,7 +18,7 @@ use epoll_reactor::{Interest, Reactor, Readiness, Ready, Token, Watch};
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
-/// What a handler does with a source that is reported.
+/// The ways of a handler with a source that is reported.
 #[derive(Clone, Copy)]
 enum Handler {
     ReadsOnce,
@@ -87,6 +87,8 @@ impl Scene {
             loop {
                 self.reads += 1;
                 match source.read(&mut [0; 4]) {
+                    // The peer has hung up.
+                    Ok(0) => break,
                     Ok(len) => self.bytes += len,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error),

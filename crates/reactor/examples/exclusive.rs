@@ -22,7 +22,7 @@ use std::{fs, io, thread};
 
 const CONNECTIONS: usize = 20;
 
-/// How long anything may take that is bound to happen.
+/// The longest that anything may take that is bound to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Watches a listener; owns nothing.
@@ -42,12 +42,12 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// How many connections each of the two was woken for.
+/// Returns the number of connections that each of the two was woken for.
 fn count(
     name: &str,
     watch: impl Fn(&mut Waiting, &Listener) -> io::Result<()>,
 ) -> io::Result<[usize; 2]> {
-    // A UNIX socket's connect has woken whom it wakes when it returns; the network may take its time.
+    // When connect returns, a UNIX socket has woken its waiters. Over TCP that may happen later.
     let folder = tempfile::tempdir()?;
     let address = Address::unix(folder.path().join("socket"))?;
     // What is watched exclusively has to be a socket, and then its pauses are the program's.
@@ -66,7 +66,7 @@ fn count(
     Ok(woken)
 }
 
-/// One connection while both sleep; whom it woke.
+/// Connects once while both sleep. Returns which of them it woke.
 fn connect_to_sleepers(
     reactors: &mut [Waiting; 2],
     listener: &mut Listener,
@@ -90,7 +90,7 @@ fn connect_to_sleepers(
     })
 }
 
-/// Connects while all threads sleep; returns when whoever was woken has ended.
+/// Connects while all threads sleep. Returns when those that were woken have ended.
 fn connect(threads: &[PathBuf], listener: &mut Listener) -> io::Result<()> {
     let all_rest = || threads.iter().all(|thread| is_at_rest(thread));
     eventually(all_rest)?;
@@ -100,7 +100,7 @@ fn connect(threads: &[PathBuf], listener: &mut Listener) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits once; whether it was for a connection.
+/// Waits once. Returns whether a connection ended the wait.
 fn sleep(
     reactor: &mut Waiting,
     announce: &Sender<PathBuf>,
@@ -118,7 +118,7 @@ fn sleep(
     Ok(is_connection)
 }
 
-/// Whether a thread sleeps or has ended.
+/// Tells whether a thread sleeps or has ended.
 fn is_at_rest(thread: &Path) -> bool {
     let Ok(stat) = fs::read_to_string(thread.join("stat")) else { return true };
     // The name before the state may hold blanks and brackets.

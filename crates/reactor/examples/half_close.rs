@@ -19,7 +19,7 @@ use std::net::{Shutdown, TcpStream};
 
 const MESSAGE: [u8; 1000] = [b'x'; 1000];
 
-/// What the server does with a client that has sent all it will.
+/// The ways to serve a client that has sent all it will.
 #[derive(Clone, Copy)]
 enum Server {
     EchoesAll,
@@ -38,7 +38,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// How many bytes came back, and the error after them, if they did not end well.
+/// Returns the number of bytes that came back, and the error after them if they did not end well.
 fn converse(name: &str, server: Server) -> io::Result<(usize, Option<ErrorKind>)> {
     let any: Address = "127.0.0.1:0".parse()?;
     let mut listener = Listener::bind(&any, &ListenOptions::default())?;
@@ -59,7 +59,7 @@ fn converse(name: &str, server: Server) -> io::Result<(usize, Option<ErrorKind>)
 fn serve(listener: &mut Listener, server: Server) -> io::Result<()> {
     let mut reactor: Reactor<Stream, ()> = Reactor::new()?;
     reactor.watch(&*listener, (), Watch::level(Interest::IN))?;
-    let mut echoed = 0;
+    let mut echo = Echo { server, pending: Vec::new(), has_echoed: false };
     loop {
         reactor.wait(None)?;
         while let Some(ready) = reactor.next_ready() {
@@ -70,10 +70,17 @@ fn serve(listener: &mut Listener, server: Server) -> io::Result<()> {
                     }
                 }
                 Ready::Owned { token, source, .. } => {
-                    if step(source, server, &mut echoed)? {
+                    let is_open = match echo.step(source) {
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+                        stepped => stepped?,
+                    };
+                    if !is_open {
                         reactor.close(token);
                         return Ok(());
                     }
+                    let is_dry = echo.pending.is_empty();
+                    let interest = if is_dry { Interest::IN } else { Interest::OUT };
+                    reactor.set_interest(token, interest)?;
                 }
                 Ready::Woken => {}
             }
@@ -81,24 +88,40 @@ fn serve(listener: &mut Listener, server: Server) -> io::Result<()> {
     }
 }
 
-/// One read, and what comes of it; says whether the server closes now.
-fn step(stream: &mut Stream, server: Server, echoed: &mut usize) -> io::Result<bool> {
-    let mut buffer = [0; MESSAGE.len() / 2];
-    let len = stream.read(&mut buffer)?;
-    if len == 0 {
-        // Nothing lies unread at the client's FIN, so the close sends a FIN too.
-        return Ok(true);
+struct Echo {
+    server: Server,
+    /// Bytes that were read and not written yet.
+    pending: Vec<u8>,
+    /// A piece was read and written back.
+    has_echoed: bool,
+}
+
+impl Echo {
+    /// Reads unless bytes are pending, and writes. Returns `false` when the server is to close.
+    fn step(&mut self, stream: &mut Stream) -> io::Result<bool> {
+        if self.pending.is_empty() {
+            let mut buffer = [0; MESSAGE.len() / 2];
+            let len = stream.read(&mut buffer)?;
+            if len == 0 {
+                // Nothing lies unread at the client's FIN, so the close sends a FIN too.
+                return Ok(false);
+            }
+            if self.has_echoed && matches!(self.server, Server::DiscardsTheRest) {
+                return Ok(true);
+            }
+            self.pending.extend_from_slice(&buffer[..len]);
+        }
+        let len = stream.write(&self.pending)?;
+        self.pending.drain(..len);
+        if !self.pending.is_empty() {
+            return Ok(true);
+        }
+        self.has_echoed = true;
+        match self.server {
+            Server::EchoesAll => {}
+            Server::ClosesAtHalf => assert!(socket::unread(&*stream)? > 0),
+            Server::DiscardsTheRest => stream.shutdown(Shutdown::Write)?,
+        }
+        Ok(!matches!(self.server, Server::ClosesAtHalf))
     }
-    match server {
-        Server::EchoesAll => {}
-        Server::ClosesAtHalf => assert!(socket::unread(&*stream)? > 0),
-        Server::DiscardsTheRest if *echoed > 0 => return Ok(false),
-        Server::DiscardsTheRest => {}
-    }
-    stream.write_all(&buffer[..len])?;
-    *echoed += len;
-    if matches!(server, Server::DiscardsTheRest) {
-        stream.shutdown(Shutdown::Write)?;
-    }
-    Ok(matches!(server, Server::ClosesAtHalf))
 }

@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Of each turn: reports, bytes read, bytes left.
+/// Returns for each turn the reports, the bytes read and the bytes left.
 fn read_in_pieces() -> io::Result<Vec<(usize, usize, u64)>> {
     let (ours, mut theirs) = Stream::pair()?;
     let mut reactor: Reactor<Stream> = Reactor::new()?;
@@ -43,12 +43,14 @@ fn read_in_pieces() -> io::Result<Vec<(usize, usize, u64)>> {
 
     let mut turns = Vec::new();
     for turn in 1..=4 {
-        // Only looks: whoever would sleep here has nothing to report.
+        // Only looks: the last turn has nothing to report, and would sleep.
         reactor.wait(Some(Duration::ZERO))?;
         let (mut reports, mut read) = (0, 0);
         while let Some(ready) = reactor.next_ready() {
             if let Ready::Owned { source, .. } = ready {
                 reports += 1;
+                // One read a report, which a level trigger allows: the rest is reported again. Zero
+                // would be the end of the stream, which this peer does not send.
                 read += source.read(&mut [0; 4])?;
             }
         }
@@ -59,7 +61,7 @@ fn read_in_pieces() -> io::Result<Vec<(usize, usize, u64)>> {
     Ok(turns)
 }
 
-/// How many turns report a socket that is ready and left alone.
+/// Returns the number of turns that report a socket that is ready and left alone.
 fn reports_untouched(interest: Interest) -> io::Result<usize> {
     let (ours, mut theirs) = Stream::pair()?;
     let mut reactor: Reactor<Stream> = Reactor::new()?;

@@ -14,8 +14,9 @@
 
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
-use epoll_reactor::{Interest, Watch};
+use epoll_reactor::{Interest, Readiness, Registration, Source, Watch};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -23,6 +24,48 @@ use std::time::Duration;
 const THREADS: usize = 3;
 const CLIENTS: usize = 8;
 const MESSAGES: u64 = 250;
+const WATCHED_FOR: Interest = Interest::IN.union(Interest::RDHUP);
+
+struct Client {
+    stream: Stream,
+    /// Bytes that were read and not written yet.
+    pending: Vec<u8>,
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Source for Client {
+    fn is_nonblocking(&self) -> bool {
+        self.stream.is_nonblocking()
+    }
+}
+
+impl Client {
+    /// Echoes what has arrived. Returns `false` at the end of the stream.
+    fn echo(&mut self, readiness: Readiness) -> io::Result<bool> {
+        let mut is_dry = false;
+        while !is_dry || !self.pending.is_empty() {
+            if self.pending.is_empty() {
+                let mut buffer = [0; 64];
+                let len = self.stream.read(&mut buffer)?;
+                if len == 0 {
+                    return Ok(false);
+                }
+                self.pending.extend_from_slice(&buffer[..len]);
+                // A short read leaves nothing, unless the end came with the same report: no other
+                // edge would tell of that.
+                is_dry = len < buffer.len() && !readiness.is_closing();
+            }
+            let len = self.stream.write(&self.pending)?;
+            self.pending.drain(..len);
+        }
+        Ok(true)
+    }
+}
 
 fn main() -> io::Result<()> {
     in_one_hand()?;
@@ -34,7 +77,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What the second thread is given while the first has the source, and after that.
+/// Shows the reports to a second thread while the first has the source, and after that.
 fn in_one_hand() -> io::Result<()> {
     let shared: SharedReactor<Stream> = SharedReactor::new()?;
     let (ours, mut theirs) = Stream::pair()?;
@@ -46,8 +89,7 @@ fn in_one_hand() -> io::Result<()> {
     let Some(LeaseReady::Owned(mut lease)) = first.next_ready() else {
         return Err(io::Error::other("a stream with bytes in it was not reported"));
     };
-    let mut word = [0; 3];
-    lease.read_exact(&mut word)?;
+    assert_eq!(lease.read(&mut [0; 8])?, 3);
     theirs.write_all(b"two")?;
     let meanwhile = reports(&mut second)?;
     drop(lease);
@@ -68,13 +110,14 @@ fn reports(worker: &mut Worker<'_, Stream>) -> io::Result<usize> {
     Ok(count)
 }
 
-/// Echoes to all clients with all threads; how many reports and re-arms that took.
+/// Echoes to all clients with all threads. Returns the number of reports and of re-arms.
 fn share(name: &str, watch: fn(Interest) -> Watch) -> io::Result<(u64, u64)> {
-    let shared: SharedReactor<Stream> = SharedReactor::new()?;
+    let shared: SharedReactor<Client> = SharedReactor::new()?;
     let mut peers = Vec::new();
     for _ in 0..CLIENTS {
         let (ours, theirs) = UnixStream::pair()?;
-        shared.insert(ours.try_into()?, watch(Interest::IN))?;
+        let client = Client { stream: ours.try_into()?, pending: Vec::new() };
+        shared.insert(client, watch(WATCHED_FOR))?;
         peers.push(theirs);
     }
     let by_thread = thread::scope(|scope| {
@@ -97,17 +140,19 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T>
     thread.join().map_err(|_| io::Error::other("a thread has panicked"))?
 }
 
-fn serve(shared: &SharedReactor<Stream>) -> io::Result<u64> {
+fn serve(shared: &SharedReactor<Client>) -> io::Result<u64> {
     let (mut worker, mut reports) = (shared.worker(), 0);
     while worker.wait(None)? {
         while let Some(ready) = worker.next_ready() {
-            let LeaseReady::Owned(mut stream) = ready else { continue };
+            let LeaseReady::Owned(mut client) = ready else { continue };
             reports += 1;
-            let mut buffer = [0; 64];
-            match stream.read(&mut buffer) {
-                Ok(len) => stream.write_all(&buffer[..len])?,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            let readiness = client.readiness();
+            match client.echo(readiness) {
+                Ok(false) => client.close(),
+                Err(error) if error.kind() != ErrorKind::WouldBlock => client.close(),
+                _ if client.pending.is_empty() => client.set_interest(WATCHED_FOR)?,
+                // Until there is room, nothing more is read.
+                _ => client.set_interest(Interest::OUT)?,
             }
         }
     }

@@ -40,7 +40,7 @@ enum Event {
     Signal,
 }
 
-/// How far the stream of bytes that comes from a side has got.
+/// The state of the stream of bytes that comes from a side.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inflow {
     /// The backend has not answered the connect yet.

@@ -32,7 +32,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// How much of the flood was read before the last of the quiet peers was.
+/// Returns the bytes of the flood that were read before the last quiet peer was heard.
 fn serve(name: &str, budget: usize) -> io::Result<(usize, Counters)> {
     let mut reactor: Reactor<Stream> = Reactor::new()?;
     let (ours, mut flood) = Stream::pair()?;
@@ -67,7 +67,8 @@ fn serve(name: &str, budget: usize) -> io::Result<(usize, Counters)> {
     Ok((before_others, counts))
 }
 
-/// Reads up to `budget` bytes; the peer fills up what was read. Says whether nothing was left.
+/// Reads up to `budget` bytes, for each of which the peer sends another one. Returns how many bytes
+/// were read, and whether nothing was left.
 fn read_some(
     source: &mut Stream,
     budget: usize,
@@ -77,6 +78,8 @@ fn read_some(
     let mut read = 0;
     while read < budget {
         match source.read(&mut [0; PIECE]) {
+            // The peer has hung up: there is nothing left, as when a read would block.
+            Ok(0) => return Ok((read, true)),
             Ok(len) => read += len,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok((read, true)),
             Err(error) => return Err(error),

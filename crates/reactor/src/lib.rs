@@ -27,8 +27,38 @@
 //!
 //! ```
 //! use epoll_reactor::net::{Accepted, Address, ListenOptions, Listener, Stream};
-//! use epoll_reactor::{Interest, Reactor, Ready, Watch};
-//! use std::io::{self, Read, Write};
+//! use epoll_reactor::{Interest, Reactor, Ready, Source, Watch};
+//! use std::io::{self, ErrorKind, Read, Write};
+//! use std::os::fd::{AsFd, BorrowedFd};
+//!
+//! struct Client {
+//!     stream: Stream,
+//!     /// Bytes that were read and not written yet.
+//!     pending: Vec<u8>,
+//! }
+//! # impl AsFd for Client {
+//! #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
+//! # }
+//! # impl Source for Client {
+//! #     fn is_nonblocking(&self) -> bool { self.stream.is_nonblocking() }
+//! #     fn is_unshared(&self) -> bool { self.stream.is_unshared() }
+//! # }
+//!
+//! impl Client {
+//!     /// Reads unless bytes are pending, and writes. Returns `false` at the end of the stream.
+//!     fn echo(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+//!         if self.pending.is_empty() {
+//!             let len = self.stream.read(buffer)?;
+//!             if len == 0 {
+//!                 return Ok(false);
+//!             }
+//!             self.pending.extend_from_slice(&buffer[..len]);
+//!         }
+//!         let len = self.stream.write(&self.pending)?;
+//!         self.pending.drain(..len);
+//!         Ok(true)
+//!     }
+//! }
 //!
 //! #[derive(Clone, Copy)]
 //! enum Service {
@@ -48,7 +78,7 @@
 //! #       Ok(())
 //! #   });
 //!
-//!     let mut reactor: Reactor<Stream, Service> = Reactor::new()?;
+//!     let mut reactor: Reactor<Client, Service> = Reactor::new()?;
 //!     reactor.watch(&listener, Service::Accept, Watch::level(Interest::IN))?;
 //!     let mut buffer = [0; 4096];
 //!     let mut served = 0;
@@ -58,24 +88,24 @@
 //!             match ready {
 //!                 Ready::Watched { tag: Service::Accept, .. } => {
 //!                     for Accepted { stream, .. } in listener.accept_batch() {
+//!                         let client = Client { stream, pending: Vec::new() };
 //!                         // A connection that cannot be watched is dropped; the server goes on.
-//!                         let _ = reactor.insert(stream, Watch::level(Interest::IN));
+//!                         let _ = reactor.insert(client, Watch::level(Interest::IN));
 //!                     }
 //!                 }
 //!                 Ready::Owned { token, source, .. } => {
-//!                     // An error is the connection's own affair, never the loop's. A server that
-//!                     // is meant to last also keeps what a write does not take.
-//!                     let echoed = match source.read(&mut buffer) {
-//!                         Ok(len) => source.write(&buffer[..len]),
-//!                         Err(error) => Err(error),
+//!                     let is_open = match source.echo(&mut buffer) {
+//!                         Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+//!                         // An error ends its own connection, never the loop.
+//!                         echoed => echoed.unwrap_or(false),
 //!                     };
-//!                     match echoed {
-//!                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-//!                         Ok(0) | Err(_) => {
-//!                             reactor.close(token);
-//!                             served += 1;
-//!                         }
-//!                         Ok(_) => {}
+//!                     // Watched for room only while bytes wait for it: a level trigger would
+//!                     // report a socket with room in every turn.
+//!                     let is_dry = source.pending.is_empty();
+//!                     let interest = if is_dry { Interest::IN } else { Interest::OUT };
+//!                     if !is_open || reactor.set_interest(token, interest).is_err() {
+//!                         reactor.close(token);
+//!                         served += 1;
 //!                     }
 //!                 }
 //!                 Ready::Woken => {}
@@ -105,7 +135,9 @@ mod error;
 mod ready;
 mod slots;
 mod source;
+mod suspects;
 mod token;
+mod turn;
 mod waker;
 
 pub mod integrating;

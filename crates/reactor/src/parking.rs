@@ -1,9 +1,9 @@
-//! Parked sources: registered, and silent whatever happens to them, until they are asked for again.
+//! Parked sources: registered, but not reported, whatever happens to them, until they are unparked.
 //!
 //! Kernel facts: (a) HUP and ERR are reported whatever the interest is, so a level-triggered source whose
-//! peer has gone is reported for ever, and an edge-triggered one once more; (b) silent are only an entry
-//! that was deleted and a one-shot one that was reported; (c) a source that is added or armed is looked at,
-//! and reported if it is ready.
+//! peer has gone is reported for ever, and an edge-triggered one once more; (b) only a deleted entry, and a
+//! one-shot entry that was reported, are silent; (c) adding or arming a source polls it, so it is reported
+//! if it is ready.
 
 use crate::reactor::Reactor;
 use crate::record::{Arm, Record, State, Subject};
@@ -14,18 +14,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 impl<T: Source, S> Reactor<T, S> {
-    /// Silences an owned source: nothing is reported of it until it is asked for again.
+    /// Silences an owned source: it is not reported until it is unparked.
     ///
-    /// For a source that waits for something other than itself: a job on another thread, another
-    /// connection, its own close. Whatever its peer does, no wait ends for it, with any trigger.
-    /// Reports of it that are left of the present batch, and a revisit that it has asked for, are
-    /// dropped: the kernel is asked for them again when the silence ends. A source that is parked already
-    /// stays as it is, with a revisit that was asked for meanwhile. It costs an `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which is
-    /// silent already.
+    /// For a source that waits for something other than its own readiness: a job on another thread,
+    /// another connection. Whatever its peer does, no wait ends for it, with any trigger. Reports of it
+    /// that are left of the present batch, and a revisit that was asked for, are dropped; the kernel is
+    /// asked again when the source is unparked. A source that is parked already stays as it is, with a
+    /// revisit that was asked for meanwhile.
     ///
-    /// [`unpark`](Self::unpark), [`set_interest`](Self::set_interest) and [`modify`](Self::modify) end
-    /// it. The kernel then looks at the source, so whatever holds at that moment is reported, with an
-    /// edge trigger too: one that is watched for `OUT` is reported at once while there is room.
+    /// Parking costs an `EPOLL_CTL_DEL`, except for a one-shot source that was reported, which is silent
+    /// already. [`unpark`](Self::unpark), [`set_interest`](Self::set_interest) and
+    /// [`modify`](Self::modify) end it. The kernel then polls the source, so it is reported if it is
+    /// ready, with an edge trigger too: a source that is watched for `OUT` at once while there is room.
     ///
     /// # Errors
     ///
@@ -60,8 +60,8 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Ends the silence of a source that was [parked](Self::park): it is watched as before. A source
-    /// that is not parked stays as it is.
+    /// Watches a source that was [parked](Self::park) as before. A source that is not parked stays as it
+    /// is.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Tells that the token names a source or a watched descriptor that is parked.
+    /// Returns whether the token names a source or a watched descriptor that is parked.
     #[must_use]
     pub fn is_parked(&self, token: Token) -> bool {
         self.record(token).is_some_and(|record| record.state.contains(State::PARKED))
@@ -86,6 +86,26 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
     /// another one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    /// use std::time::Duration;
+    ///
+    /// let counter = EventFd::new(1)?;
+    /// let mut reactor = Reactor::watch_only()?;
+    /// let token = reactor.watch(&counter, (), Watch::level(Interest::IN))?;
+    /// reactor.park_watched(token, &counter)?;
+    /// reactor.wait(Some(Duration::ZERO))?;
+    /// assert!(reactor.next_ready().is_none());
+    ///
+    /// reactor.unpark_watched(token, &counter)?;
+    /// reactor.wait(None)?;
+    /// assert!(reactor.next_ready().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn park_watched(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
         self.check_watched(token, source.as_fd())?;
         self.silence(token, Some(source.as_fd()))
@@ -108,6 +128,7 @@ impl<T: Source, S> Reactor<T, S> {
         if record.state.contains(State::PARKED) {
             return Ok(());
         }
+        // A one-shot source that was reported is silent already, and so is one without an entry.
         if !record.state.intersects(State::DISARMED | State::DETACHED) {
             if let Some(fd) = elsewhere.or(record.owned_fd()) {
                 self.epoll.delete(fd)?;
@@ -115,6 +136,8 @@ impl<T: Source, S> Reactor<T, S> {
                 record.state.insert(State::DETACHED);
             }
         }
+        // The token stays in the queue of revisits, where it is skipped. PASS would let an event of the
+        // present batch through.
         record.state.remove(State::REVISIT | State::PASS);
         record.state.insert(State::PARKED);
         Ok(())
@@ -143,6 +166,7 @@ impl<T: Source, S> Reactor<T, S> {
         if record.state.is_detached() {
             let arm = match record.arm() {
                 Arm::Normal(_) => Arm::Normal(watch),
+                // Cannot be modified, so it is added as it was.
                 exclusive @ Arm::Exclusive(_) => exclusive,
             };
             arm.add(&self.epoll, fd, token.data())?;
@@ -151,6 +175,7 @@ impl<T: Source, S> Reactor<T, S> {
             self.epoll.modify(fd, token.data(), watch)?;
             self.counters.mods += 1;
         }
+        // Last: what the kernel refuses stays as it was, parked or disarmed.
         record.set_armed(watch);
         Ok(())
     }

@@ -8,11 +8,11 @@
 //! events, not for reports that are left of a batch or for revisits: see `nesting.rs`; (e) an entry
 //! whose descriptor was closed while a clone lives is reported for ever: see `rebuild.rs`.
 
-use crate::nesting::{Nesting, StepsDue, WAKER_DATA};
-use crate::rebuild::Suspects;
 use crate::record::{Arm, Record, State, Subject, revisit_bits};
 use crate::slots::{Generation, Slots};
+use crate::suspects::Suspects;
 use crate::token::{ReactorId, unpack};
+use crate::turn::{Nesting, StepsDue, WAKER_DATA};
 use crate::{Counters, NoSource, Ready, Source, Token, Waker};
 use epoll_sys::{Epoll, Events, Interest, Readiness, Timestamp, Watch};
 use std::collections::{BTreeMap, VecDeque};
@@ -42,7 +42,7 @@ pub const BATCH_MAX: usize = 256;
 /// struct Client {
 ///     stream: Stream,
 ///     /// Bytes that were read and not written yet.
-///     rest: Vec<u8>,
+///     pending: Vec<u8>,
 /// }
 /// # impl AsFd for Client {
 /// #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
@@ -56,14 +56,14 @@ pub const BATCH_MAX: usize = 256;
 ///     /// Echoes until nothing is left to read or there is no room. Returns `false` at the end.
 ///     fn echo(&mut self) -> io::Result<bool> {
 ///         loop {
-///             while !self.rest.is_empty() {
-///                 let len = self.stream.write(&self.rest)?;
-///                 self.rest.drain(..len);
+///             while !self.pending.is_empty() {
+///                 let len = self.stream.write(&self.pending)?;
+///                 self.pending.drain(..len);
 ///             }
 ///             let mut buffer = [0; 4096];
 ///             match self.stream.read(&mut buffer)? {
 ///                 0 => return Ok(false),
-///                 len => self.rest.extend_from_slice(&buffer[..len]),
+///                 len => self.pending.extend_from_slice(&buffer[..len]),
 ///             }
 ///         }
 ///     }
@@ -72,7 +72,7 @@ pub const BATCH_MAX: usize = 256;
 /// let (ours, theirs) = Stream::pair()?;
 /// let mut reactor: Reactor<Client> = Reactor::new()?;
 /// let watch = Watch::edge(Interest::IN | Interest::OUT | Interest::RDHUP);
-/// reactor.insert(Client { stream: ours, rest: Vec::new() }, watch)?;
+/// reactor.insert(Client { stream: ours, pending: Vec::new() }, watch)?;
 ///
 /// # let peer = std::thread::spawn(move || -> io::Result<()> {
 /// #     let mut theirs = std::os::unix::net::UnixStream::try_from(std::os::fd::OwnedFd::from(theirs)).unwrap();
@@ -92,7 +92,9 @@ pub const BATCH_MAX: usize = 256;
 ///             Ok(true) => unreachable!("it echoes until the end or an error"),
 ///             // Dry, or no room: the next edge goes on from here.
 ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-///             Ok(false) | Err(_) => drop(reactor.close(token)),
+///             Ok(false) | Err(_) => {
+///                 reactor.close(token);
+///             }
 ///         }
 ///     }
 /// }
@@ -105,23 +107,24 @@ pub const BATCH_MAX: usize = 256;
 /// [`wait`](Self::wait) fetches a batch, [`next_ready`](Self::next_ready) hands out its reports.
 /// Between two reports every method may be called, on any source, the reported one included: what
 /// is removed is not reported any more, what is inserted is reported from the next turn on. An
-/// error of one source is its own; the rest of the batch stays. A batch that is left early is
-/// continued by the next wait.
+/// error of one source ends that source, and the rest of the batch stays. The next wait continues a
+/// batch that was left early.
 ///
-/// A handler that needs other sources than the reported one lets go of it first and goes by token:
+/// A handler that needs a second source drops its borrow of the reported one and uses the tokens:
 /// [`get_mut`](Self::get_mut), or [`get_disjoint_mut`](Self::get_disjoint_mut) for two at once.
 ///
 /// # When a source has to wait for something else
 ///
 /// An edge is reported once. A handler that stops before its source is dry, because its budget is
-/// spent, asks for [`revisit`](Self::revisit). One that stops because it has nowhere to put the bytes
-/// must not, for it would be revisited turn after turn: whoever makes room, the peer's handler or a
-/// finished connect, calls `revisit(token, Readiness::IN)` for it at that moment.
+/// spent, asks for a [`revisit`](Self::revisit). A handler that stops because it has no room for the
+/// bytes must not ask, or its source would be revisited in every turn. Instead, the code that makes
+/// room (the other connection's handler, a connect that has finished) calls
+/// `revisit(token, Readiness::IN)` at that moment.
 ///
-/// A source that waits for anything but itself (a job on another thread, another connection, an end
-/// that was read) can be [parked](Self::park): nothing is reported of it, with any trigger. To take
-/// `IN` out of its interest is not enough, for the kernel reports `HUP` and `ERR` whatever the
-/// interest is: a level-triggered source whose peer has gone would be reported turn after turn.
+/// A source that waits for something other than its own readiness (a job on another thread, another
+/// connection) can be [parked](Self::park): it is not reported at all, with any trigger. Removing
+/// `IN` from its interest is not enough, because the kernel reports `HUP` and `ERR` whatever the
+/// interest is: a level-triggered source whose peer has gone would be reported in every turn.
 ///
 /// # Nesting
 ///
@@ -132,10 +135,16 @@ pub const BATCH_MAX: usize = 256;
 ///
 /// # Threads, fork and exec
 ///
-/// A reactor can be sent to another thread. A child of `fork` shares the epoll instance with its
-/// parent: what the child deletes is deleted for the parent, and what it waits for is taken from the
-/// parent. So the child calls [`rebuild`](Self::rebuild) before anything else, or lets go of the
-/// reactor with [`std::mem::forget`]. Every descriptor is closed by `exec`.
+/// A reactor can be sent to another thread, but one thread uses it at a time. Other threads reach it
+/// through a [`Waker`]; threads that share sources use a [`SharedReactor`](crate::shared::SharedReactor).
+///
+/// A child of `fork` shares the epoll instance with its parent: an entry that the child deletes is
+/// deleted for the parent, and an event that the child fetches is missing in the parent. So the child
+/// calls [`rebuild`](Self::rebuild) before anything else, or gives the reactor up with
+/// [`std::mem::forget`].
+///
+/// `exec` closes the descriptors of the reactor itself. A source is closed by `exec` if its own
+/// descriptor is `CLOEXEC`, as that of every type in [`net`](crate::net) is.
 pub struct Reactor<T, S = ()> {
     pub(crate) epoll: Epoll,
     pub(crate) id: ReactorId,
@@ -163,7 +172,7 @@ impl<T: Source, S: Copy> Reactor<T, S> {
     /// # Errors
     ///
     /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors. A reactor takes
-    /// two.
+    /// two descriptors.
     pub fn new() -> io::Result<Self> {
         Self::with_batch_max(BATCH_MAX)
     }
@@ -203,9 +212,11 @@ impl<T: Source, S: Copy> Reactor<T, S> {
             suspects: Suspects::default(),
             counters: Counters::default(),
         };
+        // By edges: each write to the eventfd is one, so no turn has to read it.
         let watch = Watch::edge(Interest::IN);
         reactor.epoll.add(&reactor.waker, WAKER_DATA, watch)?;
         reactor.counters.adds += 1;
+        // The first insertion, whose slot and generation are those of `WAKER_DATA`.
         reactor.slots.insert(Record::new(Subject::Waker, Arm::Normal(watch)));
         Ok(reactor)
     }
@@ -239,12 +250,11 @@ impl<S: Copy> Reactor<NoSource, S> {
 impl<T: Source, S> Reactor<T, S> {
     /// Reports a source again in the next turn, whose wait then does not sleep.
     ///
-    /// For a source that stopped before its descriptor was dry, so that one busy peer cannot keep
-    /// the others waiting. The source is reported once in that turn and not before (in this turn if
-    /// it has yet to be revisited in it), with `readiness`, whatever it is watched for, and with what
-    /// the kernel has to say of it by then: nothing is lost, not even with an edge trigger. Asking
-    /// twice is asking once. A source that is [parked](Self::park) is reported this once and stays
-    /// parked.
+    /// For a handler that stopped before its source was dry, so that one busy peer cannot keep the
+    /// others waiting. The source is reported once, after the batch of that turn, with `readiness` and
+    /// the events that the kernel has reported for it by then, whatever its interest is. So nothing is
+    /// lost, with an edge trigger either. A second request before that report is merged with the first.
+    /// A source that is [parked](Self::park) is reported this once and stays parked.
     ///
     /// Returns `false`, and reports nothing, if the token names no source or `readiness` is empty.
     ///
@@ -253,7 +263,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     /// use epoll_reactor::net::Stream;
     /// use epoll_reactor::{Interest, Reactor, Readiness, Ready, Watch};
-    /// use std::io::{Read, Write};
+    /// use std::io::{ErrorKind, Read, Write};
     ///
     /// let (ours, mut theirs) = Stream::pair()?;
     /// let mut reactor: Reactor<Stream> = Reactor::new()?;
@@ -269,9 +279,14 @@ impl<T: Source, S> Reactor<T, S> {
     ///         let Ready::Owned { token, source, .. } = ready else { continue };
     ///         // A budget of one byte a turn. The edge that brought four is reported once.
     ///         let mut byte = [0];
-    ///         let len = source.read(&mut byte)?;
-    ///         word.extend_from_slice(&byte[..len]);
-    ///         reactor.revisit(token, Readiness::IN);
+    ///         match source.read(&mut byte) {
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+    ///             Ok(0) | Err(_) => drop(reactor.close(token)),
+    ///             Ok(len) => {
+    ///                 word.extend_from_slice(&byte[..len]);
+    ///                 reactor.revisit(token, Readiness::IN);
+    ///             }
+    ///         }
     ///     }
     /// }
     /// assert_eq!(turns, 4);
@@ -283,6 +298,8 @@ impl<T: Source, S> Reactor<T, S> {
         if revisit_bits(readiness).is_empty() {
             return false;
         }
+        // The bits add up in the record and the token is queued once, so the queue is never longer than
+        // the table.
         let is_new = record.state.revisit().is_empty();
         record.state.add_revisit(readiness);
         if is_new {
@@ -308,14 +325,34 @@ impl<T: Source, S> Reactor<T, S> {
     /// Fetches the next batch: waits until a source is ready, a [`Waker`] is used or `timeout` is
     /// over. `None` waits without end; zero only looks.
     ///
-    /// It does not wait at all while reports of the last batch have not been handed out, and does
-    /// not sleep while a source is to be revisited. A signal handler that runs meanwhile neither
-    /// ends the wait nor moves its end. The timeout has the precision that [`Epoll::wait`] describes
-    /// and is never cut short, but by an event that turns out to be stale.
+    /// It returns at once while reports of the last batch have not been handed out, and does not
+    /// sleep while a source is to be revisited. A signal handler that runs meanwhile neither ends the
+    /// wait nor moves its end. The timeout has the precision that [`Epoll::wait`] describes. A wait
+    /// may end earlier without a report if its only event was stale.
     ///
     /// # Errors
     ///
     /// Does not fail on Linux today; the `Result` leaves room for a wait that the kernel refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    /// use std::io::Write;
+    /// use std::time::Duration;
+    ///
+    /// let (ours, mut theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// reactor.insert(ours, Watch::level(Interest::IN))?;
+    /// reactor.wait(Some(Duration::from_millis(5)))?;
+    /// assert!(reactor.next_ready().is_none(), "the timeout is over");
+    ///
+    /// assert_eq!(theirs.write(b"hello")?, 5);
+    /// reactor.wait(None)?;
+    /// assert!(reactor.next_ready().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline(always)]
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // A deadline beyond the clock's end is none.
@@ -345,9 +382,11 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     #[inline(always)]
     pub fn wait_until(&mut self, deadline: Option<Timestamp>) -> io::Result<()> {
+        // A fetch now would overwrite the reports that are left.
         if self.handed_out < self.events.len() {
             return Ok(());
         }
+        // One test for all that is rare, so that the usual turn is the system call and little else.
         if self.nesting.needs_care() {
             return self.wait_with_care(deadline);
         }
@@ -358,16 +397,22 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// A wait while sources are to be revisited, of a reactor that is nested, or after stale events.
+    /// Waits in a turn that is not the usual one: sources are to be revisited, the reactor is nested, or
+    /// its epoll instance is to be replaced.
     #[cold]
     fn wait_with_care(&mut self, deadline: Option<Timestamp>) -> io::Result<()> {
         if self.nesting.take_rebuild_due() && self.rebuild().is_err() {
-            // There is no room for it now. After a hundred more stale events it is tried again.
+            // The error is ignored: descriptors or memory are short, and the present instance works,
+            // if with stale events. After a hundred more of them it is tried again.
             self.suspects.clear();
         }
         if self.has_revisits() {
+            // Otherwise the caller left the turn before its revisits were handed out, and continues it.
             if !self.steps_due.has_revisits() {
+                // The kernel is asked first, or a source that is revisited in every turn would keep the
+                // others from ever being reported.
                 while !self.fetch_with_care(Some(Duration::ZERO))? {}
+                // A request that a handler makes in this turn is served in the next one, after a fetch.
                 self.steps_due.set_revisits(self.revisits.len());
             }
             return Ok(());
@@ -381,6 +426,8 @@ impl<T: Source, S> Reactor<T, S> {
 
     /// Tells whether a source is to be revisited that was not removed since.
     pub(crate) fn has_revisits(&mut self) -> bool {
+        // A source that was removed or parked has left its token in the queue: to find it there at that
+        // time would take O(n).
         while let Some(&token) = self.revisits.front() {
             if self.record(token).is_some_and(|record| !record.state.revisit().is_empty()) {
                 return true;
@@ -420,6 +467,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// Makes one `epoll_wait`. Returns `false` when a signal's handler interrupted it.
     #[inline(always)]
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        // Before the call: a failed wait leaves no events, and the place in the batch has to agree.
         self.handed_out = 0;
         self.counters.waits += 1;
         match self.epoll.wait(&mut self.events, timeout) {
@@ -430,6 +478,7 @@ impl<T: Source, S> Reactor<T, S> {
                 }
                 Ok(true)
             }
+            // Not a result: the caller repeats the wait, against its deadline.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
             Err(error) => Err(error),
         }
@@ -437,17 +486,44 @@ impl<T: Source, S> Reactor<T, S> {
 
     /// Returns the next report of this turn, or `None` when all have been handed out.
     ///
-    /// First comes the batch in the kernel's order, then the sources that asked to be revisited.
+    /// First comes the batch in the kernel's order, then the sources that are revisited.
+    ///
+    /// # Examples
+    ///
+    /// A source that a handler removes is not reported any more, although its event was fetched:
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    ///
+    /// let (one, other) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let tokens = [
+    ///     reactor.insert(one, Watch::level(Interest::OUT))?,
+    ///     reactor.insert(other, Watch::level(Interest::OUT))?,
+    /// ];
+    /// reactor.wait(None)?;
+    /// let mut reports = 0;
+    /// while let Some(Ready::Owned { token, .. }) = reactor.next_ready() {
+    ///     reports += 1;
+    ///     for other in tokens.into_iter().filter(|other| *other != token) {
+    ///         reactor.close(other);
+    ///     }
+    /// }
+    /// assert_eq!(reports, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn next_ready(&mut self) -> Option<Ready<'_, T, S>>
     where
         S: Copy,
     {
         while let Some(event) = self.events.get(self.handed_out) {
+            // First, so that a handler that panics is not given the same event again.
             self.handed_out += 1;
             let (index, generation) = unpack(event.data);
-            // Looked up here and in `report`; the compiler makes one of it, as nothing is written in
-            // between.
+            // Looked at here and borrowed in `report`: a borrow that may be returned would last for the
+            // whole loop. Nothing is written in between, so the compiler makes one lookup of both.
             match self.slots.get(index, generation) {
                 Some(record) if record.state.is_plain() => {
                     return self.report(index, generation, event.readiness);
@@ -460,8 +536,8 @@ impl<T: Source, S> Reactor<T, S> {
         self.report(index, generation, readiness)
     }
 
-    /// Looks at an event of a registration that is not plain, or that has ended: passes over it, or makes
-    /// the registration plain for it.
+    /// Handles an event of a registration that is not plain, or that has ended: skips it, or makes the
+    /// registration plain for it.
     #[cold]
     fn look_at(&mut self, data: u64, readiness: Readiness) {
         let (index, generation) = unpack(data);
@@ -469,14 +545,15 @@ impl<T: Source, S> Reactor<T, S> {
             return self.on_stale_event(data);
         };
         if record.state.contains(State::PARKED) {
-            // Fetched before it was parked. What holds then is reported when it is armed again.
+            // Fetched before the source was parked. To arm it polls it again, so nothing is lost.
         } else if record.state.revisit().is_empty() {
+            // The kernel has disarmed a one-shot entry with this event, so `set_interest` has to arm it.
             record.state.set(State::DISARMED, record.state.contains(State::ONESHOT));
             record.state.insert(State::PASS);
-            // It comes again at once, and passes.
+            // The event is looked at once more, and passes.
             self.handed_out -= 1;
         } else {
-            // Both are told when it is revisited.
+            // One report for both, when the source is revisited.
             record.state.add_revisit(readiness);
         }
     }
@@ -505,7 +582,7 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// The next source to be revisited in this turn.
+    /// Returns the next source to be revisited in this turn.
     #[inline]
     fn next_step(&mut self) -> Option<(Token, Readiness)> {
         if self.steps_due.is_empty() { None } else { self.next_step_due() }
@@ -515,10 +592,12 @@ impl<T: Source, S> Reactor<T, S> {
     fn next_step_due(&mut self) -> Option<(Token, Readiness)> {
         while self.steps_due.take_revisit() {
             let Some(token) = self.revisits.pop_front() else { break };
-            // A source that was removed or parked since is passed over.
+            // Removed since: its token was left in the queue.
             let Some(record) = self.record_mut(token) else { continue };
             let readiness = record.state.revisit();
+            // Before the report, so that the handler can ask again.
             record.state.remove(State::REVISIT);
+            // Empty: the source was parked since.
             if !readiness.is_empty() {
                 self.counters.revisits += 1;
                 self.revisited = Some((token, self.counters.waits));
@@ -571,17 +650,17 @@ impl<T: Source, S> Reactor<T, S> {
     /// Returns how many registrations there are, owned and watched.
     #[must_use]
     pub fn len(&self) -> usize {
-        // The waker's is the reactor's own.
+        // Without the waker, which has a slot of its own.
         self.slots.len() - 1
     }
 
-    /// Tells that there is no registration.
+    /// Returns whether there is no registration.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns a way for any thread to end this reactor's wait.
+    /// Returns a waker, with which any thread can end this reactor's wait.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()

@@ -6,38 +6,11 @@
 //! shares the epoll instance with its parent; (c) a source that is added is reported if it is ready,
 //! whatever its trigger.
 
-use crate::nesting::WAKER_DATA;
 use crate::record::{State, Subject};
+use crate::turn::WAKER_DATA;
 use crate::{Reactor, Source, Token};
 use epoll_sys::{Epoll, Interest, InterestEntry, Watch};
-use std::collections::HashMap;
 use std::io;
-
-/// The number of events of one registration that has ended which replaces the instance.
-const STALE_EVENTS_MAX: u32 = 100;
-/// The most such registrations that are counted at a time. With one more, all begin again.
-const SUSPECTS_MAX: usize = 1024;
-
-/// Registrations that have ended and were reported since. Once is usual, for an event that was fetched
-/// before; a hundred times is an entry that is still there.
-#[derive(Default)]
-pub(crate) struct Suspects(HashMap<u64, u32>);
-
-impl Suspects {
-    /// Counts an event, and tells that there have been too many of its registration.
-    pub(crate) fn count(&mut self, data: u64) -> bool {
-        if self.0.len() >= SUSPECTS_MAX {
-            self.0.clear();
-        }
-        let count = self.0.entry(data).or_default();
-        *count += 1;
-        *count >= STALE_EVENTS_MAX
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-}
 
 impl<T, S> Reactor<T, S> {
     #[cold]

@@ -35,6 +35,25 @@ impl<T: Source, S> Reactor<T, S> {
     ///   registrations exist.
     ///
     /// The others of [`Epoll::add`](epoll_sys::Epoll::add).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    /// use std::io::ErrorKind;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (ours, _theirs) = UnixStream::pair()?;
+    /// let mut reactor: Reactor<UnixStream> = Reactor::new()?;
+    /// let refused = reactor.insert(ours, Watch::level(Interest::IN)).unwrap_err();
+    /// assert_eq!(refused.error.kind(), ErrorKind::InvalidInput, "it blocks");
+    ///
+    /// let ours = refused.source;
+    /// ours.set_nonblocking(true)?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    /// assert!(reactor.get(token).is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn insert(&mut self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
         self.insert_armed(source, Arm::Normal(watch), Blocking::Refused)
@@ -47,8 +66,8 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// # Errors
     ///
-    /// Those of [`insert`](Self::insert). [`InvalidInput`](io::ErrorKind::InvalidInput) remains for an
-    /// edge trigger, which asks for reading until nothing is left.
+    /// Those of [`insert`](Self::insert), but [`InvalidInput`](io::ErrorKind::InvalidInput) only with
+    /// an edge trigger, which asks for reading until nothing is left.
     ///
     /// # Examples
     ///
@@ -69,7 +88,9 @@ impl<T: Source, S> Reactor<T, S> {
     ///         let Ready::Owned { token, source, .. } = ready else { continue };
     ///         let mut buffer = [0; 64];
     ///         match source.read(&mut buffer)? {
-    ///             0 => drop(reactor.close(token)),
+    ///             0 => {
+    ///                 reactor.close(token);
+    ///             }
     ///             len => printed.extend_from_slice(&buffer[..len]),
     ///         }
     ///     }
@@ -89,6 +110,27 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// Those of [`insert`](Self::insert), and [`InvalidInput`](io::ErrorKind::InvalidInput) for an
     /// epoll instance.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Reactor, Ready};
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// let address = listener.local_addr()?;
+    /// // Each thread has a clone in a reactor of its own.
+    /// let mut reactor: Reactor<TcpListener> = Reactor::new()?;
+    /// let watch = ExclusiveWatch::level(ExclusiveInterest::IN);
+    /// reactor.insert_exclusive(listener.try_clone()?, watch)?;
+    ///
+    /// let _client = TcpStream::connect(address)?;
+    /// reactor.wait(None)?;
+    /// let Some(Ready::Owned { source, .. }) = reactor.next_ready() else { panic!("a report") };
+    /// assert!(source.accept().is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[doc(alias = "EPOLLEXCLUSIVE")]
     pub fn insert_exclusive(
         &mut self,
@@ -104,11 +146,14 @@ impl<T: Source, S> Reactor<T, S> {
         arm: Arm,
         blocking: Blocking,
     ) -> Result<Token, InsertError<T>> {
+        // A type that promises it saves an fcntl for each insertion.
         if !source.is_nonblocking() {
             if let Err(error) = refuse_blocking(source.as_fd(), arm, blocking) {
                 return Err(InsertError { source, error });
             }
         }
+        // Named before there is a slot: the kernel's entry carries the name, and if the kernel refuses,
+        // there is no slot to undo.
         let token = match self.next_token() {
             Ok(token) => token,
             Err(error) => return Err(InsertError { source, error }),
@@ -131,8 +176,8 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// # Errors
     ///
-    /// Those of [`insert`](Self::insert), but a descriptor that blocks is refused with an edge trigger
-    /// only.
+    /// Those of [`insert`](Self::insert), but [`InvalidInput`](io::ErrorKind::InvalidInput) only for
+    /// an edge trigger on a descriptor that blocks.
     ///
     /// # Examples
     ///
@@ -158,7 +203,27 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// # Errors
     ///
-    /// Those of [`insert_exclusive`](Self::insert_exclusive).
+    /// Those of [`watch`](Self::watch), and [`InvalidInput`](io::ErrorKind::InvalidInput) for an epoll
+    /// instance, a [`Listener`](crate::net::Listener) that pauses by itself among them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{ListenOptions, Listener, PausedBy, Stream};
+    /// use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Reactor, Ready};
+    ///
+    /// let options = ListenOptions { paused_by: PausedBy::Owner, ..ListenOptions::default() };
+    /// let mut listener = Listener::bind(&"127.0.0.1:0".parse()?, &options)?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let watch = ExclusiveWatch::level(ExclusiveInterest::IN);
+    /// reactor.watch_exclusive(&listener, (), watch)?;
+    ///
+    /// let _client = Stream::connect(listener.address())?;
+    /// reactor.wait(None)?;
+    /// assert!(matches!(reactor.next_ready(), Some(Ready::Watched { .. })));
+    /// assert_eq!(listener.accept_batch().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[doc(alias = "EPOLLEXCLUSIVE")]
     pub fn watch_exclusive(
         &mut self,
@@ -175,14 +240,15 @@ impl<T: Source, S> Reactor<T, S> {
         let closed = self.add(fd, token, arm)?;
         let number = fd.as_raw_fd();
         self.slots.insert(Record::new(Subject::Watched { tag, fd: number }, arm));
+        // First: to end the registration that had the number would otherwise take it from the new one.
         self.numbers.insert(number, token);
         closed.map(|closed| self.end_watched(closed));
         Ok(token)
     }
 
-    /// Issues the `EPOLL_CTL_ADD` for the slot that the next insertion will fill. Returns the
-    /// registration that has the same number: the kernel has taken the number for one that it does
-    /// not watch, so the descriptor that had it was closed.
+    /// Issues the `EPOLL_CTL_ADD` for the slot that the next insertion will fill. Returns the watched
+    /// registration that has the same number, if there is one: its descriptor was closed, or the kernel
+    /// would have answered `EEXIST`.
     #[inline]
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, arm: Arm) -> io::Result<Option<Token>> {
         arm.add(&self.epoll, fd, token.data())?;
@@ -195,6 +261,7 @@ impl<T: Source, S> Reactor<T, S> {
         let (index, generation) = token.parts();
         match self.slots.remove(index, generation) {
             Some(Record { subject: Subject::Watched { fd, .. }, .. }) => {
+                // A newer registration may have the number by now.
                 if self.numbers.get(&fd) == Some(&token) {
                     self.numbers.remove(&fd);
                 }
@@ -204,11 +271,11 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Watches an owned source another way from now on: `EPOLL_CTL_MOD`.
+    /// Changes the interest and the trigger of an owned source: `EPOLL_CTL_MOD`.
     ///
-    /// The kernel looks at the source again, so one that is ready is reported anew by the next wait,
-    /// whatever its trigger. A report of it that is in the present batch stays there. A source that is
-    /// [parked](Self::park) is parked no longer.
+    /// The kernel polls the source again, so one that is ready is reported anew by the next wait,
+    /// whatever its trigger. A report of it that is left of the present batch is still handed out. A
+    /// source that is [parked](Self::park) is parked no longer.
     ///
     /// # Errors
     ///
@@ -236,29 +303,49 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn modify(&mut self, token: Token, watch: Watch) -> io::Result<()> {
         let Some(record) = self.record(token) else { return Err(no_such_source()) };
         let Subject::Owned(source) = &record.subject else { return Err(no_such_source()) };
+        // The kernel would say EINVAL, without a word about the way out.
         if record.state.contains(State::EXCLUSIVE) {
             return Err(exclusive());
         }
+        // Inserted as one that blocks, which a level trigger allows and an edge trigger does not.
         if !source.is_nonblocking() {
             refuse_blocking(source.as_fd(), Arm::Normal(watch), Blocking::Allowed)?;
         }
         self.arm(token, None, watch)
     }
 
-    /// Watches an owned source for `interest` from now on, with the trigger it has.
+    /// Changes the interest of an owned source and keeps its trigger.
     ///
-    /// Costs a system call only where it has an effect: when the interest differs from the one in
-    /// force, when the source is one-shot, which its report has disarmed, or when it is
-    /// [parked](Self::park), which it then is no longer.
+    /// Costs a system call only if it has an effect: the interest differs from the one in force, the
+    /// source is one-shot and its report has disarmed it, or it is [parked](Self::park), which it then
+    /// is no longer.
     ///
     /// # Errors
     ///
     /// Those of [`modify`](Self::modify), for an exclusive registration even when nothing would
     /// change.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    ///
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    /// let before = reactor.counters().mods;
+    /// reactor.set_interest(token, Interest::IN)?;
+    /// assert_eq!(reactor.counters().mods, before, "nothing to change");
+    /// reactor.set_interest(token, Interest::OUT)?;
+    /// assert_eq!(reactor.counters().mods, before + 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn set_interest(&mut self, token: Token, interest: Interest) -> io::Result<()> {
         let Some(record) = self.record(token) else { return Err(no_such_source()) };
         let wanted = record.watch().with_interest(interest);
+        // Called after every message, so the usual answer, that nothing changes, is decided here.
         match record.subject {
             Subject::Owned(_) if wanted == record.watch() && record.state.is_empty() => Ok(()),
             Subject::Owned(_) => self.set_other_interest(token, wanted),
@@ -280,12 +367,33 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Watches a descriptor that lives elsewhere another way from now on.
+    /// Changes the interest and the trigger of a descriptor that lives elsewhere, or arms it again.
     ///
     /// # Errors
     ///
     /// Those of [`modify`](Self::modify); [`NotFound`](io::ErrorKind::NotFound) also when `source`
     /// is another descriptor than the one that was registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    /// use std::time::Duration;
+    ///
+    /// let counter = EventFd::new(1)?;
+    /// let mut reactor = Reactor::watch_only()?;
+    /// let oneshot = Watch::oneshot(Interest::IN);
+    /// let token = reactor.watch(&counter, (), oneshot)?;
+    /// for expected in [true, false] {
+    ///     reactor.wait(Some(Duration::ZERO))?;
+    ///     assert_eq!(reactor.next_ready().is_some(), expected, "it is reported once");
+    /// }
+    /// reactor.modify_watched(token, &counter, oneshot)?;
+    /// reactor.wait(None)?;
+    /// assert!(reactor.next_ready().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn modify_watched(
         &mut self,
         token: Token,
@@ -323,8 +431,8 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn remove(&mut self, token: Token) -> Option<T> {
         let (source, state) = self.take_owned(token)?;
         if !state.is_detached() {
-            // It fails when the value has another descriptor by now, and then there is no entry to
-            // delete for it.
+            // Ignored: it fails when the value has another descriptor by now, which has no entry to
+            // delete. Closing the registered one has removed its entry.
             let _ = self.epoll.delete(source.as_fd());
             self.counters.dels += 1;
         }
@@ -336,9 +444,26 @@ impl<T: Source, S> Reactor<T, S> {
     /// Where the source promises that its descriptor is [unshared](Source::is_unshared), closing alone
     /// ends the registration, and a system call is saved. Returns `false` if the token names no owned
     /// source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    /// use std::io::Read;
+    ///
+    /// let (ours, mut theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    /// assert!(reactor.close(token));
+    /// assert_eq!(theirs.read(&mut [0; 8])?, 0, "the end of the stream");
+    /// assert!(!reactor.close(token), "it is closed already");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn close(&mut self, token: Token) -> bool {
         match self.get(token) {
+            // The kernel deletes an entry with the last descriptor of its file.
             Some(source) if source.is_unshared() => self.take_owned(token).is_some(),
             Some(_) => self.remove(token).is_some(),
             None => false,
@@ -346,6 +471,7 @@ impl<T: Source, S> Reactor<T, S> {
     }
 
     fn take_owned(&mut self, token: Token) -> Option<(T, State)> {
+        // Asked before the slot is emptied, which may be a watched descriptor's.
         self.get(token)?;
         let (index, generation) = token.parts();
         let record = self.slots.remove(index, generation)?;
@@ -361,8 +487,24 @@ impl<T: Source, S> Reactor<T, S> {
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
     /// another one; then the registration stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    ///
+    /// let (counter, other) = (EventFd::new(0)?, EventFd::new(0)?);
+    /// let mut reactor = Reactor::watch_only()?;
+    /// let token = reactor.watch(&counter, (), Watch::level(Interest::IN))?;
+    /// assert!(reactor.unwatch(token, &other).is_err());
+    /// reactor.unwatch(token, &counter)?;
+    /// assert!(reactor.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unwatch(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
         self.check_watched(token, source.as_fd())?;
+        // The kernel's entry first: if that fails, the registration is as it was.
         if self.record(token).is_some_and(|record| !record.state.is_detached()) {
             self.epoll.delete(source)?;
             self.counters.dels += 1;
@@ -410,8 +552,8 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Returns the token that the next registration will have, for a source that wants to know its
-    /// own. For several that want to know one another's there is [`next_tokens`](Self::next_tokens).
+    /// Returns the token that the next registration will have, for a source that has to know its own.
+    /// [`next_tokens`](Self::next_tokens) does so for several that have to know one another.
     ///
     /// # Errors
     ///
@@ -522,8 +664,28 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Iterates over the sources that the reactor owns, in no order that means anything. Visits every
-    /// slot.
+    /// Iterates over the sources that the reactor owns, in no particular order. Takes a step for each slot
+    /// that was ever used.
+    ///
+    /// # Examples
+    ///
+    /// Closing every source, as at the end of a drain:
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Token, Watch};
+    ///
+    /// let (one, other) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// reactor.insert(one, Watch::level(Interest::IN))?;
+    /// reactor.insert(other, Watch::level(Interest::IN))?;
+    /// let tokens: Vec<Token> = reactor.iter().map(|(token, _)| token).collect();
+    /// for token in tokens {
+    ///     reactor.close(token);
+    /// }
+    /// assert!(reactor.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
         let reactor = self.id;
         self.slots.iter().filter_map(move |(index, generation, record)| match &record.subject {
@@ -544,11 +706,11 @@ impl<T: Source, S> Reactor<T, S> {
     }
 }
 
-/// Says whether a descriptor may block.
+/// The treatment of a descriptor that may block.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blocking {
     Refused,
-    /// But not with an edge trigger: its handler reads until nothing is left, and would hang there.
+    /// Except with an edge trigger: its handler reads until nothing is left, and would hang there.
     Allowed,
 }
 
@@ -594,6 +756,11 @@ impl<T: Source, S> Index<Token> for Reactor<T, S> {
 }
 
 impl<T: Source, S> IndexMut<Token> for Reactor<T, S> {
+    /// Returns the source under this name, to change it.
+    ///
+    /// # Panics
+    ///
+    /// When the token names no owned source; see [`Reactor::get_mut`].
     #[inline]
     fn index_mut(&mut self, token: Token) -> &mut T {
         self.get_mut(token).expect("the token names no source of this reactor")

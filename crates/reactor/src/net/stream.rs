@@ -165,7 +165,7 @@ impl Stream {
     /// use std::io::{Read, Write};
     ///
     /// let (mut ours, mut theirs) = Stream::pair()?;
-    /// theirs.write(b"GET /")?;
+    /// assert_eq!(theirs.write(b"GET /")?, 5);
     /// let mut start = [0; 4];
     /// assert_eq!(ours.peek(&mut start)?, 4);
     /// assert_eq!(ours.read(&mut [0; 16])?, 5);

@@ -30,10 +30,10 @@ mod model;
 pub use lease::Lease;
 pub use worker::{LeaseReady, WORKER_BATCH_MAX, Worker};
 
-use crate::rebuild::Suspects;
 use crate::record::Arm;
 use crate::registry::{Blocking, refuse_blocking};
 use crate::slots::Generation;
+use crate::suspects::Suspects;
 use crate::token::ReactorId;
 use crate::{Counters, InsertError, Registration, Source, Token, Waker};
 use counters::{SharedCounters, count};
@@ -83,7 +83,7 @@ const REPLACED: u64 = 2;
 /// struct Client {
 ///     stream: Stream,
 ///     /// Bytes that were read and not written yet.
-///     rest: Vec<u8>,
+///     pending: Vec<u8>,
 /// }
 /// # impl AsFd for Client {
 /// #     fn as_fd(&self) -> BorrowedFd<'_> { self.stream.as_fd() }
@@ -96,15 +96,15 @@ const REPLACED: u64 = 2;
 ///     /// Echoes once. Returns `false` at the end.
 ///     fn echo(&mut self) -> io::Result<bool> {
 ///         let mut buffer = [0; 4096];
-///         if self.rest.is_empty() {
+///         if self.pending.is_empty() {
 ///             let len = self.stream.read(&mut buffer)?;
-///             self.rest.extend_from_slice(&buffer[..len]);
+///             self.pending.extend_from_slice(&buffer[..len]);
 ///             if len == 0 {
 ///                 return Ok(false);
 ///             }
 ///         }
-///         let len = self.stream.write(&self.rest)?;
-///         self.rest.drain(..len);
+///         let len = self.stream.write(&self.pending)?;
+///         self.pending.drain(..len);
 ///         Ok(true)
 ///     }
 /// }
@@ -117,7 +117,7 @@ const REPLACED: u64 = 2;
 ///             match client.echo() {
 ///                 Ok(false) => client.close(),
 ///                 Err(error) if error.kind() != ErrorKind::WouldBlock => client.close(),
-///                 _ if client.rest.is_empty() => client.set_interest(Interest::IN)?,
+///                 _ if client.pending.is_empty() => client.set_interest(Interest::IN)?,
 ///                 _ => client.set_interest(Interest::OUT)?,
 ///             }
 ///             // Where the lease ends, the client is armed again.
@@ -128,7 +128,7 @@ const REPLACED: u64 = 2;
 ///
 /// let reactor = SharedReactor::new()?;
 /// let (ours, theirs) = Stream::pair()?;
-/// reactor.insert(Client { stream: ours, rest: Vec::new() }, Watch::oneshot(Interest::IN))?;
+/// reactor.insert(Client { stream: ours, pending: Vec::new() }, Watch::oneshot(Interest::IN))?;
 /// thread::scope(|threads| -> io::Result<()> {
 ///     let serving = [(); 2].map(|()| threads.spawn(|| serve(&reactor)));
 /// #   let mut theirs = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(theirs));

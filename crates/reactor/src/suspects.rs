@@ -1,0 +1,57 @@
+//! Registrations that have ended and are reported all the same.
+//!
+//! Kernel fact: an entry whose descriptor was closed while a clone lives can be deleted no more, and is
+//! reported for ever.
+
+use std::collections::HashMap;
+
+/// The number of events of one registration that has ended which replaces the instance.
+const STALE_EVENTS_MAX: u32 = 100;
+/// The most such registrations that are counted at a time. With one more, all begin again.
+const SUSPECTS_MAX: usize = 1024;
+
+/// Registrations that have ended and were reported since. Once is usual, for an event that was fetched
+/// before; a hundred times is an entry that is still there.
+#[derive(Default)]
+pub(crate) struct Suspects(HashMap<u64, u32>);
+
+impl Suspects {
+    /// Counts an event, and tells that there have been too many of its registration.
+    pub(crate) fn count(&mut self, data: u64) -> bool {
+        if self.0.len() >= SUSPECTS_MAX {
+            self.0.clear();
+        }
+        let count = self.0.entry(data).or_default();
+        *count += 1;
+        *count >= STALE_EVENTS_MAX
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_is_suspect_after_a_hundred_events_of_its_own() {
+        let mut suspects = Suspects::default();
+        for _ in 1..STALE_EVENTS_MAX {
+            assert!(!suspects.count(1) && !suspects.count(2));
+        }
+        assert!(suspects.count(1) && suspects.count(2));
+        suspects.clear();
+        assert!(!suspects.count(1));
+    }
+
+    #[test]
+    fn the_number_of_suspects_is_bounded() {
+        let mut suspects = Suspects::default();
+        for data in 0..100_000 {
+            assert!(!suspects.count(data));
+            assert!(suspects.0.len() <= SUSPECTS_MAX);
+        }
+    }
+}
