@@ -103,6 +103,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         let mut is_complete = false;
         loop {
             if self.has_report() || self.shared.is_stopped() {
+                // Another loop is to come back for what is left of the batch, if it is left early.
+                self.shared.signal_if_nested();
                 return Ok(!self.shared.is_stopped());
             }
             if is_complete && deadline.is_some_and(|end| end <= Timestamp::now()) {
@@ -225,10 +227,6 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
                 self.find_owned(index, generation, Pending::ready(event.readiness))
             };
             if found.is_some() {
-                if self.shared.is_nested.load(Ordering::Relaxed) {
-                    // Another loop is to come back for the rest of the batch.
-                    self.shared.waker.signal();
-                }
                 return found;
             }
         }
