@@ -35,6 +35,8 @@ pub struct Worker<'a, T: Source, S: Copy = ()> {
     handed_out: usize,
     /// The number of sources in the queue that belong to this turn.
     queued_due: usize,
+    /// The first of them, once a wait has ended for it.
+    taken: Option<(Token, Pending)>,
     /// The source of the next event, if the wait has looked it up.
     peeked: Option<&'a Slot<T>>,
     counters: Arc<WorkerCounters>,
@@ -66,6 +68,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             events: Events::with_capacity(batch_max),
             handed_out: 0,
             queued_due: 0,
+            taken: None,
             peeked: None,
             counters: shared.counters.add_worker(),
         }
@@ -100,6 +103,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         let mut is_complete = false;
         loop {
             if self.has_report() || self.shared.is_stopped() {
+                // Another loop is to come back for what is left of the batch, if it is left early.
+                self.shared.signal_if_nested();
                 return Ok(!self.shared.is_stopped());
             }
             if is_complete && deadline.is_some_and(|end| end <= Timestamp::now()) {
@@ -127,7 +132,20 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             }
             self.handed_out += 1;
         }
-        self.queued_due > 0
+        self.queued_due > 0 && self.take_queued()
+    }
+
+    /// Takes the first source of the queue, so that no other worker does before it is handed out. Returns
+    /// `false` if others have emptied the queue: then nothing is there for this thread.
+    #[cold]
+    fn take_queued(&mut self) -> bool {
+        if self.taken.is_none() {
+            self.taken = self.shared.dequeue();
+        }
+        if self.taken.is_none() {
+            self.queued_due = 0;
+        }
+        self.taken.is_some()
     }
 
     /// Tells that an event is for this thread. It is left to the holder if its source is in use.
@@ -209,10 +227,6 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
                 self.find_owned(index, generation, Pending::ready(event.readiness))
             };
             if found.is_some() {
-                if self.shared.is_nested.load(Ordering::Relaxed) {
-                    // Another loop is to come back for the rest of the batch.
-                    self.shared.waker.signal();
-                }
                 return found;
             }
         }
@@ -223,7 +237,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     fn find_queued(&mut self) -> Option<Found<'a, T, S>> {
         while self.queued_due > 0 {
             self.queued_due -= 1;
-            let Some((token, pending)) = self.shared.dequeue() else { break };
+            let queued = self.taken.take().or_else(|| self.shared.dequeue());
+            let Some((token, pending)) = queued else { break };
             WorkerCounters::add(&self.counters.revisits, 1);
             let found = if token.index() >= INDEX_END {
                 // A worker that was dropped has left it.
@@ -360,6 +375,9 @@ enum Found<'a, T, S> {
 
 impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
     fn drop(&mut self) {
+        if let Some((token, pending)) = self.taken.take() {
+            self.shared.requeue(token, pending);
+        }
         while let Some(event) = self.events.get(self.handed_out) {
             self.handed_out += 1;
             let (index, generation) = unpack(event.data);
