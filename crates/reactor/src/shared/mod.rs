@@ -613,7 +613,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     }
 
     fn run_queue(&self) -> MutexGuard<'_, VecDeque<(Token, Pending)>> {
-        // Nothing in there panics but for want of memory.
+        // Nothing panics under the lock unless memory runs out.
         self.run_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
