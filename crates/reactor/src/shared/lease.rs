@@ -24,6 +24,29 @@ use std::thread;
 ///
 /// A lease stays on its thread. The methods that it shares with an [`Entry`](crate::Entry) are those of
 /// [`Registration`].
+///
+/// # Examples
+///
+/// ```
+/// use epoll_reactor::net::Stream;
+/// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+/// use epoll_reactor::{Interest, Readiness, Watch};
+/// use std::io::{Read, Write};
+///
+/// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+/// let (ours, mut theirs) = Stream::pair()?;
+/// reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+/// let mut worker = reactor.worker();
+/// for _ in 0..2 {
+///     assert_eq!(theirs.write(b"hello")?, 5);
+///     worker.wait(None)?;
+///     let Some(LeaseReady::Owned(mut lease)) = worker.next_ready() else { panic!("a report") };
+///     assert!(lease.readiness().contains(Readiness::IN));
+///     assert_eq!(lease.read(&mut [0; 16])?, 5);
+///     // Here the lease ends and the stream is armed again.
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Lease<'a, T: Source, S = ()> {
     shared: &'a SharedReactor<T, S>,
     slot: &'a Slot<T>,
