@@ -15,7 +15,8 @@ use std::time::Duration;
 /// An epoll instance, [epoll(7)](https://man7.org/linux/man-pages/man7/epoll.7.html).
 ///
 /// Any thread may add, modify, delete and wait, several at once. A forked child shares the instance
-/// with its parent: what the child adds or deletes, the parent has added or deleted. `exec` closes it.
+/// with its parent: entries that one of them adds or deletes are added or deleted for both, and an event
+/// that one of them fetches may be missing in the other. `exec` closes it.
 ///
 /// # Examples
 ///

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 ///
 /// Watched with an edge trigger it is reported once for each write and need not be read.
 ///
-/// Any thread may read and write it. A forked child shares the counter with its parent; `exec` closes
-/// it.
+/// Any thread may read and write it. A forked child shares the counter with its parent: if one reads it,
+/// it is zero for both. `exec` closes it.
 ///
 /// # Examples
 ///

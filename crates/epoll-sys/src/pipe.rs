@@ -14,7 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Both ends of a pipe, [pipe(7)](https://man7.org/linux/man-pages/man7/pipe.7.html), for bytes to
 /// be spliced through. Reading from it brings bytes into the process after all.
 ///
-/// A forked child shares the pipe with its parent; `exec` closes it.
+/// Any thread may fill and drain it, several at once; their bytes may then mix. A forked child shares the
+/// pipe with its parent, and bytes that one of them drains are missing in the other. `exec` closes both
+/// ends.
 ///
 /// # Examples
 ///

@@ -17,8 +17,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub struct SignalInfo {
     /// The signal.
     pub signal: Signal,
-    /// Why it was sent, the `si_code` of `sigaction(2)`: 0 is `kill(2)`, -1 is `sigqueue(3)`,
-    /// positive is the kernel.
+    /// The origin, the `si_code` of `sigaction(2)`: 0 is `kill(2)`, -1 is `sigqueue(3)`, positive is
+    /// the kernel.
     pub code: i32,
     /// The process that sent it, or 0.
     pub pid: u32,

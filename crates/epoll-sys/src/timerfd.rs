@@ -36,7 +36,8 @@ pub enum Expiry<C = Monotonic> {
 /// Watched with an edge trigger it is reported once for each expiry and need not be read; with a
 /// level trigger it is reported until it is read or set anew.
 ///
-/// Any thread may set and read it. A forked child shares the timer with its parent; `exec` closes it.
+/// Any thread may set and read it. A forked child shares the timer with its parent: if one sets it, it is
+/// set for both. `exec` closes it.
 ///
 /// # Examples
 ///

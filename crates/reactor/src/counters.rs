@@ -1,16 +1,15 @@
-//! What a reactor has done so far. Counting is part of the loop, so that tests and metrics see the
-//! same numbers.
+//! The counters of a reactor. Counting is part of the loop, so that tests and metrics see the same numbers.
 
 use std::ops::Add;
 
-/// Counts since the reactor was made.
+/// The counts of a reactor since it was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Calls of `epoll_wait`, those that a signal interrupted included.
     pub waits: u64,
     /// Events that the kernel reported.
     pub events: u64,
-    /// Events among them whose registration had ended; nobody saw them.
+    /// Events among them that were dropped, because their registration had ended.
     pub stale: u64,
     /// Calls of `epoll_ctl(EPOLL_CTL_ADD)` that succeeded.
     pub adds: u64,
@@ -18,12 +17,11 @@ pub struct Counters {
     pub mods: u64,
     /// Calls of `epoll_ctl(EPOLL_CTL_DEL)`.
     pub dels: u64,
-    /// Sources that were handed out again because they had asked to be revisited.
+    /// Reports of sources that were revisited.
     pub revisits: u64,
-    /// Times that a [`Waker`](crate::Waker) was seen.
+    /// Reports of a [`Waker`](crate::Waker).
     pub wakes: u64,
-    /// Epoll instances that took the place of the one before; see
-    /// [`Reactor::rebuild`](crate::Reactor::rebuild).
+    /// Replacements of the epoll instance; see [`Reactor::rebuild`](crate::Reactor::rebuild).
     pub rebuilds: u64,
     /// The most events that one wait reported.
     pub batch_max: u64,

@@ -9,8 +9,8 @@ use std::ops::{Deref, DerefMut};
 /// A registered source in hand: the [`Entry`] of a [`Reactor`], or the
 /// [`Lease`](crate::shared::Lease) of a [`SharedReactor`](crate::shared::SharedReactor).
 ///
-/// Code that serves connections is written once against this trait, and runs with connections that a
-/// thread has to itself and with connections that threads share.
+/// Code that serves connections is written once against this trait, and serves the connections of a
+/// single thread as well as those that threads share.
 ///
 /// # Examples
 ///
@@ -54,32 +54,31 @@ pub trait Registration: DerefMut<Target = Self::Source> {
     /// Returns the name of the registration.
     fn token(&self) -> Token;
 
-    /// Watches the source for `interest` from now on (from the end of a lease on), with the trigger
-    /// it has. A source that is parked is parked no longer.
+    /// Changes the interest of the source and keeps its trigger; of a leased source when the lease
+    /// ends. A source that is parked is parked no longer.
     ///
     /// # Errors
     ///
-    /// Those of [`Reactor::set_interest`]. That of a lease does not fail: what the kernel refuses is
-    /// told at the next lease, see [`Lease::is_unwatched`](crate::shared::Lease::is_unwatched).
+    /// Those of [`Reactor::set_interest`]. With a lease it does not fail: a refusal of the kernel is
+    /// reported with the next lease, see [`Lease::is_unwatched`](crate::shared::Lease::is_unwatched).
     fn set_interest(&mut self, interest: Interest) -> io::Result<()>;
 
-    /// Has the source reported again after others, with `readiness`; see [`Reactor::revisit`]. An
-    /// empty `readiness` does nothing.
+    /// Reports the source again after the others, with `readiness`; see [`Reactor::revisit`]. An empty
+    /// `readiness` does nothing.
     fn revisit(&mut self, readiness: Readiness);
 
-    /// Silences the source until it is asked for again; see [`Reactor::park`].
+    /// Silences the source until it is unparked; see [`Reactor::park`].
     ///
     /// # Errors
     ///
-    /// Those of [`Reactor::park`]. That of a lease, which acts when the lease ends, does not fail.
+    /// Those of [`Reactor::park`]. With a lease, which acts when it ends, it does not fail.
     fn park(&mut self) -> io::Result<()>;
 
-    /// Ends the silence of a source that is parked, which is watched as before; see
-    /// [`Reactor::unpark`].
+    /// Watches a source that is parked as before; see [`Reactor::unpark`].
     ///
     /// # Errors
     ///
-    /// Those of [`Reactor::unpark`]. That of a lease, which acts when the lease ends, does not fail.
+    /// Those of [`Reactor::unpark`]. With a lease, which acts when it ends, it does not fail.
     fn unpark(&mut self) -> io::Result<()>;
 
     /// Ends the registration and drops the source, which closes its descriptor.
@@ -96,13 +95,13 @@ pub trait Registration: DerefMut<Target = Self::Source> {
 /// A source of a [`Reactor`] in hand; see [`Reactor::entry`].
 pub struct Entry<'a, T: Source, S = ()> {
     reactor: &'a mut Reactor<T, S>,
-    /// It names an owned source of `reactor`.
+    /// The token of a source that `reactor` owns.
     token: Token,
 }
 
 impl<T: Source, S> Reactor<T, S> {
-    /// Takes a source in hand, for code that serves sources of any reactor: see [`Registration`].
-    /// Returns `None` if the token names no owned source.
+    /// Returns a source as a [`Registration`], for code that serves the sources of any reactor; there is
+    /// an example there. `None` if the token names no owned source.
     #[inline]
     pub fn entry(&mut self, token: Token) -> Option<Entry<'_, T, S>> {
         self.get(token).is_some().then_some(Entry { reactor: self, token })

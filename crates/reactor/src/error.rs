@@ -3,13 +3,13 @@
 use std::fmt;
 use std::io;
 
-/// A source could not be inserted into a [`Reactor`](crate::Reactor); here it is again.
+/// The error of an insertion into a [`Reactor`](crate::Reactor), which gives the source back.
 ///
 /// With `?` in a function that returns [`io::Error`] the source is dropped.
 pub struct InsertError<T> {
     /// The source that was to be inserted.
     pub source: T,
-    /// Why it was not.
+    /// The cause.
     pub error: io::Error,
 }
 

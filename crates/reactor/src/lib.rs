@@ -1,5 +1,5 @@
-//! An event loop on Linux `epoll`: a [`Reactor`] owns connections, watches whatever lives elsewhere, and
-//! hands out what is ready, one report at a time. It is for one thread; in [`shared`] is one for several
+//! An event loop on Linux `epoll`: a [`Reactor`] owns connections, watches descriptors that live elsewhere,
+//! and reports those that are ready, one at a time. It is for one thread; [`shared`] has one for several
 //! threads.
 //!
 //! - **A trigger per registration**: level, edge, one-shot, edge and one-shot; exclusive; see
@@ -15,8 +15,8 @@
 //! It has a descriptor, so that it runs inside loops of other crates: [`integrating`] shows that for mio,
 //! tokio, calloop and others, beside threads, and across `fork`.
 //!
-//! In [`net`] are the listeners and streams that a server needs: accepting in small batches,
-//! surviving the lack of descriptors, replacing the socket of a dead server.
+//! [`net`] has the listeners, streams and datagram sockets that a server needs. They accept in small
+//! batches, survive a shortage of descriptors, and replace the UNIX socket of a server that has ended.
 //!
 //! Not here: futures, buffering, timers (`epoll-timers` has a descriptor to watch), signals
 //! (`epoll-shutdown` likewise), other operating systems.

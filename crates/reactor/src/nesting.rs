@@ -1,24 +1,26 @@
 //! A reactor inside another loop: its descriptor is readable while it has something to report.
 //!
-//! Kernel fact: an epoll descriptor is readable while the kernel has events for it. What the reactor
-//! keeps for itself (reports that are left of a batch, revisits) does not show there, so the reactor
-//! then writes to an eventfd that its instance watches: its waker's. That costs system calls, which
-//! only a reactor pays whose descriptor somebody has asked for.
+//! Kernel fact: an epoll descriptor is readable while the kernel has events for it. The reports that the
+//! reactor itself keeps (the rest of a batch, revisits) do not show there. While it has some, it
+//! therefore signals: it writes to its waker's eventfd, which its instance watches. That costs system
+//! calls, which only a reactor pays whose descriptor was asked for.
 
 use crate::turn::{NESTED, SIGNALLED, WAKER_DATA};
 use crate::{Reactor, Source};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 impl<T: Source, S> Reactor<T, S> {
-    /// Makes the descriptor readable if somebody may be watching it.
+    /// Makes the descriptor readable if another loop may be watching it.
     #[inline]
     pub(crate) fn signal_if_nested(&self) {
+        // Written once until it is withdrawn: it is readable, and another write would be a system call for
+        // nothing.
         if self.nesting.is_nested() && !self.nesting.set(SIGNALLED) {
             self.waker.signal();
         }
     }
 
-    /// Sets the signal for what a wait has brought. Returns `false` if that is nothing but the signal.
+    /// Signals if a wait has brought reports. Returns `false` if it has brought nothing but the signal.
     #[cold]
     pub(crate) fn begin_nested_turn(&mut self) -> bool {
         let count = self.events.len();
@@ -27,24 +29,26 @@ impl<T: Source, S> Reactor<T, S> {
         }
         let waker = self.events.iter().position(|event| event.data == WAKER_DATA);
         if let Some(at) = waker {
-            // The kernel reports the eventfd by edges, and has just done so.
+            // An edge is reported once, so with this event the instance is no longer readable.
             self.nesting.clear(SIGNALLED);
+            // The flag tells a wake from a signal, which is no report.
             if !self.waker.is_pending() {
                 self.events.swap_remove(at);
             }
         }
         if !self.events.is_empty() || self.has_revisits() {
             self.signal_if_nested();
-            // The signal is withdrawn when everything has been handed out.
+            // Withdrawn at the end of the turn, when everything has been handed out.
             self.steps_due.add_end();
             return true;
         }
-        // A wait that found nothing is over; one that found the signal alone goes on.
+        // An empty wait is over, by its timeout. The signal alone is no reason to return.
         count == 0
     }
 
     /// Withdraws the signal when nothing is left to report.
     pub(crate) fn end_nested_turn(&mut self) {
+        // With revisits the descriptor stays readable: the outer loop has to come back for them.
         if !self.has_revisits() && self.nesting.clear(SIGNALLED) {
             self.waker.withdraw_signal();
         }
@@ -60,6 +64,7 @@ impl<T: Source, S> Reactor<T, S> {
 impl<T: Source, S> AsFd for Reactor<T, S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.nesting.set(NESTED);
+        // They came before anybody watched, so the descriptor does not show them yet.
         if self.has_reports() {
             self.signal_if_nested();
         }

@@ -574,7 +574,7 @@ impl<T: Source, S> Reactor<T, S> {
             Subject::Owned(source) => Some(Ready::Owned { token, source, readiness }),
             Subject::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
             Subject::Waker => {
-                // Cleared before the caller is told: whatever is announced from now on wakes again.
+                // Cleared before the wake is reported: a thread that wakes from now on writes again.
                 self.waker.take();
                 self.counters.wakes += 1;
                 Some(Ready::Woken)

@@ -1,4 +1,4 @@
-//! What a reactor reports.
+//! The reports of a reactor.
 
 use crate::Token;
 use epoll_sys::Readiness;
@@ -12,7 +12,7 @@ pub enum Ready<'a, T, S = ()> {
         token: Token,
         /// The source itself.
         source: &'a mut T,
-        /// The events that the kernel reported, or that a revisit was asked for with.
+        /// The events that the kernel reported, and the readiness of a revisit.
         readiness: Readiness,
     },
     /// A descriptor that lives elsewhere.
@@ -21,7 +21,7 @@ pub enum Ready<'a, T, S = ()> {
         token: Token,
         /// The tag under which it was registered.
         tag: S,
-        /// The events that the kernel reported, or that a revisit was asked for with.
+        /// The events that the kernel reported, and the readiness of a revisit.
         readiness: Readiness,
     },
     /// A [`Waker`](crate::Waker) of this reactor was used.

@@ -1,10 +1,9 @@
-//! A new epoll instance for a reactor: after `fork`, and to get rid of an entry that nobody can delete.
+//! A new epoll instance for a reactor: after `fork`, and to get rid of an entry that cannot be deleted.
 //!
 //! Kernel facts: (a) an entry is the pair of an open file description and a descriptor number, and is
-//! removed when the last descriptor of the description is closed: if the number was closed while a
-//! clone lives, the entry can be deleted no more and is reported for ever; (b) a child of `fork`
-//! shares the epoll instance with its parent; (c) a source that is added is reported if it is ready,
-//! whatever its trigger.
+//! removed with the last descriptor of the description: if the number was closed while a clone is open,
+//! the entry cannot be deleted and is reported for ever; (b) a child of `fork` shares the epoll instance
+//! with its parent; (c) a source that is added is reported if it is ready, whatever its trigger.
 
 use crate::record::{State, Subject};
 use crate::turn::WAKER_DATA;
@@ -18,6 +17,7 @@ impl<T, S> Reactor<T, S> {
         self.counters.stale += 1;
         crate::log::trace!("stale event dropped", data);
         if self.suspects.count(data) {
+            // At the next wait: here the batch of the present instance is being handed out.
             self.nesting.set_rebuild_due();
         }
     }
@@ -26,16 +26,16 @@ impl<T, S> Reactor<T, S> {
 impl<T: Source, S> Reactor<T, S> {
     /// Replaces the epoll instance by a new one, and watches every source there as before.
     ///
-    /// A reactor does this by itself when events of a registration that has ended come a hundred
-    /// times: then a watched descriptor was closed before [`unwatch`](Self::unwatch), or a
-    /// source broke its promise to be [unshared](Source::is_unshared), while a clone of the
-    /// descriptor is open, and the kernel can delete the entry no more. A reactor that is
-    /// [nested](Self#nesting) leaves this to its owner, for it would vanish from the outer loop.
+    /// A reactor does this by itself after a hundred stale events of one registration. They mean that a
+    /// descriptor was closed while a clone of it is open, so that its entry cannot be deleted: a watched
+    /// descriptor before [`unwatch`](Self::unwatch), or a source that broke its promise to be
+    /// [unshared](Source::is_unshared). A reactor that is [nested](Self#nesting) leaves it to its
+    /// owner, because the outer loop would lose sight of it.
     ///
     /// **After `fork`** a child calls it before it uses the reactor in any other way. It then has an
-    /// instance and a [`Waker`](crate::Waker) of its own; the parent's are untouched. Without that the
-    /// two share one: each takes the other's events, and the child's [`close`](Self::close) or
-    /// [`remove`](Self::remove) makes the parent deaf for that source.
+    /// instance and a [`Waker`](crate::Waker) of its own; the parent's are untouched. Otherwise the
+    /// two share one: each takes the other's events, and with [`close`](Self::close) or
+    /// [`remove`](Self::remove) the child deletes the entry of the parent's source too.
     ///
     /// Sources that are ready are reported anew, those with an edge trigger too. Parked sources stay
     /// parked, one-shot sources that were reported stay disarmed, and revisits and reports that were
@@ -72,16 +72,20 @@ impl<T: Source, S> Reactor<T, S> {
         let mut closed = Vec::new();
         for (index, generation, record) in self.slots.iter() {
             let token = Token::new(self.id, index, generation);
+            // Silent: adding a source would arm it.
             if record.state.is_silent() || record.state.is_detached() {
                 continue;
             }
             match &record.subject {
-                // Last, below.
+                // Below, when nothing else can fail: from its renewal on, wakes do not reach the present
+                // instance, which stays in use after an error.
                 Subject::Waker => {}
                 Subject::Owned(source) => record.arm().add(&epoll, source.as_fd(), token.data())?,
                 Subject::Watched { fd, .. } => {
                     let (events, data) = (record.arm().bits(), token.data());
                     let entry = InterestEntry { fd: *fd, events, data };
+                    // Only the number is known, and another file may have it by now: the present
+                    // instance tells, which watches the file or does not.
                     match epoll.copy_entry(&self.epoll, entry) {
                         Err(error) if error.kind() == io::ErrorKind::NotFound => closed.push(token),
                         copied => copied?,
@@ -91,7 +95,7 @@ impl<T: Source, S> Reactor<T, S> {
         }
         self.renew_waker(&epoll)?;
         for (_, _, record) in self.slots.iter_mut() {
-            // A silent one has no entry in the new instance.
+            // Silent ones were not added, so arming them is an ADD from now on.
             let is_silent = record.state.is_silent();
             record.state.set(State::DETACHED, is_silent || record.state.is_detached());
         }
@@ -104,13 +108,15 @@ impl<T: Source, S> Reactor<T, S> {
         self.counters.rebuilds += 1;
         Ok(closed)
     }
+
     /// Gives the waker an eventfd of its own and watches it in the new instance.
     fn renew_waker(&mut self, epoll: &Epoll) -> io::Result<()> {
         self.waker.renew()?;
         let watch = Watch::edge(Interest::IN);
         epoll.add(&self.waker, WAKER_DATA, watch).inspect_err(|_| {
-            // The instance that stays in use watches the former eventfd. If the kernel has no room
-            // for this one either, a wake ends no wait until the rebuild is tried again.
+            // The instance that stays in use watches the former eventfd, so it is given the new one.
+            // Ignored: if the kernel has no room for that either, wakes end no wait until the rebuild
+            // is tried again.
             let _ = self.epoll.add(&self.waker, WAKER_DATA, watch);
         })
     }

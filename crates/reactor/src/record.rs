@@ -1,8 +1,8 @@
-//! What a reactor knows of one registration.
+//! The record of one registration.
 //!
-//! Invariant: a record with an empty [`State`] is one whose events are reported as the kernel makes
-//! them. Everything else (a revisit, a parked source, a one-shot one) sets a bit, so that the loop asks
-//! one question an event.
+//! Invariant: if the [`State`] of a record is empty, its events are reported as the kernel made them.
+//! Everything else (a revisit, a parked source, a one-shot one) sets a bit, so that the loop tests one
+//! value for each event.
 
 use bitflags::bitflags;
 use epoll_sys::{Epoll, ExclusiveInterest, ExclusiveWatch, Interest, Readiness, Watch};
@@ -12,11 +12,12 @@ use std::os::fd::{BorrowedFd, RawFd};
 pub(crate) struct Record<T, S> {
     pub(crate) subject: Subject<T, S>,
     pub(crate) state: State,
-    /// The way it is watched, or was when it was parked.
+    /// The interest and the trigger, those from before if it is parked.
     watch: Watch,
 }
 
-/// With a tag of its own: one hidden in a niche of `T` takes twice the instructions to read.
+/// The subject of a registration. Its discriminant is a field of its own: one in a niche of `T` takes
+/// twice the instructions to read.
 #[repr(u8)]
 pub(crate) enum Subject<T, S> {
     Owned(T),
@@ -31,26 +32,26 @@ pub(crate) enum Subject<T, S> {
 bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct State: u32 {
-        /// The readiness with which it is going to be revisited.
+        /// The readiness with which the source will be revisited.
         const REVISIT = 0xffff;
-        /// Nothing is reported of it.
+        /// Parked: its events are not reported.
         const PARKED = 1 << 16;
-        /// The kernel has no entry for it: to arm it is to add it.
+        /// The kernel has no entry for it, so it is armed by adding it.
         const DETACHED = 1 << 17;
-        /// Its report disarms it.
+        /// One-shot: a report disarms it.
         const ONESHOT = 1 << 18;
-        /// Its report has disarmed it.
+        /// A report has disarmed it.
         const DISARMED = 1 << 19;
-        /// It is watched with `EPOLLEXCLUSIVE`.
+        /// Watched with `EPOLLEXCLUSIVE`.
         const EXCLUSIVE = 1 << 20;
-        /// Whatever else is set, its events are reported. The sign, so that a comparison with zero
-        /// tells that a state is plain. Every change of the others clears it.
+        /// Its events are reported, whatever else is set. The sign bit, so that one comparison with
+        /// zero tells whether a state is plain. A change of another bit clears this one.
         const PASS = 1 << 31;
     }
 }
 
 impl State {
-    /// Tells that an event of the registration is reported as it is.
+    /// Returns whether an event of the registration is reported as it is.
     #[inline]
     #[expect(clippy::cast_possible_wrap, reason = "the highest bit is the sign")]
     pub(crate) fn is_plain(self) -> bool {
@@ -58,12 +59,13 @@ impl State {
         self.bits() as i32 <= 0
     }
 
-    /// Returns the readiness with which it is going to be revisited; empty if it is not.
+    /// Returns the readiness with which the source will be revisited; empty if it will not be.
     pub(crate) fn revisit(self) -> Readiness {
         Readiness::from_bits_retain(self.intersection(Self::REVISIT).bits())
     }
 
     pub(crate) fn add_revisit(&mut self, readiness: Readiness) {
+        // From now on an event is merged into the revisit.
         self.remove(Self::PASS);
         self.insert(revisit_bits(readiness));
     }
@@ -72,13 +74,13 @@ impl State {
         self.contains(Self::DETACHED)
     }
 
-    /// Tells that the registration is silent because it was asked to be or was disarmed.
+    /// Returns whether the registration is silent: parked, or disarmed by its report.
     pub(crate) fn is_silent(self) -> bool {
         self.intersects(Self::PARKED | Self::DISARMED)
     }
 }
 
-/// The bits of `readiness` that epoll can report.
+/// Returns the bits of `readiness` that epoll can report.
 pub(crate) fn revisit_bits(readiness: Readiness) -> State {
     State::from_bits_retain(readiness.bits()) & State::REVISIT
 }
@@ -98,7 +100,7 @@ impl<T, S> Record<T, S> {
         self.watch
     }
 
-    /// The way it is watched, as the kernel is to be asked for it.
+    /// Returns the request to the kernel that watches it as before.
     pub(crate) fn arm(&self) -> Arm {
         if self.state.contains(State::EXCLUSIVE) {
             Arm::Exclusive(exclusive(self.watch))
@@ -130,7 +132,7 @@ impl Arm {
         }
     }
 
-    /// `EPOLL_CTL_ADD`.
+    /// `EPOLL_CTL_ADD`: watches `fd`, whose events will carry `data`.
     #[inline]
     pub(crate) fn add(self, epoll: &Epoll, fd: BorrowedFd<'_>, data: u64) -> io::Result<()> {
         match self {
@@ -139,7 +141,7 @@ impl Arm {
         }
     }
 
-    /// The bits as the kernel takes them.
+    /// Returns the bits as the kernel takes them.
     pub(crate) fn bits(self) -> u32 {
         match self {
             Self::Normal(watch) => watch.bits(),
@@ -147,7 +149,7 @@ impl Arm {
         }
     }
 
-    /// The interest and the trigger, with or without `EPOLLEXCLUSIVE`.
+    /// Returns the interest and the trigger, without `EPOLLEXCLUSIVE`.
     fn watch(self) -> Watch {
         match self {
             Self::Normal(watch) => watch,

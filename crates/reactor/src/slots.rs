@@ -35,7 +35,7 @@ enum Content<V> {
 /// Never zero, so that an `Option` of a name takes no more room than the name.
 pub(crate) type Generation = NonZeroU32;
 
-/// The generation that no registration ever has.
+/// The generation of a slot that is not used again. No registration ever has it.
 const GENERATION_END: Generation = Generation::MAX;
 
 impl<V> Slots<V> {
@@ -47,16 +47,17 @@ impl<V> Slots<V> {
         self.len
     }
 
-    /// The slot and generation that the next [`insert`](Self::insert) will use; `None` when there
-    /// are no more.
+    /// Returns the slot and generation that the next [`insert`](Self::insert) will use; `None` when
+    /// there are no more.
     pub(crate) fn next(&self) -> Option<(u32, Generation)> {
         let [name] = self.next_ones()?;
         Some(name)
     }
 
-    /// The slots and generations that the next insertions will use, in their order; `None` when there
-    /// are not so many.
+    /// Returns the slots and generations that the next insertions will use, in their order; `None` when
+    /// there are not so many.
     pub(crate) fn next_ones<const N: usize>(&self) -> Option<[(u32, Generation); N]> {
+        // Follows the list of vacant slots, then counts on from the end, as the insertions will.
         let mut vacant = self.vacant;
         let mut fresh = self.slots.len();
         let mut names = [(0, Generation::MIN); N];
@@ -82,6 +83,7 @@ impl<V> Slots<V> {
     /// Puts `value` where [`next`](Self::next) said.
     pub(crate) fn insert(&mut self, value: V) {
         let content = Content::Occupied(value);
+        // A vacant slot first, so that the table is as long as there ever were registrations at once.
         match self.vacant {
             Some(index) => {
                 let slot = &mut self.slots[index as usize];
@@ -112,14 +114,14 @@ impl<V> Slots<V> {
         self.slots.get_mut(index as usize)?.value_mut(generation)
     }
 
-    /// Like [`get_mut`](Self::get_mut), with the generation as what it is.
+    /// Like [`get_mut`](Self::get_mut), and returns the generation as a [`Generation`] too.
     #[inline]
     pub(crate) fn entry(&mut self, index: u32, generation: u32) -> Option<(Generation, &mut V)> {
         let slot = self.slots.get_mut(index as usize)?;
         Some((slot.generation, slot.value_mut(generation)?))
     }
 
-    /// Two values at once; `None` when one is missing or both names are the same.
+    /// Returns two values at once; `None` when one is missing or both names are the same.
     pub(crate) fn get_disjoint_mut(
         &mut self,
         one: (u32, u32),
@@ -140,8 +142,11 @@ impl<V> Slots<V> {
     pub(crate) fn remove(&mut self, index: u32, generation: u32) -> Option<V> {
         self.get(index, generation)?;
         let slot = self.slots.get_mut(index as usize)?;
+        // At the removal, so that events and tokens of the registration are stale from here on, also while
+        // the slot is vacant.
         slot.generation = slot.generation.saturating_add(1);
         let is_worn_out = slot.generation == GENERATION_END;
+        // Left out of the list for good: after an overflow old tokens would name new registrations.
         let next = if is_worn_out { None } else { self.vacant };
         let content = std::mem::replace(&mut slot.content, Content::Vacant { next });
         if !is_worn_out {
@@ -154,7 +159,7 @@ impl<V> Slots<V> {
         }
     }
 
-    /// The occupied slots as index, generation and value.
+    /// Iterates over the occupied slots: index, generation and value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Generation, &V)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match &slot.content {
             Content::Occupied(value) => Some((index, slot.generation, value)),
@@ -162,7 +167,7 @@ impl<V> Slots<V> {
         })
     }
 
-    /// The occupied slots as index, generation and value.
+    /// Iterates over the occupied slots: index, generation and value.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, Generation, &mut V)> {
         (0..).zip(&mut self.slots).filter_map(|(index, slot)| match &mut slot.content {
             Content::Occupied(value) => Some((index, slot.generation, value)),

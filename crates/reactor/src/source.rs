@@ -1,4 +1,4 @@
-//! What a reactor can own, and what it may rely on about it.
+//! The trait of the values that a reactor can own, and its promises.
 
 use epoll_sys::{Epoll, EventFd, SignalFd, TimerFd};
 use std::fs::File;
@@ -9,8 +9,8 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
 
 /// A value with a descriptor, which a [`Reactor`](crate::Reactor) can own.
 ///
-/// Implementing it takes one line; the two methods spare system calls where the type can promise what
-/// they say. The descriptor must be the same for as long as the reactor owns the value.
+/// Implementing it takes one line. The two methods are promises that save system calls, for types that
+/// can make them. The descriptor must be the same for as long as the reactor owns the value.
 ///
 /// # Examples
 ///
@@ -95,17 +95,17 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout};
     note = "a reactor that owns nothing, and only watches, is made by `Reactor::watch_only()`"
 )]
 pub trait Source: AsFd {
-    /// Tells that this value's descriptor is non-blocking. Where this is `false`, an insertion asks
-    /// the kernel (`fcntl(F_GETFL)`).
+    /// Promises that this value's descriptor is non-blocking. If this is `false`, an insertion asks the
+    /// kernel (`fcntl(F_GETFL)`).
     fn is_nonblocking(&self) -> bool {
         false
     }
 
-    /// Tells that nothing has cloned this value's descriptor (`dup`, `try_clone`, a child that keeps
-    /// it open), so that closing it ends its registration. Where this is `false`,
+    /// Promises that this value's descriptor was not cloned (`dup`, `try_clone`, a child that keeps it
+    /// open), so that closing it ends its registration. If this is `false`,
     /// [`Reactor::close`](crate::Reactor::close) issues `EPOLL_CTL_DEL` first.
     ///
-    /// When the promise is broken, the kernel goes on reporting the clone. The reactor drops such
+    /// If the promise is broken, the kernel goes on reporting the clone. The reactor drops such
     /// events, counts them as stale, and after a hundred of one registration replaces its epoll
     /// instance; see [`Reactor::rebuild`](crate::Reactor::rebuild).
     fn is_unshared(&self) -> bool {

@@ -5,19 +5,20 @@
 
 use std::collections::HashMap;
 
-/// The number of events of one registration that has ended which replaces the instance.
+/// The number of stale events of one registration after which the instance is replaced.
 const STALE_EVENTS_MAX: u32 = 100;
-/// The most such registrations that are counted at a time. With one more, all begin again.
+/// The most registrations whose stale events are counted. With one more, all counts begin again.
 const SUSPECTS_MAX: usize = 1024;
 
-/// Registrations that have ended and were reported since. Once is usual, for an event that was fetched
-/// before; a hundred times is an entry that is still there.
+/// The stale events of registrations that have ended. One is usual: it was fetched before the end. A
+/// hundred mean that the kernel still has the entry.
 #[derive(Default)]
 pub(crate) struct Suspects(HashMap<u64, u32>);
 
 impl Suspects {
-    /// Counts an event, and tells that there have been too many of its registration.
+    /// Counts a stale event. Returns whether its registration has had too many.
     pub(crate) fn count(&mut self, data: u64) -> bool {
+        // Usual stale events leave an entry here each, so the map would grow with the connections.
         if self.0.len() >= SUSPECTS_MAX {
             self.0.clear();
         }

@@ -100,6 +100,7 @@ pub(crate) struct ReactorId(u32);
 impl ReactorId {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Relaxed: the numbers have to differ, and order nothing else.
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 

@@ -4,17 +4,16 @@
 
 use std::cell::Cell;
 
-/// A cell, because a descriptor is asked for through a shared reference.
+/// The flags of a turn that is not the usual one. In a cell, because [`AsFd`](std::os::fd::AsFd) has a shared reference.
 #[derive(Default)]
 pub(crate) struct Nesting(Cell<u8>);
 
-/// Somebody has asked for the descriptor.
+/// The descriptor was asked for, so another loop may be watching it.
 pub(crate) const NESTED: u8 = 1;
-/// The signal is set.
+/// The eventfd was written, so that the descriptor is readable.
 pub(crate) const SIGNALLED: u8 = 2;
-/// Sources are to be revisited. Here, so that a turn asks one question for both.
+/// Sources are to be revisited. In the same byte, so that a turn tests one value for all of it.
 const REVISITS: u8 = 4;
-
 /// The instance is to be replaced.
 const REBUILD: u8 = 8;
 
@@ -22,7 +21,7 @@ const REBUILD: u8 = 8;
 pub(crate) const WAKER_DATA: u64 = 1 << 32;
 
 impl Nesting {
-    /// Tells that a turn is not the usual one.
+    /// Returns whether the next turn is not the usual one.
     #[inline]
     pub(crate) fn needs_care(&self) -> bool {
         self.0.get() != 0
@@ -50,6 +49,8 @@ impl Nesting {
 
     /// Notes that the instance is a new one, which nobody watches yet.
     pub(crate) fn set_rebuilt(&self) {
+        // Neither nested nor signalled: the loop that watched the former instance has to ask for the
+        // descriptor again.
         self.0.set(self.0.get() & REVISITS);
     }
 
@@ -68,8 +69,8 @@ impl Nesting {
     }
 }
 
-/// The steps that are left of a turn when the batch has been handed out: a number of revisits, and the
-/// end of the turn where the reactor is nested. One number, so that a turn asks one question for both.
+/// The steps of a turn after its batch: a number of revisits, and the end of the turn if the reactor is
+/// nested. Both are in one number, so that a turn tests one value.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct StepsDue(usize);
 

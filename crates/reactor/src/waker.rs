@@ -1,9 +1,9 @@
 //! Waking a reactor from another thread: an eventfd behind a flag.
 //!
-//! The eventfd is edge-triggered, so each write is an event and nobody has to read it. The flag says
-//! that a wake is on its way; while it is set, further wakes cost no system call. The reactor clears
-//! the flag before it tells its caller, so whatever was announced after that writes again: a wake is
-//! never lost, at worst there is one too many.
+//! The eventfd is edge-triggered, so each write is an event and it need not be read. The flag says that a
+//! wake is on its way; while it is set, further wakes cost no system call. The reactor clears the flag
+//! before it reports the wake, so a thread that wakes later writes again: a wake is never lost, at worst
+//! there is one too many.
 
 use epoll_sys::EventFd;
 use std::io;
@@ -13,11 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Makes a [`Reactor`](crate::Reactor) return from its wait, from any thread.
 ///
-/// Put what the reactor's thread shall see where it can see it, then call [`wake`](Self::wake). Any
-/// number of wakes before the reactor takes notice are one [`Ready::Woken`](crate::Ready::Woken).
+/// First hand the data over (through a channel or a mutex), then call [`wake`](Self::wake). Any number
+/// of wakes before the reactor reports one are one [`Ready::Woken`](crate::Ready::Woken).
 ///
-/// A waker that outlives its reactor does nothing. After `fork` a child's waker wakes the parent's
-/// reactor as well, until the child calls [`Reactor::rebuild`](crate::Reactor::rebuild).
+/// Clones are the same waker; any thread may use any of them. A waker that outlives its reactor does
+/// nothing. After `fork` a child's waker wakes the parent's reactor as well, until the child calls
+/// [`Reactor::rebuild`](crate::Reactor::rebuild), which gives all its clones there an eventfd of their
+/// own. `exec` closes the descriptor.
 ///
 /// # Examples
 ///
@@ -59,7 +61,8 @@ impl Waker {
 
     /// Wakes the reactor. Makes no system call while an earlier wake is pending.
     ///
-    /// What the calling thread wrote before is visible to the reactor's thread when it is told.
+    /// Whatever the calling thread wrote before is visible to the reactor's thread when the wake is
+    /// reported.
     ///
     /// # Errors
     ///
@@ -88,8 +91,8 @@ impl Waker {
         result
     }
 
-    /// Clears the flag, before the reactor tells its caller of the wake. Returns `false` if it was
-    /// clear: then the event is a [signal](Self::signal), or a wake that was told already.
+    /// Clears the flag, before the reactor reports the wake. Returns `false` if it was clear: then the
+    /// event is a [signal](Self::signal), or a wake that was reported already.
     pub(crate) fn take(&self) -> bool {
         self.shared.pending.swap(false, Ordering::AcqRel)
     }
@@ -110,15 +113,15 @@ impl Waker {
     pub(crate) fn withdraw_signal(&self) {
         // EAGAIN: there is nothing to undo.
         let _ = self.shared.eventfd.read();
-        // The read has taken wakes too. Whoever wakes sets the flag first, so no wake is missed here:
-        // one that sets it later writes later.
+        // The read may have taken the write of a wake too. A wake sets the flag before it writes: if the
+        // flag is clear here, the write is still to come.
         if self.is_pending() {
             self.signal();
         }
     }
 
-    /// Has an eventfd of its own from now on, which a process that was forked does not share with its
-    /// parent. A wake that is pending stays so.
+    /// Replaces the eventfd by a new one, which a forked child does not share with its parent. A wake
+    /// that is pending stays so.
     pub(crate) fn renew(&self) -> io::Result<()> {
         self.shared.eventfd.renew()?;
         if self.is_pending() {

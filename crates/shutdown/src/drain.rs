@@ -1,7 +1,7 @@
 //! The drain as a state machine. Pure: no clock and no system call; signals and times come in.
 //!
-//! Running, until the first signal; draining, until everything has finished, the deadline is reached
-//! or a second signal comes; stopped, for good.
+//! It is running until the first signal; then draining, until everything has finished, the deadline is
+//! reached or a second signal comes; then stopped, for good.
 
 use epoll_sys::{Signal, Timestamp};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use std::time::Duration;
 pub enum Phase {
     /// No signal to end has come.
     Running,
-    /// The program takes nothing new and finishes what it has.
+    /// The program accepts no new work and finishes the work that it has.
     Draining {
         /// The signal that began the drain.
         signal: Signal,
         /// The time at which the drain began.
         since: Timestamp,
-        /// The time at which what has not finished is cut; `None`: never.
+        /// The time at which unfinished work is cut off; `None`: never.
         deadline: Option<Timestamp>,
     },
     /// The drain is over.
@@ -42,8 +42,10 @@ pub enum DrainOutcome {
 
 /// A graceful shutdown, from the first signal to the end.
 ///
-/// Times are those of whatever clock its owner reads. Each input returns the phase that it led to, if
-/// it led to another one.
+/// Its owner reads the clock and passes the times in. Each input returns the new phase, if it has changed
+/// the phase.
+///
+/// It is a plain value. Other threads see its phase through a [`DrainWatch`](crate::DrainWatch).
 ///
 /// # Examples
 ///
@@ -68,7 +70,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Makes a drain that is running. Once it drains, it may take `timeout`, or for ever.
+    /// Creates a drain that is running. Draining may take `timeout`; `None`: any time.
     #[must_use]
     pub fn new(timeout: Option<Duration>) -> Self {
         Self { phase: Phase::Running, timeout }
@@ -80,8 +82,8 @@ impl Drain {
         self.phase
     }
 
-    /// Returns the time at which what has not finished is cut, while it drains. A deadline beyond
-    /// the end of time is none.
+    /// Returns the time at which unfinished work is cut off, while it drains. A deadline beyond the end of
+    /// time is none.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         match self.phase {
@@ -116,6 +118,20 @@ impl Drain {
     }
 
     /// Stops the drain if its deadline is reached at `now`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_shutdown::{Drain, DrainOutcome, Phase, Signal, Timestamp};
+    /// use std::time::Duration;
+    ///
+    /// let at = |seconds| Timestamp::after_epoch(Duration::from_secs(seconds));
+    /// let mut drain = Drain::new(Some(Duration::from_secs(10)));
+    /// assert_eq!(drain.expire(at(100)), None, "it does not drain yet");
+    /// drain.on_signal(Signal::TERM, at(100));
+    /// let outcome = DrainOutcome::DeadlinePassed;
+    /// assert_eq!(drain.expire(at(110)), Some(Phase::Stopped { outcome }));
+    /// ```
     pub fn expire(&mut self, now: Timestamp) -> Option<Phase> {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
             self.stop(DrainOutcome::DeadlinePassed)

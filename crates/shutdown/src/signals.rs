@@ -3,8 +3,8 @@
 //! pending.
 //!
 //! Kernel facts: (a) a signal that any thread leaves unblocked may be delivered to that thread
-//! instead; (b) a signal that is blocked is kept and reported even where the process ignores it, so
-//! to leave it ignored is not to block it; (c) a child inherits the mask, also through `exec`.
+//! instead; (b) a signal that is blocked is kept and reported even if the process ignores it, so a signal
+//! that should stay ignored must not be blocked; (c) a child inherits the mask, also through `exec`.
 
 use epoll_sys::{
     MaskGuard, Signal, SignalFd, SignalInfo, SignalSet, poll_readable, set_child_mask, thread_masks,
@@ -21,17 +21,17 @@ use std::time::{Duration, Instant};
 /// program without one [waits](Self::wait). Standard signals coalesce: one that is sent again while
 /// it is pending is read once. Real-time signals are queued and read one by one, with their values.
 ///
-/// Values may overlap and be dropped in any order, as in `signals = Signals::block(others)?`: a
-/// signal is unblocked when the last one of its thread that has it is dropped, unless it was blocked
-/// before the first or is pending at that moment. To unblock a pending signal would deliver it, by
-/// default with its deadly action.
+/// Values may overlap and be dropped in any order, as in `signals = Signals::block(others)?`. A signal is
+/// unblocked when the last value of its thread that holds it is dropped, unless it was blocked before the
+/// first or is pending at that moment: unblocking a pending signal would deliver it, and its default
+/// action may kill the process.
 ///
-/// **Threads:** make it before the first thread is started, since threads inherit the mask. It may be
-/// sent to another thread and used there. What it unblocks is the mask of the thread that made it,
-/// so if another thread drops it, nothing is unblocked anywhere.
+/// **Threads:** create it before the first thread is started, since threads inherit the mask. It may be
+/// sent to another thread and used there. It unblocks signals in the mask of the thread that created it, so
+/// if another thread drops it, nothing is unblocked.
 ///
 /// **Fork:** in the child it reports the child's own signals, but an epoll instance that watched it
-/// before the fork does not learn of them: make a new one.
+/// before the fork does not learn of them: create a new one.
 ///
 /// **Exec:** the descriptor is closed, and the program begins with the signals blocked unless
 /// [`restore_mask_in`](Self::restore_mask_in) has prepared the command.
@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 /// ```
 #[derive(Debug)]
 pub struct Signals {
-    // In this order: closed first, then unblocked.
+    // Dropped in this order: the descriptor is closed first, then the signals are unblocked.
     fd: SignalFd,
     guard: MaskGuard,
 }
@@ -77,22 +77,22 @@ pub enum BlockError {
 }
 
 impl Signals {
-    /// Blocks `signals` in this thread and makes the descriptor that reports them.
+    /// Blocks `signals` in this thread and creates the descriptor that reports them.
     ///
     /// Call it before any other thread is started: threads inherit the mask.
     ///
     /// A signal that the process ignores at this moment stays ignored, and is not in the
-    /// [set](Self::set): whoever started the program has asked for that, as `nohup` does with
-    /// `SIGHUP` and a shell with `SIGINT` for the background jobs of a script. Rust's runtime ignores
-    /// `SIGPIPE` before `main`, so that it is never reported either. For all that was asked for there
-    /// is [`block_even_ignored`](Self::block_even_ignored).
+    /// [set](Self::set): the parent has asked for that, as `nohup` does with `SIGHUP` and a shell with
+    /// `SIGINT` for the background jobs of a script. Rust's runtime ignores `SIGPIPE` before `main`, so it
+    /// is not reported either. [`block_even_ignored`](Self::block_even_ignored) reports ignored signals
+    /// too.
     ///
-    /// Without `/proc`, as in a bare chroot, or where a security module denies it, nothing tells the
-    /// masks of other threads: then they are not checked.
+    /// The masks of other threads are read from `/proc`. If it is missing, as in a bare chroot, or a
+    /// security module denies it, they are not checked.
     ///
     /// # Errors
     ///
-    /// [`BlockError`]; nothing is blocked then, but for a signal that came meanwhile, which stays
+    /// [`BlockError`]. Then nothing stays blocked, except a signal that has come meanwhile, which stays
     /// pending. `SIGKILL` and `SIGSTOP` cannot be caught; `SIGSEGV`, `SIGBUS`, `SIGFPE`, `SIGILL`,
     /// `SIGTRAP` and `SIGSYS` are synchronous.
     ///
@@ -149,10 +149,10 @@ impl Signals {
         Ok(Self { fd: SignalFd::new(&set)?, guard })
     }
 
-    /// Takes the next signal that has come, or `None`.
+    /// Takes the next pending signal; `None` if there is none.
     ///
-    /// Any thread may call it. It gives signals that were sent to the process, and those that were
-    /// directed at the calling thread.
+    /// Any thread may call it. It takes signals that were sent to the process or directed at the calling
+    /// thread.
     ///
     /// # Errors
     ///
@@ -185,9 +185,9 @@ impl Signals {
 
     /// Waits until a signal comes and takes it, or returns `None` when `timeout` has passed.
     ///
-    /// `None` waits without an end. Any thread may call it; as with [`read`](Self::read), a signal
-    /// that is directed at one thread comes to that thread alone. Where several wait, each signal
-    /// comes to one of them. Signal handlers that run meanwhile do not end the wait.
+    /// `None` waits without end. Any thread may call it; as with [`read`](Self::read), a signal that is
+    /// directed at one thread is taken by that thread only. If several threads wait, each signal is taken
+    /// by one of them. Signal handlers that run meanwhile do not end the wait.
     ///
     /// # Errors
     ///
@@ -212,8 +212,8 @@ impl Signals {
         // A deadline beyond the end of time is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            // First, so that a timeout of zero takes what is there. Another thread may have taken
-            // what a poll has seen, so there is no count of polls.
+            // Before the poll, so that a timeout of zero takes a pending signal. After a poll another
+            // thread may have taken the signal, so the loop goes by the time and not by the polls.
             if let Some(info) = self.read()? {
                 return Ok(Some(info));
             }
@@ -234,12 +234,12 @@ impl Signals {
         self.guard.set()
     }
 
-    /// Makes the program that `command` starts begin with the mask that the thread had before the
-    /// first of its guards.
+    /// Restores in a child process the mask that the thread had before its first guard: the program that
+    /// `command` starts begins with it.
     ///
-    /// Guards are [`Signals`] and [`MaskGuard`]s, and the thread is the one that made this value.
-    /// Without this call a child inherits the blocked signals: `SIGTERM` could not end it, nor
-    /// what it starts itself.
+    /// Guards are [`Signals`] and [`MaskGuard`]s, and the thread is the one that created this value.
+    /// Otherwise a child inherits the blocked signals, and `SIGTERM` ends neither the child nor its own
+    /// children.
     ///
     /// # Examples
     ///
@@ -273,8 +273,8 @@ fn check_other_threads(set: SignalSet) -> Result<(), BlockError> {
     use io::ErrorKind::{NotFound, PermissionDenied};
     let threads = match thread_masks() {
         Ok(threads) => threads,
-        // There is no /proc here. The check finds mistakes of the program and is not needed by a
-        // program that makes none.
+        // Ignored: without /proc the check is left out. It finds mistakes of the program, and a program
+        // that makes none does not need it.
         Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => return Ok(()),
         Err(error) => return Err(error.into()),
     };

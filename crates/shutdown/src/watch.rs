@@ -1,5 +1,5 @@
-//! The drain as other threads see it: its phase, a call when it changes, and the participants that
-//! have yet to finish. Invariant: the phase only moves on, and it is stored before anybody is called.
+//! The drain as other threads see it: its phase, callbacks when it changes, and the participants that have
+//! not finished. Invariant: the phase only moves on, and it is stored before the callbacks are called.
 
 use crate::{DrainOutcome, Phase};
 use std::fmt;
@@ -13,10 +13,13 @@ use std::time::Duration;
 /// [`on_change`](Self::on_change) that wakes them.
 ///
 /// In the other direction, each thread that takes part holds a [`Participant`] until it has
-/// finished. The callbacks are called when the last is dropped, and
+/// finished. When the last one is dropped, the callbacks are called and
 /// [`wait_finished`](Self::wait_finished) returns.
 ///
-/// **Fork:** a child has a copy of its own, whose participants in other threads never finish.
+/// **Threads:** any thread may call any method.
+///
+/// **Fork:** a child has a copy of its own. Participants of other threads never finish there, because a
+/// child has none of these threads.
 ///
 /// # Examples
 ///
@@ -47,7 +50,7 @@ pub struct DrainWatch {
 
 #[derive(Default)]
 struct Shared {
-    // Each phase is entered once, so each has a place of its own that is read without a lock.
+    // Each phase is entered once, so each has a cell of its own, which is read without a lock.
     draining: OnceLock<Phase>,
     stopped: OnceLock<Phase>,
     callbacks: Mutex<Vec<Callback>>,
@@ -58,7 +61,7 @@ struct Shared {
 type Callback = Arc<dyn Fn() + Send + Sync>;
 
 impl DrainWatch {
-    /// Makes a watch of a drain that is running, with no callbacks and no participants.
+    /// Creates a watch of a drain that is running, with no callbacks and no participants.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -68,16 +71,16 @@ impl DrainWatch {
     #[inline]
     #[must_use]
     pub fn phase(&self) -> Phase {
-        // The later one first: a phase that was set does not disappear.
+        // The later one first: after a drain that has stopped, both are set.
         let entered = self.shared.stopped.get().or_else(|| self.shared.draining.get());
         entered.copied().unwrap_or(Phase::Running)
     }
 
     /// Calls `callback` whenever the phase has changed, and when the last participant has finished.
     ///
-    /// It is called by the thread that sets the phase or finishes last, and should do no more than
-    /// wake a thread. It must not panic: it would take that thread with it. A change that came
-    /// before is not told again, so read [`phase`](Self::phase) afterwards.
+    /// The thread that sets the phase or finishes last calls it, so it should only wake another thread. It
+    /// must not panic, or that thread panics. It is not called for earlier changes, so read
+    /// [`phase`](Self::phase) after registering it.
     ///
     /// # Examples
     ///
@@ -100,8 +103,21 @@ impl DrainWatch {
         lock(&self.shared.callbacks).push(Arc::new(callback));
     }
 
-    /// Sets the phase and calls every callback, if `phase` is a later one than the phase so far.
-    /// Otherwise it does nothing.
+    /// Sets the phase and calls every callback, if `phase` is later than the present one. Otherwise it
+    /// does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_shutdown::{Drain, DrainWatch, Phase, Signal, Timestamp};
+    ///
+    /// let (mut drain, watch) = (Drain::new(None), DrainWatch::new());
+    /// drain.on_signal(Signal::TERM, Timestamp::now());
+    /// watch.set(drain.phase());
+    /// assert_eq!(watch.phase(), drain.phase());
+    /// watch.set(Phase::Running);
+    /// assert_eq!(watch.phase(), drain.phase(), "an earlier phase changes nothing");
+    /// ```
     pub fn set(&self, phase: Phase) {
         let Shared { draining, stopped, .. } = &*self.shared;
         let has_changed = match phase {
@@ -115,7 +131,7 @@ impl DrainWatch {
     }
 
     /// Sets the phase to [`Stopped`](Phase::Stopped) with [`DrainOutcome::Aborted`], unless it is
-    /// stopped already: for a thread that cannot go on, whether or not it owns the drain.
+    /// stopped already: for a thread that cannot continue, the owner of the drain or another one.
     ///
     /// # Examples
     ///
@@ -132,8 +148,24 @@ impl DrainWatch {
 
     /// Registers a participant, which counts as unfinished until it is dropped.
     ///
-    /// To register several one after another may let the count reach zero in between, which calls
-    /// the callbacks: use [`participants`](Self::participants) where they are known in advance.
+    /// If several are registered one after another, the count may reach zero in between, which calls the
+    /// callbacks. If their number is known, use [`participants`](Self::participants).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_shutdown::DrainWatch;
+    ///
+    /// let watch = DrainWatch::new();
+    /// let participant = watch.participant();
+    /// assert_eq!(watch.unfinished(), 1);
+    /// let worker = std::thread::spawn(move || {
+    ///     // Finishes when it is dropped, also by a panic.
+    ///     let _participant = participant;
+    /// });
+    /// worker.join().unwrap();
+    /// assert_eq!(watch.unfinished(), 0);
+    /// ```
     #[must_use = "it finishes when it is dropped"]
     pub fn participant(&self) -> Participant {
         *lock(&self.shared.unfinished) += 1;
@@ -182,7 +214,7 @@ impl DrainWatch {
         let unfinished = lock(&self.shared.unfinished);
         let all_finished = &self.shared.all_finished;
         let is_any_left = |left: &mut usize| *left > 0;
-        // A participant does nothing with the count that could panic and leave it wrong.
+        // Poisoned or not, the count is right: nothing under its lock panics halfway.
         let left = match timeout {
             Some(timeout) => all_finished
                 .wait_timeout_while(unfinished, timeout, is_any_left)
@@ -201,7 +233,7 @@ impl DrainWatch {
     }
 }
 
-/// A list and a count are right at every moment, whatever has panicked.
+/// Locks a list or a count. Both are right at every moment, so poison is ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -214,7 +246,7 @@ impl fmt::Debug for DrainWatch {
     }
 }
 
-/// A guard of something that has to finish before a drain is over, usually held by a thread.
+/// A guard of work that has to finish before a drain is over, usually held by a thread.
 ///
 /// It finishes when it is dropped, also by a panic. Made by [`DrainWatch::participant`] and
 /// [`DrainWatch::participants`].
@@ -237,7 +269,7 @@ impl Drop for Participant {
         let mut unfinished = lock(&self.watch.shared.unfinished);
         *unfinished -= 1;
         let is_last = *unfinished == 0;
-        // Callbacks may ask for the count.
+        // Released first: callbacks may read the count.
         drop(unfinished);
         if is_last {
             self.watch.shared.all_finished.notify_all();
@@ -259,10 +291,10 @@ mod tests {
     const FINISHED: Phase = Phase::Stopped { outcome: DrainOutcome::Finished };
     const ABORTED: Phase = Phase::Stopped { outcome: DrainOutcome::Aborted };
 
-    /// How long anything may take that is bound to happen.
+    /// The longest that anything may take that is bound to happen.
     const PATIENCE: Option<Duration> = Some(Duration::from_secs(60));
 
-    /// A watch, and how often its callback was called.
+    /// Returns a watch, and the number of calls of its callback.
     fn counted() -> (DrainWatch, Arc<AtomicUsize>) {
         let (watch, calls) = (DrainWatch::new(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&calls);

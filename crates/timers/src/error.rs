@@ -1,4 +1,4 @@
-//! The error of a wheel whose parameters are wrong.
+//! The error of a wheel that cannot be created.
 
 use std::fmt;
 use std::io;

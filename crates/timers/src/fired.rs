@@ -3,7 +3,7 @@
 use crate::Key;
 use epoll_sys::{ClockTime, Monotonic};
 
-/// A timer that has fired: the timer has ended, and its value is the caller's.
+/// A timer that has fired. The timer has ended, and its value is the caller's.
 ///
 /// [`Wheel::restart`](crate::Wheel::restart) and [`Timers::restart`](crate::Timers::restart) put it
 /// back.
@@ -12,7 +12,7 @@ use epoll_sys::{ClockTime, Monotonic};
 pub struct Fired<V, C = Monotonic> {
     /// The key that named the timer.
     pub key: Key,
-    /// When the timer was to fire.
+    /// The time at which the timer was to fire.
     pub deadline: ClockTime<C>,
     /// The value that it was inserted with.
     pub value: V,

@@ -12,14 +12,14 @@ const LISTS: usize = 64;
 const LIST_BITS: u32 = 6;
 const LEVELS: usize = u64::BITS.div_ceil(LIST_BITS) as usize;
 
-/// `u16::MAX` is left for a list beside these.
+// The number `u16::MAX` is left for a list outside the levels.
 const _: () = assert!(LEVELS * LISTS < u16::MAX as usize);
 
-/// The lists of a wheel, and which of them are in use.
+/// The lists of a wheel, with bitmaps of those that are in use.
 pub(crate) struct Levels {
-    /// Which levels have lists in use.
+    /// A bit for each level that has a list in use.
     in_use: u16,
-    /// Which lists of each level are in use.
+    /// For each level a bit for each list that is in use.
     bitmaps: [u64; LEVELS],
     /// The first node of each list.
     lists: Box<[u32; LEVELS * LISTS]>,
@@ -39,6 +39,7 @@ impl Levels {
     /// Appends a node to the list of the timers that are due at `tick`, seen from `present`.
     #[inline]
     pub(crate) fn link<V>(&mut self, nodes: &mut Nodes<V>, index: u32, tick: u64, present: u64) {
+        // With the lowest bit set, equal ticks have level 0 and the logarithm is defined.
         let level = ((present ^ tick) | 1).ilog2() / LIST_BITS;
         #[expect(clippy::cast_possible_truncation, reason = "the bits of one level are wanted")]
         let slot = (tick >> (level * LIST_BITS)) as usize % LISTS;
@@ -77,10 +78,12 @@ impl Levels {
         if self.in_use == 0 {
             return None;
         }
+        // By the invariant above, the lowest level in use has the earliest list, at its lowest bit.
         let level = self.in_use.trailing_zeros();
         let slot = self.bitmaps[level as usize].trailing_zeros();
         let shift = level * LIST_BITS;
-        // The bits above this level are the present's; those of the top level have none above.
+        // The bits above this level are those of the present. The top level has none above, where a plain
+        // shift would overflow.
         let above = present.checked_shr(shift + LIST_BITS).unwrap_or(0);
         let begins = above.checked_shl(shift + LIST_BITS).unwrap_or(0) | u64::from(slot) << shift;
         Some((number(level as usize * LISTS + slot as usize), begins))
@@ -94,12 +97,12 @@ pub(crate) fn is_within(tick: u64, list: u16, present: u64) -> bool {
     tick >> shift == present >> shift
 }
 
-/// Returns whether `tick` is before all those of a list.
+/// Returns whether `tick` is before every tick of a list.
 #[inline]
 pub(crate) fn is_before(tick: u64, list: u16, present: u64) -> bool {
     let shift = shift(list);
     let slots = LISTS as u64 - 1;
-    // The bits above this level are the present's.
+    // The bits above this level are those of the present.
     tick >> shift < ((present >> shift) & !slots | u64::from(list) & slots)
 }
 

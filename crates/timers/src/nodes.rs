@@ -6,15 +6,15 @@
 
 /// One timer, or the place of one.
 pub(crate) struct Node<V> {
-    /// In nanoseconds since the clock's epoch. It may be later than the list of the timer says: then
-    /// the timer was re-scheduled.
+    /// The deadline, in nanoseconds since the clock's epoch. After the timer was re-scheduled it may be
+    /// later than its list.
     pub(crate) deadline: u64,
     next: u32,
     previous: u32,
     generation: u32,
     /// The list that the timer is in.
     pub(crate) list: u16,
-    /// Of a deferred timer the wheel's epoch in which it was put in, and does not fire.
+    /// The wheel's epoch in which a deferred timer was inserted, and in which it does not fire.
     deferred_in: u16,
     value: Option<V>,
 }
@@ -29,10 +29,10 @@ const GENERATION_END: u32 = u32::MAX;
 
 pub(crate) struct Nodes<V> {
     nodes: Vec<Node<V>>,
-    /// A stack beside the nodes rather than a list through them: the next insertion need not wait
-    /// for the node of this one to come from memory.
+    /// The vacant nodes. A stack beside the nodes rather than a list through them, so that an insertion
+    /// need not wait for the memory of the one before.
     vacant: Vec<u32>,
-    /// The generation of a new node: later than any that a node had that was given back to the system.
+    /// The generation of a new node, later than the generations of nodes that were given back.
     first_generation: u32,
     len: usize,
 }

@@ -1,7 +1,7 @@
-//! Times as ticks. A tick is a power of two of nanoseconds, so that the way from one to the other is
-//! a shift. A deadline is rounded up and the present is rounded down: never early.
+//! Times as ticks. A tick is a power of two of nanoseconds, so that converting is a shift. A deadline is
+//! rounded up and the present is rounded down, so a timer never fires early.
 //!
-//! The last tick begins where time ends, at [`ClockTime::MAX`]: the deadlines of the last whole tick
+//! The last tick begins at the end of time, [`ClockTime::MAX`]: the deadlines in the last whole tick
 //! round up to it. One more tick after it can be counted, and never comes.
 
 use epoll_sys::ClockTime;

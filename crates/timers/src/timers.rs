@@ -13,11 +13,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-/// The longest that the tick of [`Timers::new`] may be.
+/// The longest tick of [`Timers::new`].
 pub const TICK: Duration = Duration::from_millis(1);
 
-/// How often the clock may be set between a look at it and the system call after that. More is not the
-/// clock's doing.
+/// The number of times that setting the timerfd is tried again because the clock was set in between. If it
+/// takes more, the cause is another one.
 const CLOCK_SETS_MAX: usize = 10;
 
 /// Many timers on the clock `C` behind one descriptor, for any event loop: a [`Wheel`] and a `timerfd`.
@@ -27,8 +27,8 @@ const CLOCK_SETS_MAX: usize = 10;
 ///
 /// # Passes
 ///
-/// The calls of `next_due` up to the first `None` are a pass, see [`Wheel`](Wheel#passes). The `None`
-/// sets the timerfd for what comes next. If timers that are due are left, because the pass has reached
+/// The calls of `next_due` up to the first `None` are a pass, see [`Wheel`](Wheel#passes). With the `None`
+/// the timerfd is set for the next pass. If due timers are left, because the pass has reached
 /// [`steps_max`](Self::steps_max), the descriptor is readable again at once, so that the loop comes back
 /// after other work.
 ///
@@ -39,15 +39,16 @@ const CLOCK_SETS_MAX: usize = 10;
 /// # Clocks that are set
 ///
 /// Timers on [`Realtime`](crate::Realtime) follow their clock. When it is set, the descriptor is
-/// reported, and the pass goes by the new time: forwards, what was jumped over fires; backwards, the
-/// timers wait until the clock comes to their deadlines again. This costs a `read` for each pass that
-/// does not set the timerfd, and O(n) when the clock was set back. The other clocks are never set, and
-/// cost nothing.
+/// reported, and the pass uses the new time: if it was set forwards, the timers in between fire; if
+/// backwards, timers wait until the clock reaches their deadlines again. This costs a `read` for each pass
+/// that does not set the timerfd, and O(n) when the clock was set back. The other clocks are never set,
+/// and cost nothing.
 ///
-/// # Forks
+/// # Threads, fork and exec
 ///
-/// A forked child shares the timerfd with its parent: whichever sets it, sets it for both. Create new
-/// timers in the child. `exec` closes the descriptor.
+/// One thread uses the timers at a time; they can be sent to another thread if their values can. A forked
+/// child shares the timerfd with its parent: if one sets it, it is set for both. Create new timers in the
+/// child. `exec` closes the descriptor.
 ///
 /// # Examples
 ///
@@ -74,7 +75,7 @@ const CLOCK_SETS_MAX: usize = 10;
 pub struct Timers<V, C = Monotonic> {
     wheel: Wheel<V, C>,
     timerfd: TimerFd<C>,
-    /// What the timerfd is set to. It may have expired since.
+    /// The time to which the timerfd is set. It may have expired since.
     armed: Option<ClockTime<C>>,
     settime_calls: u64,
     clock_sets: u64,
@@ -116,8 +117,8 @@ impl<V, C: Clock> Timers<V, C> {
     /// ```
     pub fn with_clock(clock: C, tick: Duration) -> io::Result<Self> {
         let (mut wheel, timerfd) = (Wheel::with_clock(clock, tick)?, TimerFd::with_clock(clock)?);
-        // Seen from the epoch, the first deadline would be in a list that began long ago, and reported
-        // for nothing.
+        // Seen from the epoch, the first deadline would be in a list of a high level, which begins in the
+        // past: the timerfd would expire at once, for no timer.
         wheel.begin_at(ClockTime::now());
         Ok(Self { wheel, timerfd, armed: None, settime_calls: 0, clock_sets: 0 })
     }
@@ -133,8 +134,8 @@ impl<V, C: Clock> Timers<V, C> {
     ///
     /// # Errors
     ///
-    /// Setting the timerfd does not fail on Linux today. If it does, the timer is not inserted and its
-    /// value is dropped.
+    /// Does not fail on Linux today; the `Result` leaves room for a kernel that refuses to set the timerfd.
+    /// Then the timer is not inserted and its value is dropped.
     ///
     /// # Panics
     ///
@@ -156,8 +157,23 @@ impl<V, C: Clock> Timers<V, C> {
     ///
     /// # Errors
     ///
-    /// Setting the timerfd does not fail on Linux today. If it does, the timer has the new deadline
-    /// and may be late.
+    /// Does not fail on Linux today; the `Result` leaves room for a kernel that refuses to set the timerfd.
+    /// Then the timer has the new deadline and may be late.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::Timers;
+    /// use std::time::Duration;
+    ///
+    /// let mut timers = Timers::new()?;
+    /// let deadline = timers.now() + Duration::from_secs(60);
+    /// let key = timers.insert(deadline, "idle")?;
+    /// let before = timers.settime_calls();
+    /// assert!(timers.reschedule(key, deadline + Duration::from_secs(60))?);
+    /// assert_eq!(timers.settime_calls(), before, "a later deadline costs no system call");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn reschedule(&mut self, key: Key, deadline: ClockTime<C>) -> io::Result<bool> {
         let is_known = self.wheel.reschedule(key, deadline);
@@ -172,12 +188,30 @@ impl<V, C: Clock> Timers<V, C> {
     ///
     /// # Errors
     ///
-    /// Setting the timerfd does not fail on Linux today, and a restart during a pass does not set it.
-    /// If it fails, the timer is not restarted and its value is dropped.
+    /// Does not fail on Linux today; the `Result` leaves room for a kernel that refuses to set the timerfd,
+    /// which a restart outside a pass may do. Then the timer is not restarted and its value is dropped.
     ///
     /// # Panics
     ///
     /// If 2^32 - 1 timers exist.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::Timers;
+    /// use std::time::Duration;
+    ///
+    /// let mut timers = Timers::new()?;
+    /// let key = timers.insert(timers.now(), "every second")?;
+    /// // Any time will do for a pass, also one that has not come.
+    /// let now = timers.now() + Duration::from_secs(1);
+    /// while let Some(fired) = timers.next_due(now)? {
+    ///     let next = fired.deadline + Duration::from_secs(10);
+    ///     assert_eq!(timers.restart(fired, next)?, key);
+    /// }
+    /// assert_eq!(timers.len(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn restart(&mut self, fired: Fired<V, C>, deadline: ClockTime<C>) -> io::Result<Key> {
         let key = self.wheel.restart(fired, deadline);
@@ -235,7 +269,7 @@ impl<V, C: Clock> Timers<V, C> {
         self.wheel.reserve(additional);
     }
 
-    /// Gives back the memory of places that no timer needs; see [`Wheel::shrink_to_fit`].
+    /// Releases the memory of places that no timer needs; see [`Wheel::shrink_to_fit`].
     pub fn shrink_to_fit(&mut self) {
         self.wheel.shrink_to_fit();
     }
@@ -257,24 +291,46 @@ impl<V, C: Clock> Timers<V, C> {
         self.wheel.set_steps_max(steps_max);
     }
 
-    /// Returns when the next pass should be, at which time the descriptor is reported; see
+    /// Returns the time of the next pass, at which the descriptor is reported; see
     /// [`Wheel::next_expiry`].
     ///
-    /// For a loop that bounds its wait by it in place of watching the descriptor.
+    /// For a loop that uses it as the deadline of its wait instead of watching the descriptor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_sys::{Epoll, Events};
+    /// use epoll_timers::Timers;
+    /// use std::time::Duration;
+    ///
+    /// let mut timers = Timers::new()?;
+    /// timers.insert(timers.now() + Duration::from_millis(5), ())?;
+    /// let (epoll, mut events) = (Epoll::new()?, Events::with_capacity(16));
+    /// while let Some(next) = timers.next_expiry() {
+    ///     match epoll.wait(&mut events, Some(next - timers.now())) {
+    ///         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+    ///         waited => waited?,
+    ///     };
+    ///     let now = timers.now();
+    ///     while let Some(_fired) = timers.next_due(now)? {}
+    /// }
+    /// assert!(timers.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn next_expiry(&self) -> Option<ClockTime<C>> {
         self.wheel.next_expiry()
     }
 
-    /// Returns how often the timerfd was set so far: calls of `timerfd_settime`. It is the only system
-    /// call that timers cost, but for the `read` on a [clock that can be set](#clocks-that-are-set).
+    /// Returns the number of `timerfd_settime` calls so far. It is the only system call that timers make,
+    /// except for the `read` on a [clock that can be set](#clocks-that-are-set).
     #[must_use]
     pub fn settime_calls(&self) -> u64 {
         self.settime_calls
     }
 
-    /// Returns how often the timers noticed that their clock was set. Always zero on a clock that
-    /// cannot be set.
+    /// Returns the number of times that the timers noticed that their clock was set. Always zero on a
+    /// clock that cannot be set.
     ///
     /// Two settings between two passes count as one, and one while there is no timer may go unnoticed.
     #[must_use]
@@ -282,16 +338,37 @@ impl<V, C: Clock> Timers<V, C> {
         self.clock_sets
     }
 
-    /// Hands out a timer that is due at `now`; it has ended, and its value is the caller's. `None` ends
-    /// the [pass](#passes) and sets the timerfd for the next.
+    /// Hands out a timer that is due at `now`. The timer has ended, and its value is the caller's. `None`
+    /// ends the [pass](#passes) and sets the timerfd for the next.
     ///
-    /// `now` counts in the first call of a pass and is not looked at in the others, but to set the
-    /// timerfd.
+    /// The first call of a pass decides its time; in the others `now` is used for setting the timerfd only.
     ///
     /// # Errors
     ///
-    /// Neither setting the timerfd nor reading it fails on Linux today. If one does, the pass has
-    /// ended.
+    /// Does not fail on Linux today; the `Result` leaves room for a kernel that refuses to set or to read
+    /// the timerfd. Then the pass has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::Timers;
+    ///
+    /// let mut timers = Timers::new()?;
+    /// let now = timers.now();
+    /// for value in ["first", "second"] {
+    ///     timers.insert(now, value)?;
+    /// }
+    /// // A level-triggered loop does this when the descriptor is reported.
+    /// let mut values = Vec::new();
+    /// while values.len() < 2 {
+    ///     let now = timers.now();
+    ///     while let Some(fired) = timers.next_due(now)? {
+    ///         values.push(fired.value);
+    ///     }
+    /// }
+    /// assert_eq!(values, ["first", "second"]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn next_due(&mut self, now: ClockTime<C>) -> io::Result<Option<Fired<V, C>>> {
         match self.wheel.next_due(now) {
@@ -303,11 +380,11 @@ impl<V, C: Clock> Timers<V, C> {
     /// Sets the timerfd for the earliest deadline, in any case, and ends an open pass.
     ///
     /// For a loop with an edge trigger that was left before [`next_due`](Self::next_due) returned
-    /// `None`: if timers that are due are left, the descriptor is reported at once.
+    /// `None`: if due timers are left, the descriptor is reported at once.
     ///
     /// # Errors
     ///
-    /// Setting the timerfd does not fail on Linux today.
+    /// Does not fail on Linux today; the `Result` leaves room for a kernel that refuses to set the timerfd.
     ///
     /// # Examples
     ///
@@ -327,7 +404,7 @@ impl<V, C: Clock> Timers<V, C> {
     /// epoll.wait(&mut events, None)?;
     /// let first = timers.next_due(timers.now())?.expect("a timer is due");
     /// assert_eq!(first.value, "first");
-    /// // Not again before the `None`, for now.
+    /// // Left before the `None`.
     /// timers.rearm()?;
     ///
     /// assert_eq!(epoll.wait(&mut events, None)?, 1);
@@ -343,10 +420,10 @@ impl<V, C: Clock> Timers<V, C> {
         }
     }
 
-    /// Sets the timerfd for what comes after a pass.
+    /// Sets the timerfd for the next pass, if it has to be set.
     fn arm_after(&mut self, now: ClockTime<C>) -> io::Result<()> {
-        // The time may have been read before the timerfd expired, and an edge is reported once: what
-        // the clock shows now decides whether it has.
+        // `now` may have been read before the timerfd expired. The clock decides whether it has, because
+        // an edge is reported once: a timerfd that has expired unnoticed would never be set again.
         let latest = now.max(self.now());
         let mut has_fired = self.armed.is_some_and(|armed| armed <= latest);
         if C::CAN_BE_SET && !has_fired && self.armed.is_some() {
@@ -356,7 +433,7 @@ impl<V, C: Clock> Timers<V, C> {
             Some(next) if has_fired || self.armed.is_none_or(|armed| next < armed) => {
                 self.set(next)
             }
-            // A level trigger would report the last expiry for ever.
+            // With a level trigger the expiry would be reported for ever.
             None if has_fired => self.disarm(),
             _ => Ok(()),
         }
@@ -369,12 +446,12 @@ impl<V, C: Clock> Timers<V, C> {
 
     #[cold]
     fn arm(&mut self) -> io::Result<()> {
-        // The end of the pass sets the timerfd, and no pass has two times.
+        // The end of the pass sets the timerfd. Following the clock here would give the pass two times.
         if self.wheel.is_in_pass() {
             return Ok(());
         }
         if C::CAN_BE_SET {
-            // While no timer is left, nothing says that the clock was set back.
+            // While there is no timer, the timerfd is not set and does not tell that the clock was set back.
             self.wheel.follow_clock(self.now());
         }
         match self.wheel.next_expiry() {
@@ -383,13 +460,13 @@ impl<V, C: Clock> Timers<V, C> {
         }
     }
 
-    /// Reads the timerfd of a clock that can be set, and returns whether it was readable: it has
-    /// expired, by the clock as it was or is, or the clock was set.
+    /// Reads the timerfd of a clock that can be set. Returns whether it was readable: it has expired, by
+    /// the old or the new time, or the clock was set.
     fn was_reported(&mut self) -> io::Result<bool> {
         match self.timerfd.read() {
             Ok(_) => Ok(true),
             Err(error) if is_clock_set(&error) => {
-                // A later pass sees by its time whether it was set back; every timer is ahead of this.
+                // A later pass finds by its time whether that was back. Every timer is ahead of this one.
                 self.clock_sets += 1;
                 Ok(true)
             }
@@ -405,8 +482,8 @@ impl<V, C: Clock> Timers<V, C> {
             let expiry =
                 if C::CAN_BE_SET { Expiry::AtUnlessClockSet(time) } else { Expiry::At(time) };
             match self.timerfd.set(expiry) {
-                // The timerfd is set, and will not report again that the clock was. If that was back,
-                // the timers are linked by a time that is hours off: do what the next pass would.
+                // The timerfd is set nevertheless, and does not report a second time that the clock was
+                // set. If that was back, the lists are hours ahead: do what the next pass would.
                 Err(error) if C::CAN_BE_SET && retries > 0 && is_clock_set(&error) => {
                     retries -= 1;
                     self.clock_sets += 1;

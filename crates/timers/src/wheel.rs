@@ -1,13 +1,12 @@
 //! The wheel: timers in lists by the tick at which they are due.
 //!
-//! When the present reaches a list of a higher level, its timers move to lower ones; timers of one tick
-//! stay in the order of their insertion, for they are in one list at any time. A pass moves the present
-//! towards its target, the tick of the time that it was given, and hands out what it finds due.
+//! When the present reaches a list of a higher level, its timers move to lower ones. Timers of one tick
+//! keep the order of their insertion, because they are in one list at any time. A pass moves the present
+//! towards its target, the tick of the time that it was given, and hands out the timers that are due.
 //!
-//! What is put in after its deadline, for instance by a handler, must not fire in the same pass, which
-//! might never end. It goes into a list of its own, the deferred timers, together with the epoch, which
-//! is a number of the target. A pass with a later target begins with the deferred timers of earlier
-//! epochs.
+//! A timer that is inserted after its deadline, for instance by a handler, must not fire in the same pass,
+//! which might never end. It goes into a list of its own, the deferred timers, and keeps the wheel's epoch,
+//! which counts the targets. A pass with a later target begins with the deferred timers of earlier epochs.
 //!
 //! After Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (1987), scheme 7.
 
@@ -24,18 +23,18 @@ use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How many timers one pass of a [`Wheel`] or of [`Timers`](crate::Timers) touches at most, unless
+/// The most timers that one pass of a [`Wheel`] or of [`Timers`](crate::Timers) touches, unless
 /// `set_steps_max` says otherwise.
 pub const STEPS_MAX: usize = 1024;
 
-/// The list of the timers that were put in after their deadline, beside those of the levels.
+/// The list of the timers that were inserted after their deadline, outside the levels.
 const DEFERRED: u16 = u16::MAX;
 
-/// Many timers on the clock `C`, and which of them are due. Pure: it reads no clock and makes no
-/// system call.
+/// A hierarchical timer wheel for times of the clock `C`. Pure: it reads no clock and makes no system call.
 ///
 /// A timer fires at the first tick that does not begin before its deadline: never early, and at most a
-/// tick late.
+/// tick late. One thread uses a wheel at a time; it can be sent to another thread if its values can. A
+/// forked child has a copy of its own.
 ///
 /// # Passes
 ///
@@ -45,15 +44,15 @@ const DEFERRED: u16 = u16::MAX;
 ///
 /// - No timer that is inserted, re-scheduled or restarted during a pass fires in it.
 /// - A pass touches at most [`steps_max`](Self::steps_max) timers, fired or moved within the wheel, so
-///   that a million that are due at once do not stop everything else. If timers are left, then
-///   [`next_expiry`](Self::next_expiry) has been reached already; the next pass goes on with them.
-/// - A loop that is left before the `None` leaves its pass open: the next call goes on with it.
+///   that a million due timers do not stop everything else. If some are left, the time of
+///   [`next_expiry`](Self::next_expiry) has come already, and the next pass goes on with them.
+/// - A loop that is left before the `None` leaves its pass open: the next call continues it.
 ///
 /// # Clocks that are set
 ///
 /// On a clock that can be set ([`Realtime`](crate::Realtime)), a pass at an earlier time than the one
-/// before means that the clock was set back. All timers are put in anew by the new time, once, in
-/// O(n). On other clocks an earlier time counts as that of the pass before.
+/// before means that the clock was set back. All timers are linked anew by the new time, once, in O(n).
+/// On other clocks an earlier time counts as the time of the pass before.
 ///
 /// # Examples
 ///
@@ -111,16 +110,16 @@ pub struct Wheel<V, C = Monotonic> {
     steps_max: usize,
     /// The present: no timer in a list is due before it.
     present: u64,
-    /// The tick that the last pass was to reach.
+    /// The tick of the time of the last pass.
     target: u64,
-    /// Counts the targets, and comes round after 65 536. No timer is deferred for that long: the next
-    /// pass that is complete leaves none of an earlier epoch.
+    /// The number of targets so far, modulo 65 536. No timer is deferred for that long: a pass that is
+    /// complete leaves none of an earlier epoch.
     epoch: u16,
-    /// The first of the timers that were put in after their deadline, in the order of their insertion.
+    /// The first of the deferred timers, which are in the order of their insertion.
     deferred: u32,
-    /// The list that a pass is emptying, or left unfinished.
+    /// The list that a pass is emptying, or has left unfinished.
     current: Option<u16>,
-    /// How many timers the open pass may still touch.
+    /// The number of timers that the open pass may still touch; `None` if no pass is open.
     pass: Option<usize>,
     /// The node of the timer that has just fired, reserved for its restart.
     reserved: Option<u32>,
@@ -229,10 +228,9 @@ impl<V, C: Clock> Wheel<V, C> {
 
     /// Inserts a timer that fires when the time is `deadline`, in O(1).
     ///
-    /// A deadline that the last pass has reached fires in the next tick. Timers whose deadlines are in
-    /// one tick fire in the order in which they were inserted. Durations that would end after
-    /// [`ClockTime::MAX`] clamp to it, and that time is not expected to come: a timer that is inserted
-    /// after a pass has reached it never fires.
+    /// A timer whose deadline is not after the last pass fires in the next tick. Timers whose deadlines are
+    /// in one tick fire in the order of their insertion. A deadline after [`ClockTime::MAX`] clamps to it.
+    /// That time is not expected to come: a timer that is inserted after a pass has reached it never fires.
     ///
     /// # Panics
     ///
@@ -245,6 +243,21 @@ impl<V, C: Clock> Wheel<V, C> {
     }
 
     /// Ends a timer and returns its value, in O(1). `None`: there is no such timer, or it has fired.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{Timestamp, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let mut wheel = Wheel::new(Duration::from_millis(1))?;
+    /// let key = wheel.insert(Timestamp::after_epoch(Duration::from_secs(1)), "timeout");
+    /// assert_eq!(wheel.cancel(key), Some("timeout"));
+    /// // The place may be used again. The old key does not name the new timer.
+    /// wheel.insert(Timestamp::after_epoch(Duration::from_secs(2)), "another");
+    /// assert_eq!(wheel.cancel(key), None);
+    /// # Ok::<(), epoll_timers::TickError>(())
+    /// ```
     #[inline]
     pub fn cancel(&mut self, key: Key) -> Option<V> {
         let list = self.node_mut(key)?.list;
@@ -257,7 +270,7 @@ impl<V, C: Clock> Wheel<V, C> {
     /// Gives a timer another deadline, as [`insert`](Self::insert) would, in O(1); a later one costs a
     /// store. Returns whether there is such a timer.
     ///
-    /// A timer that was re-scheduled fires at any place among the timers of its new tick.
+    /// Among the timers of its new tick, a timer that was re-scheduled fires in no particular order.
     ///
     /// # Examples
     ///
@@ -336,10 +349,10 @@ impl<V, C: Clock> Wheel<V, C> {
         }
     }
 
-    /// Returns when the next pass should be: not later than the tick of the earliest deadline. `None`:
-    /// there is no timer.
+    /// Returns the time of the next pass, not later than the tick of the earliest deadline. `None`: there
+    /// is no timer.
     ///
-    /// It may be earlier than any deadline, when timers have to be moved to a lower level, or were
+    /// It may be earlier than any deadline, if timers have to be moved to a lower level or were
     /// re-scheduled to a later deadline.
     ///
     /// # Examples
@@ -375,10 +388,28 @@ impl<V, C: Clock> Wheel<V, C> {
         Some(self.ticks.time(tick))
     }
 
-    /// Hands out a timer whose tick has come at `now`, in the order of their ticks; it has ended, and
+    /// Hands out a timer whose tick has come at `now`, in the order of the ticks. The timer has ended, and
     /// its value is the caller's. `None` ends the [pass](#passes).
     ///
-    /// `now` counts in the first call of a pass and is not looked at in the others.
+    /// The first call of a pass decides its time; in the others `now` is ignored.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_timers::{Timestamp, Wheel};
+    /// use std::time::Duration;
+    ///
+    /// let at = |ms| Timestamp::after_epoch(Duration::from_millis(ms));
+    /// let mut wheel = Wheel::new(Duration::from_millis(1))?;
+    /// wheel.insert(at(20), "second");
+    /// wheel.insert(at(10), "first");
+    /// while let Some(fired) = wheel.next_due(at(30)) {
+    ///     // A timer that is inserted during the pass does not fire in it, although it is due.
+    ///     wheel.insert(at(15), fired.value);
+    /// }
+    /// assert_eq!(wheel.len(), 2);
+    /// # Ok::<(), epoll_timers::TickError>(())
+    /// ```
     #[inline]
     pub fn next_due(&mut self, now: ClockTime<C>) -> Option<Fired<V, C>> {
         if let Some(index) = self.reserved.take() {
@@ -396,10 +427,11 @@ impl<V, C: Clock> Wheel<V, C> {
             self.unlink(index, list);
             let due = self.due(index);
             if list == DEFERRED && due >= self.present {
-                // Behind the timers of its tick that came before it, which a pass may have left.
+                // Appended behind the timers of its tick that were inserted before it and that a pass may
+                // have left.
                 self.link(index, due);
             } else if due > self.present {
-                // Of a higher level, or put off.
+                // From a list of a higher level, or re-scheduled to a later deadline.
                 self.link_below(index, due);
             } else {
                 self.pass = Some(steps);
@@ -444,7 +476,7 @@ impl<V, C: Clock> Wheel<V, C> {
         self.pass.is_some()
     }
 
-    /// Ends an open pass. The next one goes on with what is left.
+    /// Ends an open pass. The next one goes on with the timers that are left.
     pub(crate) fn end_pass(&mut self) {
         self.pass = None;
     }
@@ -455,7 +487,7 @@ impl<V, C: Clock> Wheel<V, C> {
         self.present = self.target;
     }
 
-    /// Puts all timers in by the time of a clock that was set back, if that is before the last pass.
+    /// Links all timers anew if the clock was set back to a time before the last pass.
     pub(crate) fn follow_clock(&mut self, now: ClockTime<C>) {
         let tick = self.ticks.not_after(now);
         if tick < self.target {
@@ -468,8 +500,8 @@ impl<V, C: Clock> Wheel<V, C> {
         let present = self.present;
         let mut before = std::mem::replace(&mut self.levels, Levels::new());
         (self.present, self.target, self.current) = (tick, tick, None);
-        // In the order of the lists, so that timers of one tick keep theirs. What was left of a list
-        // that was just moved down comes after what has moved already.
+        // In the order of the lists, so that timers of one tick keep theirs. The rest of a list that was
+        // being moved down comes after the timers that have moved already.
         while let Some((list, _)) = before.next(present) {
             let index = before.first(list);
             before.unlink(&mut self.nodes, index, list);
@@ -488,14 +520,14 @@ impl<V, C: Clock> Wheel<V, C> {
         self.link(index, due);
     }
 
-    /// Returns the list that is to be emptied now, if any is due; moves the present to where it begins.
+    /// Returns the list to be emptied now, if one is due, and moves the present to its beginning.
     #[inline]
     fn current_list(&mut self) -> Option<u16> {
         if self.current.is_none() {
             let next = self.levels.next(self.present);
             let Some((list, begins)) = next.filter(|(_, begins)| *begins <= self.target) else {
-                // Every list is ahead of the target. With the present there, timers are linked on
-                // the lowest level that will do.
+                // Every list is ahead of the target. The present moves there, so that new timers are
+                // linked on the lowest level possible.
                 self.present = self.target;
                 return None;
             };
@@ -512,7 +544,7 @@ impl<V, C: Clock> Wheel<V, C> {
         self.ticks.not_before(ClockTime::<C>::from_nanos(deadline))
     }
 
-    /// Puts a node in that is in no list, for a timer of this deadline.
+    /// Links a node that is in no list, for a timer of this deadline.
     #[inline]
     fn put_in(&mut self, index: u32, deadline: ClockTime<C>) {
         let due = self.ticks.not_before(deadline);
@@ -534,8 +566,8 @@ impl<V, C: Clock> Wheel<V, C> {
     #[inline]
     fn link(&mut self, index: u32, due: u64) {
         match self.current {
-            // While a list is being moved down, what belongs below it goes through it: otherwise it
-            // would overtake timers of its tick that are still in there.
+            // While a list is being moved down, new timers of its ticks are appended to it. On a lower
+            // level they would overtake timers of their tick that are still in it.
             Some(list) if is_within(due, list, self.present) => {
                 self.levels.append(&mut self.nodes, index, list);
             }

@@ -1,4 +1,4 @@
-//! The connections that a listener hands out, in batches or as the last it does, and what is counted.
+//! The connections that a listener hands out, in batches or at its close, and the counters.
 
 #[cfg(doc)]
 use crate::net::PausedBy;
@@ -6,9 +6,10 @@ use crate::net::{Address, Listener, Stream};
 use std::ops::Add;
 use std::time::Duration;
 
-/// The number of dead connections in a row that leads to a pause. A queue may hold so many; but an error
-/// that leaves its connection in the queue would make the loop spin.
+/// The number of dead connections in a row that leads to a pause. A queue may hold more; but an error that
+/// leaves its connection in the queue would make the loop spin.
 const SKIPS_MAX: u32 = 16;
+
 /// The events that a [`Listener`] has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AcceptCounters {
@@ -16,7 +17,7 @@ pub struct AcceptCounters {
     pub accepted: u64,
     /// Connections that had died in the queue.
     pub aborted: u64,
-    /// Connections that were accepted and closed at once for want of descriptors.
+    /// Connections that were accepted and closed at once because descriptors were short.
     pub shed: u64,
     /// Pauses, whatever their cause.
     pub pauses: u64,
@@ -53,14 +54,14 @@ pub enum BatchEnd {
     /// The batch was full. The queue may hold more, and the listener is reported again.
     BatchFull,
     /// Nothing can be accepted now. The listener is silent for this time; a program that watches the socket
-    /// itself ([`PausedBy::Owner`]) has to leave it alone for so long.
+    /// itself ([`PausedBy::Owner`]) must not watch it for so long.
     Paused(Duration),
-    /// The listener is over: it was shut down from outside, and nobody can connect to it. It is silent from
-    /// now on, and to be dropped; a program that watches the socket itself has to unwatch it.
+    /// The socket was shut down from outside: no client can connect to it any more. The listener is silent
+    /// from now on and should be dropped; a program that watches the socket itself has to unwatch it.
     Closed,
 }
 
-/// The connections of one [`Listener::accept_batch`].
+/// An iterator over the connections of one [`Listener::accept_batch`].
 #[derive(Debug)]
 pub struct AcceptBatch<'a> {
     pub(super) listener: &'a mut Listener,
@@ -76,7 +77,7 @@ impl Iterator for AcceptBatch<'_> {
     }
 }
 
-/// The connections that wait in the queue of a listener that closes, see [`Listener::close`].
+/// An iterator over the connections in the queue of a listener that closes, see [`Listener::close`].
 #[derive(Debug)]
 pub struct Closing {
     pub(super) listener: Listener,

@@ -4,8 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The error of a conversion from or to a type of [`net`](crate::net), with the value that was not
-/// converted.
+/// The error of a conversion from or to a type of [`net`](crate::net), which gives the value back.
 ///
 /// # Examples
 ///
@@ -43,7 +42,7 @@ impl<T> ConversionError<T> {
     }
 }
 
-/// Converts `value` by `convert` after `check` has found nothing wrong with it.
+/// Converts `value` by `convert` if `check` allows it.
 pub(super) fn checked<T, U>(
     value: T,
     check: impl FnOnce(&T) -> io::Result<()>,
@@ -55,7 +54,7 @@ pub(super) fn checked<T, U>(
     }
 }
 
-/// The error of a descriptor that is not what it has to be.
+/// Returns the error of a descriptor of the wrong kind.
 pub(super) fn wrong_kind(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }

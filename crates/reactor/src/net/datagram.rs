@@ -12,12 +12,17 @@ use std::os::unix::net::UnixDatagram;
 /// A datagram socket, UDP or UNIX.
 ///
 /// Sends and receives return at once; [`WouldBlock`](io::ErrorKind::WouldBlock) says that there is
-/// no datagram, or no room. One that is read from until then is drained; a short batch
-/// ([`recv_batch`](Self::recv_batch)) says the same.
+/// no datagram, or no room. Such an answer to a receive means that the socket is drained, and so does a
+/// short batch of [`recv_batch`](Self::recv_batch).
 ///
-/// Nothing else has its descriptor, so closing it ends its registration; as for a
-/// [`Stream`](crate::net::Stream), a program that clones it or forks breaks that promise. The descriptor is
-/// closed on exec. The path of a UNIX socket is removed with it.
+/// The path of a UNIX socket is removed when the socket is dropped.
+///
+/// # Threads, fork and exec
+///
+/// Any thread may send and receive, several at once; each datagram goes to one of them. A forked child
+/// shares the socket with its parent, and dropping it there removes the path of a UNIX socket. Nothing
+/// else has the descriptor, so closing it ends its registration; as for a [`Stream`](crate::net::Stream), a
+/// program that clones the descriptor or forks breaks that promise. `exec` closes it.
 ///
 /// # Examples
 ///
@@ -42,7 +47,8 @@ use std::os::unix::net::UnixDatagram;
 /// ```
 #[derive(Debug)]
 pub struct Datagram {
-    /// Removes the path of a UNIX socket when it is dropped. Before it is closed, as for listeners.
+    // First, so that the path is removed before the socket is closed, as for listeners.
+    /// The path of a UNIX socket, which is removed when this is dropped.
     _path: Option<UnixPath>,
     fd: OwnedFd,
 }
@@ -50,9 +56,9 @@ pub struct Datagram {
 impl Datagram {
     /// Binds a socket to `address`.
     ///
-    /// Port 0 takes a free one, which [`local_addr`](Self::local_addr) tells. At the path of a UNIX
-    /// socket whose program is dead the socket is replaced; one that lives, and anything else at the path,
-    /// is left alone.
+    /// Port 0 takes a free port, which [`local_addr`](Self::local_addr) returns. A UNIX socket at the path
+    /// is replaced if its program has ended; a socket that is in use, and anything else there, is left
+    /// alone.
     ///
     /// # Errors
     ///
@@ -78,17 +84,30 @@ impl Datagram {
         Ok(Self { _path: path, fd })
     }
 
-    /// Returns a socket for `address` that is bound to nothing: the first send to an internet address takes
-    /// a free port, and a UNIX socket stays without a name, so that nobody can answer it.
+    /// Returns a socket for the family of `address` that is not bound: the first send to an internet
+    /// address binds it to a free port; a UNIX socket stays without a name and cannot be answered.
     ///
     /// # Errors
     ///
     /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{Datagram, DatagramOptions};
+    ///
+    /// let server = Datagram::bind(&"127.0.0.1:0".parse()?, &DatagramOptions::default())?;
+    /// let address = server.local_addr()?;
+    /// let client = Datagram::unbound(&address)?;
+    /// client.send_to(b"hello", &address)?;
+    /// assert_ne!(client.local_addr()?.inet().map(|inet| inet.port()), Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unbound(address: &Address) -> io::Result<Self> {
         Ok(Self { _path: None, fd: socket::datagram(Family::of(address))? })
     }
 
-    /// Returns two UNIX datagram sockets, connected to one another.
+    /// Returns two UNIX datagram sockets that are connected to each other.
     ///
     /// # Errors
     ///
@@ -98,14 +117,32 @@ impl Datagram {
         Ok((Self { _path: None, fd: one }, Self { _path: None, fd: other }))
     }
 
-    /// Makes `address` the peer: [`send`](Self::send) sends to it, and datagrams of others are not taken.
+    /// Makes `address` the peer: [`send`](Self::send) sends to it, and the kernel drops datagrams of others.
     ///
     /// # Errors
     ///
-    /// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): nobody has the UNIX address.
+    /// - [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): no socket has the UNIX address.
     /// - [`NotFound`](io::ErrorKind::NotFound): there is nothing at the path.
-    /// - [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable): there is no way there.
+    /// - [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable): there is no route to it.
     /// - `EAFNOSUPPORT` or [`InvalidInput`](io::ErrorKind::InvalidInput): the address is of another family.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{Datagram, DatagramOptions};
+    /// use std::io::ErrorKind;
+    ///
+    /// let any = "127.0.0.1:0".parse()?;
+    /// let bind = || Datagram::bind(&any, &DatagramOptions::default());
+    /// let (ours, peer, stranger) = (bind()?, bind()?, bind()?);
+    /// ours.connect(&peer.local_addr()?)?;
+    /// ours.send(b"hello")?;
+    /// assert_eq!(peer.recv(&mut [0; 16])?.len, 5);
+    ///
+    /// stranger.send_to(b"listen to me", &ours.local_addr()?)?;
+    /// assert_eq!(ours.recv(&mut [0; 16]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn connect(&self, address: &Address) -> io::Result<()> {
         socket::connect(&self.fd, address)
     }
@@ -130,7 +167,7 @@ impl Datagram {
         socket::send_to(&self.fd, bytes, address).map(drop)
     }
 
-    /// Takes the next datagram; what does not fit `buffer` is lost, which the result tells.
+    /// Receives the next datagram. Bytes that do not fit `buffer` are lost, which the result tells.
     ///
     /// # Errors
     ///
@@ -140,8 +177,8 @@ impl Datagram {
         socket::recv_datagram(&self.fd, buffer)
     }
 
-    /// Takes the next datagram, with the address of its sender; what does not fit `buffer` is lost, which
-    /// the result tells.
+    /// Receives the next datagram and the address of its sender. Bytes that do not fit `buffer` are lost,
+    /// which the result tells.
     ///
     /// # Errors
     ///
@@ -150,8 +187,8 @@ impl Datagram {
         socket::recv_from(&self.fd, buffer)
     }
 
-    /// Takes the datagrams that have arrived, as many as `batch` has buffers, in one system call, and
-    /// returns their number.
+    /// Receives the datagrams that have arrived, at most as many as `batch` has buffers, in one system
+    /// call, and returns their number.
     ///
     /// # Errors
     ///
@@ -184,8 +221,8 @@ impl Datagram {
         batch.recv(&self.fd)
     }
 
-    /// Sends the datagrams of `batch`, as many as the socket takes, in one system call, removes these from
-    /// the batch and returns their number.
+    /// Sends datagrams of `batch`, as many as the socket takes, in one system call, removes them from the
+    /// batch and returns their number. The rest is sent when the socket is writable.
     ///
     /// # Errors
     ///
@@ -216,13 +253,13 @@ impl Datagram {
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected): it is not.
+    /// [`NotConnected`](io::ErrorKind::NotConnected): it has no peer.
     pub fn peer_addr(&self) -> io::Result<Address> {
         socket::peer_address(&self.fd)
     }
 
-    /// Takes the error that is pending on the socket: what came back for an earlier datagram of a connected
-    /// one.
+    /// Takes the error that is pending on the socket: of a connected one, the answer of the network to an
+    /// earlier datagram.
     ///
     /// # Errors
     ///

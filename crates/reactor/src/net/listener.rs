@@ -1,11 +1,11 @@
-//! Accepting connections: in small batches, past the errors of single connections, and without spinning
+//! Accepting connections: in small batches, despite errors of single connections, and without spinning
 //! when none can be accepted.
 //!
 //! Kernel facts: (a) accepted TCP sockets inherit the listener's options, accepted UNIX sockets inherit
 //! nothing; (b) on `EMFILE` and its like the connection stays in the queue, so a level-triggered listener
 //! would be reported again at once; (c) a listener can be shut down from outside, by another owner of the
-//! socket or by `ss -K`, and hangs up then for ever; `accept` then says `EINVAL` for TCP, and for UNIX that
-//! the queue is empty; (d) the last close of a listener resets the connections in its queue.
+//! socket or by `ss -K`; `EPOLLHUP` is then reported for ever, and `accept` says `EINVAL` for TCP, and for
+//! UNIX that the queue is empty; (d) the last close of a listener resets the connections in its queue.
 
 mod accepting;
 
@@ -35,20 +35,26 @@ const QUEUE_MAX: u32 = 65_536;
 /// # Pauses
 ///
 /// When `accept` fails without taking the connection out of the queue, the batch ends with
-/// [`BatchEnd::Paused`], and the listener is not readable for that time: no loop that watches it has to do
-/// anything. That is so for want of descriptors or memory, where a security module forbids to accept, and
-/// where nothing but dead connections comes. Pauses grow from 5 milliseconds to a second and begin anew once
-/// something was accepted or the queue was empty; the first one is logged as a warning (feature `tracing`).
-/// Before each pause for want of descriptors one connection is accepted with a spare descriptor and closed,
+/// [`BatchEnd::Paused`], and the listener is not readable for that time, so that the loop that watches it
+/// need not do anything. Descriptors or memory are short, a security module forbids to accept, or there were
+/// nothing but dead connections. Pauses grow from 5 milliseconds to a second, and begin anew after a
+/// connection was accepted or the queue was empty; the first one is logged as a warning (feature `tracing`).
+/// Before each pause because of descriptors, one connection is accepted with a spare descriptor and closed,
 /// so that a client learns that the server is full; the others wait in the queue.
 ///
 /// # Descriptors
 ///
-/// A listener has four descriptors: the socket, a spare one, and an epoll instance with a timer, which is
-/// what [`AsFd`] lends and a loop watches. An epoll instance cannot be watched with `EPOLLEXCLUSIVE`. With
-/// [`PausedBy::Owner`] there are only the first two, [`AsFd`] lends the socket, and pauses are left to the
-/// program. A child of `fork` shares the epoll instance: only one of the two processes may go on accepting;
-/// a program that is executed inherits none of them.
+/// A listener has four descriptors: the socket, a spare one, a timer, and an epoll instance that watches the
+/// socket and the timer. [`AsFd`] lends the epoll instance, for a loop to watch. An epoll instance cannot be
+/// watched with `EPOLLEXCLUSIVE`. With [`PausedBy::Owner`] there are only the first two, [`AsFd`] lends the
+/// socket, and the program sees to the pauses.
+///
+/// # Threads, fork and exec
+///
+/// One thread accepts from a listener at a time; for others there are [`try_clone`](Self::try_clone) and
+/// [`bind_several`](Self::bind_several). A child of `fork` shares the socket, the timer and the epoll
+/// instance, so only one of the two processes may go on accepting, and dropping the listener in the child
+/// removes the path of a UNIX socket. `exec` closes all descriptors.
 ///
 /// # Closing
 ///
@@ -76,11 +82,12 @@ const QUEUE_MAX: u32 = 65_536;
 /// ```
 #[derive(Debug)]
 pub struct Listener {
-    /// Removes the path of a UNIX socket when the listener is dropped. Before it is closed: while it
-    /// listens no other server takes the path.
+    // First, so that the path is removed before the socket is closed: while it listens, no other server
+    // takes the path over.
+    /// The path of a UNIX socket, which is removed when this is dropped.
     _path: Option<UnixPath>,
     socket: OwnedFd,
-    /// `None` where pauses are the owner's.
+    /// The epoll instance and the timer; `None` if the program sees to the pauses.
     gate: Option<Gate>,
     address: Address,
     accept_batch_max: u32,
@@ -88,7 +95,7 @@ pub struct Listener {
     queue_max: u32,
     /// Options that accepted connections do not inherit.
     stream_options: Option<StreamOptions>,
-    /// Another descriptor of the socket, to be given up for a moment when there is no other.
+    /// Another descriptor of the socket, which is given up for a moment when descriptors are short.
     spare: Option<OwnedFd>,
     /// The last pause, from which the next one grows; zero if accepting works.
     last_pause: Duration,
@@ -103,10 +110,9 @@ pub struct Listener {
 impl Listener {
     /// Listens at `address`.
     ///
-    /// Port 0 takes a free one, which [`address`](Self::address) tells. At the path of a UNIX socket
-    /// whose server is dead the socket is replaced; a path where a server listens, or where
-    /// something else is, is left alone. The path is removed with the listener. An abstract name leaves
-    /// nothing behind.
+    /// Port 0 takes a free port, which [`address`](Self::address) returns. A UNIX socket at the path is
+    /// replaced if its server has ended; if a server listens there, or something else is at the path, it is
+    /// left alone. The path is removed with the listener. An abstract name leaves nothing behind.
     ///
     /// # Errors
     ///
@@ -123,9 +129,8 @@ impl Listener {
         Self::bind_with(address, options, options.reuse_port)
     }
 
-    /// Listens, and lets others of the user join in at the same address only after that, if
-    /// `share_after_listen`. Before, two servers that start at the same time could both do so and never learn
-    /// of each other.
+    /// Binds and listens. If `share_after_listen`, sets `SO_REUSEPORT` only afterwards, so that two servers
+    /// that start at the same time cannot share the port without knowing of each other.
     fn bind_with(
         address: &Address,
         options: &ListenOptions,
@@ -170,6 +175,7 @@ impl Listener {
             _path: None,
             gate,
             address,
+            // Without one, a server that is full does not say so to its clients. It is no reason to fail.
             spare: socket.try_clone().ok(),
             socket,
             accept_batch_max: options.accept_batch_max.max(1),
@@ -183,14 +189,14 @@ impl Listener {
         }
     }
 
-    /// Takes over a socket that listens already, from a service manager for example, and makes it
-    /// non-blocking. The path of a UNIX socket is left alone.
+    /// Converts a socket that listens already, from a service manager for example, and makes it
+    /// non-blocking. The path of a UNIX socket is not removed with this listener.
     ///
     /// # Errors
     ///
     /// Gives the socket back. [`InvalidInput`](io::ErrorKind::InvalidInput): it does not listen, is not a
-    /// stream socket of a family that [`Address`] has, or an option comes too late for it. `ENOTSOCK`: it
-    /// is no socket. `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    /// stream socket of a family that [`Address`] has, or an option has to be set before a socket listens.
+    /// `ENOTSOCK`: it is no socket. `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
     ///
     /// # Examples
     ///
@@ -223,12 +229,12 @@ impl Listener {
         }
     }
 
-    /// Makes listeners for several threads, `count` of them, one at least.
+    /// Binds listeners for several threads, `count` of them, one at least.
     ///
-    /// At an internet address each has a queue of its own (`SO_REUSEPORT`), among which the kernel
-    /// spreads the connections. Unless the options say otherwise, the address has to be free first:
-    /// with `SO_REUSEPORT` alone, another server of the same user would be joined without a word. At
-    /// a UNIX address they share one queue.
+    /// At an internet address each has a queue of its own (`SO_REUSEPORT`), and the kernel spreads the
+    /// connections over the queues. Unless the options set `reuse_port`, the address has to be free first:
+    /// otherwise these listeners would silently share it with another server of the same user. At a UNIX
+    /// address they share one queue.
     ///
     /// # Errors
     ///
@@ -251,6 +257,7 @@ impl Listener {
         count: usize,
     ) -> io::Result<Vec<Self>> {
         let is_group = count > 1 && matches!(address, Address::Inet(_));
+        // The first binds alone, which fails if another server has the address; the others share its.
         let mut listeners =
             vec![Self::bind_with(address, options, is_group || options.reuse_port)?];
         let joining = ListenOptions { reuse_port: true, ..options.clone() };
@@ -275,6 +282,19 @@ impl Listener {
     /// # Errors
     ///
     /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{ListenOptions, Listener};
+    /// use std::net::TcpStream;
+    ///
+    /// let listener = Listener::bind(&"127.0.0.1:0".parse()?, &ListenOptions::default())?;
+    /// let mut clone = listener.try_clone()?;
+    /// let _client = TcpStream::connect(listener.address().inet().expect("an internet address"))?;
+    /// assert_eq!(clone.accept_batch().count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_clone(&self) -> io::Result<Self> {
         let socket = self.socket.try_clone()?;
         let is_closed = self.end == Some(BatchEnd::Closed);
@@ -304,7 +324,7 @@ impl Listener {
         &self.address
     }
 
-    /// Lends the listening socket. Unlike what [`AsFd`] lends, it is readable also while the listener pauses.
+    /// Returns the listening socket. Unlike the descriptor of [`AsFd`], it is readable during a pause too.
     #[must_use]
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -317,10 +337,31 @@ impl Listener {
     }
 
     /// Accepts connections from the queue, one at a time, until the queue is empty, the batch is full, or
-    /// nothing can be accepted; [`batch_end`](Self::batch_end) then tells which.
+    /// nothing can be accepted; [`batch_end`](Self::batch_end) then returns which.
     ///
-    /// Connections that died in the queue are passed over and counted. Call it when the listener is
-    /// reported. A call during a pause ends the pause.
+    /// Call it when the listener is reported. Connections that died in the queue are skipped and counted. A
+    /// call during a pause ends the pause.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::{BatchEnd, ListenOptions, Listener};
+    /// use std::net::TcpStream;
+    ///
+    /// let options = ListenOptions { accept_batch_max: 1, ..ListenOptions::default() };
+    /// let mut listener = Listener::bind(&"127.0.0.1:0".parse()?, &options)?;
+    /// let address = listener.address().inet().expect("an internet address");
+    /// let _clients = [TcpStream::connect(address)?, TcpStream::connect(address)?];
+    /// for (count, end) in [(1, BatchEnd::BatchFull), (1, BatchEnd::BatchFull), (0, BatchEnd::QueueEmpty)] {
+    ///     assert_eq!(listener.accept_batch().count(), count);
+    ///     match listener.batch_end() {
+    ///         Some(BatchEnd::Closed) => panic!("a server unwatches the listener and drops it"),
+    ///         // A level trigger reports the rest of the queue, and the end of a pause.
+    ///         other => assert_eq!(other, Some(end)),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn accept_batch(&mut self) -> AcceptBatch<'_> {
         if self.end != Some(BatchEnd::Closed) {
             self.end = None;
@@ -337,11 +378,11 @@ impl Listener {
         self.end
     }
 
-    /// Hands out the connections that wait in the queue, at most as many as can wait, and closes the
-    /// listener when the iterator is dropped.
+    /// Returns an iterator over the connections in the queue, at most as many as can wait there. Dropping it
+    /// closes the listener.
     ///
-    /// None of those that wait now is reset, unless descriptors are lacking: then the iterator ends early,
-    /// and [`Closing::end`] says so. Clients that connect meanwhile may come too late. If other listeners
+    /// No connection that is in the queue now is reset, unless descriptors are short: then the iterator ends
+    /// early, and [`Closing::end`] says so. Clients that connect meanwhile may be reset. If other listeners
     /// share the socket, it stays open.
     ///
     /// # Examples
@@ -380,9 +421,9 @@ fn new_gate(socket: impl AsFd, options: &ListenOptions) -> io::Result<Option<Gat
     }
 }
 
-/// Listens. Two sockets that are bound to one port and begin at the same moment find each other
-/// listening, and the kernel refuses both; tried again, one is let in. One that has really come too late is
-/// refused by `bind` already, or every time.
+/// Listens, and tries again if the address is in use. Two sockets that are bound to one port and begin to
+/// listen at the same moment find each other, and the kernel refuses both; tried again, one succeeds. If
+/// the port was taken before, `bind` refuses, or every attempt.
 fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
     let mut tries = 1;
     loop {

@@ -1,4 +1,4 @@
-//! Listeners, streams and datagrams for a reactor: what every server needs on top of the loop.
+//! Listeners, streams and datagram sockets for a reactor.
 //!
 //! An [`Address`] names an internet address or a UNIX socket. A [`Listener`] accepts at one, in small
 //! batches, and pauses by itself while nothing can be accepted. A [`Stream`] is a connection, a

@@ -1,4 +1,4 @@
-//! What sockets are given before they are used.
+//! The options of sockets.
 //!
 //! Kernel facts: (a) accepted TCP sockets inherit what was set on their listener; (b) accepted UNIX
 //! sockets inherit nothing, so `SO_OOBINLINE` and buffer sizes are set on each of them.
@@ -44,7 +44,7 @@ impl Default for StreamOptions {
 }
 
 impl StreamOptions {
-    /// Refuses what a socket of this family cannot have.
+    /// Refuses options that a socket of this family cannot have.
     pub(super) fn check(&self, family: Family) -> io::Result<()> {
         if family == Family::Unix {
             refuse_for_unix(&[
@@ -70,7 +70,7 @@ impl StreamOptions {
         set_buffers(socket, self.receive_buffer, self.send_buffer)
     }
 
-    /// Tells whether accepted UNIX sockets have to be given something.
+    /// Returns whether options have to be set on accepted UNIX sockets.
     pub(super) fn changes_unix(&self) -> bool {
         self.oob_inline || self.receive_buffer.is_some() || self.send_buffer.is_some()
     }
@@ -106,14 +106,14 @@ pub(super) fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-/// The party that leaves a listener alone while it pauses.
+/// The party that does not accept from a listener during a pause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PausedBy {
     /// The listener itself: its descriptor is not readable until the pause is over.
     #[default]
     Listener,
-    /// The program, for the time that [`BatchEnd::Paused`](crate::net::BatchEnd::Paused) has. The
-    /// listener's descriptor is its socket, which alone can be watched exclusively.
+    /// The program, for the time in [`BatchEnd::Paused`](crate::net::BatchEnd::Paused). The listener's
+    /// descriptor is its socket, which can be watched exclusively.
     Owner,
 }
 
@@ -139,7 +139,7 @@ pub struct ListenOptions {
     /// The number of connections that one [`accept_batch`](crate::net::Listener::accept_batch) gives at
     /// most; zero counts as one.
     pub accept_batch_max: u32,
-    /// The party that leaves the listener alone while it pauses.
+    /// The party that does not accept during a pause.
     pub paused_by: PausedBy,
     /// `SO_REUSEPORT`: lets several listeners of one user share the address, each with its own queue. TCP
     /// only.
@@ -152,7 +152,7 @@ pub struct ListenOptions {
     /// `TCP_DEFER_ACCEPT`: queues a connection when its first bytes have arrived, or after about this
     /// time without any, in whole seconds, rounded up. TCP only.
     pub defer_accept: Option<Duration>,
-    /// `TCP_FASTOPEN`: takes data together with the first packet, from at most so many clients whose
+    /// `TCP_FASTOPEN`: accepts data in the first packet, from at most this many clients at a time whose
     /// handshake is not complete. TCP only.
     pub fast_open: Option<u32>,
     /// The permissions of the path of a UNIX socket, such as `0o660`, whatever the umask. A client needs
@@ -181,7 +181,7 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// Refuses what a listener at `address` cannot have.
+    /// Refuses options that a listener at `address` cannot have.
     pub(super) fn check(&self, address: &Address) -> io::Result<()> {
         let family = Family::of(address);
         self.stream.check(family)?;
@@ -207,7 +207,7 @@ impl ListenOptions {
         Ok(())
     }
 
-    /// Refuses what would have had to be set before the socket was bound.
+    /// Refuses options that have to be set before a socket is bound.
     pub(super) fn check_bound(&self) -> io::Result<()> {
         let options = [
             ("reuse_port", self.reuse_port),
@@ -218,11 +218,11 @@ impl ListenOptions {
         refuse(&options, "comes too late for a socket that listens already")
     }
 
-    /// Sets what may be set at any time.
+    /// Sets the options that may be set at any time.
     pub(super) fn apply(&self, socket: impl AsFd, family: Family) -> io::Result<()> {
         let socket = socket.as_fd();
         if family == Family::Unix {
-            // Nothing of it would be inherited.
+            // Accepted UNIX sockets would not inherit them.
             return Ok(());
         }
         self.stream.apply(socket, family)?;
@@ -238,11 +238,12 @@ impl ListenOptions {
         Ok(())
     }
 
-    /// Sets what has to be set before the socket is bound.
+    /// Sets the options that have to be set before the socket is bound.
     pub(super) fn apply_before_bind(&self, socket: impl AsFd, family: Family) -> io::Result<()> {
         if family == Family::Unix {
             return Ok(());
         }
+        // Connections of an earlier listener in TIME_WAIT would keep the port for a minute.
         socket::set_reuse_address(&socket, true)?;
         socket::set_reuse_port(&socket, self.reuse_port)?;
         match self.ipv6_only {
@@ -288,9 +289,10 @@ impl ConnectOptions {
         }
         let Some(local) = &self.local else { return Ok(()) };
         match local.inet() {
-            // Otherwise a port is taken for all peers, and an address has no more than one range of them.
+            // Otherwise the bind takes a port for all peers, and there is one range of ports for an
+            // address.
             Some(inet) if inet.port() == 0 => socket::set_bind_address_no_port(&socket, true)?,
-            // The port may have been used before.
+            // An earlier connection from the port may be in TIME_WAIT.
             Some(_) => socket::set_reuse_address(&socket, true)?,
             None => {}
         }

@@ -1,7 +1,7 @@
 //! The pauses of a listener: a descriptor that is readable when there is something to accept, and is not
-//! while the listener pauses, whoever watches it.
+//! during a pause, whichever loop watches it.
 //!
-//! It is an epoll instance of its own with the socket and a timer in it. Kernel facts: (a) an epoll
+//! It is an epoll instance that watches the socket and a timer. Kernel facts: (a) an epoll
 //! instance is readable while one of its sources is ready, and can be watched like any descriptor, but
 //! not exclusively; (b) `EPOLLHUP` and `EPOLLERR` cannot be taken out of an interest, so only a source
 //! that was deleted is silent; (c) setting a timer clears expirations that were not read.
@@ -28,19 +28,20 @@ impl Gate {
         Ok(Self { epoll, timer, is_open: true })
     }
 
-    /// Silences the socket, and is readable when this time is over.
+    /// Silences the socket. The instance is readable again when this time is over.
     pub(super) fn pause(&mut self, socket: impl AsFd, pause: Duration) -> io::Result<()> {
-        // First the timer: a listener that nothing opens again would be worse than one that spins.
+        // First the timer, which might fail: a listener that is silent for ever is worse than one that spins.
         self.timer.set(Expiry::After(pause))?;
         self.shut(socket);
         Ok(())
     }
 
-    /// Lets the socket be heard again, whether or not its pause is over.
+    /// Watches the socket again, whether or not its pause is over.
     pub(super) fn resume(&mut self, socket: impl AsFd) -> io::Result<()> {
         if !self.is_open {
             self.epoll.add(socket, 0, READABLE)?;
             self.is_open = true;
+            // Also takes the expiry back that has ended the pause, which a level trigger would repeat.
             self.timer.disarm()?;
         }
         Ok(())
@@ -49,14 +50,14 @@ impl Gate {
     /// Silences the socket for good.
     pub(super) fn end(&mut self, socket: impl AsFd) {
         self.shut(socket);
-        // A timer that goes off once more would be one report more, and no harm.
+        // Ignored: a timer that expires once more is one extra report, and no harm.
         let _ = self.timer.disarm();
     }
 
     fn shut(&mut self, socket: impl AsFd) {
         if self.is_open {
             self.is_open = false;
-            // It fails only if somebody who shares the instance, a forked child, was faster.
+            // Ignored: it fails only if a forked child, which shares the instance, has deleted it.
             let _ = self.epoll.delete(socket);
         }
     }

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 /// The other end of a connection: an internet address in a sixth of the room that an [`Address`] takes,
 /// for servers that keep one for each connection.
 ///
-/// Of a UNIX peer it keeps no name; most have none, and [`Stream::peer_addr`](crate::net::Stream::peer_addr)
-/// tells it.
+/// It does not keep the name of a UNIX peer. Most have none;
+/// [`Stream::peer_addr`](crate::net::Stream::peer_addr) returns it.
 ///
 /// # Examples
 ///
@@ -29,7 +29,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer(Kind);
 
-/// Ports are bytes, for no part is to be aligned.
+/// The address in bytes. Ports too, so that nothing needs alignment and its padding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     V4([u8; 4], [u8; 2]),

@@ -11,13 +11,20 @@ use std::os::unix::net::UnixStream;
 /// A connected stream socket, TCP or UNIX.
 ///
 /// Reads and writes return at once; [`WouldBlock`](io::ErrorKind::WouldBlock) says that there is
-/// nothing to read, or no room. A vectored write is one `sendmsg`.
+/// nothing to read, or no room. A write may take a part of the bytes only, so a handler keeps the rest and
+/// goes on when there is room; `write_all` and `read_exact` fail with `WouldBlock` halfway and are not for
+/// handlers. A vectored write is one `sendmsg`.
 ///
-/// Nothing else has its descriptor, so closing it ends its registration
-/// ([`Source::is_unshared`](crate::Source::is_unshared)). A program that clones the
-/// descriptor through [`AsFd`], makes a stream of a socket that was cloned, or forks, breaks that promise:
-/// take such a stream out with [`Reactor::remove`](crate::Reactor::remove) before it is closed. The
-/// descriptor is closed on exec.
+/// # Threads, fork and exec
+///
+/// Any thread may read and write through `&Stream`, several at once; their bytes may then mix. A forked
+/// child shares the connection with its parent: it ends when both have closed it, or when either calls
+/// [`shutdown`](Self::shutdown). `exec` closes the descriptor.
+///
+/// Nothing else has the descriptor, so closing it ends its registration
+/// ([`Source::is_unshared`](crate::Source::is_unshared)). A program that clones the descriptor through
+/// [`AsFd`], converts a socket that was cloned, or forks, breaks that promise: take such a stream out with
+/// [`Reactor::remove`](crate::Reactor::remove) before it is closed.
 ///
 /// # Examples
 ///
@@ -43,11 +50,32 @@ impl Stream {
     }
 
     /// Begins to connect to `address` with the default options, those of an accepted stream;
-    /// [`connected`](Self::connected) tells how it went.
+    /// [`connected`](Self::connected) returns the outcome.
     ///
     /// # Errors
     ///
     /// Those of [`connect_with`](Self::connect_with).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::socket::{self, Family};
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Ready, Watch};
+    /// use std::io::ErrorKind;
+    /// use std::net::{Ipv4Addr, SocketAddr};
+    ///
+    /// // A port that is taken by a socket that does not listen.
+    /// let taken = socket::stream(Family::Inet)?;
+    /// socket::bind(&taken, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    /// let stream = Stream::connect(&socket::local_address(&taken)?)?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// reactor.insert(stream, Watch::oneshot(Interest::OUT))?;
+    /// reactor.wait(None)?;
+    /// let Some(Ready::Owned { source, .. }) = reactor.next_ready() else { panic!("a report") };
+    /// assert_eq!(source.connected().unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn connect(address: &Address) -> io::Result<Self> {
         Self::connect_with(address, &ConnectOptions::default())
     }
@@ -101,7 +129,7 @@ impl Stream {
         Ok(Self { fd })
     }
 
-    /// Returns two UNIX streams, connected to one another.
+    /// Returns two UNIX streams that are connected to each other.
     ///
     /// # Errors
     ///
@@ -111,15 +139,15 @@ impl Stream {
         Ok((Self { fd: one }, Self { fd: other }))
     }
 
-    /// Tells whether the connection is made (`true`) or still under way (`false`).
+    /// Returns `true` if the connection is made, and `false` while it is being made.
     ///
     /// # Errors
     ///
-    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): nobody listens there, or the stream has
-    /// connected to itself, which happens at a free port of this machine and would look like a server that
-    /// echoes. [`TimedOut`](io::ErrorKind::TimedOut),
-    /// [`HostUnreachable`](io::ErrorKind::HostUnreachable) and others: what the network answered. The error
-    /// is taken: the next call says [`NotConnected`](io::ErrorKind::NotConnected).
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused): no socket listens there, or the stream has
+    /// connected to itself, which can happen at a free port of this machine and would look like a server
+    /// that echoes. [`TimedOut`](io::ErrorKind::TimedOut),
+    /// [`HostUnreachable`](io::ErrorKind::HostUnreachable) and others: the answer of the network. The error
+    /// is reported once: the next call says [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn connected(&self) -> io::Result<bool> {
         socket::is_connected(&self.fd)
     }
@@ -180,6 +208,23 @@ impl Stream {
     /// # Errors
     ///
     /// [`NotConnected`](io::ErrorKind::NotConnected): the connection is not made, or no longer.
+    ///
+    /// # Examples
+    ///
+    /// A half-close: the peer reads to the end of the stream, and its answer still arrives.
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use std::io::{Read, Write};
+    /// use std::net::Shutdown;
+    ///
+    /// let (mut ours, mut theirs) = Stream::pair()?;
+    /// ours.shutdown(Shutdown::Write)?;
+    /// assert_eq!(theirs.read(&mut [0; 8])?, 0);
+    /// assert_eq!(theirs.write(b"answer")?, 6);
+    /// assert_eq!(ours.read(&mut [0; 8])?, 6);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         socket::shutdown(&self.fd, how)
     }
@@ -196,19 +241,51 @@ impl Stream {
     /// Returns the number of bytes that were written and that the peer has not taken yet; see
     /// [`socket::unsent`].
     ///
+    /// A write timeout compares two of them: a peer that makes no progress takes nothing.
+    ///
     /// # Errors
     ///
     /// Does not fail for a connected socket on Linux today; the `Result` leaves room for other kernels.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use std::io::{Read, Write};
+    ///
+    /// let (mut ours, mut theirs) = Stream::pair()?;
+    /// assert_eq!(ours.write(b"hello")?, 5);
+    /// assert!(ours.unsent()? > 0);
+    /// assert_eq!(theirs.read(&mut [0; 8])?, 5);
+    /// assert_eq!(ours.unsent()?, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unsent(&self) -> io::Result<u64> {
         socket::unsent(&self.fd)
     }
 
-    /// Makes the close that follows a reset: what was not sent is discarded, and the peer's next
-    /// read fails. TCP only; elsewhere it changes nothing.
+    /// Makes the next close reset the connection: bytes that were not sent are discarded, and the peer's
+    /// next read fails. TCP only; elsewhere it changes nothing.
     ///
     /// # Errors
     ///
     /// Does not fail for a socket on Linux today; the `Result` leaves room for other kernels.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use std::io::{ErrorKind, Read};
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// let stream = Stream::try_from(listener.accept()?.0)?;
+    /// stream.reset_on_close()?;
+    /// drop(stream);
+    /// assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reset_on_close(&self) -> io::Result<()> {
         socket::set_linger(&self.fd, Some(std::time::Duration::ZERO))
     }

@@ -1,5 +1,5 @@
-//! The path of a UNIX socket: replaced when its server is dead, left alone when it is alive or
-//! something else, removed with the socket.
+//! The path of a UNIX socket: replaced if its server has ended, left alone if it listens or is something
+//! else, and removed with the socket.
 //!
 //! Kernel facts: (a) closing a UNIX listener leaves its path, and `bind` refuses a path that exists;
 //! (b) connecting to a path whose listener is closed is refused, and so is connecting to one that is
@@ -74,15 +74,15 @@ pub(super) fn bind(
     if let Some(mode) = access.mode {
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
-    // Last: until then whoever connects is refused.
+    // Last: until then clients are refused, so none connects before the permissions hold.
     if let Kind::Listener(backlog) = kind {
         socket::listen(socket, backlog)?;
     }
     Ok(bound)
 }
 
-/// Returns a lock to hold from the look at what is at the path until the path is taken. It guards against
-/// two servers that start at once, and no more: where it cannot be had, the server starts without.
+/// Returns a lock that is held from the look at the path until the path is bound. It guards only against
+/// two servers that start at once: if it is not to be had, the server starts without.
 fn lock_directory(path: &Path) -> Option<File> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -141,7 +141,7 @@ impl UnixPath {
 
 impl Drop for UnixPath {
     fn drop(&mut self) {
-        // Nothing can be done about a path that cannot be removed; the next server replaces it.
+        // Ignored: a path that cannot be removed is replaced by the next server.
         if fs::symlink_metadata(&self.path).is_ok_and(|metadata| self.is(&metadata)) {
             let _ = fs::remove_file(&self.path);
         }

@@ -1,4 +1,4 @@
-//! What an error of `accept` says about the queue.
+//! The meaning of an error of `accept` for the queue.
 //!
 //! Kernel facts: (a) `accept` takes a descriptor, and asks security modules, before it looks at the queue:
 //! what fails there leaves the connection where it is; (b) it hands over the network errors of a connection
@@ -11,11 +11,12 @@ use epoll_sys::errno::{
 };
 use std::io;
 
+/// The state of the queue after an error of `accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The queue is empty.
     Empty,
-    /// One connection is gone; the next may be well.
+    /// One connection had died and is gone; the next may be alive.
     Skip,
     /// A signal handler ran.
     Retry,
@@ -25,7 +26,7 @@ pub(super) enum Verdict {
     /// every error that is not known: a pause does no harm, and without one a lasting error would make the
     /// loop spin.
     Pause,
-    /// The socket listens no more.
+    /// The socket was shut down.
     Closed,
 }
 

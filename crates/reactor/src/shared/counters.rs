@@ -97,7 +97,7 @@ impl SharedCounters {
     }
 
     fn workers(&self) -> MutexGuard<'_, Workers> {
-        // Nothing in there panics but for want of memory.
+        // Nothing panics under the lock unless memory runs out.
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,7 @@
-//! A lease: a source in one thread's hands.
+//! A lease: one thread's exclusive access to a source.
+//!
+//! Invariants: the slot of a leased source is held, and its content is locked, so no other thread touches
+//! either; the end of a lease arms the source before it releases it.
 
 use crate::shared::ownership::Pending;
 use crate::shared::table::{Arming, Content, Guard, Slot};
@@ -13,15 +16,37 @@ use std::thread;
 
 /// Exclusive access to a source of a [`SharedReactor`].
 ///
-/// While it lasts no other thread gets the source. Dropping it gives the source back: one that was
-/// disarmed by its report is armed again, which is the last thing that is done to it, and what was
-/// reported meanwhile is handed out anew. So a handler that returns early, or with `?`, loses nothing.
+/// While it lasts no other thread gets the source. Dropping it gives the source back: it is armed again
+/// if its report had disarmed it, and events that were reported meanwhile are handed out. So a handler
+/// that returns early, or with `?`, loses nothing.
 ///
-/// A lease that is dropped by a panic also requests the close of its source: no other thread should take
-/// it for a sound one.
+/// A lease that is dropped by a panic also requests the close of its source, whose state may be broken.
 ///
-/// A lease stays on its thread. Its methods that an [`Entry`](crate::Entry) has too are those of
+/// A lease stays on its thread. The methods that it shares with an [`Entry`](crate::Entry) are those of
 /// [`Registration`].
+///
+/// # Examples
+///
+/// ```
+/// use epoll_reactor::net::Stream;
+/// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+/// use epoll_reactor::{Interest, Readiness, Watch};
+/// use std::io::{Read, Write};
+///
+/// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+/// let (ours, mut theirs) = Stream::pair()?;
+/// reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+/// let mut worker = reactor.worker();
+/// for _ in 0..2 {
+///     assert_eq!(theirs.write(b"hello")?, 5);
+///     worker.wait(None)?;
+///     let Some(LeaseReady::Owned(mut lease)) = worker.next_ready() else { panic!("a report") };
+///     assert!(lease.readiness().contains(Readiness::IN));
+///     assert_eq!(lease.read(&mut [0; 16])?, 5);
+///     // Here the lease ends and the stream is armed again.
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Lease<'a, T: Source, S = ()> {
     shared: &'a SharedReactor<T, S>,
     slot: &'a Slot<T>,
@@ -34,17 +59,17 @@ pub struct Lease<'a, T: Source, S = ()> {
 }
 
 bitflags! {
-    /// The work of the lease's end, besides arming what its report has disarmed. Mostly there is none, and
-    /// one comparison tells.
+    /// The work at the end of a lease, besides arming a source that its report has disarmed. Usually
+    /// there is none, which one comparison tells.
     #[derive(Clone, Copy, PartialEq, Eq)]
     struct Plan: u32 {
         /// The readiness with which the source will be revisited.
         const REVISIT = 0xffff;
-        /// The source is to be armed in any case.
+        /// The interest has changed, so the source is armed in any case.
         const CHANGED = 1 << 16;
-        /// The source is to be silent.
+        /// The source is parked from then on.
         const PARKED = 1 << 17;
-        /// The source was silent when the lease began.
+        /// The source was parked when the lease began.
         const WAS_PARKED = 1 << 18;
     }
 }
@@ -70,10 +95,12 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
     ) -> Self {
         let mut content = slot.content();
         if let Some(content) = content.as_mut() {
+            // The instance is a new one and has no entry for the source.
             if pending.has(Pending::REARM) {
                 content.arming = Arming::Detached;
             }
-            // Only a report of the kernel disarms a one-shot source; a notification does not.
+            // Only a report of the kernel disarms a one-shot source. A notification does not, and to arm
+            // the source after it would be a system call for nothing.
             let is_armed = content.arming == Arming::Armed;
             if is_armed && content.watch.is_oneshot() && !pending.readiness().is_empty() {
                 content.arming = Arming::Disarmed;
@@ -95,7 +122,7 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
         self.pending.readiness()
     }
 
-    /// Tells that this source is to be closed: the close was
+    /// Returns whether this source is to be closed: the close was
     /// [requested](SharedReactor::request_close), a panic has dropped its lease, or it is
     /// [not watched](Self::is_unwatched) any more.
     #[inline]
@@ -104,21 +131,21 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
         self.pending.has(Pending::CLOSE) || self.is_unwatched()
     }
 
-    /// Tells that the kernel has refused to arm it again, or to watch it for another interest: it is out
-    /// of memory, or `max_user_watches` is reached. No event would be reported of it any more.
+    /// Returns whether the kernel has refused to arm the source: it is out of memory, or
+    /// `max_user_watches` is reached. No event of the source would be reported any more.
     #[must_use]
     pub fn is_unwatched(&self) -> bool {
         self.pending.has(Pending::UNWATCHED)
     }
 
-    /// Tells that the holder of this source was [notified](SharedReactor::notify).
+    /// Returns whether the holder of this source was [notified](SharedReactor::notify).
     #[inline]
     #[must_use]
     pub fn is_notified(&self) -> bool {
         self.pending.has(Pending::NOTIFY)
     }
 
-    /// Takes a source out that the kernel does not know.
+    /// Takes out a source that the kernel has refused to watch.
     pub(crate) fn take_back(mut self) -> T {
         self.take_out().source
     }
@@ -151,10 +178,10 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
         self.token
     }
 
-    /// Watches the source for `interest` from the end of the lease on, with the trigger it has.
+    /// Changes the interest of the source when the lease ends, and keeps its trigger.
     ///
-    /// Costs no system call of its own when the source is one-shot; with an edge trigger an
-    /// `EPOLL_CTL_MOD` when the interest changes.
+    /// Costs no system call of its own if the source is one-shot and was reported; otherwise an
+    /// `EPOLL_CTL_MOD` if the interest changes.
     fn set_interest(&mut self, interest: Interest) -> io::Result<()> {
         let content = self.content_mut();
         let wanted = content.watch.with_interest(interest);
@@ -176,15 +203,14 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
     /// Silences the source from the end of the lease on. A revisit that the lease asks for, before or
     /// after, is dropped, and so is an event that a worker has fetched.
     ///
-    /// [`SharedReactor::unpark`] ends that, also if it comes before the lease has ended. Costs an
-    /// `EPOLL_CTL_DEL`, but for a one-shot source that was reported, which costs an `EPOLL_CTL_MOD`
-    /// less.
+    /// [`SharedReactor::unpark`] ends that, also if it is called before the lease has ended. Costs an
+    /// `EPOLL_CTL_DEL`; for a one-shot source that was reported it saves the `EPOLL_CTL_MOD` instead.
     fn park(&mut self) -> io::Result<()> {
         self.plan.insert(Plan::PARKED);
         Ok(())
     }
 
-    /// Ends the silence of the source with the lease. Costs a system call if it was parked before.
+    /// Watches the source as before when the lease ends. Costs a system call if it was parked.
     fn unpark(&mut self) -> io::Result<()> {
         self.plan.remove(Plan::PARKED);
         Ok(())
@@ -192,12 +218,12 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
 
     /// Takes the source out of the reactor, `EPOLL_CTL_DEL`, and drops it, which closes its descriptor.
     ///
-    /// It does not leave that to the close, not even where the descriptor is
-    /// [unshared](Source::is_unshared). A thread that waits looks at what is armed and what was; for that
-    /// moment the kernel holds the open file for it. If it were closed just then, the end of the file
-    /// would be left to that thread, which may sleep on for long, and the peer would not hear of it.
+    /// It does not leave the deletion to the close, even if the descriptor is
+    /// [unshared](Source::is_unshared). While another thread's wait polls the entry, the kernel holds a
+    /// reference to the open file. A close at that moment would leave the end of the file to that thread,
+    /// which may sleep for long, and the peer would not learn of the close until then.
     fn close(self) {
-        // Its place is vacant before its descriptor is: no report of it can reach another.
+        // The slot is vacated before the descriptor is closed: the number may be used again at once.
         drop(self.remove());
     }
 
@@ -205,7 +231,7 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
     fn remove(mut self) -> T {
         let content = self.take_out();
         if !self.slot.ownership.is_parked() || content.arming != Arming::Detached {
-            // It fails when the value has another descriptor by now, and then there is no entry.
+            // Ignored: it fails when the value has another descriptor by now, which has no entry.
             let _ = self.shared.epoll.delete(content.source.as_fd());
             count(&self.shared.counters.dels);
         }
@@ -218,6 +244,7 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
     fn drop(&mut self) {
         let Some(mut guard) = self.content.take() else { return };
         let Some(content) = &mut *guard else {
+            // Before the slot is vacant: its next occupant locks the content.
             drop(guard);
             return self.shared.table.vacate(self.token.index(), self.slot);
         };
@@ -227,10 +254,12 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
         if !self.plan.is_empty() {
             return self.end_as_planned(guard);
         }
+        // While the source is held: an event that follows at once is left to this thread, and the release
+        // finds it. After the release the source, and its descriptor, may be gone.
         if content.arming != Arming::Armed {
             self.arm(content);
         }
-        // Before it is released: the next holder does not wait for the lock.
+        // Before the release: the next holder does not wait for the lock.
         drop(guard);
         if let Some(pending) = self.slot.ownership.release() {
             self.hand_out_again(pending);
@@ -248,7 +277,7 @@ impl<T: Source, S> Lease<'_, T, S> {
                 count(&counters.adds);
                 let added = epoll.add(content.source.as_fd(), data, content.watch);
                 added.or_else(|error| match error.kind() {
-                    // It was inserted just when the instance was replaced.
+                    // Inserted while the instance was being replaced, so the new one has it already.
                     io::ErrorKind::AlreadyExists => {
                         epoll.modify(content.source.as_fd(), data, content.watch)
                     }
@@ -262,12 +291,12 @@ impl<T: Source, S> Lease<'_, T, S> {
         };
         match armed {
             Ok(()) => content.arming = Arming::Armed,
-            // Unwatched it would be forgotten: its next holder is to close it.
+            // Not watched, it would be forgotten. Its next holder is to close it.
             Err(_) => self.leave(Pending::UNWATCHED),
         }
     }
 
-    /// Ends a lease whose end is not the usual one.
+    /// Ends a lease that has a plan.
     #[cold]
     fn end_as_planned(&self, mut guard: Guard<'_, T>) {
         let Some(content) = &mut *guard else { return };
@@ -276,11 +305,12 @@ impl<T: Source, S> Lease<'_, T, S> {
         if self.plan.intersects(Plan::PARKED | Plan::WAS_PARKED) {
             self.change_silence(content);
         } else if is_revisited && content.watch.is_oneshot() {
-            // It is armed when the revisit is over: to arm it now would report it to another thread.
+            // Armed by the lease of the revisit: an event now would only be left to that.
         } else if self.plan.contains(Plan::CHANGED) || content.arming != Arming::Armed {
             self.arm(content);
         }
         drop(guard);
+        // A source that is revisited is not released: it stays held while it is in the queue.
         let pending = if is_revisited {
             Some(Pending::ready(revisit))
         } else {
@@ -291,28 +321,28 @@ impl<T: Source, S> Lease<'_, T, S> {
         }
     }
 
-    /// Begins or ends the silence of a source.
+    /// Parks or unparks a source.
     #[cold]
     fn change_silence(&self, content: &mut Content<T>) {
         let is_parked = self.plan.contains(Plan::PARKED);
+        // Before the release: an event that another thread has fetched already then finds it parked.
         self.slot.ownership.set_parked(is_parked);
         if !is_parked {
             return self.arm(content);
         }
         if content.arming == Arming::Armed {
-            // HUP and ERR are reported whatever the interest is, so the entry has to go. ENOENT: the
-            // instance was replaced while the source was in use.
+            // HUP and ERR are reported whatever the interest is, so the entry has to go. Ignored: with
+            // ENOENT there is none, because the instance was replaced while the source was in use.
             let _ = self.shared.epoll.delete(content.source.as_fd());
             count(&self.shared.counters.dels);
             content.arming = Arming::Detached;
         }
     }
 
-    /// Serves what was left for the holder while the lease lasted.
+    /// Serves the requests and events that other threads have left while the lease lasted.
     #[cold]
     fn hand_out_again(&self, mut pending: Pending) {
-        // A parked source is handed out for requests only; what the kernel reported of it holds or does
-        // not when it is unparked, and is reported then.
+        // A parked source is handed out for requests only. Its events are dropped: unparking polls it.
         while pending.has(Pending::UNPARK)
             || pending.has(Pending::REARM)
             || self.plan.contains(Plan::PARKED)
@@ -325,8 +355,8 @@ impl<T: Source, S> Lease<'_, T, S> {
                     self.slot.ownership.set_parked(false);
                 }
                 if pending.has(Pending::REARM) {
-                    // What the lease has just told the kernel may have met the new instance, where the
-                    // source was missing.
+                    // The end of the lease may have used the new instance, where the source is missing,
+                    // so a refusal says nothing.
                     content.arming = Arming::Detached;
                     pending = pending.without(Pending::UNWATCHED);
                 }
@@ -370,7 +400,7 @@ impl<T: Source, S> DerefMut for Lease<'_, T, S> {
     }
 }
 
-/// A source is in its slot for as long as its lease lasts; only the lease's end takes it out.
+/// Panics: the source of a lease is in its slot until the end of the lease takes it out.
 #[cold]
 fn not_in_its_slot() -> ! {
     unreachable!("a leased source is in its slot")

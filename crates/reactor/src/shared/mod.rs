@@ -3,17 +3,20 @@
 //! A [`SharedReactor`] owns sources as a [`Reactor`](crate::Reactor) does. Any number of threads wait on
 //! it, each through a [`Worker`] of its own. A report gives one thread a [`Lease`]: exclusive access to the
 //! source until it is dropped. The kernel alone would not keep two threads apart (`epoll(7)`: an edge can
-//! be reported to one thread while another still handles the one before); a word beside each source does.
-//! What is reported of a source in use is kept there and handed out when it is free.
+//! be reported to one thread while another still handles the one before), so an atomic word beside each
+//! source does. Events of a source in use are kept there and handed out when its lease ends.
 //!
 //! The trigger decides how a source is armed again:
 //!
 //! - **One-shot** ([`Watch::oneshot`]): the kernel reports it once and is silent until the lease
 //!   ends, which costs an `epoll_ctl(EPOLL_CTL_MOD)` for each report.
-//! - **Edge** ([`Watch::edge`]): nothing is re-armed. What arrives while the source is in use wakes
-//!   another thread, which only leaves word of it.
+//! - **Edge** ([`Watch::edge`]): nothing is re-armed. An event that arrives while the source is in use
+//!   wakes another thread, which leaves it to the holder and waits on.
 //!
 //! Level-triggered sources are refused: all threads would be woken for as long as one reads.
+//!
+//! Locks are taken in this order, where two are held: a source's content, the suspects, the watched
+//! descriptors. The run queue, the vacancies and the counters are locked last, each alone.
 
 mod counters;
 mod lease;
@@ -53,7 +56,7 @@ use watched::WatchedTable;
 /// The data of the reactor's own events; no token has a generation of zero.
 const WAKER: u64 = 0;
 const STOP: u64 = 1;
-/// Of an epoll instance that was replaced: whoever waits for it is to wait for the new one.
+/// An event of an epoll instance that was replaced: the thread is to wait for the new one.
 const REPLACED: u64 = 2;
 
 /// An event loop for several threads, which share its sources.
@@ -69,7 +72,7 @@ const REPLACED: u64 = 2;
 ///
 /// # Examples
 ///
-/// Two threads, and a source that is handled by one of them at a time. What a write does not take is
+/// Two threads, and a source that one of them handles at a time. Bytes that a write does not take are
 /// kept, and written when there is room:
 ///
 /// ```
@@ -120,7 +123,7 @@ const REPLACED: u64 = 2;
 ///                 _ if client.pending.is_empty() => client.set_interest(Interest::IN)?,
 ///                 _ => client.set_interest(Interest::OUT)?,
 ///             }
-///             // Where the lease ends, the client is armed again.
+///             // The lease ends here, and the client is armed again.
 ///         }
 ///     }
 ///     Ok(())
@@ -148,23 +151,23 @@ const REPLACED: u64 = 2;
 ///
 /// A child of `fork` shares the epoll instance and the eventfds with its parent, and has none of the
 /// parent's threads: a source that one of them had leased stays leased for ever. A child that goes on
-/// with the reactor calls [`rebuild`](Self::rebuild) before anything else. Every descriptor is closed by
-/// `exec`.
+/// with the reactor calls [`rebuild`](Self::rebuild) before anything else. `exec` closes the descriptors
+/// of the reactor itself.
 pub struct SharedReactor<T, S = ()> {
     epoll: Epoll,
     id: ReactorId,
     table: Table<T>,
     watched: WatchedTable<S>,
-    /// Sources that stay held for the worker that serves what is pending of them, and reports of
-    /// descriptors that live elsewhere, which a worker has left undone.
+    /// Sources to be handed out again, which stay held meanwhile, and reports of watched descriptors that
+    /// a dropped worker had fetched.
     run_queue: Mutex<VecDeque<(Token, Pending)>>,
-    /// The length of `run_queue`.
+    /// The length of `run_queue`, which every wait looks at without the lock.
     queued: AtomicUsize,
     waker: Waker,
-    /// Readable from the stop on, for every thread and every wait.
+    /// Readable after the stop. Level-triggered and never read, so it ends every wait of every thread.
     stop: EventFd,
     is_stopped: AtomicBool,
-    /// Somebody has asked for the descriptor.
+    /// The descriptor was asked for, so another loop may be watching it.
     is_nested: AtomicBool,
     suspects: Mutex<Suspects>,
     /// The process that the epoll instance belongs to.
@@ -178,7 +181,7 @@ impl<T: Source, S: Copy> SharedReactor<T, S> {
     /// # Errors
     ///
     /// `EMFILE` and `ENFILE`: this process, or the system, is out of descriptors. A reactor takes
-    /// three.
+    /// three descriptors.
     pub fn new() -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let (waker, stop) = (Waker::new()?, EventFd::new(0)?);
@@ -201,7 +204,7 @@ impl<T: Source, S: Copy> SharedReactor<T, S> {
         })
     }
 
-    /// Creates a thread's way to wait for this reactor, with waits that take at most
+    /// Creates a worker, with which one thread waits for this reactor. Its waits take at most
     /// [`WORKER_BATCH_MAX`] events.
     #[must_use]
     pub fn worker(&self) -> Worker<'_, T, S> {
@@ -211,8 +214,26 @@ impl<T: Source, S: Copy> SharedReactor<T, S> {
     /// Like [`worker`](Self::worker), with waits that take at most `batch_max` events; zero counts as
     /// one, and the most is what [`Events::with_capacity`](epoll_sys::Events::with_capacity) allows.
     ///
-    /// Events that a thread has fetched wait for that thread, even while it is preempted: a small batch
-    /// is quick.
+    /// No other thread serves the events that a thread has fetched, even while it is preempted. So a
+    /// small batch keeps latencies low, and a large one saves system calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (one, other) = Stream::pair()?;
+    /// reactor.insert(one, Watch::oneshot(Interest::OUT))?;
+    /// reactor.insert(other, Watch::oneshot(Interest::OUT))?;
+    /// let (mut first, mut second) = (reactor.worker_with_batch_max(1), reactor.worker());
+    /// first.wait(None)?;
+    /// second.wait(None)?;
+    /// assert!(first.next_ready().is_some() && second.next_ready().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn worker_with_batch_max(&self, batch_max: usize) -> Worker<'_, T, S> {
         Worker::new(self, batch_max)
@@ -227,6 +248,23 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// Each gives the source back. [`InvalidInput`](io::ErrorKind::InvalidInput): a level trigger, or
     /// a descriptor that blocks (see [`insert_blocking`](Self::insert_blocking)). The others of
     /// [`Reactor::insert`](crate::Reactor::insert).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Watch};
+    /// use std::io::ErrorKind;
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let refused = reactor.insert(ours, Watch::level(Interest::IN)).unwrap_err();
+    /// assert_eq!(refused.error.kind(), ErrorKind::InvalidInput);
+    /// let token = reactor.insert(refused.source, Watch::edge(Interest::IN))?;
+    /// assert!(reactor.contains(token));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn insert(&self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
         self.insert_leased(source, watch).map(|lease| lease.token())
     }
@@ -236,14 +274,44 @@ impl<T: Source, S> SharedReactor<T, S> {
     ///
     /// # Errors
     ///
-    /// Those of [`insert`](Self::insert), and [`InvalidInput`](io::ErrorKind::InvalidInput) for an edge
-    /// trigger on a descriptor that blocks.
+    /// Those of [`insert`](Self::insert), but [`InvalidInput`](io::ErrorKind::InvalidInput) only for a
+    /// level trigger, or an edge trigger on a descriptor that blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+    /// use epoll_reactor::{Interest, Registration, Watch};
+    /// use std::io::Read;
+    /// use std::process::{ChildStdout, Command, Stdio};
+    ///
+    /// let mut child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// let reactor: SharedReactor<ChildStdout> = SharedReactor::new()?;
+    /// let output = child.stdout.take().expect("it is piped");
+    /// reactor.insert_blocking(output, Watch::oneshot(Interest::IN))?;
+    ///
+    /// let (mut worker, mut printed) = (reactor.worker(), Vec::new());
+    /// while !reactor.is_empty() {
+    ///     worker.wait(None)?;
+    ///     while let Some(ready) = worker.next_ready() {
+    ///         let LeaseReady::Owned(mut output) = ready else { continue };
+    ///         let mut buffer = [0; 64];
+    ///         match output.read(&mut buffer)? {
+    ///             0 => output.close(),
+    ///             len => printed.extend_from_slice(&buffer[..len]),
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(printed, b"hello\n");
+    /// child.wait()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn insert_blocking(&self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
         self.insert_held(source, watch, Blocking::Allowed).map(|lease| lease.token())
     }
 
-    /// Like [`insert`](Self::insert), and the caller is the first to have the source: no other thread
-    /// is given it before the lease ends.
+    /// Like [`insert`](Self::insert), and returns the first lease of the source: no other thread gets it
+    /// before that ends.
     ///
     /// # Errors
     ///
@@ -259,7 +327,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
     /// let (ours, _theirs) = Stream::pair()?;
     /// let lease = reactor.insert_leased(ours, Watch::oneshot(Interest::IN))?;
-    /// // Here the token can be put where a thread looks that is given the stream.
+    /// // Store the token where the threads look it up. No thread is given the stream before.
     /// let token = lease.token();
     /// drop(lease);
     /// assert!(reactor.contains(token));
@@ -285,16 +353,20 @@ impl<T: Source, S> SharedReactor<T, S> {
         let Some((index, slot)) = self.table.take_vacancy() else {
             return Err(InsertError { source, error: io::ErrorKind::OutOfMemory.into() });
         };
-        // Held from the first moment, so that a report that is faster than this is left for the lease.
+        // Held before it is added: another thread may fetch its first event before this call returns, and
+        // has to find a holder to leave it to.
         let generation = slot.ownership.occupy();
         let token = Token::new(self.id, index, generation);
         let number = source.as_fd().as_raw_fd();
         let added = self.epoll.add(source.as_fd(), token.data(), watch);
+        // After a failure too: the lease then takes the source out again and vacates the slot.
         *slot.content() = Some(Content { source, watch, arming: Arming::Armed });
         let lease = Lease::new(self, slot, token, Pending::NONE, Holder::Other);
         match added {
             Ok(()) => {
                 count(&self.counters.adds);
+                // The kernel has accepted the number as a new one, so a watched descriptor that had it
+                // was closed.
                 self.watched.end_closed(number);
                 Ok(lease)
             }
@@ -302,10 +374,11 @@ impl<T: Source, S> SharedReactor<T, S> {
         }
     }
 
-    /// Gives exclusive access to a source, if there is one by this name and no thread has it just now.
+    /// Returns a lease of the source that the token names; `None` if there is none, or another thread
+    /// has it.
     ///
-    /// For what is not about its readiness: its timer, its address, its end. While the lease lasts,
-    /// what is reported of the source is kept and handed out afterwards.
+    /// For work that is not about its readiness: its timer, its address, its end. Events that the kernel
+    /// reports while the lease lasts are handed out afterwards.
     ///
     /// # Examples
     ///
@@ -334,7 +407,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         }
     }
 
-    /// Tells that the token names a source, whether or not a thread currently holds it.
+    /// Returns whether the token names a source, whether or not a thread currently holds it.
     #[must_use]
     pub fn contains(&self, token: Token) -> bool {
         let slot = self.id.parts_of(token).and_then(|(index, _)| self.table.slot(index));
@@ -378,15 +451,40 @@ impl<T: Source, S> SharedReactor<T, S> {
     }
 
     /// Notifies the current holder of a source, or the next one, about something unrelated to its
-    /// readiness: one more report will say so, see [`Lease::is_notified`]. Its meaning is the program's
-    /// own. Returns `false` if the token names no source.
+    /// readiness: one more report will say so, see [`Lease::is_notified`]. Its meaning is up to the
+    /// program. Returns `false` if the token names no source.
     ///
-    /// A source that is busy is never [free](Self::lease) for long, but this reaches it; one that is
-    /// parked is reported this once.
+    /// It reaches a busy source too, of which a [`lease`](Self::lease) may never be free. A source that
+    /// is parked is reported this once.
     ///
     /// # Errors
     ///
     /// Those of [`Waker::wake`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+    /// use epoll_reactor::{Interest, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let token = reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+    /// assert!(reactor.notify(token)?);
+    ///
+    /// let mut worker = reactor.worker();
+    /// let mut is_notified = false;
+    /// while !is_notified {
+    ///     worker.wait(None)?;
+    ///     while let Some(ready) = worker.next_ready() {
+    ///         if let LeaseReady::Owned(stream) = ready {
+    ///             is_notified = stream.is_notified();
+    ///         }
+    ///     }
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn notify(&self, token: Token) -> io::Result<bool> {
         self.leave(token, Pending::NOTIFY)
     }
@@ -398,18 +496,18 @@ impl<T: Source, S> SharedReactor<T, S> {
             Claim::Gone => Ok(false),
             Claim::Deferred => Ok(true),
             Claim::Held(_) => {
+                // The source stays held, by the queue as it were, until a worker takes it from there.
                 self.requeue(token, pending);
                 self.waker.wake().map(|()| true)
             }
         }
     }
 
-    /// Ends the silence of a source that was [parked](Registration::park): it is armed as before, and
-    /// whatever holds then is reported. Returns `false` if the token names no source; one that is not
-    /// parked stays as it is.
+    /// Arms a source that was [parked](Registration::park) as before, which reports it if it is ready.
+    /// Returns `false` if the token names no source; a source that is not parked stays as it is.
     ///
-    /// It may come before the thread that parks the source has let go of it: the silence then ends with
-    /// the lease.
+    /// It may be called before the lease has ended that parks the source: that lease then arms the source
+    /// when it ends.
     ///
     /// # Examples
     ///
@@ -445,15 +543,38 @@ impl<T: Source, S> SharedReactor<T, S> {
             Claim::Gone => false,
             Claim::Deferred => true,
             Claim::Held(_) => {
-                // Its end arms the source.
+                // The end of the lease arms the source.
                 drop(Lease::new(self, slot, token, Pending::UNPARK, Holder::Other));
                 true
             }
         }
     }
 
-    /// Returns the tokens of the sources that there are just now, in no order that means anything.
-    /// Visits every slot.
+    /// Returns the tokens of the present sources, in no particular order. Takes a step for each slot that
+    /// was ever used.
+    ///
+    /// # Examples
+    ///
+    /// Closing every source, as at the end of a drain:
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Registration, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+    /// for token in reactor.tokens() {
+    ///     match reactor.lease(token) {
+    ///         Some(stream) => stream.close(),
+    ///         // Another thread has it, and is asked to close it.
+    ///         None => drop(reactor.request_close(token)?),
+    ///     }
+    /// }
+    /// assert!(reactor.is_empty());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn tokens(&self) -> Vec<Token> {
         let name = |(index, generation)| Token::new(self.id, index, generation);
@@ -466,8 +587,9 @@ impl<T: Source, S> SharedReactor<T, S> {
     fn hand_out_again(&self, token: Token, pending: Pending, holder: Holder) {
         let count = self.requeue(token, pending);
         if holder == Holder::Other || count > 1 {
-            // A worker looks before it waits, but serves one after the other; any other thread does not
-            // look. An error leaves the source in the queue, where the next wait finds it.
+            // A worker looks at the queue before it waits, so for a single source it need not be woken.
+            // Any other thread does not look. Ignored: after an error the source stays in the queue, where
+            // the next wait finds it.
             let _ = self.waker.wake();
         }
     }
@@ -476,8 +598,10 @@ impl<T: Source, S> SharedReactor<T, S> {
     fn requeue(&self, token: Token, pending: Pending) -> usize {
         let mut queue = self.run_queue();
         queue.push_back((token, pending));
+        // Stored under the lock, so that lengths are seen in the order of the changes.
         self.queued.store(queue.len(), Ordering::Release);
         let len = queue.len();
+        // Released before a system call.
         drop(queue);
         self.signal_if_nested();
         len
@@ -491,7 +615,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     }
 
     fn run_queue(&self) -> MutexGuard<'_, VecDeque<(Token, Pending)>> {
-        // Nothing in there panics but for want of memory.
+        // Nothing panics under the lock unless memory runs out.
         self.run_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -504,7 +628,7 @@ impl<T: Source, S> SharedReactor<T, S> {
 }
 
 impl<T, S> SharedReactor<T, S> {
-    /// Ends the reactor and returns its sources, in no order that means anything.
+    /// Ends the reactor and returns its sources, in no particular order.
     pub fn into_sources(self) -> impl Iterator<Item = T> {
         self.table.into_sources()
     }
@@ -515,30 +639,51 @@ impl<T, S> SharedReactor<T, S> {
         self.table.len()
     }
 
-    /// Tells that it owns no source.
+    /// Returns whether it owns no source.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns a way for any thread to end the wait of one worker.
+    /// Returns a waker, with which any thread can end the wait of one worker.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// Ends all waits, present and future: [`Worker::wait`] answers `false` from now on, and the threads
-    /// should end. What nobody was given by then [into_sources](Self::into_sources) gives back.
+    /// Ends all waits, present and future: [`Worker::wait`] returns `false` from now on, and the threads
+    /// should end. [`into_sources`](Self::into_sources) then returns the sources that are left.
     ///
     /// # Errors
     ///
     /// Does not fail on Linux today; the `Result` leaves room for a write that the kernel refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// reactor.insert(ours, Watch::oneshot(Interest::IN))?;
+    /// std::thread::scope(|threads| {
+    ///     let waiting = threads.spawn(|| reactor.worker().wait(None));
+    ///     reactor.stop()?;
+    ///     assert!(!waiting.join().unwrap()?);
+    ///     Ok::<(), std::io::Error>(())
+    /// })?;
+    /// assert_eq!(reactor.into_sources().count(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stop(&self) -> io::Result<()> {
+        // Before the write: a thread that it wakes looks at the flag.
         self.is_stopped.store(true, Ordering::Release);
         self.stop.write(1)
     }
 
-    /// Tells that it was stopped.
+    /// Returns whether it was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Acquire)
@@ -575,6 +720,7 @@ fn refuse<T: Source>(source: &T, watch: Watch, blocking: Blocking) -> io::Result
 impl<T: Source, S> AsFd for SharedReactor<T, S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.is_nested.store(true, Ordering::Relaxed);
+        // Queued before anybody watched, so the descriptor does not show it yet.
         if self.queued.load(Ordering::Acquire) > 0 {
             self.signal_if_nested();
         }

@@ -1,6 +1,6 @@
-//! A model of the hand-over: the real [`Ownership`] between an epoll that is simulated and threads that
-//! loom lets meet in every order. A report that is lost leaves somebody waiting for ever, which loom
-//! finds; two threads at one source, or one that is closed, fail at the cell that stands for it.
+//! A model of the ownership of sources: the real [`Ownership`] between a simulated epoll and threads that
+//! loom runs in every order. A report that is lost leaves a thread waiting for ever, which loom finds. Two
+//! threads that use one source, or a source that is closed, fail at the cell that stands for it.
 
 use crate::shared::ownership::{Claim, Ownership, Pending};
 use epoll_sys::Readiness;
@@ -26,7 +26,7 @@ struct Entry {
     /// It is on the list of what the next wait reports.
     is_reported: bool,
     is_stopped: bool,
-    /// How often a handler parks the source.
+    /// The number of times that a handler still parks the source.
     parks_left: u32,
     /// Parked sources that some thread is to unpark.
     jobs: u32,
@@ -211,7 +211,7 @@ impl Scene {
         }
     }
 
-    /// Whoever finds it idle closes it, as a thread does that is handed it again.
+    /// Closes the source if it is idle, as a thread does that gets it again.
     fn ask_to_close(&self) {
         if let Claim::Held(_) = self.ownership.claim(self.generation, Pending::CLOSE) {
             self.serve(Pending::CLOSE);

@@ -10,10 +10,13 @@ use crate::shared::sync::{AtomicU64, Ordering};
 use crate::slots::Generation;
 use epoll_sys::Readiness;
 
-/// The word: the generation in the upper half, in the lower what follows and a [`Pending`].
+// The word has the generation in the upper half. In the lower half are these flags and a `Pending`.
+
+/// The slot has a source.
 const OCCUPIED: u64 = 1 << 31;
+/// A thread, or the run queue, has the source.
 const HELD: u64 = 1 << 30;
-/// The source is silent. Only its holder changes this.
+/// The source is parked. Only its holder changes this.
 const PARKED: u64 = 1 << 24;
 
 pub(crate) struct Ownership {
@@ -32,7 +35,7 @@ impl Pending {
     pub(crate) const NOTIFY: Self = Self(1 << 28);
     /// The kernel has refused to watch it any longer.
     pub(crate) const UNWATCHED: Self = Self(1 << 27);
-    /// A request to end its silence.
+    /// A request to unpark it.
     pub(crate) const UNPARK: Self = Self(1 << 26);
     /// The epoll instance is a new one, to which it has to be added.
     pub(crate) const REARM: Self = Self(1 << 25);
@@ -77,7 +80,7 @@ impl Pending {
         self == Self::NONE
     }
 
-    /// Tells that the holder has to be told although the source is silent.
+    /// Returns whether the holder has to learn of it although the source is parked.
     pub(crate) fn is_request(self) -> bool {
         self.has(Self::CLOSE) || self.has(Self::NOTIFY) || self.has(Self::UNWATCHED)
     }
@@ -104,7 +107,7 @@ pub(crate) enum Claim {
 pub(crate) enum Deferral {
     /// No thread holds the source.
     Idle,
-    /// No thread holds the source, which is silent.
+    /// No thread holds the source, which is parked.
     Parked,
     /// Another thread holds it, and will find the report.
     Deferred,
@@ -119,6 +122,7 @@ impl Ownership {
 
     /// Makes a vacant slot a held one. Only for the one thread that was given the vacancy.
     pub(crate) fn occupy(&self) -> Generation {
+        // One step: a vacant slot's events are stale, a held one's are deferred, and none is idle between.
         let word = self.word.fetch_or(OCCUPIED | HELD, Ordering::AcqRel);
         debug_assert!(word & OCCUPIED == 0, "an occupied slot was given away");
         generation(word)
@@ -135,11 +139,13 @@ impl Ownership {
     /// Leaves `pending` for the holder, if another thread holds the source. An idle one stays idle.
     #[inline]
     pub(crate) fn defer(&self, wanted: u32, pending: Pending) -> Deferral {
+        // Acquire, here and below: the changes of the last holder come before its release.
         let mut present = self.word.load(Ordering::Acquire);
         loop {
             if lower(present >> 32) != wanted || present & OCCUPIED == 0 {
                 return Deferral::Gone;
             }
+            // Read, not changed: most events find their source idle, and the claim changes the word.
             if present & HELD == 0 {
                 return if present & PARKED == 0 { Deferral::Idle } else { Deferral::Parked };
             }
@@ -163,6 +169,8 @@ impl Ownership {
 
     #[inline]
     fn change(&self, wanted: u32, next: impl Fn(u64) -> u64) -> Claim {
+        // Generation, flags and pending bits are one word, so that the generation that was compared is the
+        // one that is changed.
         let mut present = self.word.load(Ordering::Acquire);
         loop {
             if lower(present >> 32) != wanted || present & OCCUPIED == 0 {
@@ -184,9 +192,12 @@ impl Ownership {
     /// Releases the source. If something is pending, returns it instead, and the source stays held.
     #[inline]
     pub(crate) fn release(&self) -> Option<Pending> {
+        // Relaxed: the exchange below checks what was loaded.
         let mut present = self.word.load(Ordering::Relaxed);
         loop {
             debug_assert!(present & (OCCUPIED | HELD) == OCCUPIED | HELD, "released, but not held");
+            // With something pending the source stays held. Released and claimed again, it might be
+            // another thread's in between, and the report would have to be left to that one.
             let next = if present & Pending::MASK == 0 {
                 present & !HELD
             } else {
@@ -209,24 +220,25 @@ impl Ownership {
         Pending::in_word(self.word.fetch_and(!Pending::MASK, Ordering::AcqRel))
     }
 
-    /// Makes the slot vacant, whose holder has taken the source out. Returns `false` if the slot has no
+    /// Vacates the slot, after its holder has taken the source out. Returns `false` if the slot has no
     /// generation left and must not be used again.
     pub(crate) fn vacate(&self) -> bool {
+        // Relaxed: other threads change the pending bits only, and the generation alone is used.
         let present = self.word.load(Ordering::Relaxed);
         debug_assert!(present & (OCCUPIED | HELD) == OCCUPIED | HELD, "vacated, but not held");
         let next = generation(present).saturating_add(1);
-        // What is pending goes with the source.
+        // Events and requests that are pending end with the source.
         self.word.swap(word(next), Ordering::AcqRel);
         next != Generation::MAX
     }
 
-    /// Tells that the source is silent.
+    /// Returns whether the source is parked.
     #[inline]
     pub(crate) fn is_parked(&self) -> bool {
         self.word.load(Ordering::Relaxed) & PARKED != 0
     }
 
-    /// Begins or ends the silence of the source. Only for its holder.
+    /// Parks or unparks the source. Only for its holder.
     pub(crate) fn set_parked(&self, is_parked: bool) {
         if is_parked {
             self.word.fetch_or(PARKED, Ordering::AcqRel);

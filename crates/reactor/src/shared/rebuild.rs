@@ -4,9 +4,9 @@
 //! afterwards goes to the new instance; (b) a thread that waits keeps the old instance, and returns when
 //! something is ready there: an eventfd that is readable wakes all of them, one after the other.
 //!
-//! Every source is armed in the new instance by its holder: by this thread if it is idle, by the thread
-//! that has it when its lease ends. A source that is inserted meanwhile was held when the number was
-//! looked up, so it is either in the new instance or asked to be armed there.
+//! Every source is armed in the new instance by its holder: by this thread if it is idle, otherwise by the
+//! end of its lease. A source that is being inserted meanwhile is held, so it is added to the new instance
+//! by its insertion, or armed there by the end of its first lease.
 
 use crate::shared::lease::{Holder, Lease};
 use crate::shared::ownership::{Claim, Pending};
@@ -22,10 +22,10 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// Replaces the epoll instance by a new one, and watches every source there as before, also while
     /// other threads wait.
     ///
-    /// For the reasons that [`Reactor::rebuild`](crate::Reactor::rebuild) gives, among them a child of
-    /// `fork`, and by itself like that one. Sources that are ready are reported anew. The
-    /// [descriptor](std::os::fd::AsFd) of the reactor has its number still, but a loop that watches it
-    /// has to watch it again.
+    /// It has the reasons of [`Reactor::rebuild`](crate::Reactor::rebuild), a child of `fork` among them,
+    /// and like that one happens by itself after a hundred stale events of one registration. Sources that
+    /// are ready are reported anew. The [descriptor](std::os::fd::AsFd) of the reactor keeps its number,
+    /// but a loop that watches it has to watch it again.
     ///
     /// # Errors
     ///
@@ -59,6 +59,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         let mut watched = self.watched.write();
         let (new, kick) = (Epoll::new()?, EventFd::new(1)?);
+        // All that can fail comes before the replacement, so that an error leaves the present instance.
         watched.copy_entries(&self.epoll, &new)?;
         self.waker.renew()?;
         self.stop.renew()?;
@@ -68,15 +69,17 @@ impl<T: Source, S> SharedReactor<T, S> {
         new.add(&self.waker, WAKER, Watch::edge(Interest::IN))?;
         new.add(&self.stop, STOP, Watch::level(Interest::IN))?;
         if self.process.swap(process::id(), Ordering::Relaxed) == process::id() {
-            // Threads that wait for the old instance return, and wait for the new one. In a child of
-            // `fork` there are none, and the old instance is the parent's.
+            // Threads that wait for the old instance return, and wait for the new one. By a level that is
+            // never read, so that each of them is woken. In a child of `fork` there are none, and the old
+            // instance is the parent's.
             self.epoll.add(&kick, REPLACED, Watch::level(Interest::IN))?;
         }
         self.epoll.replace(&new)?;
         count(&self.counters.rebuilds);
         suspects.clear();
-        // It stays open, or its event would be gone before the threads have seen it.
+        // Kept open, or its event would be gone before the threads have seen it.
         watched.kick = Some(kick);
+        // Released before sources are armed: the end of a lease may hand out, wake and drop.
         drop(watched);
         drop(suspects);
         for token in self.tokens() {
@@ -85,7 +88,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         Ok(())
     }
 
-    /// Arms a source in the present instance, or has its holder do so.
+    /// Arms a source in the present instance, or leaves that to its holder.
     fn arm_anew(&self, token: Token) {
         let (index, generation) = token.parts();
         let Some(slot) = self.table.slot(index) else { return };
@@ -97,10 +100,12 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// Counts an event of a registration that has ended, and replaces the instance after too many.
     #[cold]
     pub(crate) fn on_stale_event(&self, data: u64) {
+        // A statement of its own, which ends the lock: the rebuild takes it again.
         let is_suspect = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).count(data);
-        // A nested one would vanish from the outer loop, so that is left to its owner.
+        // A nested reactor is left to its owner: the outer loop would lose sight of a new instance.
         if is_suspect && !self.is_nested.load(Ordering::Relaxed) && self.rebuild().is_err() {
-            // There is no room for it now. After a hundred more stale events it is tried again.
+            // The error is ignored: descriptors or memory are short, and the present instance works, if
+            // with stale events. After a hundred more of them it is tried again.
             self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }

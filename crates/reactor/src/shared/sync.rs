@@ -1,5 +1,5 @@
-//! The primitives of the hand-over: the standard library's, or loom's where loom tries out every order
-//! in which threads can meet (`cargo xtask test`).
+//! The atomics of the ownership of sources: the standard library's, or loom's in the model that tries every
+//! order in which threads can meet (`cargo xtask test`).
 
 #[cfg(all(loom, test))]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};

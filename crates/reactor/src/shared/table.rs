@@ -1,8 +1,8 @@
-//! The slots of a shared reactor. They never move, so a thread reads one while another adds some: the
-//! table grows by chunks, eight of a length, then eight that are twice as long. So no more than an eighth
-//! of it is vacant because it has just grown.
+//! The slots of a shared reactor. They never move, so that threads look slots up without a lock while
+//! another one adds some: the table grows by chunks, eight of one length, then eight that are twice as
+//! long. So growing leaves at most an eighth of it vacant.
 //!
-//! Invariant: a slot's content is locked by its holder alone. Nobody waits for that lock.
+//! Invariant: only its holder locks a slot's content, so no thread ever waits for that lock.
 
 use crate::shared::ownership::Ownership;
 use epoll_sys::Watch;
@@ -13,12 +13,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 const FIRST: u32 = 64;
 /// The number of chunks that have the same length.
 const ALIKE: u32 = 8;
-/// Enough for every index below 2^31.
+/// The number of chunks: enough for every index below 2^31.
 const CHUNKS: usize = 184;
-/// The first index that is never used: the upper half is for what lives elsewhere.
+/// The end of the indices. Those from here on name descriptors that live elsewhere.
 pub(crate) const INDEX_END: u32 = 1 << 31;
 
 pub(crate) struct Table<T> {
+    // Not a vector: growing would move the slots under the threads that use them. A slot is looked up for
+    // each event, so a lock around a vector would be contended.
     chunks: [OnceLock<Box<[Slot<T>]>>; CHUNKS],
     vacancies: Mutex<Vacancies>,
 }
@@ -31,19 +33,19 @@ pub(crate) struct Slot<T> {
 /// A source and what the kernel knows of it.
 pub(crate) struct Content<T> {
     pub(crate) source: T,
-    /// The way it is watched, or is to be watched when it is armed again.
+    /// The interest and the trigger, in force or for the next time that it is armed.
     pub(crate) watch: Watch,
     pub(crate) arming: Arming,
 }
 
-/// The kernel's part when the source becomes ready.
+/// The answer of the kernel when the source becomes ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arming {
-    /// Report it.
+    /// Reports it.
     Armed,
-    /// Nothing: its report has disarmed it.
+    /// Nothing: a report has disarmed it.
     Disarmed,
-    /// Nothing: there is no entry for it. To arm it is to add it.
+    /// Nothing: there is no entry for it, so it is armed by adding it.
     Detached,
 }
 
@@ -62,10 +64,10 @@ impl<T> Slot<T> {
         Self { ownership: Ownership::vacant(), content: Mutex::new(None) }
     }
 
-    /// The content, for the holder.
+    /// Locks the content, for the holder.
     #[inline]
     pub(crate) fn content(&self) -> Guard<'_, T> {
-        // A handler that panicked has left its source in whatever state; its close was asked for.
+        // Poisoned by a handler that panicked. Its lease has requested the close of the source.
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,7 +84,7 @@ impl<T> Table<T> {
         self.chunks.get(chunk)?.get()?.get(at)
     }
 
-    /// A vacant slot for the caller alone, and its index; `None` when there are no more.
+    /// Returns a vacant slot, for the caller alone, and its index; `None` when there are no more.
     pub(crate) fn take_vacancy(&self) -> Option<(u32, &Slot<T>)> {
         let mut vacancies = self.vacancies();
         let index = match vacancies.list.pop() {
@@ -90,6 +92,7 @@ impl<T> Table<T> {
             None => {
                 let index = vacancies.fresh;
                 let (chunk, _) = place(index)?;
+                // Under the lock, so that no two threads make the same chunk.
                 self.chunks.get(chunk)?.get_or_init(|| {
                     let len = len(chunk);
                     iter::repeat_with(Slot::vacant).take(len).collect()
@@ -105,6 +108,7 @@ impl<T> Table<T> {
 
     /// Ends the occupation of a slot whose holder has taken the source out.
     pub(crate) fn vacate(&self, index: u32, slot: &Slot<T>) {
+        // Vacated first: a slot in the list may be occupied again at once.
         let is_usable = slot.ownership.vacate();
         self.give_back(index, is_usable);
     }
@@ -121,7 +125,7 @@ impl<T> Table<T> {
         self.vacancies().occupied
     }
 
-    /// Every slot that was ever used, with its index.
+    /// Iterates over every slot that was ever used, with its index.
     pub(crate) fn used(&self) -> impl Iterator<Item = (u32, &Slot<T>)> {
         let fresh = self.vacancies().fresh;
         (0..fresh).filter_map(|index| Some((index, self.slot(index)?)))
@@ -135,18 +139,19 @@ impl<T> Table<T> {
     }
 
     fn vacancies(&self) -> MutexGuard<'_, Vacancies> {
-        // Nothing in here panics but for want of memory.
+        // Nothing panics under the lock unless memory runs out.
         self.vacancies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The chunk of an index, and the place in it.
+/// Returns the chunk of an index, and the place in it.
 #[inline]
 fn place(index: u32) -> Option<(usize, usize)> {
     if index >= INDEX_END {
         return None;
     }
-    // As if as many chunks came before as the first of each length would need for all that is shorter.
+    // Shifted by the sum of the lengths that are missing below the first, so that the highest bit of an
+    // index tells the length of its chunk.
     let shifted = index + FIRST * ALIKE;
     let doubled = shifted.ilog2() - (FIRST * ALIKE).ilog2();
     let bits = FIRST.ilog2() + doubled;

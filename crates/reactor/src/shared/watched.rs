@@ -1,7 +1,7 @@
-//! Descriptors that live elsewhere, as a shared reactor watches them. No thread leases them.
+//! Watched descriptors of a shared reactor, which live elsewhere. No thread leases them.
 //!
 //! Invariant: a descriptor's number names one registration, the latest. See `registry.rs` for the kernel
-//! facts.
+//! facts. The lock is held over the `epoll_ctl`, so that the table and the kernel change in the same order.
 
 use crate::record::Arm;
 use crate::registry::{Blocking, no_such_source, refuse_blocking};
@@ -22,7 +22,7 @@ pub(crate) struct Watched<S> {
     slots: Slots<Descriptor<S>>,
     /// The slot and the generation of each number.
     numbers: BTreeMap<RawFd, (u32, u32)>,
-    /// Ends the waits for an epoll instance that was replaced.
+    /// An eventfd that ends the waits for an epoll instance that was replaced.
     pub(crate) kick: Option<EventFd>,
 }
 
@@ -30,7 +30,7 @@ struct Descriptor<S> {
     tag: S,
     fd: RawFd,
     watch: Watch,
-    /// Nothing is reported of it, and the kernel has no entry for it.
+    /// It is not reported, and the kernel has no entry for it.
     is_parked: bool,
 }
 
@@ -39,7 +39,7 @@ impl<S> WatchedTable<S> {
         Self(RwLock::new(Watched { slots: Slots::new(), numbers: BTreeMap::new(), kick: None }))
     }
 
-    // Nothing panics under the lock but for want of memory.
+    // Nothing panics under the lock unless memory runs out.
 
     fn read(&self) -> RwLockReadGuard<'_, Watched<S>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -53,6 +53,7 @@ impl<S> WatchedTable<S> {
     /// that number now.
     #[inline]
     pub(crate) fn end_closed(&self, number: RawFd) {
+        // Read first: after nearly every insertion there is none, and readers do not exclude each other.
         if self.read().numbers.contains_key(&number) {
             let mut watched = self.write();
             if let Some((index, generation)) = watched.numbers.remove(&number) {
@@ -74,16 +75,16 @@ impl<S: Copy> WatchedTable<S> {
     }
 }
 
-/// The answer to an event of a watched descriptor.
+/// The report of an event of a watched descriptor.
 pub(crate) enum Report<S> {
     Ready(S, Generation),
-    /// It was fetched before the descriptor was parked.
+    /// None: the event was fetched before the descriptor was parked.
     Parked,
 }
 
 impl<S> Watched<S> {
-    /// Has every descriptor that `old` watches watched by `new` too. Ends the registrations of those that
-    /// were closed.
+    /// Watches in `new` every descriptor that `old` watches. Ends the registrations of those that were
+    /// closed.
     pub(crate) fn copy_entries(&mut self, old: &Epoll, new: &Epoll) -> io::Result<()> {
         let mut closed = Vec::new();
         for (index, generation, descriptor) in self.slots.iter() {
@@ -92,6 +93,8 @@ impl<S> Watched<S> {
             }
             let data = u64::from(generation.get()) << 32 | u64::from(index | INDEX_END);
             let (fd, events) = (descriptor.fd, descriptor.watch.bits());
+            // Only the number is known, and another file may have it by now: `old` tells, which watches
+            // the file or does not.
             match new.copy_entry(old, InterestEntry { fd, events, data }) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     closed.push((index, generation.get()));
@@ -129,7 +132,7 @@ impl<S> Watched<S> {
 }
 
 impl<T: Source, S> SharedReactor<T, S> {
-    /// Watches a descriptor that lives elsewhere; its reports carry `tag`. No thread leases it: with a
+    /// Watches a descriptor that lives elsewhere; its reports carry `tag`. No thread leases it, so with a
     /// level or an edge trigger it may be reported to several threads at once.
     ///
     /// It is borrowed for the call alone. [`unwatch`](Self::unwatch) it before it is closed. If it is
@@ -169,8 +172,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         count(&self.counters.adds);
         let number = fd.as_raw_fd();
         watched.slots.insert(Descriptor { tag, fd: number, watch, is_parked: false });
-        // The kernel has taken the number for one that it does not watch: if it was watched, the
-        // descriptor that had it was closed.
+        // If the number was watched, its descriptor was closed, or the kernel would have said EEXIST.
         if let Some((index, generation)) = watched.numbers.insert(number, (index, generation.get()))
         {
             watched.slots.remove(index, generation);
@@ -178,12 +180,38 @@ impl<T: Source, S> SharedReactor<T, S> {
         Ok(token)
     }
 
-    /// Watches such a descriptor another way from now on, or arms it again: `EPOLL_CTL_MOD`. One that is
-    /// parked is parked no longer.
+    /// Changes the interest and the trigger of a watched descriptor, or arms it again: `EPOLL_CTL_MOD`. A
+    /// descriptor that is parked is parked no longer.
     ///
     /// # Errors
     ///
     /// Those of [`Reactor::modify_watched`](crate::Reactor::modify_watched).
+    ///
+    /// # Examples
+    ///
+    /// One thread at a time handles the counter, which is one-shot and armed again at the end:
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+    /// use epoll_reactor::{Interest, Watch};
+    ///
+    /// let counter = EventFd::new(1)?;
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let oneshot = Watch::oneshot(Interest::IN);
+    /// reactor.watch(&counter, (), oneshot)?;
+    /// let mut worker = reactor.worker();
+    /// for _ in 0..2 {
+    ///     worker.wait(None)?;
+    ///     while let Some(LeaseReady::Watched { token, .. }) = worker.next_ready() {
+    ///         assert_eq!(counter.read()?, 1);
+    ///         reactor.modify_watched(token, &counter, oneshot)?;
+    ///         counter.write(1)?;
+    ///     }
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn modify_watched(&self, token: Token, source: impl AsFd, watch: Watch) -> io::Result<()> {
         let fd = source.as_fd();
         refuse_blocking(fd, Arm::Normal(watch), Blocking::Allowed)?;
@@ -200,13 +228,36 @@ impl<T: Source, S> SharedReactor<T, S> {
         Ok(())
     }
 
-    /// Silences such a descriptor until it is asked for again: `EPOLL_CTL_DEL`. Whatever happens to it,
-    /// no thread is woken.
+    /// Silences a watched descriptor until it is unparked: `EPOLL_CTL_DEL`. Whatever happens to it, no
+    /// thread is woken.
     ///
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the token names no watched descriptor, or `source` is
     /// another one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Watch};
+    /// use std::time::Duration;
+    ///
+    /// let counter = EventFd::new(1)?;
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let token = reactor.watch(&counter, (), Watch::level(Interest::IN))?;
+    /// let mut worker = reactor.worker();
+    /// reactor.park_watched(token, &counter)?;
+    /// worker.wait(Some(Duration::ZERO))?;
+    /// assert!(worker.next_ready().is_none());
+    ///
+    /// reactor.unpark_watched(token, &counter)?;
+    /// worker.wait(None)?;
+    /// assert!(worker.next_ready().is_some());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn park_watched(&self, token: Token, source: impl AsFd) -> io::Result<()> {
         let mut watched = self.watched.write();
         let (_, descriptor) = watched.find(self.id.parts_of(token), source.as_fd())?;
@@ -218,7 +269,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         Ok(())
     }
 
-    /// Ends the silence of such a descriptor that was parked: it is watched as before.
+    /// Watches a descriptor that was parked as before. One that is not parked stays as it is.
     ///
     /// # Errors
     ///
@@ -234,7 +285,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         Ok(())
     }
 
-    /// Ends the registration of such a descriptor: `EPOLL_CTL_DEL`.
+    /// Ends the registration of a watched descriptor: `EPOLL_CTL_DEL`.
     ///
     /// # Errors
     ///
@@ -251,11 +302,28 @@ impl<T: Source, S> SharedReactor<T, S> {
         Ok(())
     }
 
-    /// Ends the registration of such a descriptor that was closed without [`unwatch`](Self::unwatch).
+    /// Ends the registration of a descriptor that was closed without [`unwatch`](Self::unwatch).
     /// Returns `false` if the token names no watched descriptor.
     ///
     /// Closing has removed the kernel's entry, unless the descriptor had been cloned: then the kernel
     /// goes on reporting it until the reactor [rebuilds](Self::rebuild) its epoll instance.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::EventFd;
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use epoll_reactor::{Interest, Watch};
+    ///
+    /// let counter = EventFd::new(0)?;
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let token = reactor.watch(&counter, (), Watch::level(Interest::IN))?;
+    /// drop(counter);
+    /// assert!(reactor.forget(token));
+    /// assert!(!reactor.forget(token), "its registration has ended");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn forget(&self, token: Token) -> bool {
         match self.id.parts_of(token) {
             Some((index, generation)) if index & INDEX_END != 0 => {

@@ -1,8 +1,8 @@
-//! A thread's own part of a shared reactor: its batch, and the leases it is given.
+//! The part of a shared reactor that each thread has for itself: its batch, and the leases that it gets.
 //!
-//! Kernel fact: an event can wake a thread that has nothing to do for it. Its source may be in use, and
-//! then its holder serves it; or its registration has ended. So a wait goes on until there is something
-//! for this thread.
+//! Kernel fact: an event can wake a thread that has nothing to do. Its source may be in use, and then the
+//! holder serves it; or its registration has ended. So a wait goes on until there is a report for this
+//! thread.
 
 use crate::shared::counters::WorkerCounters;
 use crate::shared::lease::{Holder, Lease};
@@ -26,8 +26,9 @@ pub const WORKER_BATCH_MAX: usize = 4;
 
 /// One thread that waits for a [`SharedReactor`].
 ///
-/// Reports that it has fetched and not handed out when it is dropped go to the others. Of a
-/// level-triggered descriptor this can produce one extra report.
+/// Each thread creates its own ([`SharedReactor::worker`]). If a worker is dropped, the reports that it has
+/// fetched and not handed out go to the other threads. For a level-triggered descriptor this can produce
+/// one extra report.
 pub struct Worker<'a, T: Source, S: Copy = ()> {
     shared: &'a SharedReactor<T, S>,
     events: Events,
@@ -37,7 +38,7 @@ pub struct Worker<'a, T: Source, S: Copy = ()> {
     queued_due: usize,
     /// The first of them, once a wait has ended for it.
     taken: Option<(Token, Pending)>,
-    /// The source of the next event, if the wait has looked it up.
+    /// The slot of the next event, if the wait has looked it up.
     peeked: Option<&'a Slot<T>>,
     counters: Arc<WorkerCounters>,
 }
@@ -56,8 +57,8 @@ pub enum LeaseReady<'a, T: Source, S = ()> {
         /// The events that the kernel reported.
         readiness: Readiness,
     },
-    /// A [`Waker`](crate::Waker) of this reactor was used, or a thread was needed for a source that is
-    /// handed out again: one that is to be closed, or was reported while it was leased by name.
+    /// A [`Waker`](crate::Waker) of this reactor was used; or the reactor has woken a thread for a source
+    /// that is handed out again, such as one that is to be closed. Its lease is a report of its own.
     Woken,
 }
 
@@ -74,13 +75,13 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         }
     }
 
-    /// Waits until there is something for this thread, or `timeout` is over; `None` waits without end,
-    /// zero only looks. Returns `false` if the reactor was [stopped](SharedReactor::stop), and the thread
-    /// should end.
+    /// Waits until there is a report for this thread, or `timeout` is over; `None` waits without end, zero
+    /// only looks. Returns `false` if the reactor was [stopped](SharedReactor::stop): the thread should
+    /// end.
     ///
-    /// It does not wait at all while reports of the last batch have not been handed out, and does
-    /// not sleep while a source is to be handed out again. A signal handler that runs meanwhile neither
-    /// ends the wait nor moves its end. Nor does an event of a source that another thread has in use.
+    /// It returns at once while reports of the last batch have not been handed out, and does not sleep
+    /// while a source is to be handed out again. Neither a signal handler that runs meanwhile nor an event
+    /// of a source that another thread holds ends the wait or moves its end.
     ///
     /// # Errors
     ///
@@ -97,6 +98,22 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// # Errors
     ///
     /// Those of [`wait`](Self::wait).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::epoll_sys::Timestamp;
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::SharedReactor;
+    /// use std::time::Duration;
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let mut worker = reactor.worker();
+    /// let deadline = Timestamp::now() + Duration::from_millis(5);
+    /// assert!(worker.wait_until(Some(deadline))?, "it was not stopped");
+    /// assert!(worker.next_ready().is_none() && Timestamp::now() >= deadline);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn wait_until(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
         // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in an int.
@@ -110,20 +127,23 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             if is_complete && deadline.is_some_and(|end| end <= Timestamp::now()) {
                 return Ok(true);
             }
+            // The sources that are queued now belong to this turn. Those that its leases queue come in the
+            // next one, after a fetch, so that a source that is revisited for ever starves no other.
             self.queued_due = self.shared.queued.load(Ordering::Acquire);
             let timeout = match deadline {
                 _ if self.queued_due > 0 => Some(Duration::ZERO),
                 deadline => deadline.map(|end| end - Timestamp::now()),
             };
             is_complete = self.fetch(timeout)?;
+            // Interrupted, it did not look at the kernel, which comes before the queue.
             while !is_complete && self.queued_due > 0 {
                 is_complete = self.fetch(timeout)?;
             }
         }
     }
 
-    /// Passes over events that are not for this thread, up to the first that is. Returns `false` if there
-    /// is none, and no source in the queue.
+    /// Skips events up to the first that is for this thread. Returns `false` if there is none, and no
+    /// source in the queue.
     #[inline]
     fn has_report(&mut self) -> bool {
         while let Some(event) = self.events.get(self.handed_out) {
@@ -148,7 +168,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         self.taken.is_some()
     }
 
-    /// Tells that an event is for this thread. It is left to the holder if its source is in use.
+    /// Returns whether an event is for this thread. If its source is in use, leaves it to the holder.
     #[inline]
     fn is_own(&mut self, data: u64, readiness: Readiness) -> bool {
         let (index, generation) = unpack(data);
@@ -165,13 +185,17 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         }
         let shared: &'a SharedReactor<T, S> = self.shared;
         let Some(slot) = shared.table.slot(index) else { return false };
+        // Looked at, not claimed: a claim in the wait would hold the source although its report is handed
+        // out later, after whatever the caller does in between, or never, if the worker is dropped.
+        // `next_ready` claims it. If the source is in use, this already leaves the event to its holder, and
+        // the wait goes on.
         match slot.ownership.defer(generation, Pending::ready(readiness)) {
             Deferral::Idle => {
                 self.peeked = Some(slot);
                 true
             }
             Deferral::Deferred => false,
-            // It was fetched before the source was parked. What holds then is reported when it is armed.
+            // Fetched before the source was parked. Unparking polls it again.
             Deferral::Parked => false,
             Deferral::Gone => {
                 self.drop_stale(data);
@@ -199,8 +223,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
 
     /// Returns the next report of this turn, or `None` when all have been handed out.
     ///
-    /// First comes the batch in the kernel's order, then sources that are handed out again, some of which
-    /// other threads may have used last. One lease at a time: a report borrows the worker.
+    /// First comes the batch in the kernel's order, then sources that are handed out again, whichever
+    /// thread had them before. A report borrows the worker, so a worker has one lease at a time.
     #[inline]
     pub fn next_ready(&mut self) -> Option<LeaseReady<'_, T, S>> {
         match self.find()? {
@@ -241,12 +265,12 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             let Some((token, pending)) = queued else { break };
             WorkerCounters::add(&self.counters.revisits, 1);
             let found = if token.index() >= INDEX_END {
-                // A worker that was dropped has left it.
+                // Left by a worker that was dropped.
                 self.find_elsewhere(token.data(), pending.readiness())
             } else {
                 self.shared.table.slot(token.index()).and_then(|slot| {
-                    // A source that is revisited again and again is never released, where what is
-                    // pending comes out otherwise: it would not hear that it is to be closed.
+                    // Requests usually come out of the release. A source that is revisited again and again
+                    // is never released, and its holder would not learn that it is to be closed.
                     let pending = pending.and(slot.ownership.take_pending());
                     self.found(slot, token, pending)
                 })
@@ -284,14 +308,14 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         }
     }
 
-    /// Returns the report of a source that this thread holds; `None` if it is parked and nothing is asked
-    /// of it, and then it is released.
+    /// Returns the report of a source that this thread holds. If it is parked and there is no request,
+    /// releases it and returns `None`.
     #[inline]
     fn found(&self, slot: &'a Slot<T>, token: Token, pending: Pending) -> Option<Found<'a, T, S>> {
         if !slot.ownership.is_parked() {
             return Some(Found::Owned(slot, token, pending));
         }
-        // It was fetched before the source was parked. What holds then is reported when it is armed.
+        // Fetched before the source was parked. Unparking polls it again.
         let pending = pending.without_readiness();
         if pending.is_request() {
             return Some(Found::Owned(slot, token, pending));
@@ -306,7 +330,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         match self.elsewhere(data) {
             Elsewhere::Nothing => None,
             Elsewhere::Waker => {
-                // Cleared before the caller is told: whatever is announced from now on wakes again.
+                // Cleared before the wake is reported: a thread that wakes from now on writes again.
                 let is_wake = self.shared.waker.take();
                 WorkerCounters::add(&self.counters.wakes, u64::from(is_wake));
                 is_wake.then_some(Found::Woken)
@@ -343,8 +367,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         self.shared.on_stale_event(data);
     }
 
-    /// Returns what this thread has done so far. What is counted for all in common, the calls of
-    /// `epoll_ctl`, is zero here: see [`SharedReactor::counters`].
+    /// Returns what this thread has done so far. Calls of `epoll_ctl` are counted for all threads
+    /// together and are zero here: see [`SharedReactor::counters`].
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters.read()
@@ -378,22 +402,24 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
         if let Some((token, pending)) = self.taken.take() {
             self.shared.requeue(token, pending);
         }
+        // Edges and one-shot reports come once, so the events that are left have to reach another thread.
         while let Some(event) = self.events.get(self.handed_out) {
             self.handed_out += 1;
             let (index, generation) = unpack(event.data);
             let pending = Pending::ready(event.readiness);
             if event.data == WAKER {
                 if self.shared.waker.take() {
-                    // An error leaves the flag clear, so the next wake tries again.
+                    // Another thread reports it. Ignored: an error leaves the flag clear, so the next wake
+                    // writes again.
                     let _ = self.shared.waker.wake();
                 }
             } else if index >= INDEX_END {
                 let Some(generation) = Generation::new(generation) else { continue };
-                // Whether it is still watched is seen when it is handed out.
+                // Its registration is looked up when it is handed out.
                 let token = Token::new(self.shared.id, index, generation);
                 self.shared.requeue(token, pending);
             } else if generation != 0 {
-                // For a parked source nobody is woken.
+                // Claimed, as for a report: the source stays held while it is in the queue.
                 if let Some(Found::Owned(_, token, pending)) =
                     self.find_owned(index, generation, pending)
                 {
@@ -402,7 +428,7 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
             }
         }
         if self.shared.queued.load(Ordering::Acquire) > 0 {
-            // As above; the sources stay in the queue, where the next wait finds them.
+            // Ignored, as above: the sources stay in the queue, where the next wait finds them.
             let _ = self.shared.waker.wake();
         }
         self.shared.counters.retire(&self.counters);

@@ -1,4 +1,4 @@
-//! The timers of a wheel as a collection: how many there are, what they hold, and the memory they take.
+//! The timers of a wheel as a collection: their number, their values, and the memory that they take.
 
 use super::Wheel;
 use crate::Key;
@@ -42,10 +42,10 @@ impl<V, C: Clock> Wheel<V, C> {
         self.nodes.reserve(additional.saturating_add(1));
     }
 
-    /// Gives back the memory of places that no timer needs.
+    /// Releases the memory of places that no timer needs.
     ///
-    /// Keys hold the place of their timer, so it is the last timer by place that decides how much
-    /// stays.
+    /// Keys hold the place of their timer, so timers do not move: the one at the last place decides how
+    /// much memory stays.
     ///
     /// # Examples
     ///

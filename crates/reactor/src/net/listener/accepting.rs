@@ -1,4 +1,5 @@
-//! What a listener does with each attempt to accept: it hands out, passes over, sheds, pauses or ends.
+//! The outcome of each attempt to accept: a connection is handed out, skipped or shed, or the listener
+//! pauses or ends.
 
 use super::Listener;
 use crate::log::{trace, warning};
@@ -13,6 +14,7 @@ use std::time::Duration;
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
 impl Listener {
     pub(super) fn resume(&mut self) {
         let Some(gate) = &mut self.gate else { return };
@@ -22,9 +24,10 @@ impl Listener {
         }
     }
 
-    /// Accepts the next connection, unless the batch is over. One of `left` is used up by every attempt.
+    /// Accepts the next connection, unless the batch is over. Every attempt takes one of `left`.
     pub(in crate::net) fn next(&mut self, left: &mut u32, skips_max: u32) -> Option<Accepted> {
         while self.end.is_none() {
+            // Attempts are counted, not connections, so that errors cannot prolong a batch either.
             if *left == 0 {
                 self.end = Some(BatchEnd::BatchFull);
                 break;
@@ -46,6 +49,7 @@ impl Listener {
                     self.recover();
                     return Some(Accepted { stream: Stream::new(fd), peer });
                 }
+                // Without its options it is not handed out. It is closed here.
                 Err(error) => {
                     self.skip(&error, skips_max);
                     return None;
@@ -70,9 +74,10 @@ impl Listener {
         None
     }
 
-    /// Tells whether a UNIX listener is over, to which `accept` says only that its queue is empty. Nothing
-    /// is asked after a batch that accepted something, which would be reported again.
+    /// Returns whether a UNIX listener was shut down, of which `accept` says only that the queue is empty.
     fn was_shut_down(&self) -> bool {
+        // Only after a batch that accepted nothing: the `poll` is then rare, and a listener that was shut
+        // down is reported again at once.
         self.is_fruitless
             && self.address.inet().is_none()
             && socket::has_hung_up(&self.socket).unwrap_or(false)
@@ -80,6 +85,7 @@ impl Listener {
 
     fn finish(&mut self) {
         if let Some(gate) = &mut self.gate {
+            // EPOLLHUP would be reported for ever.
             gate.end(&self.socket);
         }
         self.end = Some(BatchEnd::Closed);
@@ -101,14 +107,14 @@ impl Listener {
         }
     }
 
-    /// Accepting works again, or there is nothing to accept.
+    /// Begins the pauses anew, after accepting has worked or the queue was empty.
     fn recover(&mut self) {
         self.last_pause = Duration::ZERO;
         self.skips = 0;
     }
 
-    /// Gives up the spare descriptor for a moment to accept and close one connection that waits. Tells
-    /// whether none does: `accept` reports the want of descriptors before it looks at the queue.
+    /// Gives up the spare descriptor for a moment to accept and close one connection. Returns whether the
+    /// queue was empty, which `accept` does not say while descriptors are short: it takes one first.
     fn is_empty_after_shedding(&mut self) -> bool {
         if self.spare.take().is_none() {
             return false;
@@ -146,7 +152,8 @@ impl Listener {
             trace!("accepting pauses again", error, pause);
         }
         if let Some(gate) = &mut self.gate {
-            // Setting a timer does not fail on Linux; if it did, the listener would be reported again.
+            // Ignored: setting a timer does not fail on Linux, and if it did, the listener would stay
+            // watched and be reported again.
             let _ = gate.pause(&self.socket, pause);
         }
     }
