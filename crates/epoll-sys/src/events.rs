@@ -85,13 +85,13 @@ impl Events {
         self.list.get(index).copied().map(event)
     }
 
-    /// Removes the event at `index` and puts the last one in its place.
+    /// Removes the event at `index`; the order of the others stays.
     ///
     /// # Panics
     ///
     /// When there is no such event.
-    pub fn swap_remove(&mut self, index: usize) -> Event {
-        event(self.list.swap_remove(index))
+    pub fn remove(&mut self, index: usize) -> Event {
+        event(self.list.remove(index))
     }
 
     /// Iterates over the events, in the order in which the kernel reported them.

@@ -33,7 +33,7 @@ impl<T: Source, S> Reactor<T, S> {
             self.nesting.clear(SIGNALLED);
             // The flag tells a wake from a signal, which is no report.
             if !self.waker.is_pending() {
-                self.events.swap_remove(at);
+                self.events.remove(at);
             }
         }
         if !self.events.is_empty() || self.has_revisits() {

@@ -131,7 +131,11 @@ impl<T: Source, S> Reactor<T, S> {
         // A one-shot source that was reported is silent already, and so is one without an entry.
         if !record.state.intersects(State::DISARMED | State::DETACHED) {
             if let Some(fd) = elsewhere.or(record.owned_fd()) {
-                self.epoll.delete(fd)?;
+                match self.epoll.delete(fd) {
+                    // Somebody who shares the instance, a forked child, has deleted it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    deleted => deleted?,
+                }
                 self.counters.dels += 1;
                 record.state.insert(State::DETACHED);
             }
@@ -176,7 +180,7 @@ impl<T: Source, S> Reactor<T, S> {
             self.counters.mods += 1;
         }
         // Last: what the kernel refuses stays as it was, parked or disarmed.
-        record.set_armed(watch);
+        record.set_armed(watch, self.counters.waits);
         Ok(())
     }
 }

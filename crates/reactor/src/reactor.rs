@@ -217,7 +217,7 @@ impl<T: Source, S: Copy> Reactor<T, S> {
         reactor.epoll.add(&reactor.waker, WAKER_DATA, watch)?;
         reactor.counters.adds += 1;
         // The first insertion, whose slot and generation are those of `WAKER_DATA`.
-        reactor.slots.insert(Record::new(Subject::Waker, Arm::Normal(watch)));
+        reactor.slots.insert(Record::new(Subject::Waker, Arm::Normal(watch), 0));
         Ok(reactor)
     }
 }
@@ -300,9 +300,14 @@ impl<T: Source, S> Reactor<T, S> {
         }
         // The bits add up in the record and the token is queued once, so the queue is never longer than
         // the table.
-        let is_new = record.state.revisit().is_empty();
+        if matches!(record.subject, Subject::Waker) {
+            return false;
+        }
+        // Not by its readiness: a source that was parked since is still in the queue.
+        let is_queued = record.state.contains(State::QUEUED);
         record.state.add_revisit(readiness);
-        if is_new {
+        if !is_queued {
+            record.state.insert(State::QUEUED);
             self.revisits.push_back(token);
             self.nesting.set_revisits_pending();
             self.signal_if_nested();
@@ -429,8 +434,11 @@ impl<T: Source, S> Reactor<T, S> {
         // A source that was removed or parked has left its token in the queue: to find it there at that
         // time would take O(n).
         while let Some(&token) = self.revisits.front() {
-            if self.record(token).is_some_and(|record| !record.state.revisit().is_empty()) {
-                return true;
+            if let Some(record) = self.record_mut(token) {
+                if !record.state.revisit().is_empty() {
+                    return true;
+                }
+                record.state.remove(State::QUEUED);
             }
             self.revisits.pop_front();
             self.steps_due.take_revisit();
@@ -544,11 +552,11 @@ impl<T: Source, S> Reactor<T, S> {
         let Some(record) = self.slots.get_mut(index, generation) else {
             return self.on_stale_event(data);
         };
+        // The kernel has disarmed a one-shot entry with this event.
+        record.set_fetched(self.counters.waits);
         if record.state.contains(State::PARKED) {
             // Fetched before the source was parked. To arm it polls it again, so nothing is lost.
         } else if record.state.revisit().is_empty() {
-            // The kernel has disarmed a one-shot entry with this event, so `set_interest` has to arm it.
-            record.state.set(State::DISARMED, record.state.contains(State::ONESHOT));
             record.state.insert(State::PASS);
             // The event is looked at once more, and passes.
             self.handed_out -= 1;
@@ -596,7 +604,7 @@ impl<T: Source, S> Reactor<T, S> {
             let Some(record) = self.record_mut(token) else { continue };
             let readiness = record.state.revisit();
             // Before the report, so that the handler can ask again.
-            record.state.remove(State::REVISIT);
+            record.state.remove(State::REVISIT | State::QUEUED);
             // Empty: the source was parked since.
             if !readiness.is_empty() {
                 self.counters.revisits += 1;

@@ -44,6 +44,11 @@ bitflags! {
         const DISARMED = 1 << 19;
         /// Watched with `EPOLLEXCLUSIVE`.
         const EXCLUSIVE = 1 << 20;
+        /// In the queue of revisits, also if it is not to be revisited any more.
+        const QUEUED = 1 << 21;
+        /// The turn in which a one-shot source was armed last, its low bits. An event that was fetched in
+        /// that turn is of an earlier arming.
+        const TURN = 0x1ff << 22;
         /// Its events are reported, whatever else is set. The sign bit, so that one comparison with
         /// zero tells whether a state is plain. A change of another bit clears this one.
         const PASS = 1 << 31;
@@ -85,14 +90,23 @@ pub(crate) fn revisit_bits(readiness: Readiness) -> State {
     State::from_bits_retain(readiness.bits()) & State::REVISIT
 }
 
+fn turn_bits(turn: u64) -> State {
+    const SHIFT: u32 = State::TURN.bits().trailing_zeros();
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
+    let low = turn as u32;
+    State::from_bits_retain(low << SHIFT) & State::TURN
+}
+
 impl<T, S> Record<T, S> {
-    pub(crate) fn new(subject: Subject<T, S>, arm: Arm) -> Self {
-        let mut state = match arm {
+    /// Creates the record of a source that the kernel watches from `turn` on.
+    pub(crate) fn new(subject: Subject<T, S>, arm: Arm, turn: u64) -> Self {
+        let state = match arm {
             Arm::Normal(_) => State::empty(),
             Arm::Exclusive(_) => State::EXCLUSIVE,
         };
-        state.set(State::ONESHOT, arm.watch().is_oneshot());
-        Self { subject, state, watch: arm.watch() }
+        let mut record = Self { subject, state, watch: arm.watch() };
+        record.set_armed(arm.watch(), turn);
+        record
     }
 
     #[inline]
@@ -109,11 +123,22 @@ impl<T, S> Record<T, S> {
         }
     }
 
-    /// Notes that the kernel watches it as `watch` from now on.
-    pub(crate) fn set_armed(&mut self, watch: Watch) {
+    /// Notes that the kernel watches it as `watch` from `turn` on.
+    pub(crate) fn set_armed(&mut self, watch: Watch, turn: u64) {
         self.watch = watch;
         self.state.remove(State::PARKED | State::DETACHED | State::DISARMED | State::PASS);
-        self.state.set(State::ONESHOT, watch.is_oneshot());
+        self.state.remove(State::ONESHOT | State::TURN);
+        if watch.is_oneshot() {
+            self.state |= State::ONESHOT | turn_bits(turn);
+        }
+    }
+
+    /// Notes that an event of it was fetched in `turn`: a one-shot source is disarmed, unless it has been
+    /// armed again since.
+    pub(crate) fn set_fetched(&mut self, turn: u64) {
+        if self.state.contains(State::ONESHOT) && self.state & State::TURN != turn_bits(turn) {
+            self.state.insert(State::DISARMED);
+        }
     }
 }
 
@@ -183,7 +208,7 @@ mod tests {
         for watch in [ExclusiveWatch::level(interest), ExclusiveWatch::edge(ExclusiveInterest::IN)]
         {
             for watch in [watch, watch.with_wakeup()] {
-                let record = Record::<(), ()>::new(Subject::Owned(()), Arm::Exclusive(watch));
+                let record = Record::<(), ()>::new(Subject::Owned(()), Arm::Exclusive(watch), 0);
                 assert_eq!(record.arm().bits(), watch.bits());
             }
         }
@@ -196,6 +221,20 @@ mod tests {
             assert!((flags | State::PASS).is_plain());
         }
         assert!(State::empty().is_plain());
+    }
+
+    #[test]
+    fn a_oneshot_source_is_disarmed_by_an_event_of_a_later_turn_than_its_arming() {
+        let oneshot = Watch::oneshot(Interest::IN);
+        let mut record = Record::<(), ()>::new(Subject::Owned(()), Arm::Normal(oneshot), 7);
+        for (armed, fetched, is_disarmed) in [(7, 7, false), (7, 8, true), (513, 513, false)] {
+            record.set_armed(oneshot, armed);
+            record.set_fetched(fetched);
+            assert_eq!(record.state.contains(State::DISARMED), is_disarmed);
+        }
+        record.set_armed(Watch::level(Interest::IN), 9);
+        record.set_fetched(10);
+        assert_eq!(record.state, State::empty());
     }
 
     #[test]

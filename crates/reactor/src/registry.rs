@@ -160,7 +160,7 @@ impl<T: Source, S> Reactor<T, S> {
         };
         match self.add(source.as_fd(), token, arm) {
             Ok(closed) => {
-                self.slots.insert(Record::new(Subject::Owned(source), arm));
+                self.slots.insert(Record::new(Subject::Owned(source), arm, self.counters.waits));
                 closed.map(|closed| self.end_watched(closed));
                 Ok(token)
             }
@@ -239,7 +239,11 @@ impl<T: Source, S> Reactor<T, S> {
         let token = self.next_token()?;
         let closed = self.add(fd, token, arm)?;
         let number = fd.as_raw_fd();
-        self.slots.insert(Record::new(Subject::Watched { tag, fd: number }, arm));
+        self.slots.insert(Record::new(
+            Subject::Watched { tag, fd: number },
+            arm,
+            self.counters.waits,
+        ));
         // First: to end the registration that had the number would otherwise take it from the new one.
         self.numbers.insert(number, token);
         closed.map(|closed| self.end_watched(closed));

@@ -10,25 +10,43 @@ const STALE_EVENTS_MAX: u32 = 100;
 /// The most registrations whose stale events are counted. With one more, all counts begin again.
 const SUSPECTS_MAX: usize = 1024;
 
+/// The number of stale events of all after which the instance is replaced, if there are too many
+/// registrations to count them.
+const EVENTS_MAX: u32 = STALE_EVENTS_MAX * 1024;
+
 /// The stale events of registrations that have ended. One is usual: it was fetched before the end. A
 /// hundred mean that the kernel still has the entry.
 #[derive(Default)]
-pub(crate) struct Suspects(HashMap<u64, u32>);
+pub(crate) struct Suspects {
+    counts: HashMap<u64, u32>,
+    /// The stale events since the counts began.
+    events: u32,
+}
 
 impl Suspects {
-    /// Counts a stale event. Returns whether its registration has had too many.
+    /// Counts a stale event. Returns whether its registration has had too many, or so many have had some
+    /// that they cannot be told apart.
     pub(crate) fn count(&mut self, data: u64) -> bool {
-        // Usual stale events leave an entry here each, so the map would grow with the connections.
-        if self.0.len() >= SUSPECTS_MAX {
-            self.0.clear();
+        self.events = self.events.saturating_add(1);
+        let is_full = self.counts.len() >= SUSPECTS_MAX;
+        if is_full && !self.counts.contains_key(&data) {
+            // Usual stale events leave an entry here each, so the map would grow with the connections. They
+            // bring one event each: with many more there are entries that the kernel still has.
+            if self.events >= EVENTS_MAX {
+                return true;
+            }
+            self.counts.retain(|_, count| *count > 1);
+            if self.counts.len() >= SUSPECTS_MAX {
+                return false;
+            }
         }
-        let count = self.0.entry(data).or_default();
-        *count += 1;
+        let count = self.counts.entry(data).or_default();
+        *count = count.saturating_add(1);
         *count >= STALE_EVENTS_MAX
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }
 
@@ -48,11 +66,21 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_suspects_is_bounded() {
+    fn registrations_with_one_event_each_are_bounded_and_never_suspect() {
         let mut suspects = Suspects::default();
-        for data in 0..100_000 {
+        for data in 0..u64::from(EVENTS_MAX) / 2 {
             assert!(!suspects.count(data));
-            assert!(suspects.0.len() <= SUSPECTS_MAX);
+            assert!(suspects.counts.len() <= SUSPECTS_MAX);
+        }
+    }
+
+    #[test]
+    fn more_registrations_than_are_counted_are_suspect_in_the_end() {
+        for registrations in [1000, 1024, 1025, 1500, 5000] {
+            let mut suspects = Suspects::default();
+            let mut data = (0..registrations).cycle();
+            let events = (1..).find(|_| suspects.count(data.next().unwrap())).unwrap();
+            assert!(events <= EVENTS_MAX + 5000, "{registrations}: {events}");
         }
     }
 }

@@ -44,7 +44,8 @@ impl Nesting {
     }
 
     pub(crate) fn take_rebuild_due(&self) -> bool {
-        self.clear(REBUILD)
+        // Another loop may have begun to watch it since.
+        self.clear(REBUILD) && !self.is_nested()
     }
 
     /// Notes that the instance is a new one, which nobody watches yet.

@@ -194,19 +194,22 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
         Ok(())
     }
 
-    /// Has the source handed out again after others, when the lease has ended. A source that is parked by
-    /// then is not.
+    /// Has the source handed out again after others, when the lease has ended. A source that was parked
+    /// before is handed out this once, and stays parked.
     fn revisit(&mut self, readiness: Readiness) {
         self.plan |= Plan::from_bits_retain(readiness.bits()) & Plan::REVISIT;
     }
 
-    /// Silences the source from the end of the lease on. A revisit that the lease asks for, before or
-    /// after, is dropped, and so is an event that a worker has fetched.
+    /// Silences the source from the end of the lease on. A revisit that the lease has asked for before is
+    /// dropped, and so is an event that a worker has fetched.
     ///
     /// [`SharedReactor::unpark`] ends that, also if it is called before the lease has ended. Costs an
     /// `EPOLL_CTL_DEL`; for a one-shot source that was reported it saves the `EPOLL_CTL_MOD` instead.
     fn park(&mut self) -> io::Result<()> {
-        self.plan.insert(Plan::PARKED);
+        if !self.plan.contains(Plan::PARKED) {
+            self.plan.remove(Plan::REVISIT);
+            self.plan.insert(Plan::PARKED);
+        }
         Ok(())
     }
 
@@ -270,30 +273,41 @@ impl<T: Source, S> Drop for Lease<'_, T, S> {
 impl<T: Source, S> Lease<'_, T, S> {
     /// Tells the kernel to watch the source from now on.
     fn arm(&self, content: &mut Content<T>) {
-        let (epoll, data) = (&self.shared.epoll, self.token.data());
+        let (epoll, data, watch) = (&self.shared.epoll, self.token.data(), content.watch);
         let counters = &self.shared.counters;
+        let epoch = self.shared.epoch();
+        let fd = content.source.as_fd();
+        let add = || epoll.add(fd, data, watch).inspect(|()| count(&counters.adds));
+        let modify = || epoll.modify(fd, data, watch).inspect(|()| count(&counters.mods));
         let armed = match content.arming {
-            Arming::Detached => {
-                count(&counters.adds);
-                let added = epoll.add(content.source.as_fd(), data, content.watch);
-                added.or_else(|error| match error.kind() {
-                    // Inserted while the instance was being replaced, so the new one has it already.
-                    io::ErrorKind::AlreadyExists => {
-                        epoll.modify(content.source.as_fd(), data, content.watch)
-                    }
-                    _ => Err(error),
-                })
-            }
-            Arming::Armed | Arming::Disarmed => {
-                count(&counters.mods);
-                epoll.modify(content.source.as_fd(), data, content.watch)
-            }
+            Arming::Detached => add().or_else(|error| match error.kind() {
+                // Inserted while the instance was being replaced, so the new one has it already.
+                io::ErrorKind::AlreadyExists => modify(),
+                _ => Err(error),
+            }),
+            Arming::Armed | Arming::Disarmed => modify().or_else(|error| match error.kind() {
+                // The instance was replaced since the source was armed.
+                io::ErrorKind::NotFound if self.is_of_another_instance(content.epoch) => add(),
+                _ => Err(error),
+            }),
         };
         match armed {
-            Ok(()) => content.arming = Arming::Armed,
-            // Not watched, it would be forgotten. Its next holder is to close it.
-            Err(_) => self.leave(Pending::UNWATCHED),
+            Ok(()) => (content.arming, content.epoch) = (Arming::Armed, epoch),
+            Err(_) => {
+                // Not watched, it would be forgotten. Its next holder is to close it.
+                if content.arming == Arming::Armed {
+                    content.arming = Arming::Disarmed;
+                }
+                self.leave(Pending::UNWATCHED);
+            }
         }
+    }
+
+    /// Returns whether the present instance may be another than that of `epoch`.
+    fn is_of_another_instance(&self, epoch: u8) -> bool {
+        let present = self.shared.epoch();
+        // Odd while an instance is being replaced.
+        present != epoch || present % 2 == 1
     }
 
     /// Ends a lease that has a plan.
@@ -301,7 +315,7 @@ impl<T: Source, S> Lease<'_, T, S> {
     fn end_as_planned(&self, mut guard: Guard<'_, T>) {
         let Some(content) = &mut *guard else { return };
         let revisit = Readiness::from_bits_retain((self.plan & Plan::REVISIT).bits());
-        let is_revisited = !revisit.is_empty() && !self.plan.contains(Plan::PARKED);
+        let is_revisited = !revisit.is_empty();
         if self.plan.intersects(Plan::PARKED | Plan::WAS_PARKED) {
             self.change_silence(content);
         } else if is_revisited && content.watch.is_oneshot() {
@@ -311,12 +325,11 @@ impl<T: Source, S> Lease<'_, T, S> {
         }
         drop(guard);
         // A source that is revisited is not released: it stays held while it is in the queue.
-        let pending = if is_revisited {
-            Some(Pending::ready(revisit))
-        } else {
-            self.slot.ownership.release()
-        };
-        if let Some(pending) = pending {
+        if is_revisited {
+            // Also if it is parked: its own holder has asked for it.
+            let pending = Pending::ready(revisit).and(Pending::REVISIT);
+            self.shared.hand_out_again(self.token, pending, self.holder);
+        } else if let Some(pending) = self.slot.ownership.release() {
             self.hand_out_again(pending);
         }
     }
@@ -355,10 +368,8 @@ impl<T: Source, S> Lease<'_, T, S> {
                     self.slot.ownership.set_parked(false);
                 }
                 if pending.has(Pending::REARM) {
-                    // The end of the lease may have used the new instance, where the source is missing,
-                    // so a refusal says nothing.
+                    // The present instance may not have it.
                     content.arming = Arming::Detached;
-                    pending = pending.without(Pending::UNWATCHED);
                 }
                 if is_unparked || !is_parked && pending.has(Pending::REARM) {
                     self.arm(content);

@@ -172,6 +172,9 @@ pub struct SharedReactor<T, S = ()> {
     suspects: Mutex<Suspects>,
     /// The process that the epoll instance belongs to.
     process: AtomicU32,
+    /// Counts up when the instance is about to be replaced, and when all sources have been armed in the new
+    /// one.
+    epoch: AtomicU32,
     counters: SharedCounters,
 }
 
@@ -200,6 +203,7 @@ impl<T: Source, S: Copy> SharedReactor<T, S> {
             is_nested: AtomicBool::new(false),
             suspects: Mutex::default(),
             process: AtomicU32::new(process::id()),
+            epoch: AtomicU32::new(0),
             counters: SharedCounters::default(),
         })
     }
@@ -358,9 +362,10 @@ impl<T: Source, S> SharedReactor<T, S> {
         let generation = slot.ownership.occupy();
         let token = Token::new(self.id, index, generation);
         let number = source.as_fd().as_raw_fd();
+        let epoch = self.epoch();
         let added = self.epoll.add(source.as_fd(), token.data(), watch);
         // After a failure too: the lease then takes the source out again and vacates the slot.
-        *slot.content() = Some(Content { source, watch, arming: Arming::Armed });
+        *slot.content() = Some(Content { source, watch, arming: Arming::Armed, epoch });
         let lease = Lease::new(self, slot, token, Pending::NONE, Holder::Other);
         match added {
             Ok(()) => {
@@ -599,7 +604,9 @@ impl<T: Source, S> SharedReactor<T, S> {
         let mut queue = self.run_queue();
         queue.push_back((token, pending));
         // Stored under the lock, so that lengths are seen in the order of the changes.
-        self.queued.store(queue.len(), Ordering::Release);
+        // Sequentially consistent with the flag that `as_fd` sets before it reads the length: one of the two
+        // sees the other, and makes the descriptor readable.
+        self.queued.store(queue.len(), Ordering::SeqCst);
         let len = queue.len();
         // Released before a system call.
         drop(queue);
@@ -619,9 +626,15 @@ impl<T: Source, S> SharedReactor<T, S> {
         self.run_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the low bits of the epoch. They come round after 128 rebuilds, and nothing worse than one
+    /// system call too many comes of that.
+    fn epoch(&self) -> u8 {
+        self.epoch.load(Ordering::SeqCst).to_le_bytes()[0]
+    }
+
     /// Makes the descriptor readable if another loop may be watching it.
     fn signal_if_nested(&self) {
-        if self.is_nested.load(Ordering::Relaxed) {
+        if self.is_nested.load(Ordering::SeqCst) {
             self.waker.signal();
         }
     }
@@ -719,9 +732,9 @@ fn refuse<T: Source>(source: &T, watch: Watch, blocking: Blocking) -> io::Result
 /// The descriptor of the epoll instance: readable while the reactor has something to report.
 impl<T: Source, S> AsFd for SharedReactor<T, S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.is_nested.store(true, Ordering::Relaxed);
+        self.is_nested.store(true, Ordering::SeqCst);
         // Queued before anybody watched, so the descriptor does not show it yet.
-        if self.queued.load(Ordering::Acquire) > 0 {
+        if self.queued.load(Ordering::SeqCst) > 0 {
             self.signal_if_nested();
         }
         self.epoll.as_fd()

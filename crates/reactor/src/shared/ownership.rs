@@ -39,6 +39,8 @@ impl Pending {
     pub(crate) const UNPARK: Self = Self(1 << 26);
     /// The epoll instance is a new one, to which it has to be added.
     pub(crate) const REARM: Self = Self(1 << 25);
+    /// A revisit that the holder has asked for. Never in the word: the source stays held for it.
+    pub(crate) const REVISIT: Self = Self(1 << 23);
     /// The bits that epoll reports.
     const READINESS: u32 = 0xffff;
     /// The bits of the word that are pending.

@@ -10,6 +10,7 @@
 
 use crate::shared::lease::{Holder, Lease};
 use crate::shared::ownership::{Claim, Pending};
+use crate::shared::table::INDEX_END;
 use crate::shared::{REPLACED, STOP, SharedReactor, WAKER, counters::count};
 use crate::{Source, Token};
 use epoll_sys::{Epoll, EventFd, Interest, Watch};
@@ -26,6 +27,9 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// and like that one happens by itself after a hundred stale events of one registration. Sources that
     /// are ready are reported anew. The [descriptor](std::os::fd::AsFd) of the reactor keeps its number,
     /// but a loop that watches it has to watch it again.
+    ///
+    /// Returns the tokens of watched descriptors that were closed, whose registrations end. A one-shot
+    /// descriptor that lives elsewhere is armed again.
     ///
     /// # Errors
     ///
@@ -45,7 +49,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
     /// let (ours, mut theirs) = Stream::pair()?;
     /// reactor.insert(ours, Watch::oneshot(Interest::IN))?;
-    /// reactor.rebuild()?;
+    /// assert!(reactor.rebuild()?.is_empty());
     ///
     /// assert_eq!(theirs.write(b"hello")?, 5);
     /// let mut worker = reactor.worker();
@@ -54,38 +58,63 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     #[doc(alias = "fork")]
-    pub fn rebuild(&self) -> io::Result<()> {
-        // Held throughout: one rebuild at a time, and no descriptor is watched between the two instances.
+    pub fn rebuild(&self) -> io::Result<Vec<Token>> {
+        // Held throughout: one rebuild at a time. Nothing that is done meanwhile waits for a stale event.
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut watched = self.watched.write();
-        let (new, kick) = (Epoll::new()?, EventFd::new(1)?);
-        // All that can fail comes before the replacement, so that an error leaves the present instance.
-        watched.copy_entries(&self.epoll, &new)?;
-        self.waker.renew()?;
-        self.stop.renew()?;
-        if self.is_stopped() {
-            self.stop.write(1)?;
+        let replaced = self.replace_instance();
+        if replaced.is_ok() {
+            suspects.clear();
         }
-        new.add(&self.waker, WAKER, Watch::edge(Interest::IN))?;
-        new.add(&self.stop, STOP, Watch::level(Interest::IN))?;
-        if self.process.swap(process::id(), Ordering::Relaxed) == process::id() {
-            // Threads that wait for the old instance return, and wait for the new one. By a level that is
-            // never read, so that each of them is woken. In a child of `fork` there are none, and the old
-            // instance is the parent's.
-            self.epoll.add(&kick, REPLACED, Watch::level(Interest::IN))?;
-        }
-        self.epoll.replace(&new)?;
-        count(&self.counters.rebuilds);
-        suspects.clear();
-        // Kept open, or its event would be gone before the threads have seen it.
-        watched.kick = Some(kick);
-        // Released before sources are armed: the end of a lease may hand out, wake and drop.
-        drop(watched);
-        drop(suspects);
+        // Also after an error, for a lease that has ended meanwhile may have met either instance.
         for token in self.tokens() {
             self.arm_anew(token);
         }
-        Ok(())
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        replaced
+    }
+
+    /// Replaces the instance. The sources are armed afterwards.
+    fn replace_instance(&self) -> io::Result<Vec<Token>> {
+        // Odd until the sources are armed: a source that an instance does not know is to be added to it.
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        // Held throughout, so that no descriptor is watched between the two instances.
+        let mut watched = self.watched.write();
+        let (old, new) = (Epoll::new()?, Epoll::new()?);
+        old.replace(&self.epoll)?;
+        if watched.kick.is_none() {
+            watched.kick = Some(EventFd::new(1)?);
+        }
+        let is_forked = self.process.swap(process::id(), Ordering::Relaxed) != process::id();
+        if is_forked {
+            // The eventfds are the parent's as well.
+            self.waker.renew()?;
+            self.stop.renew()?;
+            if self.is_stopped() {
+                self.stop.write(1)?;
+            }
+        }
+        // All that can fail comes before the replacement, so that an error leaves the present instance.
+        new.add(&self.waker, WAKER, Watch::edge(Interest::IN))?;
+        new.add(&self.stop, STOP, Watch::level(Interest::IN))?;
+        let closed = watched.copy_entries(&old, &new)?;
+        let kick = watched.kick.as_ref().filter(|_| !is_forked);
+        if let Some(kick) = kick {
+            match old.add(kick, REPLACED, Watch::level(Interest::empty())) {
+                // From an attempt that failed afterwards.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                added => added?,
+            }
+        }
+        self.epoll.replace(&new)?;
+        if let Some(kick) = kick {
+            // Threads that wait for the old instance return, and wait for the new one: not before it is in
+            // place, or they would turn round. By a level that is never read and never closed, so that each
+            // of them is woken, whenever it looks. In a child of `fork` there are none.
+            old.modify(kick, REPLACED, Watch::level(Interest::IN))?;
+        }
+        count(&self.counters.rebuilds);
+        let token = |(index, generation)| Token::new(self.id, index | INDEX_END, generation);
+        Ok(closed.into_iter().map(token).collect())
     }
 
     /// Arms a source in the present instance, or leaves that to its holder.
@@ -100,13 +129,16 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// Counts an event of a registration that has ended, and replaces the instance after too many.
     #[cold]
     pub(crate) fn on_stale_event(&self, data: u64) {
-        // A statement of its own, which ends the lock: the rebuild takes it again.
-        let is_suspect = self.suspects.lock().unwrap_or_else(PoisonError::into_inner).count(data);
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         // A nested reactor is left to its owner: the outer loop would lose sight of a new instance.
-        if is_suspect && !self.is_nested.load(Ordering::Relaxed) && self.rebuild().is_err() {
-            // The error is ignored: descriptors or memory are short, and the present instance works, if
-            // with stale events. After a hundred more of them it is tried again.
-            self.suspects.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if !suspects.count(data) || self.is_nested.load(Ordering::SeqCst) {
+            return;
         }
+        // Cleared in any case: an error means that descriptors or memory are short, and the present instance
+        // works, if with stale events. After a hundred more of them it is tried again. And another thread
+        // that has counted this one does not replace the instance once more.
+        suspects.clear();
+        drop(suspects);
+        let _ = self.rebuild();
     }
 }

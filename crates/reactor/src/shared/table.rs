@@ -36,6 +36,8 @@ pub(crate) struct Content<T> {
     /// The interest and the trigger, in force or for the next time that it is armed.
     pub(crate) watch: Watch,
     pub(crate) arming: Arming,
+    /// The epoch of the reactor in which it was armed last.
+    pub(crate) epoch: u8,
 }
 
 /// The answer of the kernel when the source becomes ready.

@@ -85,7 +85,11 @@ pub(crate) enum Report<S> {
 impl<S> Watched<S> {
     /// Watches in `new` every descriptor that `old` watches. Ends the registrations of those that were
     /// closed.
-    pub(crate) fn copy_entries(&mut self, old: &Epoll, new: &Epoll) -> io::Result<()> {
+    pub(crate) fn copy_entries(
+        &mut self,
+        old: &Epoll,
+        new: &Epoll,
+    ) -> io::Result<Vec<(u32, Generation)>> {
         let mut closed = Vec::new();
         for (index, generation, descriptor) in self.slots.iter() {
             if descriptor.is_parked {
@@ -97,13 +101,15 @@ impl<S> Watched<S> {
             // the file or does not.
             match new.copy_entry(old, InterestEntry { fd, events, data }) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    closed.push((index, generation.get()));
+                    closed.push((index, generation));
                 }
                 copied => copied?,
             }
         }
-        closed.into_iter().for_each(|(index, generation)| drop(self.remove(index, generation)));
-        Ok(())
+        for &(index, generation) in &closed {
+            self.remove(index, generation.get());
+        }
+        Ok(closed)
     }
 
     fn remove(&mut self, index: u32, generation: u32) -> Option<Descriptor<S>> {

@@ -150,7 +150,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             if self.is_own(event.data, event.readiness) {
                 return true;
             }
-            self.handed_out += 1;
+            // The slot belongs to the event that is skipped now, if an earlier look has found it free.
+            (self.handed_out, self.peeked) = (self.handed_out + 1, None);
         }
         self.queued_due > 0 && self.take_queued()
     }
@@ -313,6 +314,9 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     #[inline]
     fn found(&self, slot: &'a Slot<T>, token: Token, pending: Pending) -> Option<Found<'a, T, S>> {
         if !slot.ownership.is_parked() {
+            return Some(Found::Owned(slot, token, pending));
+        }
+        if pending.has(Pending::REVISIT) {
             return Some(Found::Owned(slot, token, pending));
         }
         // Fetched before the source was parked. Unparking polls it again.

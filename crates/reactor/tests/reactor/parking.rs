@@ -251,3 +251,38 @@ fn the_interest_that_it_has_costs_a_call_only_for_a_source_that_is_silent() {
     reactor.set_interest(token, Interest::IN).unwrap();
     assert_eq!((reactor.counters().mods, reactor.counters().adds), (0, 3));
 }
+
+#[test]
+fn a_oneshot_source_that_was_armed_again_in_its_batch_is_silenced() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let [(one, _keep_one), (other, _keep_other)] = [ready_pair(), ready_pair()];
+    let one = reactor.insert(one, Watch::oneshot(Interest::IN)).unwrap();
+    let other = reactor.insert(other, Watch::oneshot(Interest::IN)).unwrap();
+    reactor.wait(None).unwrap();
+    let (first, _) = next(&mut reactor).unwrap();
+    let second = if first == one { other } else { one };
+    reactor.modify(second, Watch::oneshot(Interest::IN)).unwrap();
+    assert_eq!(next(&mut reactor), Some((second, Readiness::IN)));
+    reactor.park(second).unwrap();
+    assert_eq!(reactor.counters().dels, 1);
+    assert_sleeps(&mut reactor);
+    reactor.unpark(second).unwrap();
+    assert_eq!(wait(&mut reactor), [(second, Readiness::IN)]);
+}
+
+#[test]
+fn a_revisit_that_a_park_has_dropped_does_not_come_twice() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let (ours, _theirs) = Stream::pair().unwrap();
+    let token = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
+    for _ in 0..3 {
+        assert!(reactor.revisit(token, Readiness::IN));
+        reactor.park(token).unwrap();
+        reactor.unpark(token).unwrap();
+    }
+    assert!(reactor.revisit(token, Readiness::IN));
+    assert_eq!(look(&mut reactor), [(token, Readiness::IN)]);
+    assert_sleeps(&mut reactor);
+    assert!(reactor.revisit(token, Readiness::OUT));
+    assert_eq!(look(&mut reactor), [(token, Readiness::OUT)]);
+}

@@ -2,7 +2,9 @@
 //! instance, which another process may share, is left as it was.
 
 use crate::support::{assert_sleeps, look, next, ready_pair, seen, wait};
-use epoll_kit_testing::{assert_errno, in_own_process};
+use epoll_kit_testing::{
+    assert_errno, assert_kind, eventually, in_own_process, sleeps_in_a_wait, under_strace,
+};
 use epoll_reactor::epoll_sys::EventFd;
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{LeaseReady, SharedReactor};
@@ -13,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -195,7 +197,7 @@ fn a_shared_reactor_carries_its_registrations_over() {
     reactor.park_watched(silent_token, &silent).unwrap();
 
     let lease = reactor.lease(held).unwrap();
-    reactor.rebuild().unwrap();
+    assert!(reactor.rebuild().unwrap().is_empty());
     let mut worker = reactor.worker_with_batch_max(16);
     let mut told = HashSet::new();
     let mut tags = Vec::new();
@@ -236,4 +238,152 @@ fn a_stop_outlasts_the_instance() {
         running.stop().unwrap();
         assert!(!waiting.join().unwrap());
     });
+}
+
+#[test]
+fn threads_that_wait_survive_many_new_instances_in_a_row() {
+    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    std::thread::scope(|threads| {
+        let (sender, tids) = std::sync::mpsc::channel();
+        let waiting: Vec<_> = (0..8)
+            .map(|_| {
+                let (reactor, sender) = (&reactor, sender.clone());
+                threads.spawn(move || {
+                    sender.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+                    let mut worker = reactor.worker();
+                    while worker.wait(None).unwrap() {
+                        while worker.next_ready().is_some() {}
+                    }
+                })
+            })
+            .collect();
+        for tid in tids.iter().take(waiting.len()) {
+            eventually("the thread sleeps", || sleeps_in_a_wait(std::process::id(), tid));
+        }
+        for _ in 0..20 {
+            reactor.rebuild().unwrap();
+        }
+        reactor.stop().unwrap();
+        waiting.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    assert_eq!(reactor.counters().rebuilds, 20);
+}
+
+#[test]
+fn a_new_instance_makes_nobody_close_a_sound_source() {
+    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    let pairs: Vec<_> = (0..300).map(|_| Stream::pair().unwrap()).collect();
+    let (sources, mut peers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    for (index, source) in sources.into_iter().enumerate() {
+        let trigger = if index % 2 == 0 { Watch::oneshot } else { Watch::edge };
+        reactor.insert(source, trigger(Interest::IN)).unwrap();
+    }
+    let (sender, reports) = std::sync::mpsc::channel();
+    std::thread::scope(|threads| {
+        for _ in 0..3 {
+            let (reactor, sender) = (&reactor, sender.clone());
+            threads.spawn(move || {
+                let mut worker = reactor.worker();
+                while worker.wait(None).unwrap() {
+                    while let Some(ready) = worker.next_ready() {
+                        let LeaseReady::Owned(mut lease) = ready else { continue };
+                        assert!(!lease.close_requested(), "it is watched");
+                        // Another interest each time, so that edges are armed as well.
+                        lease.set_interest(Interest::IN | Interest::RDHUP).unwrap();
+                        let mut bytes = [0; 8];
+                        if let Ok(len) = std::io::Read::read(&mut &*lease, &mut bytes) {
+                            sender.send(len).unwrap();
+                        }
+                    }
+                }
+            });
+        }
+        for _ in 0..30 {
+            for peer in &mut peers {
+                peer.write_all(b"x").unwrap();
+            }
+            reactor.rebuild().unwrap();
+            let mut read = 0;
+            while read < peers.len() {
+                read += reports.recv_timeout(Duration::from_secs(20)).unwrap();
+            }
+        }
+        reactor.stop().unwrap();
+    });
+    assert_eq!(reactor.len(), peers.len());
+}
+
+/// The reactor adds its waker and its stop when it is made; the next one is refused.
+const REFUSE_THE_THIRD: [&str; 4] =
+    ["-o", "/dev/null", "-e", "inject=epoll_ctl:error=ENOSPC:when=3"];
+
+#[test]
+fn a_shared_reactor_goes_on_with_its_instance_when_there_is_no_room_for_another() {
+    const NAME: &str =
+        "rebuilding::a_shared_reactor_goes_on_with_its_instance_when_there_is_no_room_for_another";
+    under_strace(NAME, &REFUSE_THE_THIRD, || {
+        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        assert_kind(reactor.rebuild(), ErrorKind::StorageFull);
+        let mut worker = reactor.worker();
+        reactor.waker().wake().unwrap();
+        assert!(worker.wait(None).unwrap());
+        assert!(matches!(worker.next_ready(), Some(LeaseReady::Woken)));
+        reactor.stop().unwrap();
+        assert!(!worker.wait(None).unwrap());
+        // The next attempt has room.
+        reactor.rebuild().unwrap();
+        assert!(!reactor.worker().wait(None).unwrap());
+    });
+}
+
+#[test]
+fn a_oneshot_source_that_was_armed_again_in_its_batch_is_watched_by_the_new_instance() {
+    for rearms in [true, false] {
+        let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+        let [(one, _keep_one), (other, mut peer)] = [ready_pair(), ready_pair()];
+        let one = reactor.insert(one, Watch::oneshot(Interest::IN)).unwrap();
+        let other = reactor.insert(other, Watch::oneshot(Interest::IN)).unwrap();
+        reactor.wait(None).unwrap();
+        let (first, _) = next(&mut reactor).unwrap();
+        let second = if first == one { other } else { one };
+        if rearms {
+            reactor.modify(second, Watch::oneshot(Interest::IN)).unwrap();
+        }
+        assert_eq!(next(&mut reactor), Some((second, Readiness::IN)));
+        reactor.rebuild().unwrap();
+        peer.write_all(b"x").unwrap();
+        let expected = if rearms { vec![(second, Readiness::IN)] } else { vec![] };
+        assert_eq!(look(&mut reactor), expected);
+    }
+}
+
+#[test]
+fn a_oneshot_source_whose_report_came_with_a_revisit_stays_disarmed() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let (ours, _theirs) = ready_pair();
+    let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
+    reactor.revisit(token, Readiness::OUT);
+    assert_eq!(look(&mut reactor), [(token, Readiness::IN | Readiness::OUT)]);
+    reactor.rebuild().unwrap();
+    assert_sleeps(&mut reactor);
+}
+
+#[test]
+fn a_reactor_that_another_loop_watches_is_left_to_its_owner() {
+    let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+    let (ours, _theirs) = ready_pair();
+    let _clone = ours.as_fd().try_clone_to_owned().unwrap();
+    let token = reactor.insert(ours, READABLE).unwrap();
+    assert!(reactor.close(token));
+    for _ in 0..100 {
+        assert_eq!(look(&mut reactor), []);
+    }
+    // The next wait would replace it, but for this.
+    let _ = reactor.as_fd();
+    for _ in 0..300 {
+        assert_eq!(look(&mut reactor), []);
+    }
+    assert_eq!(reactor.counters().rebuilds, 0);
+    reactor.rebuild().unwrap();
+    assert_sleeps(&mut reactor);
 }

@@ -192,3 +192,16 @@ fn a_waker_wakes_its_own_reactor_only() {
     assert_eq!(wakes(&mut reactors[0]), 0);
     assert_eq!(wakes(&mut reactors[1]), 1);
 }
+
+#[test]
+fn a_wake_is_no_source_that_could_be_revisited() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    reactor.waker().wake().unwrap();
+    reactor.wait(None).unwrap();
+    assert!(matches!(reactor.next_ready(), Some(Ready::Woken)));
+    let token = reactor.last_reported().unwrap();
+    assert!(!reactor.revisit(token, epoll_reactor::Readiness::IN));
+    reactor.wait(Some(Duration::ZERO)).unwrap();
+    assert!(reactor.next_ready().is_none());
+    assert_eq!(reactor.counters().wakes, 1);
+}

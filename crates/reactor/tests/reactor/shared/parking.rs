@@ -266,21 +266,33 @@ fn a_request_to_the_holder_that_parks_is_told_once() {
     }
 }
 
+/// As with a reactor of one thread: a park drops the revisit that was asked for before it, and one that
+/// is asked for afterwards comes once.
 #[test]
-fn a_revisit_of_a_source_that_is_parked_is_dropped() {
+fn a_revisit_before_the_park_is_dropped_and_one_after_it_comes_once() {
     for trigger in TRIGGERS {
-        let (reactor, token, _theirs) = with_ready(trigger(Interest::IN));
+        let (reactor, token, mut theirs) = with_ready(trigger(Interest::IN));
         let mut worker = reactor.worker();
         assert!(worker.wait(None).unwrap());
         let mut lease = next(&mut worker).unwrap();
         lease.revisit(Readiness::IN);
         lease.park().unwrap();
-        lease.revisit(Readiness::OUT);
         drop(lease);
         assert_parked(&reactor, &mut worker);
-        reactor.lease(token).unwrap().revisit(Readiness::IN);
+        let mut lease = reactor.lease(token).unwrap();
+        lease.revisit(Readiness::OUT);
+        lease.park().unwrap();
+        drop(lease);
+        // A lease by token wakes a worker for it.
+        assert!(worker.wait(None).unwrap());
+        let told = rest(&mut worker);
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].token, told[0].readiness), (token, Readiness::OUT));
+        // Its byte was read.
+        assert!(reactor.contains(token));
         assert_parked(&reactor, &mut worker);
         assert!(reactor.unpark(token));
+        theirs.write_all(b"x").unwrap();
         assert_eq!(readiness(&mut worker), [(token, Readiness::IN)]);
     }
 }

@@ -209,3 +209,39 @@ fn a_closed_one_is_forgotten_once() {
     reactor.unwatch(token, &open).unwrap();
     assert!(reactor.contains(owned));
 }
+
+#[test]
+fn an_event_that_is_skipped_leaves_its_place_to_the_next() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let mut worker = reactor.worker_with_batch_max(16);
+    let [(one, mut one_peer), (other, mut other_peer)] =
+        [Stream::pair().unwrap(), Stream::pair().unwrap()];
+    let one = reactor.insert(one, Watch::oneshot(Interest::IN)).unwrap();
+    let other = reactor.insert(other, Watch::oneshot(Interest::IN)).unwrap();
+    let counter = EventFd::new(0).unwrap();
+    reactor.watch(&counter, 'c', Watch::edge(Interest::IN)).unwrap();
+    // In this order they come.
+    one_peer.write_all(b"1").unwrap();
+    counter.write(1).unwrap();
+    other_peer.write_all(b"2").unwrap();
+    assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+    // The first of them is in use when the worker looks again.
+    let lease = reactor.lease(one).unwrap();
+    assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+    assert!(matches!(worker.next_ready(), Some(LeaseReady::Watched { tag: 'c', .. })));
+    match worker.next_ready() {
+        Some(LeaseReady::Owned(lease)) => {
+            assert_eq!((lease.token(), drain(&lease)), (other, b"2".to_vec()));
+        }
+        ready => panic!("{ready:?}"),
+    }
+    drop(lease);
+    assert!(worker.wait(Some(DEADLINE)).unwrap());
+    let mut told = Vec::new();
+    while let Some(ready) = worker.next_ready() {
+        if let LeaseReady::Owned(lease) = ready {
+            told.push((lease.token(), drain(&lease)));
+        }
+    }
+    assert_eq!(told, [(one, b"1".to_vec())]);
+}
