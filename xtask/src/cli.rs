@@ -3,7 +3,7 @@
 
 use crate::say::{complain, say};
 use crate::workspace::Workspace;
-use crate::{bench, build, lint, test};
+use crate::{bench, build, lint, package, test};
 use lexopt::Arg;
 use std::ffi::OsString;
 use std::fmt;
@@ -18,6 +18,8 @@ Commands:
   test [NAME...]  test every package alone, then check all of them with all features;
                   with names, test only these packages
   lint            rustfmt, the rules of this repository, clippy, rustdoc
+  package         pack every package that is published into target/package, then build and
+                  test what was packed
   bench [SUITE...] [--quick] [--json PATH]
                   measure it beside other crates and write target/bench/report.html;
                   suites: echo, lesson, select-poll-epoll, dispatch, wake, timers, syscalls;
@@ -34,6 +36,7 @@ enum Command {
     Build,
     Test { names: Vec<String> },
     Lint,
+    Package,
     Bench(bench::Options),
 }
 
@@ -73,6 +76,7 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Build => build::run(&workspace)?,
         Command::Test { names } => test::run(&workspace, names)?,
         Command::Lint => lint::run(&workspace)?,
+        Command::Package => package::run(&workspace)?,
         Command::Bench(options) => bench::run(&workspace, options)?,
     }
     say(format_args!("xtask: done in {} s", start.elapsed().as_secs()));
@@ -102,8 +106,9 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError
         ("test", _) => Ok(Command::Test { names }),
         ("build", None) => Ok(Command::Build),
         ("lint", None) => Ok(Command::Lint),
+        ("package", None) => Ok(Command::Package),
         ("help", None) => Ok(Command::Help),
-        ("build" | "lint" | "help", Some(extra)) => {
+        ("build" | "lint" | "package" | "help", Some(extra)) => {
             Err(usage(format!("unexpected argument {extra:?} after `{command}`")))
         }
         _ => Err(usage(format!("unknown command {command:?}"))),
@@ -133,6 +138,7 @@ mod tests {
     fn commands_are_words() {
         assert_eq!(parsed(&["build"]), Ok(Command::Build));
         assert_eq!(parsed(&["lint"]), Ok(Command::Lint));
+        assert_eq!(parsed(&["package"]), Ok(Command::Package));
         assert_eq!(parsed(&["test"]), Ok(Command::Test { names: vec![] }));
     }
 
@@ -165,6 +171,7 @@ mod tests {
         refuses(&[], "no command");
         refuses(&["bild"], "unknown command \"bild\"");
         refuses(&["build", "twice"], "unexpected argument \"twice\" after `build`");
+        refuses(&["package", "epoll-sys"], "unexpected argument \"epoll-sys\" after `package`");
         refuses(&["test", "--fast"], "--fast");
         refuses(&["lint", "-x"], "-x");
     }

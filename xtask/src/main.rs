@@ -1,5 +1,5 @@
-//! `cargo xtask`: builds, tests, lints and measures the workspace. It runs the other packages and links none
-//! of them.
+//! `cargo xtask`: builds, tests, lints, packs and measures the workspace. It runs the other packages
+//! and links none of them.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ mod build;
 mod cli;
 mod left_out;
 mod lint;
+mod package;
 mod say;
 mod step;
 mod test;

@@ -18,12 +18,15 @@ pub(crate) struct Workspace {
 #[derive(Debug, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
     /// The path of its Cargo.toml.
     pub(crate) manifest: String,
     pub(crate) is_published: bool,
     pub(crate) description: Option<String>,
     pub(crate) license: Option<String>,
     pub(crate) readme: Option<String>,
+    pub(crate) repository: Option<String>,
+    pub(crate) documentation: Option<String>,
     pub(crate) rust_version: Option<String>,
     pub(crate) keywords: Vec<String>,
     pub(crate) categories: Vec<String>,
@@ -85,12 +88,15 @@ impl Package {
     fn from_metadata(json: &Value, root: &str) -> anyhow::Result<Self> {
         Ok(Self {
             name: text(json, "name")?,
+            version: text(json, "version")?,
             manifest: relative(&text(json, "manifest_path")?, root),
             // `publish = false` comes out as an empty list of registries.
             is_published: json["publish"].as_array().is_none_or(|list| !list.is_empty()),
             description: text(json, "description").ok(),
             license: text(json, "license").ok(),
             readme: text(json, "readme").ok(),
+            repository: text(json, "repository").ok(),
+            documentation: text(json, "documentation").ok(),
             rust_version: text(json, "rust_version").ok(),
             keywords: list(json, "keywords", word)?,
             categories: list(json, "categories", word)?,
@@ -150,8 +156,9 @@ mod tests {
             "workspace_root": "/w",
             "target_directory": "/w/target",
             "packages": [{
-                "name": "a", "manifest_path": "/w/crates/a/Cargo.toml", "publish": publish,
-                "description": "A.", "license": null, "readme": "README.md",
+                "name": "a", "version": "0.1.0", "manifest_path": "/w/crates/a/Cargo.toml",
+                "publish": publish, "description": "A.", "license": null, "readme": "README.md",
+                "repository": "https://example.org/a", "documentation": null,
                 "rust_version": "1.85", "keywords": ["k"], "categories": [],
                 "dependencies": [
                     { "name": "b", "kind": null, "rename": "c" },
@@ -198,7 +205,10 @@ mod tests {
     fn null_is_nothing() {
         let package = package(&Value::Null);
         assert_eq!(package.license, None);
+        assert_eq!(package.documentation, None);
         assert_eq!(package.readme.as_deref(), Some("README.md"));
+        assert_eq!(package.repository.as_deref(), Some("https://example.org/a"));
+        assert_eq!(package.version, "0.1.0");
     }
 
     #[test]

@@ -12,6 +12,9 @@
 //!   [`Reactor::revisit`].
 //! - **Counters** of all that: [`Reactor::counters`].
 //!
+//! It has a descriptor, so that it runs inside loops of other crates: [`integrating`] shows that for mio,
+//! tokio, calloop and others, beside threads, and across `fork`.
+//!
 //! [`net`] has the listeners, streams and datagram sockets that a server needs. They accept in small
 //! batches, survive a shortage of descriptors, and replace the UNIX socket of a server that has ended.
 //!
@@ -132,9 +135,12 @@ mod error;
 mod ready;
 mod slots;
 mod source;
+mod suspects;
 mod token;
+mod turn;
 mod waker;
 
+pub mod integrating;
 pub mod net;
 pub mod shared;
 

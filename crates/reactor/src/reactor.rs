@@ -8,11 +8,11 @@
 //! events, not for reports that are left of a batch or for revisits: see `nesting.rs`; (e) an entry
 //! whose descriptor was closed while a clone lives is reported for ever: see `rebuild.rs`.
 
-use crate::nesting::{Nesting, StepsDue, WAKER_DATA};
-use crate::rebuild::Suspects;
 use crate::record::{Arm, Record, State, Subject, revisit_bits};
 use crate::slots::{Generation, Slots};
+use crate::suspects::Suspects;
 use crate::token::{ReactorId, unpack};
+use crate::turn::{Nesting, StepsDue, WAKER_DATA};
 use crate::{Counters, NoSource, Ready, Source, Token, Waker};
 use epoll_sys::{Epoll, Events, Interest, Readiness, Timestamp, Watch};
 use std::collections::{BTreeMap, VecDeque};

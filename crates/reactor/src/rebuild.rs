@@ -5,39 +5,11 @@
 //! the entry cannot be deleted and is reported for ever; (b) a child of `fork` shares the epoll instance
 //! with its parent; (c) a source that is added is reported if it is ready, whatever its trigger.
 
-use crate::nesting::WAKER_DATA;
 use crate::record::{State, Subject};
+use crate::turn::WAKER_DATA;
 use crate::{Reactor, Source, Token};
 use epoll_sys::{Epoll, Interest, InterestEntry, Watch};
-use std::collections::HashMap;
 use std::io;
-
-/// The number of stale events of one registration after which the instance is replaced.
-const STALE_EVENTS_MAX: u32 = 100;
-/// The most registrations whose stale events are counted. With one more, all counts begin again.
-const SUSPECTS_MAX: usize = 1024;
-
-/// The stale events of registrations that have ended. One is usual: it was fetched before the end. A
-/// hundred mean that the kernel still has the entry.
-#[derive(Default)]
-pub(crate) struct Suspects(HashMap<u64, u32>);
-
-impl Suspects {
-    /// Counts a stale event. Returns whether its registration has had too many.
-    pub(crate) fn count(&mut self, data: u64) -> bool {
-        // Usual stale events leave an entry here each, so the map would grow with the connections.
-        if self.0.len() >= SUSPECTS_MAX {
-            self.0.clear();
-        }
-        let count = self.0.entry(data).or_default();
-        *count += 1;
-        *count >= STALE_EVENTS_MAX
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-}
 
 impl<T, S> Reactor<T, S> {
     #[cold]

@@ -3,7 +3,8 @@
 //! A `sockaddr` is read and written as bytes here: its length comes from the kernel, and no length and no
 //! family makes the reading panic.
 
-use super::unix_address::{PATH_LEN_MAX, UnixAddress};
+use super::address_error::AddressParseError;
+use super::unix_address::UnixAddress;
 use super::zone;
 use rustix::net::SocketAddrAny;
 use std::fmt;
@@ -39,19 +40,6 @@ pub enum Address {
     Inet(SocketAddr),
     /// `AF_UNIX`.
     Unix(UnixAddress),
-}
-
-/// The error of a text that is not an [`Address`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressParseError(pub(super) Malformed);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Malformed {
-    Form,
-    Name,
-    TooLong(usize),
-    NulByte,
-    Zone(String),
 }
 
 impl Address {
@@ -213,43 +201,6 @@ impl fmt::Display for Address {
             Self::Unix(address) if address.is_unnamed() => f.write_str("unix"),
             Self::Unix(address) => write!(f, "unix:{address}"),
         }
-    }
-}
-
-impl AddressParseError {
-    pub(super) fn form() -> Self {
-        Self(Malformed::Form)
-    }
-
-    pub(super) fn zone(name: &str) -> Self {
-        Self(Malformed::Zone(name.to_owned()))
-    }
-}
-
-impl fmt::Display for AddressParseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Malformed::Form => f.write_str(
-                "expected an IP address with a port, as in 127.0.0.1:8080 or [::1]:8080, unix:PATH \
-                 or unix:@NAME",
-            ),
-            Malformed::Name => f.write_str(
-                "expected an abstract name of at least one byte, with escapes as in \\xff and \\\\",
-            ),
-            Malformed::TooLong(len) => {
-                write!(f, "the name of a UNIX socket has at most {PATH_LEN_MAX} bytes, not {len}")
-            }
-            Malformed::NulByte => f.write_str("the path of a UNIX socket holds no NUL byte"),
-            Malformed::Zone(name) => write!(f, "there is no network interface '{name}'"),
-        }
-    }
-}
-
-impl std::error::Error for AddressParseError {}
-
-impl From<AddressParseError> for io::Error {
-    fn from(error: AddressParseError) -> Self {
-        Self::new(io::ErrorKind::InvalidInput, error)
     }
 }
 

@@ -10,6 +10,7 @@
 //! `UnixListener` or `UnixDatagram`, and back.
 
 mod address;
+mod address_error;
 mod batches;
 mod datagrams;
 mod options;
@@ -17,7 +18,8 @@ mod stream_io;
 mod unix_address;
 mod zone;
 
-pub use address::{Address, AddressParseError};
+pub use address::Address;
+pub use address_error::AddressParseError;
 pub use batches::{ReceivedDatagram, RecvBatch, SendBatch};
 pub use datagrams::{
     Received, datagram, datagram_pair, recv_datagram, recv_from, send_datagram, send_to,

@@ -5,7 +5,7 @@
 //! read; (b) an abstract name begins with a NUL byte and ends with its length, so it may hold further
 //! NUL bytes; (c) a socket that was never bound has a UNIX address of no bytes at all.
 
-use super::address::{AddressParseError, Malformed};
+use super::address_error::{AddressParseError, Malformed};
 use rustix::net::SocketAddrUnix;
 use std::ffi::OsStr;
 use std::fmt;
@@ -68,7 +68,10 @@ impl UnixAddress {
             return Err(AddressParseError(Malformed::Form));
         }
         if bytes.len() > PATH_LEN_MAX {
-            return Err(AddressParseError(Malformed::TooLong(bytes.len())));
+            return Err(AddressParseError(Malformed::TooLong {
+                len: bytes.len(),
+                len_max: PATH_LEN_MAX,
+            }));
         }
         if bytes.contains(&0) {
             return Err(AddressParseError(Malformed::NulByte));
@@ -89,7 +92,9 @@ impl UnixAddress {
     fn from_name(name: &[u8]) -> Result<Self, AddressParseError> {
         match name.len() {
             0 => Err(AddressParseError(Malformed::Name)),
-            len if len > NAME_LEN_MAX => Err(AddressParseError(Malformed::TooLong(len))),
+            len if len > NAME_LEN_MAX => {
+                Err(AddressParseError(Malformed::TooLong { len, len_max: NAME_LEN_MAX }))
+            }
             _ => Ok(Self::of_parts(&[&[0], name])),
         }
     }

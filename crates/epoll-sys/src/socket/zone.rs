@@ -1,7 +1,7 @@
 //! Zones of IPv6 addresses: the network interface that a link-local address belongs to, by number in a
 //! `sockaddr` and by name for people.
 
-use super::address::AddressParseError;
+use super::address_error::AddressParseError;
 use rustix::net::netdevice::{index_to_name, name_to_index};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::fmt;

@@ -194,11 +194,14 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
         Ok(())
     }
 
+    /// Has the source handed out again after others, when the lease has ended. A source that is parked by
+    /// then is not.
     fn revisit(&mut self, readiness: Readiness) {
         self.plan |= Plan::from_bits_retain(readiness.bits()) & Plan::REVISIT;
     }
 
-    /// Silences the source when the lease ends.
+    /// Silences the source when the lease ends. A revisit that the lease asks for, before or after, is
+    /// dropped, and so is an event that a worker has fetched.
     ///
     /// [`SharedReactor::unpark`] ends that, also if it is called before the lease has ended. Costs an
     /// `EPOLL_CTL_DEL`; for a one-shot source that was reported it saves the `EPOLL_CTL_MOD` instead.

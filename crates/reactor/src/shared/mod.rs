@@ -33,10 +33,10 @@ mod model;
 pub use lease::Lease;
 pub use worker::{LeaseReady, WORKER_BATCH_MAX, Worker};
 
-use crate::rebuild::Suspects;
 use crate::record::Arm;
 use crate::registry::{Blocking, refuse_blocking};
 use crate::slots::Generation;
+use crate::suspects::Suspects;
 use crate::token::ReactorId;
 use crate::{Counters, InsertError, Registration, Source, Token, Waker};
 use counters::{SharedCounters, count};
@@ -66,7 +66,9 @@ const REPLACED: u64 = 2;
 ///
 /// Like a [`Reactor`](crate::Reactor#nesting) it has a descriptor that is readable while it has
 /// something to report, so that another loop can watch it. Its workers then wait with a timeout of zero:
-/// one that sleeps in the kernel takes the events that the other loop is to see.
+/// one that sleeps in the kernel takes the events that the other loop is to see. If several loops watch it,
+/// each hands out its batch to the end before it sleeps again: the descriptor shows that reports are left,
+/// and not for which worker.
 ///
 /// # Examples
 ///

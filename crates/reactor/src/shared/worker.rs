@@ -36,6 +36,8 @@ pub struct Worker<'a, T: Source, S: Copy = ()> {
     handed_out: usize,
     /// The number of sources in the queue that belong to this turn.
     queued_due: usize,
+    /// The first of them, once a wait has ended for it.
+    taken: Option<(Token, Pending)>,
     /// The slot of the next event, if the wait has looked it up.
     peeked: Option<&'a Slot<T>>,
     counters: Arc<WorkerCounters>,
@@ -67,6 +69,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             events: Events::with_capacity(batch_max),
             handed_out: 0,
             queued_due: 0,
+            taken: None,
             peeked: None,
             counters: shared.counters.add_worker(),
         }
@@ -117,6 +120,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         let mut is_complete = false;
         loop {
             if self.has_report() || self.shared.is_stopped() {
+                // The descriptor stays readable, so that an outer loop comes back if this batch is left early.
+                self.shared.signal_if_nested();
                 return Ok(!self.shared.is_stopped());
             }
             if is_complete && deadline.is_some_and(|end| end <= Timestamp::now()) {
@@ -147,7 +152,20 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             }
             self.handed_out += 1;
         }
-        self.queued_due > 0
+        self.queued_due > 0 && self.take_queued()
+    }
+
+    /// Takes the first source of the queue, so that no other worker takes it before it is handed out.
+    /// Returns `false` if others have emptied the queue: the wait then goes on.
+    #[cold]
+    fn take_queued(&mut self) -> bool {
+        if self.taken.is_none() {
+            self.taken = self.shared.dequeue();
+        }
+        if self.taken.is_none() {
+            self.queued_due = 0;
+        }
+        self.taken.is_some()
     }
 
     /// Returns whether an event is for this thread. If its source is in use, leaves it to the holder.
@@ -233,11 +251,6 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
                 self.find_owned(index, generation, Pending::ready(event.readiness))
             };
             if found.is_some() {
-                if self.shared.is_nested.load(Ordering::Relaxed) {
-                    // The descriptor stays readable, so that the outer loop comes back for the rest of the
-                    // batch.
-                    self.shared.waker.signal();
-                }
                 return found;
             }
         }
@@ -248,7 +261,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     fn find_queued(&mut self) -> Option<Found<'a, T, S>> {
         while self.queued_due > 0 {
             self.queued_due -= 1;
-            let Some((token, pending)) = self.shared.dequeue() else { break };
+            let queued = self.taken.take().or_else(|| self.shared.dequeue());
+            let Some((token, pending)) = queued else { break };
             WorkerCounters::add(&self.counters.revisits, 1);
             let found = if token.index() >= INDEX_END {
                 // Left by a worker that was dropped.
@@ -385,6 +399,10 @@ enum Found<'a, T, S> {
 
 impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
     fn drop(&mut self) {
+        // Taken from the queue for a report that is not handed out.
+        if let Some((token, pending)) = self.taken.take() {
+            self.shared.requeue(token, pending);
+        }
         // Edges and one-shot reports come once, so the events that are left have to reach another thread.
         while let Some(event) = self.events.get(self.handed_out) {
             self.handed_out += 1;

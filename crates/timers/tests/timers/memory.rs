@@ -106,6 +106,7 @@ fn timers_can_be_looked_at_and_changed() {
     }
     let mut all: Vec<_> = timers.iter().collect();
     all.sort_by_key(|(_, deadline, _)| *deadline);
+    assert_eq!(all.len(), keys.len());
     for (hours, (key, deadline, value)) in (1..).zip(all) {
         assert_eq!((key, deadline), (keys[hours as usize - 1], start + hours * HOUR));
         assert_eq!(*value, 1000 + if hours == 5 { 105 } else { hours });

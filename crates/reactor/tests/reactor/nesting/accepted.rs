@@ -96,6 +96,25 @@ fn the_pollers_of_other_crates_are_watched_with_an_edge_trigger() {
 }
 
 #[test]
+fn reactors_nest_five_deep() {
+    let mut chain: Vec<Reactor<NoSource>> = vec![Reactor::watch_only().unwrap()];
+    for depth in 2..=5 {
+        let mut outer: Reactor<NoSource> = Reactor::watch_only().unwrap();
+        outer.watch(chain.last().unwrap(), (), EDGE).unwrap();
+        chain.push(outer);
+        assert_eq!(chain.len(), depth);
+    }
+    let waker = chain[0].waker();
+    waker.wake().unwrap();
+    assert!(chain.iter().all(is_readable), "the wake is seen at the outermost");
+    let mut too_deep: Reactor<NoSource> = Reactor::watch_only().unwrap();
+    let refused = too_deep.watch(chain.last().unwrap(), (), EDGE).unwrap_err();
+    let errno = rustix::io::Errno::from_io_error(&refused);
+    assert!(matches!(errno, Some(rustix::io::Errno::LOOP | rustix::io::Errno::INVAL)), "{refused}");
+    assert!(too_deep.is_empty());
+}
+
+#[test]
 fn a_socket_that_blocks_is_refused_with_an_edge_trigger() {
     let (ours, _theirs) = ready_std_pair();
     for watch in EDGES {

@@ -13,6 +13,7 @@ use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Token, Watch};
 use loops::{LOOPS, Turn, is_readable};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -475,6 +476,23 @@ fn the_rest_of_a_batch_that_was_closed_is_not_announced_for_ever() {
     assert_eq!(next(&mut inner), None);
     assert_eq!(inner.counters().stale, 3);
     assert_quiet(&mut inner);
+}
+
+#[test]
+fn a_new_instance_shows_what_is_due_when_it_is_watched_again() {
+    let mut inner: Reactor<Stream> = Reactor::new().unwrap();
+    let (ours, _theirs) = Stream::pair().unwrap();
+    let token = inner.insert(ours, Watch::edge(Interest::IN)).unwrap();
+    let former = inner.as_fd().try_clone_to_owned().unwrap();
+    inner.revisit(token, Readiness::IN);
+    assert!(is_readable(&former));
+    inner.rebuild().unwrap();
+    // Nobody watches the new one yet, so it costs nothing; the next to ask is shown what is due.
+    assert!(is_readable(&inner));
+    assert_eq!(look(&mut inner), [token]);
+    assert_quiet(&mut inner);
+    inner.waker().wake().unwrap();
+    assert!(is_readable(&inner));
 }
 
 /// A wait that sleeps is not ended by what the reactor signals to others.

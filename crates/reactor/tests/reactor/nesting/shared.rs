@@ -138,6 +138,39 @@ fn a_batch_that_is_left_early_is_continued_in_any_loop() {
     }
 }
 
+/// The queue of the sources that are handed out again is left early, too.
+#[test]
+fn revisits_that_are_left_early_are_continued_in_any_loop() {
+    const SOURCES: usize = 3;
+    const BYTES: usize = 10;
+    for outer in LOOPS {
+        for trigger in TRIGGERS {
+            before_the_deadline(move || {
+                let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+                let mut peers = Vec::new();
+                for _ in 0..SOURCES {
+                    let (ours, mut theirs) = Stream::pair().unwrap();
+                    theirs.write_all(&[b'w'; BYTES]).unwrap();
+                    reactor.insert(ours, trigger(Interest::IN)).unwrap();
+                    peers.push(theirs);
+                }
+                let mut left = SOURCES * (BYTES + 1);
+                let turn = |inner: &mut Inner<'_>| {
+                    let leases = inner.turn(1, |mut lease| {
+                        left -= 1;
+                        if read_byte(&lease).is_some() {
+                            lease.revisit(Readiness::IN);
+                        }
+                    });
+                    outcome(leases, left == 0)
+                };
+                let mut outcome = outer.run(Inner::new(&reactor), turn, |_| ());
+                assert_quiet(&mut outcome.inner);
+            });
+        }
+    }
+}
+
 #[test]
 fn what_other_threads_do_to_a_source_is_told_in_any_loop() {
     const ROUNDS: usize = 12;
@@ -186,6 +219,36 @@ fn what_other_threads_do_to_a_source_is_told_in_any_loop() {
                 });
             });
         }
+    }
+}
+
+#[test]
+fn a_batch_that_is_not_begun_is_continued_in_any_loop() {
+    for outer in LOOPS {
+        before_the_deadline(move || {
+            let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+            let (ours, _theirs) = ready_pair();
+            let token = reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
+            let mut turns = 0;
+            let turn = |inner: &mut Inner<'_>| {
+                turns += 1;
+                // Once for an event, and once for a source in the queue.
+                if turns % 2 == 1 {
+                    assert!(inner.worker.wait(Some(Duration::ZERO)).unwrap());
+                    return if outer.is_edge() { Turn::Reported } else { Turn::Nothing };
+                }
+                let leases = inner.turn(1, |mut lease| {
+                    if turns == 2 {
+                        lease.revisit(Readiness::IN);
+                    }
+                });
+                assert_eq!(leases, Some(1));
+                outcome(leases, turns == 4)
+            };
+            let mut outcome = outer.run(Inner::new(&reactor), turn, |_| ());
+            assert_quiet(&mut outcome.inner);
+            assert!(reactor.contains(token));
+        });
     }
 }
 

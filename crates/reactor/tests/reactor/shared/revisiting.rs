@@ -142,17 +142,22 @@ fn a_new_interest_holds_when_the_revisits_are_over() {
 }
 
 #[test]
-fn another_worker_may_take_the_revisit() {
+fn the_worker_whose_wait_ends_for_a_revisit_has_it() {
     for watch in TRIGGERS {
-        let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
-        let [mut one, mut other] = [reactor.worker(), reactor.worker()];
-        one.wait(None).unwrap();
-        next(&mut one).unwrap().revisit(Readiness::IN);
-        assert!(one.wait(None).unwrap());
-        assert_eq!(look(&mut other), [Told::brought(token, b"w")]);
-        // The turn in which it was to come has nothing, and the next one sleeps.
-        assert_eq!(rest(&mut one), []);
-        assert_sleeps(&mut one);
+        for takes_first in [false, true] {
+            let (reactor, token, _theirs) = with_ready(watch(Interest::IN));
+            let [mut one, mut other] = [reactor.worker(), reactor.worker()];
+            one.wait(None).unwrap();
+            next(&mut one).unwrap().revisit(Readiness::IN);
+            if takes_first {
+                assert!(one.wait(None).unwrap());
+                assert_sleeps(&mut other);
+                assert_eq!(rest(&mut one), [Told::brought(token, b"w")]);
+            } else {
+                assert_eq!(look(&mut other), [Told::brought(token, b"w")]);
+            }
+            assert_sleeps(&mut one);
+        }
     }
 }
 

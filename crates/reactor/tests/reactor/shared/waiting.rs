@@ -1,11 +1,12 @@
 //! A wait of a worker ends when there is something for this thread, or when the time is over.
 
-use crate::shared::TRIGGERS;
+use crate::shared::{StopAtTheEnd, TRIGGERS, wait, with_silent};
 use crate::support::ready_pair;
-use epoll_kit_testing::DEADLINE;
+use epoll_kit_testing::{DEADLINE, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{LeaseReady, SharedReactor};
-use epoll_reactor::{Interest, Registration};
+use epoll_reactor::{Interest, Readiness, Registration};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -50,5 +51,60 @@ fn it_does_not_end_for_a_source_that_is_still_being_inserted() {
             drop(insert);
         });
         assert_eq!(early, 0, "of {ROUNDS} rounds");
+    }
+}
+
+/// Sources that are handed out again wait in a queue for whichever worker comes first. A wait must not end
+/// for one that another worker takes.
+#[test]
+fn it_does_not_end_for_a_source_that_another_worker_takes() {
+    const SOURCES: usize = 4;
+    const REVISITS: usize = 20_000;
+    for trigger in TRIGGERS {
+        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (ours, _theirs): (Vec<_>, Vec<_>) = (0..SOURCES).map(|_| ready_pair()).unzip();
+        for ours in ours {
+            reactor.insert(ours, trigger(Interest::IN)).unwrap();
+        }
+        let (served, early) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|threads| {
+            let _stop = StopAtTheEnd(&reactor);
+            for _ in 0..SOURCES {
+                threads.spawn(|| {
+                    let mut worker = reactor.worker();
+                    while worker.wait(None).unwrap() {
+                        let mut reports = 0;
+                        while let Some(ready) = worker.next_ready() {
+                            reports += 1;
+                            let LeaseReady::Owned(mut lease) = ready else { continue };
+                            if served.fetch_add(1, Relaxed) < REVISITS {
+                                lease.revisit(Readiness::IN);
+                            } else {
+                                lease.close();
+                            }
+                        }
+                        early.fetch_add(usize::from(reports == 0), Relaxed);
+                    }
+                });
+            }
+            eventually("all revisits are served", || reactor.is_empty());
+        });
+        assert_eq!(early.into_inner(), 0, "of {REVISITS} reports");
+    }
+}
+
+#[test]
+fn what_a_wait_has_ended_for_is_handed_on_by_a_worker_that_is_dropped() {
+    for trigger in TRIGGERS {
+        let (reactor, token, _theirs) = with_silent(trigger(Interest::IN));
+        let [mut one, mut other] = [reactor.worker(), reactor.worker()];
+        reactor.lease(token).unwrap().revisit(Readiness::IN);
+        assert!(one.wait(None).unwrap());
+        // The wake was the first, and the source is what the next one ends for.
+        assert!(matches!(one.next_ready(), Some(LeaseReady::Woken)));
+        assert!(one.wait(None).unwrap());
+        drop(one);
+        let told = wait(&mut other);
+        assert_eq!((told.len(), told[0].token, told[0].readiness), (1, token, Readiness::IN));
     }
 }
