@@ -3,6 +3,7 @@
 
 use crate::support::{HOUR, at, fired, wheel};
 use epoll_timers::{Timers, Wheel};
+use std::time::Duration;
 
 #[test]
 fn places_are_used_again() {
@@ -91,7 +92,11 @@ fn timers_can_be_looked_at_and_changed() {
     let mut timers: Timers<u32> = Timers::new().unwrap();
     timers.reserve(100);
     assert!(timers.capacity() > 100);
-    assert!(timers.tick() <= epoll_timers::TICK);
+    // The longest power of two of nanoseconds that is not longer than a millisecond.
+    assert_eq!(timers.tick(), Duration::from_nanos(1 << 19));
+    assert_eq!(timers.steps_max(), epoll_timers::STEPS_MAX);
+    timers.set_steps_max(7);
+    assert_eq!(timers.steps_max(), 7);
     let start = timers.now();
     assert_eq!(timers.next_expiry(), None);
     let keys: Vec<_> =
