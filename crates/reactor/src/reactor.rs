@@ -75,7 +75,7 @@ pub const BATCH_MAX: usize = 256;
 /// reactor.insert(Client { stream: ours, pending: Vec::new() }, watch)?;
 ///
 /// # let peer = std::thread::spawn(move || -> io::Result<()> {
-/// #     let mut theirs = std::os::unix::net::UnixStream::try_from(std::os::fd::OwnedFd::from(theirs)).unwrap();
+/// #     let mut theirs = std::os::unix::net::UnixStream::from(std::os::fd::OwnedFd::from(theirs));
 /// #     theirs.set_nonblocking(false)?;
 /// #     theirs.write_all(b"hello")?;
 /// #     theirs.shutdown(std::net::Shutdown::Write)?;
@@ -128,10 +128,10 @@ pub const BATCH_MAX: usize = 256;
 ///
 /// # Nesting
 ///
-/// A reactor has a descriptor ([`AsFd`](std::os::fd::AsFd), [`AsRawFd`](std::os::fd::AsRawFd)) that is readable while the
-/// reactor has something to report, so any other loop can watch it: with a level trigger, or with an
-/// edge trigger if turns (`wait(Some(Duration::ZERO))`) are made until one reports nothing. A reactor
-/// whose descriptor was asked for pays up to two system calls a turn for that; any other pays none.
+/// A reactor has a descriptor ([`AsFd`](std::os::fd::AsFd), [`AsRawFd`](std::os::fd::AsRawFd)) that is
+/// readable while the reactor has something to report, so another loop can watch it: with a level trigger,
+/// or with an edge trigger if it makes turns (`wait(Some(Duration::ZERO))`) until one reports nothing. A
+/// reactor whose descriptor was asked for pays up to two system calls a turn for that, any other none.
 ///
 /// # Threads, fork and exec
 ///

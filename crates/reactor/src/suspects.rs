@@ -1,6 +1,6 @@
-//! Registrations that have ended and are reported all the same.
+//! The counts of stale events, by registration.
 //!
-//! Kernel fact: an entry whose descriptor was closed while a clone lives can be deleted no more, and is
+//! Kernel fact: an entry whose descriptor was closed while a clone is open cannot be deleted, and is
 //! reported for ever.
 
 use std::collections::HashMap;

@@ -1,10 +1,11 @@
-//! The state of a reactor's turn: what makes it another than the usual one, and what is left of it.
+//! The state of a reactor's turn: the flags of a turn that is not the usual one, and the steps that are left.
 //!
-//! Invariant: in the usual turn both are zero, so each is one comparison.
+//! Invariant: in the usual turn both are zero, so that each is tested by one comparison.
 
 use std::cell::Cell;
 
-/// The flags of a turn that is not the usual one. In a cell, because [`AsFd`](std::os::fd::AsFd) has a shared reference.
+/// The flags of a turn that is not the usual one. In a cell, because
+/// [`AsFd`](std::os::fd::AsFd) has a shared reference.
 #[derive(Default)]
 pub(crate) struct Nesting(Cell<u8>);
 

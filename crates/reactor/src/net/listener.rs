@@ -36,8 +36,8 @@ const QUEUE_MAX: u32 = 65_536;
 ///
 /// When `accept` fails without taking the connection out of the queue, the batch ends with
 /// [`BatchEnd::Paused`], and the listener is not readable for that time, so that the loop that watches it
-/// need not do anything. Descriptors or memory are short, a security module forbids to accept, or there were
-/// nothing but dead connections. Pauses grow from 5 milliseconds to a second, and begin anew after a
+/// need not do anything. The causes: descriptors or memory are short, a security module forbids to accept, or
+/// there were only dead connections. Pauses grow from 5 milliseconds to a second, and begin anew after a
 /// connection was accepted or the queue was empty; the first one is logged as a warning (feature `tracing`).
 /// Before each pause because of descriptors, one connection is accepted with a spare descriptor and closed,
 /// so that a client learns that the server is full; the others wait in the queue.

@@ -200,7 +200,7 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
         self.plan |= Plan::from_bits_retain(readiness.bits()) & Plan::REVISIT;
     }
 
-    /// Silences the source from the end of the lease on. A revisit that the lease has asked for before is
+    /// Silences the source when the lease ends. A revisit that the lease has asked for before is
     /// dropped, and so is an event that a worker has fetched.
     ///
     /// [`SharedReactor::unpark`] ends that, also if it is called before the lease has ended. Costs an

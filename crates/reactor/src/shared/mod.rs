@@ -66,9 +66,9 @@ const REPLACED: u64 = 2;
 ///
 /// Like a [`Reactor`](crate::Reactor#nesting) it has a descriptor that is readable while it has
 /// something to report, so that another loop can watch it. Its workers then wait with a timeout of zero:
-/// one that sleeps in the kernel takes what the other loop is to see. If several loops watch it, each
-/// hands out its batch to the end before it goes back to sleep: the descriptor tells that something is
-/// left, and not to whom.
+/// one that sleeps in the kernel takes the events that the other loop is to see. If several loops watch it,
+/// each hands out its batch to the end before it sleeps again: the descriptor shows that reports are left,
+/// and not for which worker.
 ///
 /// # Examples
 ///

@@ -120,7 +120,7 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         let mut is_complete = false;
         loop {
             if self.has_report() || self.shared.is_stopped() {
-                // Another loop is to come back for what is left of the batch, if it is left early.
+                // The descriptor stays readable, so that an outer loop comes back if this batch is left early.
                 self.shared.signal_if_nested();
                 return Ok(!self.shared.is_stopped());
             }
@@ -156,8 +156,8 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         self.queued_due > 0 && self.take_queued()
     }
 
-    /// Takes the first source of the queue, so that no other worker does before it is handed out. Returns
-    /// `false` if others have emptied the queue: then nothing is there for this thread.
+    /// Takes the first source of the queue, so that no other worker takes it before it is handed out.
+    /// Returns `false` if others have emptied the queue: the wait then goes on.
     #[cold]
     fn take_queued(&mut self) -> bool {
         if self.taken.is_none() {
@@ -403,6 +403,7 @@ enum Found<'a, T, S> {
 
 impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
     fn drop(&mut self) {
+        // Taken from the queue for a report that is not handed out.
         if let Some((token, pending)) = self.taken.take() {
             self.shared.requeue(token, pending);
         }
