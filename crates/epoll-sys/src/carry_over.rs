@@ -106,7 +106,7 @@ fn control(epoll: &Epoll, operation: i32, fd: RawFd, events: u32, data: u64) -> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Tells whether a descriptor is an epoll instance, whoever made it.
+/// Returns whether a descriptor is an epoll instance, whoever made it.
 ///
 /// Such a descriptor is readable while the instance has events. It is never read itself, and
 /// `O_NONBLOCK` means nothing for it.

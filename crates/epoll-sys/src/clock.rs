@@ -22,7 +22,7 @@ pub trait Clock:
 {
     /// The clock's number, as `clock_gettime` takes it.
     const ID: i32;
-    /// Tells that the clock can be set, and then jumps.
+    /// Is `true` if the clock can be set, and so jumps.
     const CAN_BE_SET: bool;
 }
 

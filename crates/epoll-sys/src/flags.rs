@@ -70,21 +70,21 @@ bitflags! {
 }
 
 impl Readiness {
-    /// Tells that a read may get somewhere: data, the end of the stream, or the error itself.
+    /// Returns whether a read may get somewhere: data, the end of the stream, or the error itself.
     #[inline]
     #[must_use]
     pub const fn may_read(self) -> bool {
         self.intersects(Self::IN.union(Self::RDHUP).union(Self::HUP).union(Self::ERR))
     }
 
-    /// Tells that a write may get somewhere: room, or the error itself.
+    /// Returns whether a write may get somewhere: room, or the error itself.
     #[inline]
     #[must_use]
     pub const fn may_write(self) -> bool {
         self.intersects(Self::OUT.union(Self::HUP).union(Self::ERR))
     }
 
-    /// Tells that the end of the stream, or an error, has been announced.
+    /// Returns whether the end of the stream, or an error, has been announced.
     ///
     /// It is a hint: the read or write that follows is the proof. While it is set, a short read
     /// does not mean that the source is drained.
@@ -206,7 +206,7 @@ impl Watch {
         self.bits() & EDGE != 0
     }
 
-    /// Tells that it keeps the system from suspending; see [`with_wakeup`](Self::with_wakeup).
+    /// Returns whether it keeps the system from suspending; see [`with_wakeup`](Self::with_wakeup).
     #[inline]
     #[must_use]
     pub const fn is_wakeup(self) -> bool {
@@ -273,7 +273,7 @@ impl ExclusiveWatch {
         self.0 & EDGE != 0
     }
 
-    /// Tells that it keeps the system from suspending; see [`with_wakeup`](Self::with_wakeup).
+    /// Returns whether it keeps the system from suspending; see [`with_wakeup`](Self::with_wakeup).
     #[must_use]
     pub const fn is_wakeup(self) -> bool {
         self.0 & WAKEUP != 0

@@ -27,6 +27,10 @@ impl<T: Source, S> Reactor<T, S> {
     /// [`modify`](Self::modify) end it. The kernel then polls the source, so it is reported if it is
     /// ready, with an edge trigger too: a source that is watched for `OUT` at once while there is room.
     ///
+    /// While it is parked, the kernel does not have it: a second registration of its descriptor is not
+    /// refused then, and makes the end of the parking fail with
+    /// [`AlreadyExists`](io::ErrorKind::AlreadyExists).
+    ///
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound): the token names no owned source.

@@ -429,7 +429,7 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Tells whether a source is to be revisited that was not removed since.
+    /// Returns whether a source is to be revisited that was not removed since.
     pub(crate) fn has_revisits(&mut self) -> bool {
         // A source that was removed or parked has left its token in the queue: to find it there at that
         // time would take O(n).

@@ -171,8 +171,10 @@ impl<T: Source, S> Reactor<T, S> {
     /// Watches a descriptor that lives elsewhere; its reports carry `tag`.
     ///
     /// It is borrowed for the call alone. [`unwatch`](Self::unwatch) it before it is closed. If it is
-    /// closed first, its registration is never reported again, and lasts until
-    /// [`forget`](Self::forget) or until another descriptor with its number is registered.
+    /// closed first, its registration lasts until [`forget`](Self::forget) or until a descriptor with
+    /// its number is registered, and is reported only while a clone of the descriptor is open. While the
+    /// descriptor is parked, the kernel does not have it: to register it again ends this registration
+    /// instead of failing with [`AlreadyExists`](io::ErrorKind::AlreadyExists).
     ///
     /// # Errors
     ///

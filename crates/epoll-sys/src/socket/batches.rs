@@ -140,7 +140,11 @@ impl<'a> ReceivedDatagram<'a> {
 impl RecvBatch {
     /// Makes buffers for `count` datagrams, at least one and at most 1024, of `len_max` bytes each.
     ///
-    /// 65 535 bytes hold every datagram, and everything that [`set_gro`](super::set_gro) joins.
+    /// 65 535 bytes hold every UDP datagram, and everything that [`set_gro`](super::set_gro) joins.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory that large, as for any `Vec`: more than `isize::MAX` bytes in all.
     #[must_use]
     pub fn new(count: usize, len_max: usize) -> Self {
         let count = count.clamp(1, MESSAGES_MAX);
@@ -177,7 +181,7 @@ impl RecvBatch {
         self.count
     }
 
-    /// Tells whether the last call took none.
+    /// Returns whether the last call took none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -265,6 +269,10 @@ pub struct SendBatch {
 
 impl SendBatch {
     /// Makes buffers for `count` datagrams, at least one and at most 1024, of `len_max` bytes each.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory that large, as for any `Vec`: more than `isize::MAX` bytes in all.
     #[must_use]
     pub fn new(count: usize, len_max: usize) -> Self {
         let count = count.clamp(1, MESSAGES_MAX);
@@ -366,7 +374,7 @@ impl SendBatch {
         self.end - self.first
     }
 
-    /// Tells whether none waits.
+    /// Returns whether none waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -116,8 +116,8 @@ pub fn set_ipv6_only(socket: impl AsFd, on: bool) -> io::Result<()> {
     Ok(sockopt::set_ipv6_v6only(socket, on)?)
 }
 
-/// `SO_BINDTODEVICE`: takes and sends packets through this network interface only,
-/// [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
+/// `SO_BINDTODEVICE`: takes and sends packets through this network interface only, through any if the
+/// name is empty, [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html).
 ///
 /// # Errors
 ///

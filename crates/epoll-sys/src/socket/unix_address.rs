@@ -138,7 +138,7 @@ impl UnixAddress {
         self.sun_path().strip_prefix(&[0])
     }
 
-    /// Tells whether the socket has no name.
+    /// Returns whether the socket has no name.
     #[must_use]
     pub fn is_unnamed(&self) -> bool {
         self.len == 0

@@ -15,14 +15,14 @@ use std::os::unix::net::UnixDatagram;
 /// no datagram, or no room. Such an answer to a receive means that the socket is drained, and so does a
 /// short batch of [`recv_batch`](Self::recv_batch).
 ///
-/// The path of a UNIX socket is removed when the socket is dropped.
+/// The path of a UNIX socket is removed when the process that has bound it drops the socket.
 ///
 /// # Threads, fork and exec
 ///
 /// Any thread may send and receive, several at once; each datagram goes to one of them. A forked child
-/// shares the socket with its parent, and dropping it there removes the path of a UNIX socket. Nothing
-/// else has the descriptor, so closing it ends its registration; as for a [`Stream`](crate::net::Stream), a
-/// program that clones the descriptor or forks breaks that promise. `exec` closes it.
+/// shares the socket with its parent. Nothing else has the descriptor, so closing it ends its registration;
+/// as for a [`Stream`](crate::net::Stream), a program that clones the descriptor or forks breaks that
+/// promise. `exec` closes it.
 ///
 /// # Examples
 ///

@@ -53,8 +53,8 @@ const QUEUE_MAX: u32 = 65_536;
 ///
 /// One thread accepts from a listener at a time; for others there are [`try_clone`](Self::try_clone) and
 /// [`bind_several`](Self::bind_several). A child of `fork` shares the socket, the timer and the epoll
-/// instance, so only one of the two processes may go on accepting, and dropping the listener in the child
-/// removes the path of a UNIX socket. `exec` closes all descriptors.
+/// instance, so only one of the two processes may go on accepting. The path of a UNIX socket is removed by
+/// the process that has bound it, not by a child. `exec` closes all descriptors.
 ///
 /// # Closing
 ///

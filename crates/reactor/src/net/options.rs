@@ -102,6 +102,12 @@ pub(super) fn refuse(options: &[(&str, bool)], why: &str) -> io::Result<()> {
     }
 }
 
+fn bind_to_device(socket: impl AsFd, device: &str) -> io::Result<()> {
+    // The kernel takes it for any interface.
+    refuse(&[("device", device.is_empty())], "has the name of a network interface")?;
+    socket::bind_to_device(socket, device)
+}
+
 pub(super) fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
@@ -204,7 +210,13 @@ impl ListenOptions {
             ];
             refuse(&options, "applies to the path of a UNIX socket only")?;
         }
-        Ok(())
+        let is_no_mode = self.path_mode.is_some_and(|mode| mode > 0o7777);
+        refuse(&[("path_mode", is_no_mode)], "has permissions of 0o7777 at most")?;
+        // The kernel takes it for "unchanged".
+        let is_no_id = |id: Option<u32>| id == Some(u32::MAX);
+        let owner = self.path_owner.unwrap_or_default();
+        let is_no_owner = is_no_id(owner.user) || is_no_id(owner.group);
+        refuse(&[("path_owner", is_no_owner)], "has numbers below 4294967295 only")
     }
 
     /// Refuses options that have to be set before a socket is bound.
@@ -227,7 +239,7 @@ impl ListenOptions {
         }
         self.stream.apply(socket, family)?;
         if let Some(device) = &self.device {
-            socket::bind_to_device(socket, device)?;
+            bind_to_device(socket, device)?;
         }
         if let Some(patience) = self.defer_accept {
             socket::set_defer_accept(socket, patience)?;
@@ -285,7 +297,7 @@ impl ConnectOptions {
     pub(super) fn apply(&self, socket: impl AsFd, family: Family) -> io::Result<()> {
         self.stream.apply(&socket, family)?;
         if let Some(device) = &self.device {
-            socket::bind_to_device(&socket, device)?;
+            bind_to_device(&socket, device)?;
         }
         let Some(local) = &self.local else { return Ok(()) };
         match local.inet() {
@@ -345,7 +357,7 @@ impl DatagramOptions {
             socket::set_ipv6_only(&socket, on)?;
         }
         if let Some(device) = &self.device {
-            socket::bind_to_device(&socket, device)?;
+            bind_to_device(&socket, device)?;
         }
         if self.broadcast {
             socket::set_broadcast(&socket, true)?;

@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::thread;
 use std::time::Duration;
 
@@ -21,9 +22,10 @@ const LOCK_TRIES_MAX: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The path of a socket that this process has bound. Dropping it removes the path, unless another
-/// server has replaced it meanwhile.
+/// server has replaced it meanwhile, or the process is a child of the one that has bound it.
 #[derive(Debug)]
 pub(super) struct UnixPath {
+    process: u32,
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -67,7 +69,12 @@ pub(super) fn bind(
         bound => bound?,
     }
     let metadata = fs::symlink_metadata(path)?;
-    let bound = UnixPath { path: path.into(), device: metadata.dev(), inode: metadata.ino() };
+    let bound = UnixPath {
+        process: process::id(),
+        path: path.into(),
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    };
     if let Some(PathOwner { user, group }) = access.owner {
         lchown(path, user, group)?;
     }
@@ -141,9 +148,30 @@ impl UnixPath {
 
 impl Drop for UnixPath {
     fn drop(&mut self) {
+        // A forked child has a copy of the socket, and its parent still needs the path.
+        if self.process != process::id() {
+            return;
+        }
         // Ignored: a path that cannot be removed is replaced by the next server.
         if fs::symlink_metadata(&self.path).is_ok_and(|metadata| self.is(&metadata)) {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forked_child_leaves_the_path_to_its_parent() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let socket = socket::datagram(Family::Unix).unwrap();
+        let mut bound = bind(&socket, &path, Access::default(), Kind::Datagram).unwrap();
+        // As the child of another process would have it.
+        bound.process ^= 1;
+        drop(bound);
+        assert!(path.exists());
     }
 }

@@ -4,7 +4,8 @@ use super::{accept, assert_serves, connected, queued, tcp_listener};
 use crate::support::{assert_sleeps, wait};
 use epoll_kit_testing::{assert_errno, assert_kind, in_own_process};
 use epoll_reactor::net::{
-    Address, Keepalive, ListenOptions, Listener, PathOwner, Stream, StreamOptions,
+    Address, ConnectOptions, Datagram, DatagramOptions, Keepalive, ListenOptions, Listener,
+    PathOwner, Stream, StreamOptions,
 };
 use epoll_reactor::{Interest, Reactor, Readiness, Watch};
 use rustix::fs::Mode;
@@ -110,6 +111,32 @@ fn what_a_unix_listener_cannot_have_is_refused_by_name() {
         assert_refused(&address, &options, name);
         assert!(!address.as_path().unwrap().exists());
     }
+}
+
+#[test]
+fn values_that_name_nothing_are_refused() {
+    let (user, group) = (Some(u32::MAX), Some(u32::MAX));
+    let (_directory, address) = unix_address();
+    for (options, name) in [
+        (ListenOptions { path_mode: Some(0o10000), ..default() }, "path_mode"),
+        (
+            ListenOptions { path_owner: Some(PathOwner { user, group: None }), ..default() },
+            "path_owner",
+        ),
+        (
+            ListenOptions { path_owner: Some(PathOwner { user: None, group }), ..default() },
+            "path_owner",
+        ),
+    ] {
+        assert_refused(&address, &options, name);
+    }
+    let device = Some(String::new());
+    let address = "127.0.0.1:0".parse().unwrap();
+    assert_refused(&address, &ListenOptions { device: device.clone(), ..default() }, "device");
+    let connect = ConnectOptions { device: device.clone(), ..ConnectOptions::default() };
+    assert_kind(Stream::connect_with(&address, &connect), ErrorKind::InvalidInput);
+    let datagram = DatagramOptions { device, ..DatagramOptions::default() };
+    assert_kind(Datagram::bind(&address, &datagram), ErrorKind::InvalidInput);
 }
 
 #[test]
