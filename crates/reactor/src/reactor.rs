@@ -333,7 +333,8 @@ impl<T: Source, S> Reactor<T, S> {
     /// It returns at once while reports of the last batch have not been handed out, and does not
     /// sleep while a source is to be revisited. A signal handler that runs meanwhile neither ends the
     /// wait nor moves its end. The timeout has the precision that [`Epoll::wait`] describes. A wait
-    /// may end earlier without a report if its only event was stale.
+    /// may end earlier without a report if its only event was stale, or if what had not been handed out
+    /// was of sources that have been closed or parked since.
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@
 //! With an event loop:
 //!
 //! ```
+//! use epoll_shutdown::epoll_sys::{Epoll, Events, Interest, Watch};
 //! use epoll_shutdown::{Drain, DrainOutcome, Phase, Signal, Signals, Timestamp};
-//! use epoll_sys::{Epoll, Events, Interest, Watch};
 //! use std::time::Duration;
 //!
 //! # fn connections() -> usize { 0 }
@@ -103,6 +103,7 @@ pub use drain::{Drain, DrainOutcome, Phase};
 pub use signals::{BlockError, Signals};
 pub use watch::{DrainWatch, Participant};
 
+pub use epoll_sys;
 pub use epoll_sys::{Signal, SignalInfo, SignalSet, Timestamp};
 
 #[cfg(doctest)]

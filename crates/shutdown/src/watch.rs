@@ -85,8 +85,8 @@ impl DrainWatch {
     /// # Examples
     ///
     /// ```
+    /// use epoll_shutdown::epoll_sys::{EventFd, poll_readable};
     /// use epoll_shutdown::{DrainWatch, Phase};
-    /// use epoll_sys::{EventFd, poll_readable};
     /// use std::sync::Arc;
     ///
     /// let watch = DrainWatch::new();

@@ -30,6 +30,7 @@ pub use key::Key;
 pub use timers::{TICK, Timers};
 pub use wheel::{STEPS_MAX, Wheel};
 
+pub use epoll_sys;
 pub use epoll_sys::{Boottime, Clock, ClockTime, Monotonic, Realtime, Timestamp};
 
 #[cfg(doctest)]

@@ -53,7 +53,7 @@ const CLOCK_SETS_MAX: usize = 10;
 /// # Examples
 ///
 /// ```
-/// use epoll_sys::{Epoll, Events, Interest, Watch};
+/// use epoll_timers::epoll_sys::{Epoll, Events, Interest, Watch};
 /// use epoll_timers::Timers;
 /// use std::time::Duration;
 ///
@@ -299,7 +299,7 @@ impl<V, C: Clock> Timers<V, C> {
     /// # Examples
     ///
     /// ```
-    /// use epoll_sys::{Epoll, Events};
+    /// use epoll_timers::epoll_sys::{Epoll, Events};
     /// use epoll_timers::Timers;
     /// use std::time::Duration;
     ///
@@ -389,7 +389,7 @@ impl<V, C: Clock> Timers<V, C> {
     /// # Examples
     ///
     /// ```
-    /// use epoll_sys::{Epoll, Events, Interest, Watch};
+    /// use epoll_timers::epoll_sys::{Epoll, Events, Interest, Watch};
     /// use epoll_timers::Timers;
     ///
     /// let mut timers = Timers::new()?;

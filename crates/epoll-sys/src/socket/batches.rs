@@ -291,8 +291,8 @@ impl SendBatch {
 
     /// Like [`push`](Self::push), for bytes that the kernel cuts into UDP datagrams of `segment_len`, the
     /// last of which may be shorter: `UDP_SEGMENT`,
-    /// [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html). One send takes at most 64 of them, and
-    /// 65 507 bytes.
+    /// [udp(7)](https://man7.org/linux/man-pages/man7/udp.7.html). One send takes at most 64 of them,
+    /// 128 on newer kernels, and 65 507 bytes.
     ///
     /// [`send`](Self::send) fails with the kernel's error where it cannot do that: `EINVAL` for too many
     /// segments or one that does not fit a packet, `EIO` for a device without checksums, `EMSGSIZE` for

@@ -167,7 +167,9 @@ impl Datagram {
         socket::send_to(&self.fd, bytes, address).map(drop)
     }
 
-    /// Receives the next datagram. Bytes that do not fit `buffer` are lost, which the result tells.
+    /// Receives the next datagram. Bytes that do not fit `buffer` are lost, which the result tells. After
+    /// [`set_gro`](Self::set_gro) receive with [`recv_batch`](Self::recv_batch), which tells joined
+    /// datagrams apart.
     ///
     /// # Errors
     ///
@@ -231,7 +233,8 @@ impl Datagram {
         batch.send(&self.fd)
     }
 
-    /// Lets the kernel hand over datagrams of one peer together; see [`socket::set_gro`].
+    /// Lets the kernel hand over datagrams of one peer together, for [`recv_batch`](Self::recv_batch) to tell
+    /// apart; see [`socket::set_gro`].
     ///
     /// # Errors
     ///

@@ -147,7 +147,7 @@ impl Stream {
     /// connected to itself, which can happen at a free port of this machine and would look like a server
     /// that echoes. [`TimedOut`](io::ErrorKind::TimedOut),
     /// [`HostUnreachable`](io::ErrorKind::HostUnreachable) and others: the answer of the network. The error
-    /// is reported once: the next call says [`NotConnected`](io::ErrorKind::NotConnected).
+    /// of the network is reported once: the next call says [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn connected(&self) -> io::Result<bool> {
         socket::is_connected(&self.fd)
     }
