@@ -387,6 +387,31 @@ fn a_new_instance_does_not_watch_what_is_parked() {
 }
 
 #[test]
+fn a_new_instance_that_comes_while_a_source_is_held_watches_it_unless_it_is_parked() {
+    for trigger in TRIGGERS {
+        for is_parked in [false, true] {
+            let (reactor, token, _theirs) = with_ready(trigger(Interest::IN));
+            let mut worker = reactor.worker();
+            let mut lease = reactor.lease(token).unwrap();
+            reactor.rebuild().unwrap();
+            if is_parked {
+                lease.park().unwrap();
+            }
+            drop(lease);
+            let own = if is_parked { 0 } else { 1 };
+            assert_eq!(reactor.epoll().interest_list().unwrap().len(), 2 + own);
+            if is_parked {
+                // The threads that waited for the former instance are told to wait for the new one.
+                assert_eq!(readiness(&mut worker), []);
+                assert_parked(&reactor, &mut worker);
+                assert!(reactor.unpark(token));
+            }
+            assert_eq!(readiness(&mut worker), [(token, Readiness::IN)]);
+        }
+    }
+}
+
+#[test]
 fn a_watched_descriptor_can_be_parked_while_a_worker_has_its_event() {
     let triggers: [Trigger; 4] = [Watch::level, Watch::edge, Watch::oneshot, Watch::edge_oneshot];
     for trigger in triggers {

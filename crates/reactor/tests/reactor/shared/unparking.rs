@@ -104,6 +104,29 @@ fn an_interest_of_a_later_lease_ends_the_silence() {
 }
 
 #[test]
+fn a_later_lease_ends_the_silence() {
+    for trigger in TRIGGERS {
+        let (reactor, token, _theirs) = with_ready(trigger(Interest::IN));
+        let mut worker = reactor.worker();
+        reactor.lease(token).unwrap().park().unwrap();
+        assert_sleeps(&mut worker);
+        reactor.lease(token).unwrap().unpark().unwrap();
+        assert_eq!(look(&mut worker), [Told::brought(token, b"w")]);
+        // And the lease that has parked it, as if it had not.
+        let mut lease = reactor.lease(token).unwrap();
+        lease.park().unwrap();
+        lease.unpark().unwrap();
+        let counters = reactor.counters();
+        drop(lease);
+        let after = reactor.counters();
+        assert_eq!(
+            (after.adds, after.mods, after.dels),
+            (counters.adds, counters.mods, counters.dels)
+        );
+    }
+}
+
+#[test]
 fn the_last_word_of_a_lease_counts() {
     for trigger in TRIGGERS {
         let (reactor, token, _theirs) = with_ready(trigger(Interest::IN));

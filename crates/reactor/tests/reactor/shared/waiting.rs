@@ -1,8 +1,8 @@
 //! A wait of a worker ends when there is something for this thread, or when the time is over.
 
-use crate::shared::{StopAtTheEnd, TRIGGERS, wait, with_silent};
+use crate::shared::{StopAtTheEnd, TRIGGERS, asleep, next, wait, with_silent};
 use crate::support::ready_pair;
-use epoll_kit_testing::{DEADLINE, eventually};
+use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{LeaseReady, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Registration};
@@ -106,5 +106,31 @@ fn what_a_wait_has_ended_for_is_handed_on_by_a_worker_that_is_dropped() {
         drop(one);
         let told = wait(&mut other);
         assert_eq!((told.len(), told[0].token, told[0].readiness), (1, token, Readiness::IN));
+    }
+}
+
+/// A worker serves what it hands out again itself, one source after the other, so a second one is for a
+/// thread that sleeps.
+#[test]
+fn a_thread_that_sleeps_is_woken_for_the_second_source_that_is_handed_out_again() {
+    for trigger in TRIGGERS {
+        before_the_deadline(move || {
+            let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+            let (ours, _theirs): (Vec<_>, Vec<_>) = (0..2).map(|_| ready_pair()).unzip();
+            for ours in ours {
+                reactor.insert(ours, trigger(Interest::IN)).unwrap();
+            }
+            let mut busy = reactor.worker();
+            assert!(busy.wait(None).unwrap());
+            thread::scope(|threads| {
+                let running = asleep(threads, 1, || wait(&mut reactor.worker()).len());
+                for _ in 0..2 {
+                    next(&mut busy).unwrap().revisit(Readiness::IN);
+                }
+                for thread in running {
+                    assert!(thread.join().unwrap() > 0);
+                }
+            });
+        });
     }
 }
