@@ -327,6 +327,16 @@ mod tests {
     }
 
     #[test]
+    fn to_ask_for_wakeup_twice_changes_nothing() {
+        let watch = Watch::edge(Interest::IN);
+        assert!(!watch.is_wakeup() && watch.with_wakeup().is_wakeup());
+        assert_eq!(watch.with_wakeup().with_wakeup(), watch.with_wakeup());
+        let watch = ExclusiveWatch::level(ExclusiveInterest::IN);
+        assert!(!watch.is_wakeup() && watch.with_wakeup().is_wakeup());
+        assert_eq!(watch.with_wakeup().with_wakeup(), watch.with_wakeup());
+    }
+
+    #[test]
     fn a_watch_tells_its_trigger() {
         let interest = Interest::IN | Interest::PRI;
         let by_trigger = [
