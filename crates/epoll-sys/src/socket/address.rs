@@ -229,6 +229,23 @@ mod tests {
     }
 
     #[test]
+    fn an_abstract_name_of_any_bytes_survives_the_way_through_its_text() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for name in bytes.chunks(100) {
+            let address = Address::abstract_name(name).unwrap();
+            assert_eq!(address.to_string().parse(), Ok(address));
+        }
+    }
+
+    #[test]
+    fn what_is_no_escape_in_an_abstract_name_is_refused() {
+        for text in [r"@\q", r"@\", r"@\x", r"@\x4", r"@\x+4", r"@\xg0"] {
+            let text = format!("unix:{text}");
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_sockaddr_of_any_length_is_read() {
         let mut sockaddr = [1; 128];
         for family in [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX, libc::AF_NETLINK] {

@@ -423,3 +423,27 @@ impl fmt::Debug for SendBatch {
         f.debug_struct("SendBatch").field("len", &self.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_segment_len(level: i32, kind: i32, expected: Option<usize>) {
+        let mut control = Control([0; CONTROL_LEN]);
+        let at = CONTROL_HEADER_LEN - 8;
+        for (part, value) in [level, kind, 1400].into_iter().enumerate() {
+            control.0[at + 4 * part..][..4].copy_from_slice(&value.to_ne_bytes());
+        }
+        let len = CONTROL_HEADER_LEN + 4;
+        assert_eq!(segment_len(&control, len), expected);
+        assert_eq!(segment_len(&control, 0), None);
+    }
+
+    #[test]
+    fn only_the_control_message_of_gro_tells_a_segment_length() {
+        assert_segment_len(libc::SOL_UDP, libc::UDP_GRO, Some(1400));
+        assert_segment_len(libc::SOL_UDP, libc::UDP_SEGMENT, None);
+        assert_segment_len(libc::SOL_SOCKET, libc::UDP_GRO, None);
+    }
+}

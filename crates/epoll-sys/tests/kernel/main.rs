@@ -1,6 +1,7 @@
 //! What the crate promises, put to the kernel it runs on: every documented error, the readiness
 //! scenarios with known answers, the flags of every descriptor, and signals.
 
+mod batches;
 mod carry_over;
 mod errnos;
 mod fallback;
