@@ -1,4 +1,4 @@
-//! What can be set on sockets, and asked of them.
+//! Options of sockets, to set and to ask for.
 //!
 //! Kernel facts: (a) accepted TCP sockets inherit what was set on the listener; accepted UNIX sockets
 //! inherit nothing; (b) times of TCP are whole seconds, but for the user timeout, which is in

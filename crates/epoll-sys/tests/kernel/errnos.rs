@@ -220,7 +220,7 @@ fn a_directory_that_is_locked_would_block_the_next_to_lock_it() {
     try_lock(&second).unwrap();
 }
 
-/// Whether this kernel busy-polls by instance; where it does not, it has said so as documented.
+/// Returns whether this kernel busy-polls by instance; where it does not, it has said so as documented.
 fn busy_polls(epoll: &Epoll) -> bool {
     let Err(error) = epoll.busy_poll() else { return true };
     let errno = Errno::from_io_error(&error);

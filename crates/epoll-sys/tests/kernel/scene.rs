@@ -70,7 +70,7 @@ impl Scene {
         self
     }
 
-    /// How many events two looks in a row bring.
+    /// Returns the number of events that two looks in a row bring.
     pub(crate) fn two_looks(&self) -> [usize; 2] {
         [look(&self.epoll).len(), look(&self.epoll).len()]
     }

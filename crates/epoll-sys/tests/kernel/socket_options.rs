@@ -1,4 +1,4 @@
-//! What sockets are set to, by what the kernel says of them afterwards or does.
+//! The options of sockets, checked by what the kernel says of them afterwards or does.
 
 use crate::support::{await_readiness, tcp_connected, tcp_listener, tcp_pair};
 use epoll_kit_testing::{assert_errno, assert_kind, close, eventually};

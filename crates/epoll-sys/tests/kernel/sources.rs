@@ -1,4 +1,4 @@
-//! What particular sources report: duplicated descriptors, pipes whose other end is gone, resets,
+//! The reports of particular sources: duplicated descriptors, pipes whose other end is gone, resets,
 //! half-closed streams, out-of-band data, and counters that nobody reads.
 
 use crate::support::{await_readiness, look, tcp_listener, tcp_pair, wait};

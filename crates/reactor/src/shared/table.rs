@@ -112,10 +112,10 @@ impl<T> Table<T> {
     pub(crate) fn vacate(&self, index: u32, slot: &Slot<T>) {
         // Vacated first: a slot in the list may be occupied again at once.
         let is_usable = slot.ownership.vacate();
-        self.give_back(index, is_usable);
+        self.free(index, is_usable);
     }
 
-    fn give_back(&self, index: u32, is_usable: bool) {
+    fn free(&self, index: u32, is_usable: bool) {
         let mut vacancies = self.vacancies();
         vacancies.occupied -= 1;
         if is_usable {
@@ -184,8 +184,8 @@ mod tests {
         let table: Table<()> = Table::new();
         let (first, _) = table.take_vacancy().unwrap();
         let (second, _) = table.take_vacancy().unwrap();
-        table.give_back(first, true);
-        table.give_back(second, false);
+        table.free(first, true);
+        table.free(second, false);
         assert_eq!(table.len(), 0);
         assert_eq!(table.take_vacancy().unwrap().0, first);
         let (third, _) = table.take_vacancy().unwrap();

@@ -10,7 +10,7 @@ use std::thread;
 
 const EDGE: Watch = Watch::edge(Interest::IN);
 
-/// What a flood may send at most, so that a test which fails comes to an end.
+/// The most that a flood may send, so that a test which fails comes to an end.
 const FLOOD_MAX: usize = 256 << 20;
 
 /// A source that always has something to read, for as long as it lives.

@@ -25,7 +25,7 @@ pub(crate) fn wait<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Toke
     reports
 }
 
-/// What is left of this turn.
+/// Returns the reports that are left of this turn.
 #[track_caller]
 pub(crate) fn reports<T: Source, S: Copy>(reactor: &mut Reactor<T, S>) -> Vec<(Token, Readiness)> {
     let mut reports = Vec::new();

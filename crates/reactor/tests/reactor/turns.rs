@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const READABLE: Watch = Watch::level(Interest::IN);
 
-/// How often the body of a section of the trace is run.
+/// The number of times the body of a section of the trace is run.
 const TURNS: usize = 100;
 /// What the marks in the trace have in common: a path of which there is no file.
 const MARK: &str = "/epoll-reactor-test/";

@@ -17,7 +17,7 @@ fn wakes(reactor: &mut Reactor<Stream>) -> usize {
     left_wakes(reactor)
 }
 
-/// How many wakes are left in this turn.
+/// Returns the number of wakes that are left in this turn.
 #[track_caller]
 fn left_wakes(reactor: &mut Reactor<Stream>) -> usize {
     let mut count = 0;

@@ -34,7 +34,7 @@ pub(crate) fn epoll_reports_a_signal_until_it_is_read() {
     assert_eq!(reports(Duration::ZERO), 0);
 }
 
-/// How many of each kind a storm sends.
+/// The number of signals of each kind that a storm sends.
 const STORM: usize = 5_000;
 
 pub(crate) fn a_storm_coalesces_and_kills_nobody() {

@@ -36,7 +36,7 @@ impl<C: Clock> Scene<C> {
         Self { timers, epoll }
     }
 
-    /// Whether the descriptor is reported at this moment.
+    /// Returns whether the descriptor is reported at this moment.
     #[track_caller]
     fn is_reported(&self) -> bool {
         self.epoll.wait(&mut Events::with_capacity(1), Some(Duration::ZERO)).unwrap() == 1

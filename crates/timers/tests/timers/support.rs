@@ -27,7 +27,7 @@ pub(crate) fn wheel_of<V>(tick: Duration) -> Wheel<V> {
     wheel
 }
 
-/// When a tick of [`wheel`] begins.
+/// Returns the time at which a tick of [`wheel`] begins.
 pub(crate) fn at<C>(tick: u64) -> ClockTime<C> {
     ClockTime::from_nanos(tick)
 }
@@ -45,7 +45,7 @@ pub(crate) fn fired_at_most<V, C: Clock>(wheel: &mut Wheel<V, C>, now: ClockTime
     std::iter::from_fn(|| wheel.next_due(now)).map(|fired| fired.value).collect()
 }
 
-/// Whether the last pass, at `now`, has left nothing to do.
+/// Returns whether the last pass, at `now`, has left nothing to do.
 pub(crate) fn is_complete<V, C: Clock>(wheel: &Wheel<V, C>, now: ClockTime<C>) -> bool {
     wheel.next_expiry().is_none_or(|next| next > now)
 }

@@ -87,7 +87,7 @@ fn a_listener_that_ends_during_a_pause_is_told_after_it() {
     });
 }
 
-/// Whether `source` becomes readable within `timeout`.
+/// Returns whether `source` becomes readable within `timeout`.
 fn is_readable(source: impl AsFd, timeout: Duration) -> bool {
     let timeout = Timespec::try_from(timeout).unwrap();
     let mut polled = [PollFd::new(&source, PollFlags::IN)];

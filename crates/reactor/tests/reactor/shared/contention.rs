@@ -18,7 +18,7 @@ use std::thread::{self, ScopedJoinHandle};
 struct Guarded {
     stream: Stream,
     is_in_use: AtomicBool,
-    /// How often it was served, which is not atomic in any way.
+    /// The number of times it was served, which is not atomic in any way.
     turns: u32,
 }
 
@@ -183,7 +183,7 @@ fn every_connection_gets_its_own_words_with_both() {
     every_connection_gets_its_own_words(Watch::edge_oneshot);
 }
 
-/// How many descriptors this process has open.
+/// Returns the number of descriptors that this process has open.
 fn descriptors() -> usize {
     // The directory that is read is one of them, each time.
     fs::read_dir("/proc/self/fd").unwrap().count()

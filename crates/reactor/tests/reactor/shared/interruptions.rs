@@ -104,7 +104,7 @@ fn a_stop_is_heard_where_every_second_wait_is_interrupted() {
     });
 }
 
-/// How often the process is stopped and continued, which interrupts the waits of all its threads.
+/// The number of times the process is stopped and continued, which interrupts the waits of all its threads.
 const STOPS: usize = 50;
 
 /// Its process is stopped and continued while its threads wait without end.

@@ -180,7 +180,7 @@ fn a_revisit_by_name_wakes_a_thread_that_sleeps() {
     }
 }
 
-/// What a flood may send at most, so that a test which fails comes to an end.
+/// The most that a flood may send, so that a test which fails comes to an end.
 const FLOOD_MAX: usize = 256 << 20;
 
 /// A source that always has something to read keeps neither worker from its neighbour.

@@ -55,7 +55,7 @@ impl<C: Clock> Queue<C> {
         self.timers.get(&key).map(|timer| ClockTime::from_nanos(timer.deadline))
     }
 
-    /// When the earliest timer's tick begins.
+    /// Returns the time at which the earliest timer's tick begins.
     pub(super) fn first(&self) -> Option<ClockTime<C>> {
         self.order.keys().next().map(|(due, _)| self.time(*due))
     }

@@ -95,7 +95,7 @@ struct State<C> {
     tick: Duration,
     now: ClockTime<C>,
     inserted: u64,
-    /// How many timers have fired in the pass that was left early.
+    /// The number of timers that have fired in the pass that was left early.
     open: Option<usize>,
     late: Vec<(Fired<u64, C>, When)>,
 }
