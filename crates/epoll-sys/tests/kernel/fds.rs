@@ -11,6 +11,7 @@ use epoll_sys::{
 };
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::net::sockopt;
+use rustix::pipe::PipeFlags;
 use rustix::thread::CapabilitySet;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -78,7 +79,7 @@ fn every_descriptor_that_is_read_or_written_is_nonblocking() {
 
 #[test]
 fn a_descriptor_of_others_is_made_nonblocking_for_all_who_share_it() {
-    let (reader, _writer) = rustix::pipe::pipe().unwrap();
+    let (reader, _writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
     let duplicate = reader.try_clone().unwrap();
     assert!(!is_nonblocking(&reader).unwrap());
     set_nonblocking(&reader).unwrap();

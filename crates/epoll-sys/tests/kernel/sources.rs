@@ -5,6 +5,7 @@ use crate::support::{await_readiness, look, tcp_listener, tcp_pair, wait};
 use epoll_kit_testing::{close, eventually};
 use epoll_sys::{Epoll, EventFd, Expiry, Interest, Readiness, TimerFd, Watch, socket};
 use rustix::net::SendFlags;
+use rustix::pipe::PipeFlags;
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
@@ -22,6 +23,11 @@ fn only_readiness(epoll: &Epoll) -> Readiness {
 #[track_caller]
 fn await_report(epoll: &Epoll, readiness: Readiness) {
     eventually("the report", || only_readiness(epoll).contains(readiness));
+}
+
+/// A pipe that closes on exec: the processes that other tests start must not keep an end open.
+fn pipe() -> (OwnedFd, OwnedFd) {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap()
 }
 
 #[test]
@@ -75,7 +81,7 @@ fn a_batch_keeps_the_event_of_a_source_that_is_closed_after_the_wait() {
 #[test]
 fn hang_up_and_error_are_reported_for_an_empty_interest_again_and_again() {
     let epoll = Epoll::new().unwrap();
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let (reader, writer) = pipe();
     let (ours, theirs) = socket::pair().unwrap();
     epoll.add(&writer, 1, Watch::level(Interest::empty())).unwrap();
     epoll.add(&ours, 2, Watch::level(Interest::empty())).unwrap();
@@ -108,7 +114,7 @@ fn a_half_closed_peer_is_reported_by_level_for_as_long_as_rdhup_is_watched() {
 #[test]
 fn the_receiver_of_a_pipe_hangs_up_when_the_sender_is_gone() {
     let epoll = Epoll::new().unwrap();
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let (reader, writer) = pipe();
     epoll.add(&reader, 0, READABLE).unwrap();
     rustix::io::write(&writer, b"a").unwrap();
     close(writer);
@@ -120,7 +126,7 @@ fn the_receiver_of_a_pipe_hangs_up_when_the_sender_is_gone() {
 #[test]
 fn the_sender_of_a_pipe_has_an_error_when_the_receiver_is_gone() {
     let epoll = Epoll::new().unwrap();
-    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    let (reader, writer) = pipe();
     epoll.add(&writer, 0, Watch::level(Interest::OUT)).unwrap();
     close(reader);
     assert_eq!(only_readiness(&epoll), Readiness::OUT | Readiness::ERR);
