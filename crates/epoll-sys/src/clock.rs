@@ -4,7 +4,6 @@
 //! The clock is part of a time's type. The kernel's clocks differ by years, so a time of one that is
 //! compared with a time of another is a timer that never fires, or one that fires at once.
 
-use rustix::time::TimerfdClockId;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -18,20 +17,16 @@ use std::time::Duration;
 ///
 /// Sealed: the clocks are the kernel's.
 pub trait Clock:
-    sealed::TimerClock + Copy + Default + Eq + Hash + fmt::Debug + Send + Sync + 'static
+    sealed::Sealed + Copy + Default + Eq + Hash + fmt::Debug + Send + Sync + 'static
 {
-    /// The clock's number, as `clock_gettime` takes it.
+    /// The clock's number, as `clock_gettime` and `timerfd_create` take it.
     const ID: i32;
     /// Is `true` if the clock can be set, and so jumps.
     const CAN_BE_SET: bool;
 }
 
 mod sealed {
-    use rustix::time::TimerfdClockId;
-
-    pub trait TimerClock {
-        const TIMER_ID: TimerfdClockId;
-    }
+    pub trait Sealed {}
 }
 
 /// `CLOCK_MONOTONIC`: never set; stands still while the system is suspended.
@@ -54,27 +49,21 @@ impl Clock for Monotonic {
     const CAN_BE_SET: bool = false;
 }
 
-impl sealed::TimerClock for Monotonic {
-    const TIMER_ID: TimerfdClockId = TimerfdClockId::Monotonic;
-}
+impl sealed::Sealed for Monotonic {}
 
 impl Clock for Boottime {
     const ID: i32 = libc::CLOCK_BOOTTIME;
     const CAN_BE_SET: bool = false;
 }
 
-impl sealed::TimerClock for Boottime {
-    const TIMER_ID: TimerfdClockId = TimerfdClockId::Boottime;
-}
+impl sealed::Sealed for Boottime {}
 
 impl Clock for Realtime {
     const ID: i32 = libc::CLOCK_REALTIME;
     const CAN_BE_SET: bool = true;
 }
 
-impl sealed::TimerClock for Realtime {
-    const TIMER_ID: TimerfdClockId = TimerfdClockId::Realtime;
-}
+impl sealed::Sealed for Realtime {}
 
 /// A time on `CLOCK_MONOTONIC`, the clock of timeouts.
 pub type Timestamp = ClockTime<Monotonic>;
@@ -160,8 +149,7 @@ impl<C: Clock> ClockTime<C> {
         // SAFETY: `time` is a valid place for a timespec. The call fails only for a clock that the
         // kernel lacks, and none that has epoll lacks one of these; `time` would stay zero then.
         unsafe { libc::clock_gettime(C::ID, &raw mut time) };
-        #[allow(clippy::useless_conversion, reason = "they are shorter on 32-bit machines")]
-        Self::from_timespec(time.tv_sec.into(), time.tv_nsec.into())
+        Self::from_timespec(time)
     }
 }
 
@@ -230,14 +218,14 @@ impl<C> ClockTime<C> {
         self.nanoseconds.checked_add(nanoseconds).map(Self::from_nanos)
     }
 
-    /// Converts a time as the kernel tells it: `nanoseconds` is less than a second. `seconds` is
-    /// negative only on a real-time clock that shows a year before 1970, and counts as zero.
+    /// Converts a time as the kernel tells it: its nanoseconds are less than a second. Its seconds are
+    /// negative only on a real-time clock that shows a year before 1970, and count as zero.
     #[inline]
     #[expect(clippy::cast_sign_loss, reason = "neither is negative")]
-    pub(crate) fn from_timespec(seconds: i64, nanoseconds: i64) -> Self {
+    pub(crate) fn from_timespec(time: libc::timespec) -> Self {
         // No clock shows 584 years; a check would cost every turn of a loop.
-        let whole = (seconds.max(0) as u64).wrapping_mul(1_000_000_000);
-        Self::from_nanos(whole.wrapping_add(nanoseconds as u64))
+        let whole = (time.tv_sec.max(0) as u64).wrapping_mul(1_000_000_000);
+        Self::from_nanos(whole.wrapping_add(time.tv_nsec as u64))
     }
 }
 
@@ -338,7 +326,8 @@ mod tests {
         assert_eq!(Timestamp::from_nanos(5) - Duration::MAX, Timestamp::EPOCH);
         assert_eq!(Timestamp::from_nanos(5).checked_add(Duration::MAX), None);
         assert_eq!(Timestamp::MAX.checked_add(Duration::from_nanos(1)), None);
-        assert!(Timestamp::from_timespec(-1, 999_999_999) < Timestamp::from_timespec(1, 0));
+        let before_1970 = libc::timespec { tv_sec: -1, tv_nsec: 999_999_999 };
+        assert_eq!(Timestamp::from_timespec(before_1970), Timestamp::from_nanos(999_999_999));
     }
 
     #[test]
@@ -366,6 +355,7 @@ mod tests {
     fn a_time_is_its_distance_from_the_epoch() {
         let distance = Duration::new(7, 8);
         assert_eq!(Timestamp::after_epoch(distance).since_epoch(), distance);
-        assert_eq!(Timestamp::from_timespec(7, 8), Timestamp::after_epoch(distance));
+        let time = libc::timespec { tv_sec: 7, tv_nsec: 8 };
+        assert_eq!(Timestamp::from_timespec(time), Timestamp::after_epoch(distance));
     }
 }

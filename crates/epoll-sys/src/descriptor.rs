@@ -1,11 +1,10 @@
 //! Calls for a descriptor of any kind: read, poll, make non-blocking, lock, replace.
 
-use crate::errno;
+use crate::errno::{self, check};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, OFlags, fcntl_getfl, fcntl_setfl, flock};
-use rustix::io::DupFlags;
+use rustix::io::{DupFlags, ioctl_fionbio};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// `fcntl(F_GETFL)`: returns whether reads and writes return at once instead of waiting,
@@ -16,12 +15,14 @@ use std::time::Duration;
 /// Does not fail for an open descriptor unless a security filter (seccomp) denies the call.
 #[doc(alias = "O_NONBLOCK")]
 pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
-    Ok(fcntl_getfl(fd)?.contains(OFlags::NONBLOCK))
+    // SAFETY: the descriptor is borrowed, so open, and the command takes no argument.
+    let flags = unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_GETFL) };
+    check(flags).map(|()| flags & libc::O_NONBLOCK != 0)
 }
 
-/// `fcntl(F_SETFL, O_NONBLOCK)`: makes reads and writes return at once, for everyone who shares
-/// the open file description,
-/// [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html).
+/// `ioctl(FIONBIO)`: makes reads and writes return at once, for everyone who shares the open file
+/// description, as `fcntl(F_SETFL, O_NONBLOCK)` does in two calls,
+/// [ioctl(2)](https://man7.org/linux/man-pages/man2/ioctl.2.html).
 ///
 /// # Errors
 ///
@@ -39,8 +40,7 @@ pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
-    let flags = fcntl_getfl(&fd)?;
-    Ok(fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?)
+    Ok(ioctl_fionbio(fd, true)?)
 }
 
 /// `read`: reads at most as many bytes as `buffer` holds and returns how many; zero is the end of
@@ -96,7 +96,8 @@ pub fn poll_readable(fd: impl AsFd, timeout: Option<Duration>) -> io::Result<boo
 /// [`WouldBlock`](io::ErrorKind::WouldBlock): someone has it locked.
 #[doc(alias = "flock")]
 pub fn try_lock(file: impl AsFd) -> io::Result<()> {
-    Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
+    // SAFETY: the descriptor is borrowed, so open; the call touches no memory.
+    check(unsafe { libc::flock(file.as_fd().as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })
 }
 
 /// `dup3(O_CLOEXEC)`: closes what `target` is and makes it another descriptor of `source`, in one step:

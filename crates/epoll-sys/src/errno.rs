@@ -12,6 +12,11 @@ pub(crate) fn error(errno: rustix::io::Errno) -> io::Error {
     errno.into()
 }
 
+/// Converts the outcome of a call of libc, which returns -1 and sets `errno` where it fails.
+pub(crate) fn check(returned: libc::c_int) -> io::Result<()> {
+    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 pub use libc::{
     EACCES, EAFNOSUPPORT, EBADF, ECANCELED, ECONNABORTED, EDESTADDRREQ, EHOSTDOWN, EHOSTUNREACH,
     EINVAL, EIO, ELOOP, EMFILE, EMSGSIZE, ENAMETOOLONG, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS,

@@ -56,6 +56,7 @@ mod thread_masks;
 mod timerfd;
 
 pub mod errno;
+#[cfg(feature = "net")]
 pub mod socket;
 
 pub use busy_poll::BusyPoll;

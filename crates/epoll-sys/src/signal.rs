@@ -4,6 +4,7 @@
 //! is queued with its value; (b) the C library keeps the first real-time signals for itself, so
 //! `SIGRTMIN` is known at run time only; (c) which signals a process ignores survives `exec`.
 
+use crate::errno::check;
 use libc::c_int;
 use std::fmt;
 use std::io;
@@ -282,11 +283,6 @@ fn sigval(value: i32) -> libc::sigval {
     // Both members of the union begin at its first byte, whatever the order of bytes.
     bytes[..size_of::<i32>()].copy_from_slice(&value.to_ne_bytes());
     libc::sigval { sival_ptr: ptr::without_provenance_mut(usize::from_ne_bytes(bytes)) }
-}
-
-/// The outcome of a call that returns -1 and sets `errno` where it fails.
-pub(crate) fn check(returned: c_int) -> io::Result<()> {
-    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 impl fmt::Display for Signal {

@@ -1,7 +1,8 @@
 //! Sets of signals, and the questions about signals that the kernel answers with a set.
 
 use crate::Signal;
-use crate::signal::{NUMBER_MAX, check};
+use crate::errno::check;
+use crate::signal::NUMBER_MAX;
 use libc::{c_int, sigset_t};
 use std::fmt;
 use std::io;

@@ -5,8 +5,8 @@
 //! reads; (c) in a forked child an inherited descriptor reports the child's own signals, and an
 //! inherited epoll instance none; (d) a blocked signal is reported although the process ignores it.
 
-use crate::signal::check;
-use crate::{Signal, SignalSet, errno};
+use crate::errno::{self, check};
+use crate::{Signal, SignalSet};
 use libc::{c_int, signalfd_siginfo};
 use std::io;
 use std::mem::offset_of;

@@ -5,16 +5,15 @@
 //! expiry is a new edge, so the descriptor never has to be read; (d) setting a timer clears the
 //! expirations that were not read.
 
+use crate::errno::check;
 use crate::eventfd::read_u64;
 use crate::{Clock, ClockTime, Monotonic};
-use rustix::time::{
-    Itimerspec, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_gettime,
-    timerfd_settime,
-};
+use libc::c_int;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::time::Duration;
 
 /// The moment at which a [`TimerFd`] on the clock `C` expires.
@@ -93,9 +92,13 @@ impl<C: Clock> TimerFd<C> {
     pub fn with_clock(clock: C) -> io::Result<Self> {
         // The type says which clock; the value lets the caller write it as an argument.
         let _: C = clock;
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Self { fd: timerfd_create(C::TIMER_ID, flags)?, clock: PhantomData })
+        // SAFETY: the call takes two numbers and touches no memory.
+        let fd = unsafe { libc::timerfd_create(C::ID, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) };
+        check(fd)?;
+        // SAFETY: the kernel has just made this descriptor, so it is open and nobody else owns it.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, clock: PhantomData })
     }
+
     /// `timerfd_settime`: sets the timer to expire once. The former setting, and expirations that
     /// were not read, are gone.
     ///
@@ -118,12 +121,11 @@ impl<C: Clock> TimerFd<C> {
     /// Those of [`set`](Self::set).
     #[inline]
     pub fn set_repeating(&self, first: Expiry<C>, interval: Duration) -> io::Result<()> {
-        let absolute = TimerfdTimerFlags::ABSTIME;
         let (flags, value) = match first {
-            Expiry::After(time) => (TimerfdTimerFlags::empty(), time),
-            Expiry::At(time) => (absolute, time.since_epoch()),
+            Expiry::After(time) => (0, time),
+            Expiry::At(time) => (libc::TFD_TIMER_ABSTIME, time.since_epoch()),
             Expiry::AtUnlessClockSet(time) => {
-                (absolute | TimerfdTimerFlags::CANCEL_ON_SET, time.since_epoch())
+                (libc::TFD_TIMER_ABSTIME | libc::TFD_TIMER_CANCEL_ON_SET, time.since_epoch())
             }
         };
         let value = value.max(Duration::from_nanos(1));
@@ -134,19 +136,18 @@ impl<C: Clock> TimerFd<C> {
     ///
     /// Does not fail on Linux today; the `Result` leaves room for an error of the kernel.
     pub fn disarm(&self) -> io::Result<()> {
-        self.settime(TimerfdTimerFlags::empty(), Duration::ZERO, Duration::ZERO)
+        self.settime(0, Duration::ZERO, Duration::ZERO)
     }
 
     #[inline]
-    fn settime(
-        &self,
-        flags: TimerfdTimerFlags,
-        value: Duration,
-        interval: Duration,
-    ) -> io::Result<()> {
-        let spec = Itimerspec { it_interval: to_timespec(interval), it_value: to_timespec(value) };
-        timerfd_settime(&self.fd, flags, &spec)?;
-        Ok(())
+    fn settime(&self, flags: c_int, value: Duration, interval: Duration) -> io::Result<()> {
+        let spec =
+            libc::itimerspec { it_interval: to_timespec(interval), it_value: to_timespec(value) };
+        // SAFETY: the descriptor is open, by `self`, and `spec` is initialized. The former setting is
+        // not asked for, which null says.
+        check(unsafe {
+            libc::timerfd_settime(self.fd.as_raw_fd(), flags, &raw const spec, ptr::null_mut())
+        })
     }
 
     /// `timerfd_gettime`: returns the time until the next expiry, or `None` when the timer is not set.
@@ -154,8 +155,11 @@ impl<C: Clock> TimerFd<C> {
     /// Does not fail on Linux today; the `Result` leaves room for an error of the kernel.
     #[doc(alias = "timerfd_gettime")]
     pub fn remaining(&self) -> io::Result<Option<Duration>> {
-        let left = timerfd_gettime(&self.fd)?.it_value;
-        let left = ClockTime::<C>::from_timespec(left.tv_sec, left.tv_nsec).since_epoch();
+        let zero = to_timespec(Duration::ZERO);
+        let mut setting = libc::itimerspec { it_interval: zero, it_value: zero };
+        // SAFETY: the descriptor is open, by `self`, and `setting` is a place for the answer.
+        check(unsafe { libc::timerfd_gettime(self.fd.as_raw_fd(), &raw mut setting) })?;
+        let left = ClockTime::<C>::from_timespec(setting.it_value).since_epoch();
         Ok((!left.is_zero()).then_some(left))
     }
 
@@ -173,10 +177,11 @@ impl<C: Clock> TimerFd<C> {
 
 /// The kernel clamps the sum of now and a huge time by itself; a negative number it would refuse.
 #[inline]
-fn to_timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: time.subsec_nanos().into(),
+#[allow(clippy::cast_lossless, clippy::cast_possible_wrap, reason = "a long has 32 or 64 bits")]
+fn to_timespec(time: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: time.subsec_nanos() as libc::c_long,
     }
 }
 

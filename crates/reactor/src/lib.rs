@@ -141,6 +141,7 @@ mod turn;
 mod waker;
 
 pub mod integrating;
+#[cfg(feature = "net")]
 pub mod net;
 pub mod shared;
 

@@ -9,6 +9,7 @@ macro_rules! trace {
     };
 }
 
+#[cfg(feature = "net")]
 macro_rules! warning {
     ($message:literal, $($field:ident),*) => {
         #[cfg(feature = "tracing")]
@@ -18,4 +19,6 @@ macro_rules! warning {
     };
 }
 
-pub(crate) use {trace, warning};
+pub(crate) use trace;
+#[cfg(feature = "net")]
+pub(crate) use warning;
