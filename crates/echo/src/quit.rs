@@ -4,7 +4,7 @@ use memchr::memchr;
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest quit word, in bytes: [`Progress`] counts in one byte.
+/// The longest quit word, in bytes: [`Match`] counts in one byte.
 const LEN_MAX: usize = 128;
 
 /// A word that ends the conversation when a line equals it; `\n` or `\r\n` ends the line.
@@ -33,9 +33,9 @@ pub enum QuitWordError {
 
 /// How far the present line agrees with the word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Progress(u8);
+pub(crate) struct Match(u8);
 
-impl Progress {
+impl Match {
     /// The line differs from the word.
     const MISS: Self = Self(u8::MAX);
 }
@@ -43,20 +43,20 @@ impl Progress {
 impl QuitWord {
     /// Looks on through `bytes`; where a line that equals the word ends in it, the number of bytes
     /// to the end of that line.
-    pub(crate) fn find_end(&self, progress: &mut Progress, bytes: &[u8]) -> Option<usize> {
+    pub(crate) fn find_end(&self, line: &mut Match, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             at += 1;
-            *progress = match (byte, usize::from(progress.0)) {
+            *line = match (byte, usize::from(line.0)) {
                 (b'\n', matched) if self.is_whole(matched) => return Some(at),
-                (b'\n', _) => Progress(0),
-                _ if *progress == Progress::MISS => {
+                (b'\n', _) => Match(0),
+                _ if *line == Match::MISS => {
                     // Nothing but the end of the line matters any more.
                     at = memchr(b'\n', &bytes[at..])? + at;
                     continue;
                 }
-                (byte, matched) if self.expects(matched) == Some(byte) => Progress(progress.0 + 1),
-                _ => Progress::MISS,
+                (byte, matched) if self.expects(matched) == Some(byte) => Match(line.0 + 1),
+                _ => Match::MISS,
             };
         }
         None
@@ -131,11 +131,11 @@ mod tests {
         ) {
             for word in ["quit", "q", "qq"] {
                 let quit: QuitWord = word.parse().unwrap();
-                let (mut progress, mut rest, mut read) = (Progress::default(), text.as_bytes(), 0);
+                let (mut line, mut rest, mut read) = (Match::default(), text.as_bytes(), 0);
                 let mut found = None;
                 for cut in cuts.iter().copied().chain([usize::MAX]) {
                     let (piece, tail) = rest.split_at(cut.min(rest.len()));
-                    if let Some(end) = quit.find_end(&mut progress, piece) {
+                    if let Some(end) = quit.find_end(&mut line, piece) {
                         found = Some(read + end);
                         break;
                     }
@@ -151,7 +151,7 @@ mod tests {
         let word = "q".repeat(LEN_MAX);
         let quit: QuitWord = word.parse().unwrap();
         let line = format!("{word}\r\n");
-        assert_eq!(quit.find_end(&mut Progress::default(), line.as_bytes()), Some(line.len()));
+        assert_eq!(quit.find_end(&mut Match::default(), line.as_bytes()), Some(line.len()));
     }
 
     #[test]

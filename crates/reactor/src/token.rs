@@ -44,6 +44,25 @@ pub struct Token {
 const _: () = assert!(size_of::<Option<Token>>() == 16);
 
 impl Token {
+    /// Returns a token that names no registration of any reactor, for what is driven without one: tests
+    /// and simulations. Different numbers give different tokens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Reactor, Token};
+    ///
+    /// let reactor = Reactor::<Stream>::new()?;
+    /// assert!(reactor.get(Token::detached(0)).is_none());
+    /// assert_ne!(Token::detached(0), Token::detached(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn detached(number: u32) -> Self {
+        Self::new(ReactorId::DETACHED, number, Generation::MIN)
+    }
+
     #[inline]
     pub(crate) fn new(reactor: ReactorId, index: u32, generation: Generation) -> Self {
         let name = u64::from(generation.get()) << 32 | u64::from(index);
@@ -98,6 +117,9 @@ impl fmt::Debug for Token {
 pub(crate) struct ReactorId(u32);
 
 impl ReactorId {
+    /// The number of no reactor, until 2^32 of one process have been made.
+    const DETACHED: Self = Self(u32::MAX);
+
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Relaxed: the numbers have to differ, and order nothing else.

@@ -1,13 +1,14 @@
 //! The command line: flags, each of which can come from the environment too, and what is said when
 //! one of them is wrong.
 
+use crate::Mode;
 use crate::{
     Accept, Config, Ended, LogFormat, READ_BUFFER_LEN_MAX, Server, THREADS_MAX, Timeouts, log,
 };
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
-use epoll_echo::{Mode, QuitWord};
+use epoll_echo::QuitWord;
 use epoll_reactor::net::{Address, AddressParseError};
 use epoll_shutdown::{DrainOutcome, Signal, Signals};
 use std::io::{self, Write};

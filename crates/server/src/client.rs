@@ -2,9 +2,10 @@
 
 use crate::Timeouts;
 use crate::stats::Closed;
-use epoll_echo::{Awaits, Connection};
-use epoll_reactor::Source;
+use epoll_connection::{Awaits, Connection, Step, StepRest, ThreadState};
+use epoll_echo::Echo;
 use epoll_reactor::net::{Peer, Stream};
+use epoll_reactor::{Interest, Readiness, Source, Token};
 use epoll_timers::{Key, Timestamp};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -16,11 +17,22 @@ const QUIET: Duration = Duration::from_millis(100);
 /// What the reactor owns for each connection.
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) connection: Connection<Stream>,
+    pub(crate) connection: Connection<Echo, Stream>,
+    /// When a byte last moved, or when the connection began to linger.
+    pub(crate) last_activity: Timestamp,
+    /// The interest that is registered.
+    pub(crate) registered: Interest,
+    /// What the timer is set for.
+    pub(crate) awaits: Awaits,
+    /// When it was opened, in seconds; more would cost every connection eight bytes.
+    began_s: u32,
     pub(crate) peer: Peer,
     /// Its timer, while it has one.
     pub(crate) timer: Option<Key>,
 }
+
+/// The limit on memory per idle connection counts on this.
+const _: () = assert!(size_of::<Client>() <= 80);
 
 /// How the server drains, as far as a single connection is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +73,79 @@ pub(crate) enum Due {
 }
 
 impl Client {
+    pub(crate) fn new(stream: Stream, peer: Peer, now: Timestamp) -> Self {
+        Self {
+            connection: Connection::new(Echo::default(), stream),
+            last_activity: now,
+            registered: Connection::<Echo, Stream>::FIRST_INTEREST,
+            awaits: Awaits::Input,
+            began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX),
+            peer,
+            timer: None,
+        }
+    }
+
+    /// When it was opened, rounded down to a second.
+    pub(crate) fn began(&self) -> Timestamp {
+        Timestamp::after_epoch(Duration::from_secs(self.began_s.into()))
+    }
+
+    /// Moves the connection on, and dates it if bytes have moved. `None` is [`Step::Wait`]; otherwise
+    /// [`finish_step`](Self::finish_step) has to do the rest.
+    #[inline(always)]
+    pub(crate) fn begin_step(
+        &mut self,
+        readiness: Readiness,
+        thread: &mut ThreadState<Echo>,
+        now: Timestamp,
+    ) -> Option<StepRest> {
+        let rest = self.connection.begin_step(readiness, thread);
+        if rest.is_none() {
+            self.last_activity = now;
+        }
+        rest
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn finish_step(
+        &mut self,
+        rest: StepRest,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<Echo>,
+        now: Timestamp,
+    ) -> Step {
+        let before = self.moved();
+        let has_received = rest.has_received();
+        let step = self.connection.finish_step(rest, readiness, token, thread);
+        // A peer that sends and takes nothing is reported again and again, but no byte moves.
+        if has_received || self.moved() != before {
+            self.last_activity = now;
+        }
+        step
+    }
+
+    /// Both.
+    pub(crate) fn step(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<Echo>,
+        now: Timestamp,
+    ) -> Step {
+        match self.begin_step(readiness, thread, now) {
+            None => Step::Wait,
+            Some(rest) => self.finish_step(rest, readiness, token, thread, now),
+        }
+    }
+
+    /// How many bytes have moved either way.
+    #[inline]
+    pub(crate) fn moved(&self) -> u64 {
+        self.connection.received() + self.connection.sent()
+    }
+
     /// What will be due next, and when.
     pub(crate) fn due(
         &self,
@@ -68,12 +153,12 @@ impl Client {
         draining: Option<Draining>,
         queue: Option<Queue>,
     ) -> Option<(Timestamp, Due)> {
-        let since = self.connection.since();
+        let since = self.last_activity;
         let awaits = self.connection.awaits();
         // A time beyond the end of the clock never comes.
         let after = |limit: Option<Duration>, what| Some((since.checked_add(limit?)?, what));
         let close = match awaits {
-            Awaits::Data => after(timeouts.idle, Due::Close(Closed::Idle)),
+            Awaits::Input | Awaits::Connect => after(timeouts.idle, Due::Close(Closed::Idle)),
             Awaits::Close => timeouts.linger.and_then(|limit| {
                 // A peer that is still taking what was sent before our end has not come to it.
                 let looked = queue.map(|queue| queue.looked).filter(|&looked| looked > since);
@@ -88,12 +173,12 @@ impl Client {
                 }),
             },
         };
-        let Some(draining) = draining.filter(|_| !self.connection.is_ending()) else {
+        let Some(draining) = draining.filter(|_| !self.connection.is_finishing()) else {
             return close;
         };
         let end = draining.half_time.map(|time| (time, Due::End));
         // One that waits for room is not quiet: its peer has yet to read.
-        let is_reading = awaits == Awaits::Data;
+        let is_reading = awaits == Awaits::Input;
         let looked = queue.filter(|queue| queue.since == since).map(|queue| queue.looked);
         let begin = since.max(draining.since).max(looked.unwrap_or(since));
         let finish = is_reading.then(|| (begin + QUIET, Due::Finish));

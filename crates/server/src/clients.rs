@@ -11,13 +11,14 @@ use crate::connections::{Connections, Held};
 use crate::seats::Refusal;
 use crate::stats::{Closed, Stats};
 use crate::worker::Service;
-use crate::{Config, Timeouts};
+use crate::{Config, Mode, Timeouts};
 use due::{TIMER_STEPS_MAX, lock};
-use epoll_echo::{Connection, Mode, Rules, Step};
+use epoll_connection::{Awaits, Clocks, Limits, Step, StepRest, ThreadState};
+use epoll_echo::Echo;
 use epoll_reactor::epoll_sys::Pipe;
-use epoll_reactor::net::{Accepted, Peer, Stream};
+use epoll_reactor::net::{Accepted, Peer};
 use epoll_reactor::shared::SharedReactor;
-use epoll_reactor::{Interest, Reactor, Readiness, Token};
+use epoll_reactor::{Reactor, Readiness, Token};
 use epoll_timers::Timestamp;
 use std::io;
 use std::num::NonZeroUsize;
@@ -30,7 +31,7 @@ pub(crate) struct Clients {
     common: Arc<Common>,
     timing: Arc<Mutex<Timing>>,
     pub(crate) mode: Mode,
-    pub(crate) rules: Rules,
+    pub(crate) thread: ThreadState<Echo>,
     /// What long streams go through, from the first one on. It holds nothing but while a connection
     /// is at work.
     pipe: Option<Pipe>,
@@ -52,7 +53,12 @@ impl Clients {
             common,
             timing,
             mode: config.mode,
-            rules: config.rules(),
+            thread: ThreadState::new(
+                0,
+                config.quit_word.clone(),
+                config.limits(),
+                Clocks::default(),
+            ),
             pipe: None,
             timeouts: config.timeouts,
             is_timed: idle.or(write).or(linger).is_some(),
@@ -91,16 +97,21 @@ impl Clients {
         if self.is_draining { Timestamp::now() } else { turn }
     }
 
-    /// Like [`obey`](Self::obey), for a connection of the thread's own.
+    /// Finishes the step of a connection of the thread's own, and does what it has asked for.
     #[cold]
-    pub(crate) fn obey_own(
+    #[inline(never)]
+    pub(crate) fn finish_own(
         &mut self,
         reactor: &mut Reactor<Client, Service>,
-        token: Token,
-        step: Step,
+        rest: StepRest,
         readiness: Readiness,
+        now: Timestamp,
     ) {
-        if let Some(held) = Held::of(reactor, token) {
+        // Its token is asked for here, so that the usual case does not keep it.
+        let Some(token) = reactor.last_reported() else { return };
+        let Some(mut held) = Held::of(reactor, token) else { return };
+        let step = held.finish_step(rest, readiness, token, &mut self.thread, now);
+        if step != Step::Wait {
             self.obey(held, step, readiness);
         }
     }
@@ -115,19 +126,15 @@ impl Clients {
     ) -> Option<Held<'a>> {
         match step {
             Step::Wait => Some(held),
-            Step::Watch(interest) => self.watch(held, interest),
+            Step::Changed => self.refresh(held),
             Step::Yield => {
+                let mut held = self.refresh(held)?;
                 come_back(&mut held, readiness);
                 Some(held)
             }
             Step::Splice => {
                 let step = self.splice(&mut held, readiness);
                 self.obey(held, step, readiness)
-            }
-            Step::Linger => {
-                let mut held = self.watch(held, Connection::<Stream>::FIRST_INTEREST)?;
-                come_back(&mut held, readiness);
-                Some(held)
             }
             Step::Done(reason) => {
                 self.close(held, Closed::Over(reason));
@@ -139,22 +146,45 @@ impl Clients {
     fn splice(&mut self, held: &mut Held<'_>, readiness: Readiness) -> Step {
         let now = self.now();
         // Where descriptors are lacking, this time bytes are copied.
-        let mut pipe = self.pipe.take().or_else(|| new_pipe(&self.rules).ok());
+        let mut pipe = self.pipe.take().or_else(|| new_pipe(self.thread.limits()).ok());
         let has_pipe = pipe.is_some();
-        let step = held.connection.splice(readiness, &self.rules, &mut pipe, now);
+        let (token, before) = (held.token(), held.moved());
+        let step = held.connection.splice(readiness, &mut pipe, token, &mut self.thread);
+        if held.moved() != before {
+            held.last_activity = now;
+        }
         if has_pipe && pipe.is_none() {
             tracing::warn!("nothing can be spliced, long streams are copied");
-            self.rules.splice_bytes_max = None;
+            self.thread.limits_mut().splice_bytes_max = None;
         }
         self.pipe = pipe;
         step
     }
 
-    /// Changes what a connection is watched for, and the timeout that goes with it.
-    fn watch<'a>(&mut self, mut held: Held<'a>, wanted: Interest) -> Option<Held<'a>> {
-        match held.watch_for(self.mode.interest(wanted)) {
+    /// Compares what a connection waits for with its registration and its timer.
+    fn refresh<'a>(&mut self, held: Held<'a>) -> Option<Held<'a>> {
+        let mut held = self.watch(held)?;
+        let awaits = held.connection.awaits();
+        if awaits != held.awaits {
+            held.awaits = awaits;
+            if awaits == Awaits::Close {
+                // The linger timeout begins here.
+                held.last_activity = Timestamp::now();
+            }
+            self.set_timer(&mut held);
+        }
+        Some(held)
+    }
+
+    /// Watches a connection for its interest, if that is not what is registered.
+    fn watch<'a>(&mut self, mut held: Held<'a>) -> Option<Held<'a>> {
+        let interest = self.mode.interest(held.connection.interest());
+        if interest == held.registered {
+            return Some(held);
+        }
+        match held.watch_for(interest) {
             Ok(()) => {
-                self.set_timer(&mut held);
+                held.registered = interest;
                 Some(held)
             }
             Err(error) => {
@@ -182,9 +212,10 @@ impl Clients {
                 return;
             }
         };
-        let connection = Connection::new(stream, &self.rules, Timestamp::now());
-        let client = Client { connection, peer, timer: None };
-        match connections.insert(client, self.mode.watch(Connection::<Stream>::FIRST_INTEREST)) {
+        let mut client = Client::new(stream, peer, Timestamp::now());
+        client.registered = self.mode.interest(client.registered);
+        let watch = self.mode.watch(client.connection.interest());
+        match connections.insert(client, watch) {
             Ok(mut held) => {
                 // Whoever closes it gives the seat back.
                 seat.keep();
@@ -243,7 +274,7 @@ impl Clients {
     fn account(&mut self, client: &Client, token: Option<Token>, closed: Closed) {
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
-        let lived_s = (Timestamp::now() - connection.began()).as_secs();
+        let lived_s = (Timestamp::now() - client.began()).as_secs();
         let reason = closed.name();
         tracing::debug!(peer = %client.peer, received, sent, lived_s, reason, "connection closed");
         if closed == Closed::Stalled {
@@ -330,9 +361,9 @@ impl Drop for Closing<'_> {
 }
 
 /// With room for as much as the rules allow at once, if that may be.
-fn new_pipe(rules: &Rules) -> io::Result<Pipe> {
+fn new_pipe(limits: &Limits) -> io::Result<Pipe> {
     let pipe = Pipe::new()?;
-    let len = rules.splice_bytes_max.map_or(0, NonZeroUsize::get);
+    let len = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);
     if len > PIPE_LEN {
         // A smaller one takes more calls.
         let _ = pipe.set_capacity(len);

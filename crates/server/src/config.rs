@@ -1,7 +1,9 @@
 //! What a server is told to do.
 
+use crate::Mode;
 use clap::ValueEnum;
-use epoll_echo::{Mode, QuitWord, Rules};
+use epoll_connection::Limits;
+use epoll_echo::QuitWord;
 use epoll_reactor::net::Address;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -82,21 +84,13 @@ impl Default for Timeouts {
 }
 
 impl Config {
-    fn read_buffer_len(&self) -> usize {
-        self.read_buffer_len.get().min(READ_BUFFER_LEN_MAX) as usize
-    }
-
-    /// What the connections of a thread read into.
-    pub(crate) fn read_buffer(&self) -> Box<[u8]> {
-        vec![0; self.read_buffer_len()].into()
-    }
-
-    pub(crate) fn rules(&self) -> Rules {
-        let len = self.read_buffer_len();
-        let pays = len >= SPLICE_LEN_MIN && self.quit_word.is_none();
+    /// The limits of the connections of a thread.
+    pub(crate) fn limits(&self) -> Limits {
+        let len = self.read_buffer_len.get().min(READ_BUFFER_LEN_MAX) as usize;
+        let len = NonZeroUsize::new(len).unwrap_or(NonZeroUsize::MIN);
         // As much at once as a read could bring, so that what waits to be written is no more either.
-        let splice_bytes_max = NonZeroUsize::new(len).filter(|_| pays);
-        Rules { quit_word: self.quit_word.clone(), splice_bytes_max, ..Rules::default() }
+        let splice_bytes_max = Some(len).filter(|len| len.get() >= SPLICE_LEN_MIN);
+        Limits { read_buffer_len: len, splice_bytes_max, ..Limits::default() }
     }
 }
 

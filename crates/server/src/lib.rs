@@ -34,6 +34,7 @@ mod connections;
 mod limits;
 mod listening;
 mod log;
+mod mode;
 mod pool;
 mod seats;
 mod server;
@@ -43,6 +44,7 @@ mod worker;
 
 pub use config::{Accept, Config, READ_BUFFER_LEN_MAX, THREADS_MAX, Timeouts};
 pub use log::LogFormat;
+pub use mode::Mode;
 pub use server::{Ended, Server};
 
 pub use epoll_shutdown::{DrainOutcome, Signal, Signals};

@@ -5,7 +5,8 @@ use crate::client::Client;
 use crate::clients::Clients;
 use crate::connections::Held;
 use crate::stats::{Closed, ThreadStats};
-use epoll_echo::Step;
+use epoll_connection::Step;
+use epoll_reactor::Registration;
 use epoll_reactor::net::AcceptCounters;
 use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor, Worker};
 use std::io;
@@ -23,11 +24,10 @@ pub(crate) fn run(
     shared: &SharedReactor<Client>,
     batch_max: usize,
     mut clients: Clients,
-    mut buffer: Box<[u8]>,
 ) -> io::Result<ThreadStats> {
     let mut worker = shared.worker_with_batch_max(batch_max);
     while !shared.is_stopped() {
-        let serving = AssertUnwindSafe(|| serve_until_stop(&mut worker, &mut clients, &mut buffer));
+        let serving = AssertUnwindSafe(|| serve_until_stop(&mut worker, &mut clients));
         // A panic is logged where it happens, and the connection closed by whoever has it next.
         if let Ok(done) = catch_unwind(serving) {
             done?;
@@ -40,11 +40,7 @@ pub(crate) fn run(
 }
 
 #[inline(never)]
-fn serve_until_stop(
-    worker: &mut Worker<'_, Client>,
-    clients: &mut Clients,
-    buffer: &mut [u8],
-) -> io::Result<()> {
+fn serve_until_stop(worker: &mut Worker<'_, Client>, clients: &mut Clients) -> io::Result<()> {
     while worker.wait(None)? {
         clients.heed_drain();
         let turn = clients.now();
@@ -58,9 +54,10 @@ fn serve_until_stop(
                 continue;
             }
             let now = clients.now_within(turn);
-            let step = lease.connection.step(readiness, &clients.rules, buffer, now);
+            let token = lease.token();
+            let step = lease.step(readiness, token, &mut clients.thread, now);
             if step != Step::Wait || lease.is_notified() {
-                heed(lease, step, clients, buffer);
+                heed(lease, step, clients);
             }
         }
     }
@@ -69,10 +66,10 @@ fn serve_until_stop(
 
 /// Does what the connection has asked for, and what another thread has called for.
 #[cold]
-fn heed(lease: Lease<'_, Client>, step: Step, clients: &mut Clients, buffer: &mut [u8]) {
+fn heed(lease: Lease<'_, Client>, step: Step, clients: &mut Clients) {
     let (readiness, is_called) = (lease.readiness(), lease.is_notified());
     let held = clients.obey(Held::Leased(lease), step, readiness);
     if let Some(held) = held.filter(|_| is_called) {
-        clients.see_to(held, buffer);
+        clients.see_to(held);
     }
 }

@@ -40,8 +40,8 @@ pub struct Server {
 /// The threads that share connections.
 struct Pool {
     shared: Arc<SharedReactor<Client>>,
-    /// What each has for its connections, and what it reads into.
-    clients: Vec<(Clients, Box<[u8]>)>,
+    /// What each has for its connections.
+    clients: Vec<Clients>,
 }
 
 /// How a server came to its end.
@@ -114,8 +114,7 @@ impl Server {
                 let timing = Arc::clone(&benches[0].timing);
                 Clients::new(config, Arc::clone(&common), timing)
             };
-            let buffer = || config.read_buffer();
-            Pool { shared, clients: (0..count).map(|_| (clients(), buffer())).collect() }
+            Pool { shared, clients: (0..count).map(|_| clients()).collect() }
         });
         let mut workers = Vec::new();
         for (index, (mut bench, listeners)) in benches.into_iter().zip(listeners).enumerate() {
@@ -125,7 +124,7 @@ impl Server {
             });
             let listening = listening.collect::<io::Result<_>>()?;
             let partners = pool.iter().flat_map(|pool| &pool.clients);
-            let partners = partners.map(|(clients, _)| clients.shared_stats()).collect();
+            let partners = partners.map(Clients::shared_stats).collect();
             let common = Arc::clone(&common);
             workers.push(Worker::new(index, config, common, bench, listening, partners));
         }
@@ -210,9 +209,9 @@ impl Server {
             // The calling thread has little to do, and may do it anywhere.
             let mut cores = cores;
             let batch_max = pool::batch_max(clients.len());
-            for (index, (clients, buffer)) in (1..).zip(clients) {
+            for (index, clients) in (1..).zip(clients) {
                 let shared = Arc::clone(&shared);
-                let body = move || pool::run(index, &shared, batch_max, clients, buffer);
+                let body = move || pool::run(index, &shared, batch_max, clients);
                 start(index, cores.next(), Box::new(body))?;
             }
             return Ok(());

@@ -2,7 +2,7 @@
 
 use crate::seats::Refusal;
 use anyhow::Context;
-use epoll_echo::Reason;
+use epoll_connection::CloseReason;
 use epoll_reactor::Counters;
 use epoll_reactor::net::AcceptCounters;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -16,7 +16,7 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closed {
     /// The conversation came to its end.
-    Over(Reason),
+    Over(CloseReason),
     /// No byte has moved for too long.
     Idle,
     /// The peer has taken nothing for too long.
@@ -35,13 +35,13 @@ impl Closed {
     /// As logs and statistics name it.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Over(Reason::PeerClosed) => "peer-closed",
-            Self::Over(Reason::Quit) => "quit",
-            Self::Over(Reason::Ended) => "drained",
-            Self::Over(Reason::Failed(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)) => {
+            Self::Over(CloseReason::PeerClosed) => "peer-closed",
+            Self::Over(CloseReason::Finished) => "quit",
+            Self::Over(CloseReason::Drained) => "drained",
+            Self::Over(CloseReason::Failed(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)) => {
                 "reset"
             }
-            Self::Over(Reason::Failed(_)) => "failed",
+            Self::Over(_) => "failed",
             Self::Idle => "idle",
             Self::Stalled => "stalled",
             Self::LingeredOut => "lingered-out",

@@ -8,7 +8,6 @@ use crate::common::Common;
 use crate::connections::Connections;
 use crate::listening::Listening;
 use crate::stats::{Stats, ThreadStats};
-use epoll_echo::Step;
 use epoll_reactor::net::{AcceptCounters, Listener};
 use epoll_reactor::{Counters, Interest, Ready, Watch};
 use epoll_shutdown::{Drain, Phase, Signal, Signals};
@@ -36,8 +35,6 @@ pub(crate) struct Worker {
     common: Arc<Common>,
     connections: Connections,
     clients: Clients,
-    /// What connections read into.
-    buffer: Box<[u8]>,
     /// The ends of pauses, and of the drain.
     reminders: Timers<()>,
     listening: Vec<Listening>,
@@ -89,7 +86,6 @@ impl Worker {
             clients: Clients::new(config, Arc::clone(&common), timing),
             common,
             connections,
-            buffer: config.read_buffer(),
             reminders,
             listening,
             accepted_before: AcceptCounters::default(),
@@ -135,7 +131,7 @@ impl Worker {
     fn turn(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
         match self.serve_until_service()? {
             Service::Accept(index) => self.accept(index),
-            Service::Timers => self.clients.expire(&mut self.connections, &mut self.buffer),
+            Service::Timers => self.clients.expire(&mut self.connections),
             Service::Reminders => self.heed_time(chair),
             Service::Signals => chair.map_or(Ok(()), |chair| self.heed_signals(chair)),
             Service::Woken => self.heed_others(chair),
@@ -145,16 +141,14 @@ impl Worker {
     /// The usual way of the whole server is in here, on its own, where the compiler sees nothing else.
     #[inline(never)]
     fn serve_until_service(&mut self) -> io::Result<Service> {
-        let Self { connections, clients, buffer, .. } = self;
-        let buffer = &mut buffer[..];
+        let Self { connections, clients, .. } = self;
         loop {
             let now = clients.now();
             while let Some(ready) = connections.own.next_ready() {
                 match ready {
-                    Ready::Owned { token, source, readiness } => {
-                        match source.connection.step(readiness, &clients.rules, buffer, now) {
-                            Step::Wait => {}
-                            step => clients.obey_own(&mut connections.own, token, step, readiness),
+                    Ready::Owned { source, readiness, .. } => {
+                        if let Some(rest) = source.begin_step(readiness, &mut clients.thread, now) {
+                            clients.finish_own(&mut connections.own, rest, readiness, now);
                         }
                     }
                     Ready::Watched { tag, .. } => return Ok(tag),

@@ -13,12 +13,14 @@ const LAYERS: &[(&str, Below)] = &[
     ("epoll-reactor", Below::Only(&["epoll-sys"])),
     ("epoll-timers", Below::Only(&["epoll-sys"])),
     ("epoll-shutdown", Below::Only(&["epoll-sys"])),
-    ("epoll-echo", Below::Only(&["epoll-reactor"])),
+    ("epoll-connection", Below::Only(&["epoll-reactor"])),
+    ("epoll-echo", Below::Only(&["epoll-connection"])),
     (
         "epoll-server",
         // It joins the layers, so it names what it joins.
         Below::Only(&[
             "epoll-echo",
+            "epoll-connection",
             "epoll-timers",
             "epoll-shutdown",
             "epoll-reactor",

@@ -1,7 +1,9 @@
 //! Every script of a few acts over a tiny buffer, each act between turns and within one.
 
-use crate::wire::{Act, Talk};
-use epoll_echo::{Mode, Reason, Rules};
+use crate::harness::{BOTH, buffer, echo};
+use epoll_connection::test_kit::{Act, Driver, Trigger};
+use epoll_connection::{CloseReason, Limits};
+use epoll_echo::Echo;
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
 
@@ -34,18 +36,23 @@ fn each_script(len: usize, script: &mut Vec<Scripted>, check: &mut impl FnMut(&[
     }
 }
 
-fn run(mode: Mode, script: &[Scripted], step_bytes_max: usize, splices: bool) -> Talk {
+fn run(
+    trigger: Trigger,
+    script: &[Scripted],
+    step_bytes_max: usize,
+    splices: bool,
+) -> Driver<Echo> {
     let splice_bytes_max = splices.then_some(NonZeroUsize::MIN);
-    let rules = Rules { step_bytes_max, splice_bytes_max, ..Rules::default() };
-    let mut talk = Talk::new(mode, rules, 2);
+    let limits = Limits { step_bytes_max, splice_bytes_max, ..buffer(2) };
+    let mut talk = echo(trigger, limits);
     if splices {
         talk = talk.with_pipe(2);
     }
     for (act, within) in script {
         if *within {
-            talk.wire.lend().during.push_back(act.clone());
+            talk.act_during([act.clone()]);
         } else {
-            talk.happen(act.clone());
+            talk.act(act.clone());
         }
     }
     talk.end_well();
@@ -56,24 +63,24 @@ fn run(mode: Mode, script: &[Scripted], step_bytes_max: usize, splices: bool) ->
 fn every_short_script_ends_with_every_byte_back_or_with_the_reset() {
     let (mut scripts, mut spliced) = (0, 0);
     each_script(4, &mut Vec::new(), &mut |script| {
-        for mode in [Mode::Level, Mode::Edge] {
+        for trigger in BOTH {
             for (step_bytes_max, splices) in
                 [(1, false), (1, true), (1 << 20, false), (1 << 20, true)]
             {
                 scripts += 1;
-                let talk = run(mode, script, step_bytes_max, splices);
-                let wire = talk.wire.lend();
-                assert!(splices || wire.piped == 0);
-                spliced += usize::from(wire.piped > 0);
-                match talk.over {
-                    Some(Reason::PeerClosed) => {
-                        assert_eq!(wire.outbox, wire.arrived, "{script:?} {splices}");
+                let talk = run(trigger, script, step_bytes_max, splices);
+                let (sent, arrived) = (talk.sent(), talk.arrived());
+                assert!(splices || talk.piped() == 0);
+                spliced += usize::from(talk.piped() > 0);
+                match talk.closed() {
+                    Some(CloseReason::PeerClosed) => {
+                        assert_eq!(sent, arrived, "{script:?} {splices}");
                     }
-                    Some(Reason::Failed(ErrorKind::ConnectionReset)) => {
+                    Some(CloseReason::Failed(ErrorKind::ConnectionReset)) => {
                         assert!(script.iter().any(|(act, _)| matches!(act, Act::Reset)));
-                        assert!(wire.arrived.starts_with(&wire.outbox), "{script:?}");
+                        assert!(arrived.starts_with(&sent), "{script:?}");
                     }
-                    other => panic!("{mode:?} {script:?}: {other:?}"),
+                    other => panic!("{trigger:?} {script:?}: {other:?}"),
                 }
             }
         }

@@ -5,6 +5,6 @@
 
 mod closing;
 mod exhaustive;
+mod harness;
 mod properties;
 mod streaming;
-mod wire;

@@ -1,158 +1,156 @@
 //! Long streams, which go through the pipe, one case at a time.
 
-use crate::wire::{Act, Talk};
-use epoll_echo::{Mode, Reason, Rules};
+use crate::harness::{BOTH as ALL, buffer, echo, echo_to_quit};
+use epoll_connection::test_kit::{Act, Driver, Trigger};
+use epoll_connection::{CloseReason, Limits};
+use epoll_echo::Echo;
 use std::num::NonZeroUsize;
 
-const ALL: [Mode; 4] = [Mode::Level, Mode::Edge, Mode::Oneshot, Mode::EdgeShared];
 const BUFFER_LEN: usize = 16;
 
 /// Ten bytes at once are much.
-fn rules() -> Rules {
-    Rules { splice_bytes_max: NonZeroUsize::new(40), ..Rules::default() }
+fn limits() -> Limits {
+    Limits { splice_bytes_max: NonZeroUsize::new(40), ..buffer(BUFFER_LEN) }
 }
 
-fn talk(mode: Mode) -> Talk {
-    Talk::new(mode, rules(), BUFFER_LEN).with_pipe(64)
+fn talk(trigger: Trigger) -> Driver<Echo> {
+    echo(trigger, limits()).with_pipe(64)
 }
 
 #[test]
 fn what_follows_a_full_buffer_goes_through_the_pipe() {
-    for mode in ALL {
-        let mut talk = talk(mode);
-        talk.happen(Act::Room(1 << 20));
-        talk.happen(Act::Arrive(vec![1; 100]));
-        assert_eq!(talk.wire.lend().piped, 100 - BUFFER_LEN, "{mode:?}");
+    for trigger in ALL {
+        let mut talk = talk(trigger);
+        talk.act(Act::Room(1 << 20));
+        talk.act(Act::Arrive(vec![1; 100]));
+        assert_eq!(talk.piped(), 100 - BUFFER_LEN, "{trigger:?}");
         // And so does what comes later, from the beginning.
-        talk.happen(Act::Arrive(vec![2; 100]));
-        assert_eq!(talk.wire.lend().piped, 200 - BUFFER_LEN, "{mode:?}");
+        talk.act(Act::Arrive(vec![2; 100]));
+        assert_eq!(talk.piped(), 200 - BUFFER_LEN, "{trigger:?}");
         talk.end_well();
-        let wire = talk.wire.lend();
-        assert_eq!(wire.outbox, wire.arrived);
+        assert_eq!(talk.sent(), talk.arrived());
     }
 }
 
 #[test]
 fn short_messages_are_copied_again() {
-    for mode in ALL {
-        let mut talk = talk(mode);
-        talk.happen(Act::Room(1 << 20));
-        talk.happen(Act::Arrive(vec![1; 100]));
-        talk.happen(Act::Arrive(vec![2; 9]));
-        let piped = talk.wire.lend().piped;
-        let calls = talk.wire.lend().calls;
+    for trigger in ALL {
+        let mut talk = talk(trigger);
+        talk.act(Act::Room(1 << 20));
+        talk.act(Act::Arrive(vec![1; 100]));
+        talk.act(Act::Arrive(vec![2; 9]));
+        let piped = talk.piped();
+        let calls = talk.calls();
         for message in 1..=5 {
-            talk.happen(Act::Arrive(vec![3; 9]));
-            assert_eq!(talk.wire.lend().piped, piped, "{mode:?}");
-            assert_eq!(talk.wire.lend().calls, calls + 2 * message, "{mode:?}");
+            talk.act(Act::Arrive(vec![3; 9]));
+            assert_eq!(talk.piped(), piped, "{trigger:?}");
+            assert_eq!(talk.calls(), calls + 2 * message, "{trigger:?}");
         }
     }
 }
 
 #[test]
 fn what_the_peer_does_not_take_is_kept_and_the_pipe_is_free() {
-    for mode in ALL {
-        let mut talk = talk(mode);
-        talk.happen(Act::Room(BUFFER_LEN + 3));
-        talk.happen(Act::Arrive(vec![1; 100]));
-        assert_eq!(talk.connection.buffered(), 37, "{mode:?}");
-        assert_eq!(talk.connection.received(), BUFFER_LEN as u64 + 40);
+    for trigger in ALL {
+        let mut talk = talk(trigger);
+        talk.act(Act::Room(BUFFER_LEN + 3));
+        talk.act(Act::Arrive(vec![1; 100]));
+        assert_eq!(talk.counts().2, 37, "{trigger:?}");
+        assert_eq!(talk.counts().0, BUFFER_LEN as u64 + 40);
         // The wire refuses a pipe that is not empty.
-        talk.happen(Act::Room(1 << 20));
-        assert_eq!(talk.connection.buffered(), 0);
-        assert_eq!(talk.wire.lend().outbox, vec![1; 100]);
+        talk.act(Act::Room(1 << 20));
+        assert_eq!(talk.counts().2, 0);
+        assert_eq!(talk.sent(), vec![1; 100]);
     }
 }
 
 #[test]
 fn a_buffer_as_long_as_a_step_may_be_is_no_obstacle() {
-    let rules = Rules { step_bytes_max: BUFFER_LEN, ..rules() };
-    let mut talk = Talk::new(Mode::Edge, rules, BUFFER_LEN).with_pipe(64);
-    talk.happen(Act::Room(1 << 20));
-    talk.happen(Act::Arrive(vec![1; 100]));
-    assert_eq!(talk.wire.lend().piped, 100 - BUFFER_LEN);
+    let limits = Limits { step_bytes_max: BUFFER_LEN, ..limits() };
+    let mut talk = echo(Trigger::Edge, limits).with_pipe(64);
+    talk.act(Act::Room(1 << 20));
+    talk.act(Act::Arrive(vec![1; 100]));
+    assert_eq!(talk.piped(), 100 - BUFFER_LEN);
 }
 
 #[test]
 fn a_splice_that_stops_short_for_no_reason_is_gone_on_with() {
-    for mode in ALL {
-        let mut talk = talk(mode);
-        talk.happen(Act::Room(1 << 20));
-        talk.wire.lend().happen(Act::Cut);
-        talk.happen(Act::Arrive(vec![1; 100]));
-        assert_eq!(talk.wire.lend().outbox, vec![1; 100], "{mode:?}");
-        assert_eq!(talk.connection.buffered(), 0);
+    for trigger in ALL {
+        let mut talk = talk(trigger);
+        talk.act(Act::Room(1 << 20));
+        talk.prepare(Act::Cut);
+        talk.act(Act::Arrive(vec![1; 100]));
+        assert_eq!(talk.sent(), vec![1; 100], "{trigger:?}");
+        assert_eq!(talk.counts().2, 0);
     }
 }
 
 #[test]
 fn many_small_pieces_are_copied() {
-    for mode in ALL {
-        let mut talk = Talk::new(mode, rules(), BUFFER_LEN).with_pipe(1);
-        talk.happen(Act::Room(1 << 20));
-        talk.happen(Act::Arrive(vec![1; BUFFER_LEN + 5]));
-        assert_eq!(talk.wire.lend().outbox, vec![1; BUFFER_LEN + 5], "{mode:?}");
-        assert!(talk.wire.lend().piped < 5, "{mode:?}");
+    for trigger in ALL {
+        let mut talk = echo(trigger, limits()).with_pipe(1);
+        talk.act(Act::Room(1 << 20));
+        talk.act(Act::Arrive(vec![1; BUFFER_LEN + 5]));
+        assert_eq!(talk.sent(), vec![1; BUFFER_LEN + 5], "{trigger:?}");
+        assert!(talk.piped() < 5, "{trigger:?}");
     }
 }
 
 #[test]
 fn the_end_behind_a_stream_is_found() {
-    for mode in ALL {
-        let mut talk = talk(mode);
-        talk.happen(Act::Room(1 << 20));
-        talk.wire.lend().happen(Act::Arrive(vec![1; 100]));
-        talk.happen(Act::Fin);
-        assert_eq!(talk.over, Some(Reason::PeerClosed), "{mode:?}");
-        assert_eq!(talk.wire.lend().outbox, vec![1; 100]);
+    for trigger in ALL {
+        let mut talk = talk(trigger);
+        talk.act(Act::Room(1 << 20));
+        talk.prepare(Act::Arrive(vec![1; 100]));
+        talk.act(Act::Fin);
+        assert_eq!(talk.closed(), Some(CloseReason::PeerClosed), "{trigger:?}");
+        assert_eq!(talk.sent(), vec![1; 100]);
     }
 }
 
 #[test]
 fn bytes_behind_an_urgent_one_are_read() {
-    for mode in ALL {
-        let mut talk = talk(mode);
-        talk.happen(Act::Room(1 << 20));
-        talk.happen(Act::Arrive(vec![1; 100]));
-        talk.wire.lend().happen(Act::Urgent);
-        talk.happen(Act::Arrive(vec![2; 100]));
-        assert_eq!(talk.wire.lend().outbox.len(), 200, "{mode:?}");
+    for trigger in ALL {
+        let mut talk = talk(trigger);
+        talk.act(Act::Room(1 << 20));
+        talk.act(Act::Arrive(vec![1; 100]));
+        talk.prepare(Act::Urgent);
+        talk.act(Act::Arrive(vec![2; 100]));
+        assert_eq!(talk.sent().len(), 200, "{trigger:?}");
     }
 }
 
 #[test]
 fn a_transport_that_cannot_be_spliced_is_copied() {
-    for mode in ALL {
-        let mut talk = Talk::new(mode, rules(), BUFFER_LEN).with_pipe(0);
-        talk.happen(Act::Room(1 << 20));
-        talk.happen(Act::Arrive(vec![1; 100]));
-        assert_eq!(talk.wire.lend().outbox, vec![1; 100], "{mode:?}");
-        assert_eq!(talk.wire.lend().piped, 0);
+    for trigger in ALL {
+        let mut talk = echo(trigger, limits()).with_pipe(0);
+        talk.act(Act::Room(1 << 20));
+        talk.act(Act::Arrive(vec![1; 100]));
+        assert_eq!(talk.sent(), vec![1; 100], "{trigger:?}");
+        assert_eq!(talk.piped(), 0);
     }
 }
 
 #[test]
 fn a_quit_word_is_looked_for_in_every_byte() {
-    let quit_word = Some("quit".parse().unwrap());
-    let rules = Rules { quit_word, ..rules() };
-    let mut talk = Talk::new(Mode::Level, rules, BUFFER_LEN).with_pipe(64);
-    talk.happen(Act::Room(1 << 20));
-    talk.happen(Act::Arrive([&[b'\n'; 100][..], b"quit\n"].concat()));
-    assert!(talk.wire.lend().fin_sent);
-    assert_eq!(talk.wire.lend().piped, 0);
+    let mut talk = echo_to_quit(Trigger::Level, limits()).with_pipe(64);
+    talk.act(Act::Room(1 << 20));
+    talk.act(Act::Arrive([&[b'\n'; 100][..], b"quit\n"].concat()));
+    assert!(talk.is_output_closed());
+    assert_eq!(talk.piped(), 0);
 }
 
 #[test]
 fn a_finish_leaves_the_stream_for_the_end() {
-    for mode in ALL {
-        let mut talk = talk(mode);
-        talk.happen(Act::Room(1 << 20));
-        talk.happen(Act::Arrive(vec![1; 100]));
+    for trigger in ALL {
+        let mut talk = talk(trigger);
+        talk.act(Act::Room(1 << 20));
+        talk.act(Act::Arrive(vec![1; 100]));
         talk.finish();
-        assert!(talk.wire.lend().fin_sent, "{mode:?}");
-        talk.happen(Act::Arrive(vec![2; 100]));
-        talk.happen(Act::Fin);
-        assert_eq!(talk.over, Some(Reason::Ended));
-        assert_eq!(talk.wire.lend().outbox, vec![1; 100]);
+        assert!(talk.is_output_closed(), "{trigger:?}");
+        talk.act(Act::Arrive(vec![2; 100]));
+        talk.act(Act::Fin);
+        assert_eq!(talk.closed(), Some(CloseReason::Drained));
+        assert_eq!(talk.sent(), vec![1; 100]);
     }
 }

@@ -5,7 +5,7 @@ use super::Clients;
 use crate::client::{Due, Queue};
 use crate::connections::{Connections, Held};
 use crate::stats::Closed;
-use epoll_echo::Step;
+use epoll_connection::Step;
 use epoll_reactor::{Readiness, Token};
 use epoll_timers::{Timers, Timestamp};
 use std::collections::HashMap;
@@ -58,11 +58,7 @@ impl Clients {
     }
 
     /// The timers' descriptor was reported.
-    pub(crate) fn expire(
-        &mut self,
-        connections: &mut Connections,
-        buffer: &mut [u8],
-    ) -> io::Result<()> {
+    pub(crate) fn expire(&mut self, connections: &mut Connections) -> io::Result<()> {
         let now = Timestamp::now();
         let draining = self.common.draining();
         let mut timing = lock(&self.timing);
@@ -95,7 +91,7 @@ impl Clients {
         for token in due.drain(..) {
             if let Some(held) = connections.hold_or_call(token) {
                 self.in_hand = Some(token);
-                self.see_to(held, buffer);
+                self.see_to(held);
             }
         }
         self.in_hand = None;
@@ -108,12 +104,13 @@ impl Clients {
     /// First of all it is looked whether there is something to do for it: after a stop, or a long turn,
     /// its timer may be reported before bytes that came earlier, and then it was not quiet.
     #[cold]
-    pub(crate) fn see_to(&mut self, mut held: Held<'_>, buffer: &mut [u8]) {
+    pub(crate) fn see_to(&mut self, mut held: Held<'_>) {
         let now = Timestamp::now();
         if self.due_by(&held, now).is_some() {
             // Nothing is known of the end, so it is looked for.
             let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
-            let step = held.connection.step(readiness, &self.rules, buffer, now);
+            let token = held.token();
+            let step = held.step(readiness, token, &mut self.thread, now);
             match self.obey(held, step, readiness) {
                 Some(still) => held = still,
                 None => return,
@@ -128,10 +125,19 @@ impl Clients {
             }
             Some(Due::Look) => Step::Wait,
             Some(Due::Finish) if self.is_quiet(&held, now) => {
-                held.connection.finish(&self.rules, buffer, now)
+                let token = held.token();
+                let before = held.moved();
+                let step = held.connection.finish(token, &mut self.thread);
+                if held.moved() != before {
+                    held.last_activity = now;
+                }
+                step
             }
             Some(Due::Finish) => Step::Wait,
-            Some(Due::End) => held.connection.end(now),
+            Some(Due::End) => {
+                let token = held.token();
+                held.connection.end(token, &mut self.thread)
+            }
         };
         if let Some(mut held) = self.obey(held, step, Readiness::IN) {
             self.set_timer(&mut held);
@@ -150,7 +156,7 @@ impl Clients {
         let Some(limit) = self.timeouts.write else { return false };
         // An error is the socket's, and the next write will tell.
         let unsent = held.connection.transport().unsent().unwrap_or(0);
-        let since = held.connection.since();
+        let since = held.last_activity;
         let queues = &mut lock(&self.timing).queues;
         let before = queues.get(&held.token()).filter(|queue| queue.since > since);
         let moved = match before {
@@ -165,7 +171,7 @@ impl Clients {
     /// now would destroy what it has yet to take.
     fn is_still_taking(&mut self, held: &Held<'_>, now: Timestamp) -> bool {
         let unsent = held.connection.transport().unsent().unwrap_or(0);
-        let began = held.connection.since();
+        let began = held.last_activity;
         let queues = &mut lock(&self.timing).queues;
         let before = queues.get(&held.token()).filter(|queue| queue.looked > began);
         let is_taking = before.map_or(unsent > 0, |queue| unsent < queue.unsent);
@@ -179,7 +185,7 @@ impl Clients {
     /// by the beginning of its turn, and a turn can take long.
     fn is_quiet(&mut self, held: &Held<'_>, now: Timestamp) -> bool {
         let queues = &mut lock(&self.timing).queues;
-        let look = Queue { since: held.connection.since(), looked: now, unsent: 0 };
+        let look = Queue { since: held.last_activity, looked: now, unsent: 0 };
         let before = queues.insert(held.token(), look);
         before.is_some_and(|before| before.since == look.since)
     }

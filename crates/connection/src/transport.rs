@@ -33,6 +33,13 @@ pub trait Transport: Read + Write {
     /// Those of a write.
     fn drain(&mut self, pipe: &mut Self::Pipe, len: usize) -> io::Result<usize>;
 
+    /// Returns whether an outgoing connection is established; `false` while it is being established.
+    ///
+    /// # Errors
+    ///
+    /// That of the connect.
+    fn is_connected(&mut self) -> io::Result<bool>;
+
     /// Closes the writing half: the peer reads what was written, then the end of the stream.
     ///
     /// # Errors
@@ -50,6 +57,10 @@ impl Transport for Stream {
 
     fn drain(&mut self, pipe: &mut Pipe, len: usize) -> io::Result<usize> {
         pipe.drain(self, len)
+    }
+
+    fn is_connected(&mut self) -> io::Result<bool> {
+        self.connected()
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -1,0 +1,467 @@
+//! The way of a connection through its states: one loop, which every step that is not the usual case goes
+//! through. Each round sends, ends, asks the protocol or reads, in this order of precedence.
+
+use super::{Connection, Exit, Flags, failed, is_all_bytes};
+use crate::context::Changes;
+use crate::{
+    Awaits, CloseReason, Consumed, Context, Flow, Misuse, Protocol, Step, ThreadState, Transport,
+};
+use epoll_reactor::{Interest, Readiness, Token};
+use std::io;
+
+/// What a step has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    pub(super) read: usize,
+    pub(super) written: usize,
+    /// The length of the last read.
+    pub(super) last_read: usize,
+}
+
+/// What the owner registers for a connection.
+type Registered = (Interest, Awaits);
+
+impl<P: Protocol, T: Transport> Connection<P, T> {
+    /// Tells the protocol that the connection is established, as the first step of one that was
+    /// accepted.
+    pub fn open(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
+        let before = self.registered();
+        let called = self.call(token, thread, P::on_open);
+        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
+    }
+
+    /// Gives the protocol a message. Returns whether [`settle`](Self::settle) has to be called, once,
+    /// after all messages of the turn. A connection that is not open, or is about to end, gets none.
+    pub fn message(
+        &mut self,
+        message: &P::Message,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> bool {
+        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+            return false;
+        }
+        let called =
+            self.call(token, thread, |protocol, context| protocol.on_message(message, context));
+        if !thread.output.is_empty() {
+            self.cold_mut().append_output(&thread.output);
+            thread.output.clear();
+        }
+        if let Err(step) = called {
+            self.cold_mut().failed = Some(step);
+        }
+        let is_settled = !self.flags.contains(Flags::UNSETTLED);
+        self.flags.insert(Flags::UNSETTLED);
+        is_settled
+    }
+
+    /// Sends what messages had the protocol write, and goes on as it answered.
+    pub fn settle(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
+        let before = self.registered();
+        self.flags.remove(Flags::UNSETTLED);
+        let failed = self.cold.as_mut().and_then(|cold| cold.failed.take());
+        let called = failed.map_or(Ok(()), Err);
+        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
+    }
+
+    /// Tells the protocol that its deadline has passed. The owner has compared it with the time.
+    pub fn expire(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
+        let before = self.registered();
+        if let Some(cold) = &mut self.cold {
+            cold.deadline = None;
+        }
+        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+            return Step::Wait;
+        }
+        let called = self.call(token, thread, P::on_deadline);
+        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
+    }
+
+    /// Tells the protocol that the service begins to drain.
+    pub fn drain(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
+        let before = self.registered();
+        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+            return Step::Wait;
+        }
+        let called = self.call(token, thread, P::on_drain);
+        if self.flags.contains(Flags::FINISHING) {
+            self.flags.insert(Flags::DRAINED);
+        }
+        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
+    }
+
+    /// Ends the connection as soon as the transport is dry and the protocol is not paused: everything that
+    /// has arrived is shown to the protocol, then our half is closed.
+    pub fn finish(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
+        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+            return Step::Wait;
+        }
+        let before = self.registered();
+        // What has arrived is not known to have been reported.
+        self.flags.insert(Flags::FINISH_WHEN_DRY | Flags::DRAINED | Flags::READABLE);
+        self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
+    }
+
+    /// Ends the connection as soon as everything that was written is sent: no more input is shown to the
+    /// protocol.
+    pub fn end(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
+        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+            return Step::Wait;
+        }
+        let before = self.registered();
+        self.flags.insert(Flags::FINISHING | Flags::DRAINED | Flags::READABLE);
+        self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
+    }
+
+    /// Tells the protocol that the owner closes the connection. The owner drops it then.
+    pub fn close(&mut self, token: Token, thread: &mut ThreadState<P>) {
+        self.on_close(CloseReason::ClosedByOwner, token, thread);
+    }
+
+    /// Goes on where the usual case was left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn leave(
+        &mut self,
+        exit: Exit,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> Step {
+        let before = self.registered();
+        let mut progress = Progress::default();
+        let begun = match exit {
+            Exit::Unusual => self.begin(readiness, token, thread),
+            Exit::NothingRead(read) => {
+                self.flags.insert(Flags::READABLE);
+                self.nothing_read(read, token, thread)
+            }
+            // The transport says that it has read more than fits.
+            Exit::Input(_) => Err(failed(io::ErrorKind::InvalidData.into())),
+            Exit::NotDry(len) if len > thread.input.len() => {
+                Err(failed(io::ErrorKind::InvalidData.into()))
+            }
+            Exit::Consumed { consumed, changes, len } => {
+                self.note_usual_read(len, readiness, thread, &mut progress);
+                let first = Some((consumed, changes));
+                self.receive_read(len, first, token, thread, &mut progress)
+            }
+            Exit::CutShort { write, passed, len } => {
+                self.note_usual_read(len, readiness, thread, &mut progress);
+                self.written_usually(write, passed, len, thread, &mut progress)
+            }
+            Exit::NotDry(len) => {
+                self.note_usual_read(len, readiness, thread, &mut progress);
+                progress.written = len;
+                Ok(())
+            }
+        };
+        self.resume(begun, before, readiness, token, thread, progress)
+    }
+
+    /// Begins a step with a flag set.
+    fn begin(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> Result<(), Step> {
+        if self.flags.contains(Flags::CONNECTING) {
+            return self.establish(token, thread);
+        }
+        if readiness.may_read() {
+            self.flags.insert(Flags::READABLE);
+            if self.flags.contains(Flags::PAUSED) {
+                self.flags.insert(Flags::SILENCED);
+            }
+        }
+        self.peer_is_gone(readiness)
+    }
+
+    fn note_usual_read(
+        &mut self,
+        len: usize,
+        readiness: Readiness,
+        thread: &ThreadState<P>,
+        progress: &mut Progress,
+    ) {
+        *progress = Progress { read: len, last_read: len, written: 0 };
+        self.note_read(len, thread.input.len(), readiness);
+    }
+
+    /// Keeps what the write of the usual case did not take.
+    fn written_usually(
+        &mut self,
+        write: io::Result<usize>,
+        passed: bool,
+        len: usize,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        if passed {
+            return self.written(write, &thread.input[..len], progress);
+        }
+        let output = std::mem::take(&mut thread.output);
+        let written = self.written(write, &output, progress);
+        thread.output = output;
+        thread.output.clear();
+        written
+    }
+
+    /// Finds out whether an outgoing connection is established.
+    fn establish(&mut self, token: Token, thread: &mut ThreadState<P>) -> Result<(), Step> {
+        match self.transport.is_connected() {
+            Ok(true) => {
+                self.flags = Flags::READABLE;
+                self.call(token, thread, P::on_open)
+            }
+            Ok(false) => Err(Step::Wait),
+            Err(error) => Err(Step::Done(CloseReason::ConnectFailed(error.kind()))),
+        }
+    }
+
+    /// A connection that neither reads nor writes finds the end of its peer in the event alone.
+    fn peer_is_gone(&self, readiness: Readiness) -> Result<(), Step> {
+        let does_io = !self.flags.intersects(Flags::PAUSED | Flags::PEER_FINISHED)
+            || self.flags.intersects(Flags::BLOCKED | Flags::FINISHING);
+        if does_io {
+            Ok(())
+        } else if readiness.contains(Readiness::ERR) {
+            Err(Step::Done(CloseReason::Failed(io::ErrorKind::ConnectionReset)))
+        } else if readiness.contains(Readiness::HUP) {
+            Err(Step::Done(CloseReason::PeerClosed))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Goes on after what `begun` has come to, as far as `readiness` and the budget allow.
+    pub(super) fn resume(
+        &mut self,
+        begun: Result<(), Step>,
+        before: Registered,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        mut progress: Progress,
+    ) -> Step {
+        let mut round = begun;
+        let step = loop {
+            match round {
+                Ok(()) => round = self.advance(readiness, token, thread, &mut progress),
+                Err(step) => break step,
+            }
+        };
+        match step {
+            Step::Done(reason) => {
+                self.on_close(reason, token, thread);
+                step
+            }
+            Step::Wait if self.has_changed(before) => Step::Changed,
+            step => step,
+        }
+    }
+
+    /// One round: what comes first is done, or the step that ends the loop is returned.
+    fn advance(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        self.flush(readiness, thread, progress)?;
+        if self.flags.contains(Flags::FINISHING) {
+            return self.advance_to_end(readiness, token, thread, progress);
+        }
+        if self.flags.contains(Flags::ENDS_OUTPUT) && !self.flags.contains(Flags::OUTPUT_CLOSED) {
+            return self.close_output();
+        }
+        let is_over_budget = progress.is_over(thread);
+        if self.flags.contains(Flags::WRITTEN_DUE) {
+            if is_over_budget {
+                return Err(Step::Yield);
+            }
+            self.flags.remove(Flags::WRITTEN_DUE);
+            return self.call(token, thread, P::on_written);
+        }
+        if self.flags.contains(Flags::PAUSED) {
+            return Err(Step::Wait);
+        }
+        if self.flags.contains(Flags::KEPT | Flags::FRESH) {
+            if is_over_budget {
+                return Err(Step::Yield);
+            }
+            return self.receive_kept(token, thread, progress);
+        }
+        if self.flags.contains(Flags::PEER_FINISHED) {
+            return Err(Step::Wait);
+        }
+        if !self.flags.contains(Flags::READABLE) {
+            if self.flags.contains(Flags::FINISH_WHEN_DRY) {
+                self.flags.insert(Flags::FINISHING);
+                return Ok(());
+            }
+            return Err(Step::Wait);
+        }
+        if self.may_stream(readiness, thread, progress) {
+            self.flags.insert(Flags::STREAMING);
+            return Err(Step::Splice);
+        }
+        if is_over_budget {
+            return Err(Step::Yield);
+        }
+        self.read(readiness, token, thread, progress)
+    }
+
+    /// Ends the connection: last words, then the end of our half, then the peer's.
+    fn advance_to_end(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        self.flags.remove(Flags::KEPT | Flags::FRESH);
+        if !self.flags.contains(Flags::OUTPUT_CLOSED) {
+            if !self.cold.as_ref().is_some_and(|cold| cold.has_said_last_words) {
+                self.call(token, thread, |protocol, context| {
+                    protocol.on_finish(context);
+                    Flow::Keep
+                })?;
+                if !thread.output.is_empty() {
+                    self.cold_mut().has_said_last_words = true;
+                    self.flush(readiness, thread, progress)?;
+                }
+            }
+            if !self.flags.contains(Flags::PEER_FINISHED) {
+                return self.close_output();
+            }
+        }
+        if self.flags.contains(Flags::PEER_FINISHED) {
+            return Err(Step::Done(CloseReason::PeerClosed));
+        }
+        if !self.flags.contains(Flags::READABLE) {
+            return Err(Step::Wait);
+        }
+        if progress.is_over(thread) {
+            return Err(Step::Yield);
+        }
+        self.discard(readiness, thread, progress)
+    }
+
+    /// Closes our half once everything is sent.
+    fn close_output(&mut self) -> Result<(), Step> {
+        self.transport.shutdown_write().map_err(failed)?;
+        self.flags.insert(Flags::OUTPUT_CLOSED);
+        if self.flags.contains(Flags::PEER_FINISHED) {
+            return Err(Step::Done(CloseReason::PeerClosed));
+        }
+        Ok(())
+    }
+
+    /// Calls the protocol and does as it answers.
+    pub(super) fn call(
+        &mut self,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        callback: impl FnOnce(&mut P, &mut Context<'_, P::Local, P::Message>) -> Flow,
+    ) -> Result<(), Step> {
+        let mut changes = Changes::default();
+        let pending = self.pending();
+        let output_before = thread.output.len();
+        let mut context = Context {
+            local: &mut thread.local,
+            output: &mut thread.output,
+            turn: &mut thread.turn,
+            changes: &mut changes,
+            token,
+            pending,
+        };
+        let flow = callback(&mut self.protocol, &mut context);
+        let has_written = thread.output.len() > output_before;
+        self.apply(flow, changes, has_written)
+    }
+
+    /// Does as a callback has answered.
+    pub(super) fn apply(
+        &mut self,
+        flow: Flow,
+        changes: Changes,
+        has_written: bool,
+    ) -> Result<(), Step> {
+        if has_written && self.flags.intersects(Flags::ENDS_OUTPUT | Flags::OUTPUT_CLOSED) {
+            return Err(Step::Done(CloseReason::Misuse(Misuse::WroteAfterEnd)));
+        }
+        if let Some(deadline) = changes.deadline {
+            self.set_deadline(deadline);
+        }
+        if changes.ends_output {
+            self.flags.insert(Flags::ENDS_OUTPUT);
+        }
+        match flow {
+            Flow::Keep => {}
+            Flow::Read => self.flags.remove(Flags::PAUSED | Flags::SILENCED),
+            Flow::Pause => self.flags.insert(Flags::PAUSED),
+            Flow::Produce => self.flags.insert(Flags::WRITTEN_DUE),
+            Flow::Finish => self.flags.insert(Flags::FINISHING),
+            Flow::Abort => return Err(Step::Done(CloseReason::Aborted)),
+        }
+        Ok(())
+    }
+
+    fn set_deadline(&mut self, deadline: Option<epoll_reactor::epoll_sys::Timestamp>) {
+        if deadline.is_none() && self.cold.is_none() {
+            return;
+        }
+        let cold = self.cold_mut();
+        cold.deadline = deadline;
+        let is_early = |deadline| cold.timer_time.is_none_or(|time| deadline < time);
+        cold.is_timer_late = deadline.is_some_and(is_early);
+    }
+
+    fn on_close(&mut self, reason: CloseReason, token: Token, thread: &mut ThreadState<P>) {
+        let _ = self.call(token, thread, |protocol, context| {
+            protocol.on_close(reason, context);
+            Flow::Keep
+        });
+        thread.output.clear();
+    }
+
+    /// The reason of a connection whose peer has closed its half after ours.
+    pub(super) fn reason_after_lingering(&self) -> CloseReason {
+        if self.flags.contains(Flags::DRAINED) {
+            CloseReason::Drained
+        } else {
+            CloseReason::Finished
+        }
+    }
+
+    fn registered(&self) -> Registered {
+        (self.interest(), self.awaits())
+    }
+
+    fn has_changed(&self, before: Registered) -> bool {
+        self.registered() != before || self.cold.as_ref().is_some_and(|cold| cold.is_timer_late)
+    }
+
+    pub(super) fn note_read(&mut self, len: usize, room: usize, readiness: Readiness) {
+        let is_dry = len < room && is_all_bytes(readiness);
+        self.flags.set(Flags::READABLE, !is_dry);
+    }
+}
+
+impl Progress {
+    /// Returns whether the step has moved enough.
+    pub(super) fn is_over<P: Protocol>(self, thread: &ThreadState<P>) -> bool {
+        self.read.max(self.written) >= thread.limits().step_bytes_max.max(1)
+    }
+}
+
+impl Consumed {
+    /// Returns whether reading goes on.
+    #[inline]
+    pub(super) fn continues(self) -> bool {
+        matches!(self.flow, Flow::Keep | Flow::Read)
+    }
+}

@@ -1,0 +1,94 @@
+//! What most connections do not have at rest: output that waits, input that is kept, a deadline.
+
+use crate::Step;
+use epoll_reactor::epoll_sys::Timestamp;
+
+#[derive(Debug, Default)]
+pub(super) struct Cold {
+    /// Output that the transport has not taken, from `output_at` on. Not allocated while there is none.
+    output: Vec<u8>,
+    output_at: usize,
+    /// Input that the protocol has not consumed, from `input_at` to `input_end`. As long as what the
+    /// protocol has asked for, or just as long as what is kept.
+    input: Box<[u8]>,
+    input_at: usize,
+    input_end: usize,
+    /// The length that the kept input has to have before it is shown again.
+    pub(super) need: usize,
+    pub(super) deadline: Option<Timestamp>,
+    /// When the owner's timer fires.
+    pub(super) timer_time: Option<Timestamp>,
+    /// The owner's timer fires after the deadline, and the owner does not know yet.
+    pub(super) is_timer_late: bool,
+    /// The end of the connection, as a message's callback has answered it.
+    pub(super) failed: Option<Step>,
+    /// `on_finish` was called.
+    pub(super) has_said_last_words: bool,
+}
+
+impl Cold {
+    pub(super) fn pending(&self) -> usize {
+        self.output.len() - self.output_at
+    }
+
+    pub(super) fn output(&self) -> &[u8] {
+        &self.output[self.output_at..]
+    }
+
+    pub(super) fn append_output(&mut self, bytes: &[u8]) {
+        if self.output_at > 0 && self.output_at >= self.output.len() / 2 {
+            self.output.drain(..self.output_at);
+            self.output_at = 0;
+        }
+        self.output.extend_from_slice(bytes);
+    }
+
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.output_at += bytes;
+        if self.output_at == self.output.len() {
+            self.output = Vec::new();
+            self.output_at = 0;
+        }
+    }
+
+    pub(super) fn input(&self) -> &[u8] {
+        &self.input[self.input_at..self.input_end]
+    }
+
+    /// Keeps a copy of `rest`.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
+        self.keep_from(rest.into(), 0, rest.len());
+    }
+
+    /// Keeps the part of `input` from `at` to `end`.
+    pub(super) fn keep_from(&mut self, input: Box<[u8]>, at: usize, end: usize) {
+        (self.input, self.input_at, self.input_end) = (input, at, end);
+    }
+
+    /// Takes the buffer with the kept input, and the range that it is in.
+    pub(super) fn take_input(&mut self) -> (Box<[u8]>, usize, usize) {
+        let taken = (std::mem::take(&mut self.input), self.input_at, self.input_end);
+        (self.input_at, self.input_end) = (0, 0);
+        taken
+    }
+
+    /// Makes a buffer of `len` bytes that begins with the kept input.
+    pub(super) fn grow_input(&mut self, len: usize) {
+        if self.input_at == 0 && self.input.len() >= len {
+            return;
+        }
+        let mut input = vec![0; len].into_boxed_slice();
+        let kept = self.input().len();
+        input[..kept].copy_from_slice(self.input());
+        self.keep_from(input, 0, kept);
+    }
+
+    /// The room behind the kept input.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        &mut self.input[self.input_end..]
+    }
+
+    pub(super) fn filled(&mut self, len: usize) {
+        self.input_end += len;
+    }
+}

@@ -1,0 +1,296 @@
+//! Reading, and showing the protocol what was read. Invariant: the thread's buffer is in its place
+//! between two steps, unless a callback has panicked.
+
+use super::advance::Progress;
+use super::{Connection, Flags, failed};
+use crate::context::Changes;
+use crate::{CloseReason, Consumed, Context, Flow, Misuse, Protocol, Step, ThreadState, Transport};
+use epoll_reactor::{Readiness, Token};
+use std::io;
+
+/// How far a protocol has come with its input.
+struct Received {
+    /// How many bytes it has consumed.
+    consumed: usize,
+    /// The length that the rest has to have before it is shown again.
+    need: usize,
+    /// The rest is to be shown as soon as nothing forbids it.
+    is_fresh: bool,
+    /// The end of the step, if it has come.
+    outcome: Result<(), Step>,
+}
+
+impl<P: Protocol, T: Transport> Connection<P, T> {
+    /// Reads once and shows the protocol what there is.
+    pub(super) fn read(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        let room = thread.input.len();
+        let kept = self.kept();
+        let need = self.cold.as_ref().map_or(0, |cold| cold.need);
+        if kept >= room || need > room {
+            return self.read_long(need, readiness, token, thread, progress);
+        }
+        // Behind the kept input, which is copied: a message that was split is shown in one piece.
+        if let Some(cold) = &self.cold {
+            thread.input[..kept].copy_from_slice(cold.input());
+        }
+        let len = match self.transport.read(&mut thread.input[kept..]) {
+            Ok(len) if len > 0 => len,
+            other => return self.nothing_read(other, token, thread),
+        };
+        self.count_read(len, room - kept, readiness, progress);
+        self.drop_kept();
+        if kept + len < need {
+            let cold = self.cold_mut();
+            cold.keep(&thread.input[..kept + len]);
+            cold.need = need;
+            self.flags.insert(Flags::KEPT);
+            return Ok(());
+        }
+        self.receive_read(kept + len, None, token, thread, progress)
+    }
+
+    /// Reads once into a buffer of the connection, as long as the message that the protocol has asked for.
+    fn read_long(
+        &mut self,
+        need: usize,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        let cold = self.cold.get_or_insert_default();
+        cold.grow_input(need);
+        let room = cold.room();
+        let room_len = room.len();
+        let len = match self.transport.read(room) {
+            Ok(len) if len > 0 => len,
+            other => return self.nothing_read(other, token, thread),
+        };
+        cold.filled(len);
+        let kept = cold.input().len();
+        self.flags.insert(Flags::KEPT);
+        self.count_read(len, room_len, readiness, progress);
+        if kept >= need {
+            self.flags.insert(Flags::FRESH);
+        }
+        Ok(())
+    }
+
+    fn count_read(
+        &mut self,
+        len: usize,
+        room: usize,
+        readiness: Readiness,
+        progress: &mut Progress,
+    ) {
+        self.received += len as u64;
+        progress.read += len;
+        progress.last_read = len;
+        self.note_read(len, room, readiness);
+    }
+
+    /// A read brought no bytes: the end, nothing for now, or an error.
+    pub(super) fn nothing_read(
+        &mut self,
+        read: io::Result<usize>,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> Result<(), Step> {
+        match read {
+            Ok(_) => {
+                self.flags.remove(Flags::READABLE);
+                self.flags.insert(Flags::PEER_FINISHED);
+                let kept = self.take_kept();
+                let rest = kept.as_ref().map_or(&[][..], |(input, at, end)| &input[*at..*end]);
+                self.call(token, thread, |protocol, context| {
+                    protocol.on_peer_finished(rest, context)
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.flags.remove(Flags::READABLE);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(Step::Yield),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Reads once, after our half is closed, and discards it.
+    pub(super) fn discard(
+        &mut self,
+        readiness: Readiness,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        match self.transport.read(&mut thread.input) {
+            Ok(0) => Err(Step::Done(self.reason_after_lingering())),
+            Ok(len) => {
+                progress.read += len;
+                self.note_read(len, thread.input.len(), readiness);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.flags.remove(Flags::READABLE);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(Step::Yield),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Shows the protocol the first `len` bytes of the thread's buffer; of these it has answered `first`
+    /// already, if that is given.
+    pub(super) fn receive_read(
+        &mut self,
+        len: usize,
+        first: Option<(Consumed, Changes)>,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        let mut input = std::mem::take(&mut thread.input);
+        let received = self.receive(&mut input[..len], first, token, thread, progress);
+        let rest = &input[received.consumed.min(len)..len];
+        if !rest.is_empty() && !self.is_finishing() {
+            self.cold_mut().keep(rest);
+            self.flags.insert(Flags::KEPT);
+        }
+        thread.input = input;
+        self.after_receiving(&received, token, thread)
+    }
+
+    /// Shows the protocol the input that is kept.
+    pub(super) fn receive_kept(
+        &mut self,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        let Some((mut input, at, end)) = self.take_kept() else { return Ok(()) };
+        let received = self.receive(&mut input[at..end], None, token, thread, progress);
+        let at = end.min(at + received.consumed);
+        if at < end && !self.is_finishing() {
+            self.cold_mut().keep_from(input, at, end);
+            self.flags.insert(Flags::KEPT);
+        }
+        self.after_receiving(&received, token, thread)
+    }
+
+    /// Notes what the rest of the input waits for, and bounds it.
+    fn after_receiving(
+        &mut self,
+        received: &Received,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> Result<(), Step> {
+        let Received { need, is_fresh, outcome, .. } = *received;
+        if need > 0 {
+            // Nothing may be kept: the message begins with what arrives next.
+            self.flags.insert(Flags::KEPT);
+        }
+        if let Some(cold) = &mut self.cold {
+            cold.need = need;
+        } else if need > 0 {
+            self.cold_mut().need = need;
+        }
+        self.flags.set(Flags::FRESH, is_fresh && self.flags.contains(Flags::KEPT));
+        outcome?;
+        let has_room = need > self.kept() || self.kept() < thread.input.len();
+        if self.is_finishing() || is_fresh || (has_room && need <= thread.limits().input_max) {
+            return Ok(());
+        }
+        self.call(token, thread, |protocol, context| match protocol.on_overflow(context) {
+            Flow::Finish => Flow::Finish,
+            _ => Flow::Abort,
+        })
+        .map_err(|_| Step::Done(CloseReason::InputTooLong))
+    }
+
+    /// Shows the protocol `input`, message by message.
+    fn receive(
+        &mut self,
+        input: &mut [u8],
+        mut first: Option<(Consumed, Changes)>,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Received {
+        let mut received = Received { consumed: 0, need: 0, is_fresh: false, outcome: Ok(()) };
+        while received.consumed < input.len() {
+            let shown = &mut input[received.consumed..];
+            let shown_len = shown.len();
+            // What a first answer was given for has been written already.
+            let output_before = if first.is_some() { 0 } else { thread.output.len() };
+            let (consumed, changes) =
+                first.take().unwrap_or_else(|| self.show(shown, token, thread));
+            if consumed.bytes > shown_len || consumed.passed > consumed.bytes {
+                received.outcome = Err(Step::Done(CloseReason::Misuse(Misuse::ConsumedTooMuch)));
+                break;
+            }
+            let has_written = thread.output.len() > output_before || consumed.passed > 0;
+            received.consumed += consumed.bytes;
+            received.need = consumed.need;
+            let applied = self.apply(consumed.flow, changes, has_written);
+            let is_last = consumed.bytes == shown_len || !consumed.continues();
+            let passed = &shown[..consumed.passed];
+            received.outcome = applied.and_then(|()| self.pass(passed, is_last, thread, progress));
+            if received.outcome.is_err() || self.flags.contains(Flags::FINISHING) {
+                received.is_fresh = true;
+                break;
+            }
+            let rest = shown_len - consumed.bytes;
+            if self.flags.intersects(Flags::PAUSED | Flags::WRITTEN_DUE) {
+                received.is_fresh = rest > 0 && consumed.need <= rest;
+                break;
+            }
+            if consumed.bytes == 0 || consumed.need > rest {
+                break;
+            }
+            if thread.output.len() >= thread.limits().output_max {
+                // The loop sends it, and comes back if it was taken and the budget allows it.
+                received.is_fresh = rest > 0;
+                break;
+            }
+        }
+        received
+    }
+
+    /// Shows the protocol `input` once.
+    fn show(
+        &mut self,
+        input: &mut [u8],
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> (Consumed, Changes) {
+        let mut changes = Changes::default();
+        if self.protocol.passes_everything(&thread.local) {
+            return (Consumed::pass(input.len()), changes);
+        }
+        let mut context = Context {
+            local: &mut thread.local,
+            output: &mut thread.output,
+            turn: &mut thread.turn,
+            changes: &mut changes,
+            token,
+            pending: 0,
+        };
+        (self.protocol.on_input(input, &mut context), changes)
+    }
+
+    fn take_kept(&mut self) -> Option<(Box<[u8]>, usize, usize)> {
+        self.flags.remove(Flags::KEPT | Flags::FRESH);
+        let cold = self.cold.as_mut()?;
+        cold.need = 0;
+        Some(cold.take_input())
+    }
+
+    fn drop_kept(&mut self) {
+        drop(self.take_kept());
+    }
+}

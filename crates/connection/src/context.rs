@@ -1,0 +1,184 @@
+//! What a protocol can do during a callback.
+
+use crate::thread::{Request, Turn};
+use epoll_reactor::Token;
+use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
+use epoll_reactor::net::Address;
+use std::fmt;
+use std::time::Duration;
+
+/// The name of a connection, of whichever thread. It is never used again; a message to a connection that
+/// is gone is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    thread: u32,
+    token: Token,
+}
+
+impl ConnectionId {
+    /// Names the connection that a thread knows by `token`.
+    #[must_use]
+    pub const fn new(thread: u32, token: Token) -> Self {
+        Self { thread, token }
+    }
+
+    /// Returns the number of the thread whose callbacks the connection was named in.
+    #[must_use]
+    pub const fn thread(self) -> u32 {
+        self.thread
+    }
+
+    /// Returns the name of the connection in its reactor.
+    #[must_use]
+    pub const fn token(self) -> Token {
+        self.token
+    }
+}
+
+/// What a callback has asked for besides output.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Changes {
+    /// The new deadline; `Some(None)` for none.
+    pub(crate) deadline: Option<Option<Timestamp>>,
+    pub(crate) ends_output: bool,
+}
+
+impl Changes {
+    #[inline]
+    pub(crate) fn are_none(self) -> bool {
+        self.deadline.is_none() && !self.ends_output
+    }
+}
+
+/// The surroundings of a callback: the output, the state of the thread, the time, and the way to other
+/// connections.
+pub struct Context<'a, L, M> {
+    pub(crate) local: &'a mut L,
+    pub(crate) output: &'a mut Vec<u8>,
+    pub(crate) turn: &'a mut Turn<M>,
+    pub(crate) changes: &'a mut Changes,
+    pub(crate) token: Token,
+    /// The number of bytes that waited to be sent before this step.
+    pub(crate) pending: usize,
+}
+
+impl<L, M> Context<'_, L, M> {
+    /// Returns what the thread has once.
+    #[inline]
+    pub fn local(&mut self) -> &mut L {
+        self.local
+    }
+
+    /// Writes `bytes`, after what was written before. They are copied, and sent when the step is over.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Returns the output of this step, to append to: for serializers and [`io::Write`](std::io::Write).
+    #[inline]
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        self.output
+    }
+
+    /// Returns the state of the thread and the output, for what is written out of that state.
+    #[inline]
+    pub fn parts(&mut self) -> (&mut L, &mut Vec<u8>) {
+        (self.local, self.output)
+    }
+
+    /// Returns how many bytes wait for the peer to take them, besides those of this step.
+    #[inline]
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Returns whether so much output has gathered that it should be sent. A protocol that consumes many
+    /// messages a call stops then: it leaves the rest of the input, or answers
+    /// [`Flow::Produce`](crate::Flow::Produce).
+    #[inline]
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.output.len() >= self.turn.limits.output_max
+    }
+
+    /// Closes our half of the connection when everything is sent, and goes on reading.
+    #[inline]
+    pub fn end_output(&mut self) {
+        self.changes.ends_output = true;
+    }
+
+    /// Returns the time on the monotonic clock, which is read at most once a turn.
+    #[inline]
+    pub fn now(&mut self) -> Timestamp {
+        self.turn.now()
+    }
+
+    /// Returns the time on the real-time clock, which is read at most once a turn: for dates.
+    #[inline]
+    pub fn wall_clock(&mut self) -> ClockTime<Realtime> {
+        self.turn.wall_clock()
+    }
+
+    /// Has [`on_deadline`](crate::Protocol::on_deadline) called after this time, in place of any deadline
+    /// before; `None` for no deadline. A later deadline than the one before touches no timer.
+    #[inline]
+    pub fn set_deadline(&mut self, after: Option<Duration>) {
+        let deadline = after.and_then(|after| self.now().checked_add(after));
+        self.changes.deadline = Some(deadline);
+    }
+
+    /// Returns the name under which others reach this connection.
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        ConnectionId::new(self.turn.thread, self.token)
+    }
+
+    /// Sends `message` to a connection, of whichever thread, at the end of this turn.
+    pub fn send(&mut self, to: ConnectionId, message: M) {
+        self.turn.requests.push(Request::Send(to, message));
+    }
+
+    /// Sends `message` to every connection of every thread, this one included, at the end of this turn.
+    pub fn broadcast(&mut self, message: M) {
+        self.turn.requests.push(Request::Broadcast(message));
+    }
+
+    /// Begins to connect to `address`, in this thread, at the end of this turn. The service makes the
+    /// protocol of that connection and hands it `message`; it is told the outcome by
+    /// [`on_open`](crate::Protocol::on_open) or [`on_close`](crate::Protocol::on_close).
+    pub fn connect(&mut self, address: Address, message: M) {
+        let from = self.id();
+        self.turn.requests.push(Request::Connect { from, address, message });
+    }
+
+    /// Returns the context of a protocol within this one, with its part of the thread's state and, if
+    /// the outer protocol transforms what the inner one writes, an output of its own.
+    #[inline]
+    pub fn within<'b, K>(
+        &'b mut self,
+        part: impl FnOnce(&'b mut L) -> &'b mut K,
+        output: Option<&'b mut Vec<u8>>,
+    ) -> Context<'b, K, M> {
+        Context {
+            local: part(self.local),
+            output: output.unwrap_or(self.output),
+            turn: self.turn,
+            changes: self.changes,
+            token: self.token,
+            pending: self.pending,
+        }
+    }
+}
+
+impl<L: fmt::Debug, M> fmt::Debug for Context<'_, L, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("local", &self.local)
+            .field("output", &self.output.len())
+            .field("pending", &self.pending)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,77 @@
+//! The answers of a protocol's callbacks.
+
+/// How a connection goes on after a callback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub enum Flow {
+    /// As before: a paused connection stays paused. The answer of a callback that is not about reading.
+    #[default]
+    Keep,
+    /// Read. It ends a [`Pause`](Self::Pause): input that was kept is shown first, then what has
+    /// arrived meanwhile.
+    Read,
+    /// Neither read nor show input until another callback answers [`Read`](Self::Read): a message or a
+    /// deadline. A peer that is gone ends the connection even so. A pause that ends before more arrives
+    /// costs no system call.
+    Pause,
+    /// There is more to write: call [`on_written`](crate::Protocol::on_written) as soon as everything is
+    /// sent, and show no input before. So an answer of any length takes bounded memory. What is written
+    /// counts towards the budget of the step.
+    Produce,
+    /// Send what was written, say the [last words](crate::Protocol::on_finish), close our half, and
+    /// discard what arrives until the peer closes its own.
+    Finish,
+    /// Drop the connection, and what was written.
+    Abort,
+}
+
+/// The outcome of [`Protocol::on_input`](crate::Protocol::on_input): how many bytes were consumed and how
+/// to go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Consumed {
+    /// The number of bytes, from the beginning of the input, that are done with. The rest is kept and
+    /// shown again: at once if this is not zero, otherwise when more has arrived.
+    pub bytes: usize,
+    /// The number of those bytes, from the beginning, that are output, after what was written. They are
+    /// sent from where they are where possible.
+    pub passed: usize,
+    /// The length of the next message, if it is known: the input is not shown again before it is so
+    /// long. Zero asks for any input. A message longer than the thread's buffer has to be asked for like
+    /// this; [`Limits::input_max`](crate::Limits::input_max) bounds it.
+    pub need: usize,
+    /// How to go on. [`Flow::Keep`] and [`Flow::Read`] are the same here.
+    pub flow: Flow,
+}
+
+impl Consumed {
+    /// Consumes `bytes`.
+    #[inline]
+    pub const fn bytes(bytes: usize) -> Self {
+        Self { bytes, passed: 0, need: 0, flow: Flow::Keep }
+    }
+
+    /// Consumes nothing: the message is not complete.
+    #[inline]
+    pub const fn nothing() -> Self {
+        Self::bytes(0)
+    }
+
+    /// Consumes nothing: the message has `bytes` bytes.
+    #[inline]
+    pub const fn need(bytes: usize) -> Self {
+        Self { need: bytes, ..Self::nothing() }
+    }
+
+    /// Consumes `bytes`, which go back to the peer as they stand.
+    #[inline]
+    pub const fn pass(bytes: usize) -> Self {
+        Self { passed: bytes, ..Self::bytes(bytes) }
+    }
+
+    /// The same, and then goes on like `flow`.
+    #[inline]
+    pub const fn then(self, flow: Flow) -> Self {
+        Self { flow, ..self }
+    }
+}

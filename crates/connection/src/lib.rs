@@ -1,0 +1,103 @@
+//! One connection of any protocol as a pure state machine.
+//!
+//! A [`Protocol`] says which bytes go out for the bytes that come in. A [`Connection`] is one connection
+//! that speaks it over a [`Transport`]: it reads and sends, keeps what is not consumed or not sent, holds
+//! reading back while output waits, and ends in order. Its owner, a loop, calls [`step`](Connection::step)
+//! when the transport is ready, and watches it for its [`interest`](Connection::interest). What all
+//! connections of a thread share is a [`ThreadState`].
+//!
+//! Not here: a loop (see `epoll-reactor`), timers, signals, threads. No system call is made, and no clock
+//! is read, but by the transport and the [`Clocks`] that come in.
+//!
+//! # Examples
+//!
+//! A loop that serves a connection until its peer closes it:
+//!
+//! ```
+//! use epoll_connection::{
+//!     Clocks, CloseReason, Connection, Consumed, Context, Limits, Protocol, Step, ThreadState,
+//! };
+//! use epoll_reactor::net::Stream;
+//! use epoll_reactor::{Reactor, Readiness, Ready, Registration, Watch};
+//! use std::io::{Read, Write};
+//! use std::net::Shutdown;
+//!
+//! /// Sends every byte back in upper case.
+//! struct Shout;
+//!
+//! impl Protocol for Shout {
+//!     type Local = ();
+//!     type Message = ();
+//!
+//!     fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+//!         input.make_ascii_uppercase();
+//!         Consumed::pass(input.len())
+//!     }
+//! }
+//!
+//! let (ours, mut theirs) = Stream::pair()?;
+//! let mut thread = ThreadState::new(0, (), Limits::default(), Clocks::default());
+//! let mut reactor = Reactor::<Connection<Shout, Stream>>::new()?;
+//! let connection = Connection::new(Shout, ours);
+//! let watch = Watch::level(connection.interest());
+//! let token = reactor.insert(connection, watch)?;
+//! let mut entry = reactor.entry(token).expect("it is registered");
+//! assert_eq!(entry.open(token, &mut thread), Step::Wait);
+//!
+//! assert_eq!(theirs.write(b"hello")?, 5);
+//! theirs.shutdown(Shutdown::Write)?;
+//! while !reactor.is_empty() {
+//!     reactor.wait(None)?;
+//!     thread.begin_turn(None);
+//!     while let Some(ready) = reactor.next_ready() {
+//!         let Ready::Owned { token, source, readiness } = ready else { continue };
+//!         let step = source.step(readiness, token, &mut thread);
+//!         let interest = source.interest();
+//!         match step {
+//!             Step::Wait => {}
+//!             Step::Changed => reactor.set_interest(token, interest)?,
+//!             // The limits do not allow splicing.
+//!             Step::Yield | Step::Splice => {
+//!                 reactor.set_interest(token, interest)?;
+//!                 reactor.revisit(token, readiness | Readiness::IN);
+//!             }
+//!             Step::Done(reason) => {
+//!                 assert_eq!(reason, CloseReason::PeerClosed);
+//!                 reactor.close(token);
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! let mut answer = String::new();
+//! theirs.read_to_string(&mut answer)?;
+//! assert_eq!(answer, "HELLO");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod context;
+mod either;
+mod flow;
+mod protocol;
+mod step;
+mod thread;
+mod transport;
+
+#[cfg(feature = "test-kit")]
+pub mod test_kit;
+
+pub use connection::{Connection, StepRest};
+pub use context::{ConnectionId, Context};
+pub use either::Either;
+pub use flow::{Consumed, Flow};
+pub use protocol::Protocol;
+pub use step::{Awaits, CloseReason, Misuse, Step};
+pub use thread::{Clocks, Limits, Request, ThreadState};
+pub use transport::Transport;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

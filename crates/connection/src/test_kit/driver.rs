@@ -1,0 +1,375 @@
+//! What a service does with one connection.
+
+use super::observed::Observed;
+use super::wire::{Act, SharedWire};
+use crate::{
+    Awaits, Clocks, CloseReason, Connection, Limits, Protocol, Request, Step, ThreadState,
+};
+use epoll_reactor::epoll_sys::{ClockTime, Timestamp};
+use epoll_reactor::{Interest, Readiness, Token};
+use std::collections::VecDeque;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+/// More turns than a script needs: beyond it the connection spins.
+const TURNS_MAX: usize = 10_000;
+
+/// How the driver watches the connection. One-shot is level, armed anew after each step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// Reports for as long as there is something of the connection's interest.
+    Level,
+    /// Reports once for each arrival, and for room after the transport was full.
+    Edge,
+}
+
+/// A connection over a scripted transport.
+type Scripted<P> = Connection<Observed<P>, SharedWire>;
+
+/// One connection of `P` over a scripted transport, and what a service does with it.
+///
+/// Every method panics where something does not hold that has to hold for all protocols.
+///
+/// # Examples
+///
+/// See [the kit's page](crate::test_kit).
+pub struct Driver<P: Protocol> {
+    wire: SharedWire,
+    connection: Scripted<P>,
+    thread: ThreadState<Observed<P>>,
+    trigger: Trigger,
+    pipe: Option<VecDeque<u8>>,
+    registered: Interest,
+    awaits: Awaits,
+    revisit: Readiness,
+    now: Timestamp,
+    closed: Option<CloseReason>,
+}
+
+impl<P: Protocol> Driver<P> {
+    /// Opens a connection with the default limits.
+    #[track_caller]
+    pub fn new(trigger: Trigger, protocol: P, local: P::Local) -> Self {
+        Self::with_limits(trigger, protocol, local, Limits::default())
+    }
+
+    /// Opens a connection.
+    #[track_caller]
+    pub fn with_limits(trigger: Trigger, protocol: P, local: P::Local, limits: Limits) -> Self {
+        let wire = SharedWire::default();
+        let protocol = Observed::new(protocol, wire.clone());
+        let connection = Connection::new(protocol, wire.clone());
+        let mut driver = Self::of(connection, wire, trigger, local, limits);
+        let step = driver.connection.open(driver.token(), &mut driver.thread);
+        driver.apply(step, Readiness::empty());
+        driver.settle();
+        driver
+    }
+
+    /// Begins an outgoing connection, which is not established.
+    pub fn connecting(trigger: Trigger, protocol: P, local: P::Local) -> Self {
+        let wire = SharedWire::default();
+        let protocol = Observed::new(protocol, wire.clone());
+        let connection = Connection::connecting(protocol, wire.clone());
+        Self::of(connection, wire, trigger, local, Limits::default())
+    }
+
+    fn of(
+        connection: Scripted<P>,
+        wire: SharedWire,
+        trigger: Trigger,
+        local: P::Local,
+        limits: Limits,
+    ) -> Self {
+        let clocks = Clocks { monotonic: || Timestamp::EPOCH, realtime: || ClockTime::EPOCH };
+        Self {
+            wire,
+            registered: watched(trigger, connection.interest()),
+            awaits: connection.awaits(),
+            connection,
+            thread: ThreadState::new(0, local, limits, clocks),
+            trigger,
+            pipe: None,
+            revisit: Readiness::empty(),
+            now: Timestamp::EPOCH,
+            closed: None,
+        }
+    }
+
+    /// Has a pipe for the connection that takes `piece_max` bytes at once; zero is a transport that cannot
+    /// be spliced.
+    #[must_use]
+    pub fn with_pipe(mut self, piece_max: usize) -> Self {
+        self.wire.borrow().piece_max = piece_max;
+        self.pipe = Some(VecDeque::new());
+        self
+    }
+
+    /// Lets something happen, then reports it until there is nothing to do.
+    #[track_caller]
+    pub fn act(&mut self, act: Act) {
+        self.prepare(act);
+        self.settle();
+    }
+
+    /// Lets something happen that is reported with the next act.
+    pub fn prepare(&mut self, act: Act) {
+        self.wire.borrow().act(act);
+    }
+
+    /// Lets things happen during the steps to come, one before each read or write.
+    pub fn act_during(&mut self, acts: impl IntoIterator<Item = Act>) {
+        self.wire.borrow().during.extend(acts);
+    }
+
+    /// Establishes an outgoing connection, or has it fail.
+    #[track_caller]
+    pub fn connect(&mut self, outcome: std::io::Result<()>) {
+        self.wire.borrow().connected = Some(outcome.map(|()| true));
+        self.turn(Readiness::OUT);
+        self.settle();
+    }
+
+    /// Gives the connection messages, in one turn.
+    #[track_caller]
+    pub fn message(&mut self, messages: &[P::Message]) {
+        if self.closed.is_some() {
+            return;
+        }
+        let (token, mut settles) = (self.token(), false);
+        for message in messages {
+            settles |= self.connection.message(message, token, &mut self.thread);
+        }
+        if settles {
+            let step = self.connection.settle(token, &mut self.thread);
+            self.apply(step, Readiness::IN);
+        }
+        self.settle();
+    }
+
+    /// Lets time pass, and the deadline with it if it comes before the end of that time.
+    #[track_caller]
+    pub fn pass_time(&mut self, time: Duration) {
+        self.now = self.now + time;
+        let is_due = self.connection.deadline().is_some_and(|deadline| deadline <= self.now);
+        if is_due && self.closed.is_none() {
+            self.thread.begin_turn(Some(self.now));
+            let step = self.connection.expire(self.token(), &mut self.thread);
+            self.apply(step, Readiness::IN);
+        }
+        self.settle();
+    }
+
+    /// Tells the connection that the service drains.
+    #[track_caller]
+    pub fn drain(&mut self) {
+        self.owner(Connection::drain);
+    }
+
+    /// Ends the connection as soon as the transport is dry.
+    #[track_caller]
+    pub fn finish(&mut self) {
+        self.owner(Connection::finish);
+    }
+
+    /// Ends the connection as soon as everything is sent.
+    #[track_caller]
+    pub fn end(&mut self) {
+        self.owner(Connection::end);
+    }
+
+    #[track_caller]
+    fn owner(
+        &mut self,
+        call: impl FnOnce(&mut Scripted<P>, Token, &mut ThreadState<Observed<P>>) -> Step,
+    ) {
+        if self.closed.is_some() {
+            return;
+        }
+        let token = self.token();
+        let step = call(&mut self.connection, token, &mut self.thread);
+        self.apply(step, Readiness::IN);
+        self.settle();
+    }
+
+    /// Ends well: what was to happen during steps happens, there is room for everything, and the peer
+    /// closes its half.
+    #[track_caller]
+    pub fn end_well(&mut self) {
+        let late = std::mem::take(&mut self.wire.borrow().during);
+        late.into_iter().for_each(|act| self.prepare(act));
+        self.act(Act::Room(1 << 24));
+        self.act(Act::Fin);
+    }
+
+    /// Returns why the connection is over, once it is.
+    pub fn closed(&self) -> Option<CloseReason> {
+        self.closed
+    }
+
+    /// Returns everything that was sent.
+    pub fn sent(&self) -> Vec<u8> {
+        self.wire.borrow().sent.clone()
+    }
+
+    /// Returns everything that has arrived.
+    pub fn arrived(&self) -> Vec<u8> {
+        self.wire.borrow().arrived.clone()
+    }
+
+    /// Returns how many reads and writes were made.
+    pub fn calls(&self) -> usize {
+        self.wire.borrow().calls
+    }
+
+    /// Returns how many bytes went through the pipe.
+    pub fn piped(&self) -> usize {
+        self.wire.borrow().piped
+    }
+
+    /// Returns how many bytes have arrived and are not read.
+    pub fn unread(&self) -> usize {
+        self.wire.borrow().unread()
+    }
+
+    /// Returns whether our half is closed.
+    pub fn is_output_closed(&self) -> bool {
+        self.wire.borrow().is_output_closed
+    }
+
+    /// Returns the interest that is registered.
+    pub fn registered(&self) -> Interest {
+        self.registered
+    }
+
+    /// Returns the protocol.
+    pub fn protocol(&self) -> &P {
+        &self.connection.protocol().protocol
+    }
+
+    /// Returns the state of the thread.
+    pub fn local(&mut self) -> &mut P::Local {
+        &mut self.thread.local
+    }
+
+    /// Takes what the protocol has asked of the service.
+    pub fn take_requests(&mut self) -> Vec<Request<P::Message>> {
+        let mut requests = Vec::new();
+        self.thread.swap_requests(&mut requests);
+        requests
+    }
+
+    /// Returns the counts of the connection: received, sent, waiting to be sent, kept.
+    pub fn counts(&self) -> (u64, u64, usize, usize) {
+        let connection = &self.connection;
+        (connection.received(), connection.sent(), connection.pending(), connection.kept())
+    }
+
+    /// Returns whether the connection waits for a message or a deadline rather than for its peer.
+    pub fn is_paused(&self) -> bool {
+        self.connection.is_paused()
+    }
+
+    fn token(&self) -> Token {
+        Token::detached(0)
+    }
+
+    /// Turns until there is nothing to do, then checks what has to hold.
+    #[track_caller]
+    pub(super) fn settle(&mut self) {
+        for _ in 0..TURNS_MAX {
+            if self.closed.is_some() {
+                return self.check();
+            }
+            let is_edge = self.trigger == Trigger::Edge;
+            let report = self.wire.borrow().report(is_edge, self.registered);
+            let readiness = report | std::mem::take(&mut self.revisit);
+            if readiness.is_empty() {
+                return self.check();
+            }
+            self.turn(readiness);
+        }
+        panic!("the connection spins");
+    }
+
+    #[track_caller]
+    fn turn(&mut self, readiness: Readiness) {
+        self.thread.begin_turn(Some(self.now));
+        let read_before = self.wire.borrow().read;
+        let step = self.connection.step(readiness, self.token(), &mut self.thread);
+        let limits = self.thread.limits();
+        let one_read = limits.read_buffer_len.get().max(limits.input_max);
+        let read = self.wire.borrow().read - read_before;
+        assert!(read < limits.step_bytes_max.max(1) + one_read, "{read} bytes read in a step");
+        self.apply(step, readiness);
+    }
+
+    #[track_caller]
+    fn apply(&mut self, step: Step, readiness: Readiness) {
+        let interest = watched(self.trigger, self.connection.interest());
+        let awaits = self.connection.awaits();
+        match step {
+            Step::Wait => {
+                assert_eq!(self.registered, interest, "the interest has changed silently");
+                assert_eq!(self.awaits, awaits, "what is awaited has changed silently");
+            }
+            Step::Changed => self.connection.set_timer_time(self.connection.deadline()),
+            Step::Yield => self.revisit = readiness | Readiness::IN,
+            Step::Splice => {
+                let token = self.token();
+                let pipe = &mut self.pipe;
+                let step = self.connection.splice(readiness, pipe, token, &mut self.thread);
+                assert_ne!(step, Step::Splice);
+                return self.apply(step, readiness);
+            }
+            Step::Done(reason) => {
+                let told = self.connection.protocol().log.borrow().closed;
+                assert_eq!(told, Some(reason), "the reason that the protocol is told");
+                self.closed = Some(reason);
+            }
+        }
+        (self.registered, self.awaits) = (interest, awaits);
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        // One that passes everything is not asked at every byte.
+        self.connection.protocol().passes_everything(&self.thread.local);
+        let wire = self.wire.borrow();
+        let log = self.connection.protocol().log.borrow();
+        let pending = self.connection.pending();
+        assert!(log.output.starts_with(&wire.sent), "what is sent is not what was written");
+        if self.closed.is_some() {
+            return;
+        }
+        let limits = self.thread.limits();
+        if !self.connection.is_at_rest() || pending > 0 {
+            let splice_max = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);
+            let kept_max = limits.read_buffer_len.get().max(splice_max).max(limits.input_max);
+            assert!(self.connection.kept() <= kept_max, "more input is kept than may be");
+        }
+        if pending > 0 {
+            assert_eq!(wire.room, 0, "output waits though there is room");
+        } else if !self.connection.is_paused() {
+            assert_eq!(wire.unread(), 0, "input is not read though nothing waits");
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Driver<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("wire", &self.wire)
+            .field("registered", &self.registered)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+fn watched(trigger: Trigger, interest: Interest) -> Interest {
+    match trigger {
+        Trigger::Level => interest,
+        Trigger::Edge => Interest::all(),
+    }
+}
