@@ -1,9 +1,11 @@
 //! What the server says on stderr, and that it does not need anybody to listen.
 
-use crate::harness::{Guard, Launch, Mode, PATIENCE, Server, converse, ends};
+use crate::harness::{Guard, Launch, Lines, Mode, PATIENCE, Server, converse, ends};
 use rustix::net::sockopt::set_socket_linger;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::fs::File;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -120,7 +122,7 @@ fn info_tells_of_the_start_but_not_of_connections(mode: Mode) {
     let mut server = listening(mode).start();
     live_and_die(&server);
     converse(&mut server.client(), b"hello");
-    server.end(Signal::KILL);
+    server.drain();
     let lines = server.stderr.rest();
     assert!(
         lines.iter().any(|line| line.contains("INFO") && line.contains("started")),
@@ -176,4 +178,96 @@ fn stdout_and_stderr_may_be_closed_from_the_start() {
     let path = folder.path().join("echo");
     let shell = ["sh", "-c", "exec \"$0\" \"$@\" <&- >&- 2>&-"];
     serves_unheard(unheard(&path).under(shell).command(), &path);
+}
+
+/// A server whose stderr is a pipe of one page, and the end of it that nobody reads yet.
+#[track_caller]
+fn unread(launch: &Launch, flags: PipeFlags) -> (Server, File) {
+    let (reader, writer) = pipe_with(flags | PipeFlags::CLOEXEC).unwrap();
+    fcntl_setpipe_size(&writer, 4096).unwrap();
+    (launch.start_with_stderr(writer), reader.into())
+}
+
+/// Connects so many times, one after another; each connection is served and closed.
+#[track_caller]
+fn come_and_go(server: &Server, count: usize) {
+    for _ in 0..count {
+        let mut stream = server.client();
+        converse(&mut stream, b"hello");
+        stream.shutdown(Shutdown::Write).unwrap();
+        ends(&mut stream);
+    }
+}
+
+in_all_modes!(a_reader_that_stands_still_holds_nobody_up);
+
+fn a_reader_that_stands_still_holds_nobody_up(mode: Mode) {
+    // More lines than the pipe holds.
+    const CONNECTIONS: usize = 80;
+    for flags in [PipeFlags::empty(), PipeFlags::NONBLOCK] {
+        let (mut server, reader) = unread(&debugging(mode), flags);
+        come_and_go(&server, CONNECTIONS);
+        server.process.signal(Signal::TERM);
+        assert_eq!(server.await_end().code(), Some(0));
+        let said = Lines::of(reader).rest();
+        assert!(
+            (1..CONNECTIONS).contains(&said.len()),
+            "the reader did not stand still: {said:#?}"
+        );
+    }
+}
+
+in_all_modes!(a_second_signal_ends_a_server_whose_log_nobody_reads);
+
+fn a_second_signal_ends_a_server_whose_log_nobody_reads(mode: Mode) {
+    let launch = debugging(mode).flag("--drain-timeout", "0");
+    let (mut server, _reader) = unread(&launch, PipeFlags::empty());
+    come_and_go(&server, 80);
+    let mut stream = server.client();
+    converse(&mut stream, b"hello");
+    server.process.signal(Signal::INT);
+    ends(&mut stream);
+    assert!(server.is_alive(), "it waits for ever for the client to close");
+    server.process.signal(Signal::TERM);
+    assert_eq!(server.await_end().code(), Some(143));
+}
+
+in_modes!(lines_that_were_dropped_are_counted_and_their_number_is_said: level Level,
+    edge_shared EdgeShared);
+
+fn lines_that_were_dropped_are_counted_and_their_number_is_said(mode: Mode) {
+    // Two lines each, of which 4096 wait.
+    const CONNECTIONS: usize = 2500;
+    let launch = debugging(mode).flag("--log-format", "json");
+    let (mut server, reader) = unread(&launch, PipeFlags::empty());
+    come_and_go(&server, CONNECTIONS);
+    let stderr = Lines::of(reader);
+    let mut lines = Vec::new();
+    loop {
+        lines.push(stderr.next().expect("a line"));
+        if lines.last().is_some_and(|line| line.contains("log lines were dropped")) {
+            break;
+        }
+    }
+    // There is room again.
+    come_and_go(&server, 1);
+    server.process.signal(Signal::TERM);
+    assert_eq!(server.await_end().code(), Some(0));
+    lines.extend(stderr.rest());
+
+    let lines: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let sum_of = |message: &str| -> u64 {
+        let found = lines.iter().filter(|line| line["message"] == message);
+        found.map(|line| line["lines"].as_u64().expect("a number of lines")).sum()
+    };
+    let dropped = sum_of("log lines were dropped");
+    assert!(dropped > 0);
+    assert_eq!(sum_of("log lines were dropped in all"), dropped);
+    assert_eq!(lines.last().unwrap()["message"], "log lines were dropped in all");
+    let of_connections = lines.iter().filter(|line| {
+        line["message"].as_str().is_some_and(|message| message.starts_with("connection "))
+    });
+    let written = of_connections.count() as u64;
+    assert_eq!(written + dropped, 2 * (CONNECTIONS as u64 + 1));
 }

@@ -30,7 +30,7 @@ fn a_panic_ends_its_connection_and_nothing_else(mode: Mode) {
     let left = streams.len() as u64;
     let over = 2 * CLIENTS as u64 - left;
     assert!(over <= mode.threads().into(), "{over} connections are over");
-    let threads = server.process.threads().len();
+    let threads = server.process.event_loops().len();
     assert_eq!(threads, mode.threads() as usize + usize::from(mode.is_shared()));
     drop(streams);
     server.drain();

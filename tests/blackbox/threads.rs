@@ -21,7 +21,7 @@ fn started_with(launch: &Launch) -> u64 {
     let started: serde_json::Value = serde_json::from_str(&started).unwrap();
     let threads = started["threads"].as_u64().unwrap();
     let expected = threads + u64::from(started["mode"] == "Oneshot");
-    let count = || server.process.threads().len() as u64;
+    let count = || server.process.event_loops().len() as u64;
     // It is said before they are started.
     let deadline = Instant::now() + PATIENCE;
     while count() < expected {
@@ -62,7 +62,7 @@ fn cpus_of_threads(server: &Server) -> Vec<String> {
         let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         line.expect("a list of CPUs").trim().to_owned()
     };
-    server.process.threads().into_iter().map(cpus).collect()
+    server.process.event_loops().into_iter().map(cpus).collect()
 }
 
 in_all_modes!(with_pin_each_thread_keeps_to_a_core_in_turn);
@@ -72,7 +72,7 @@ fn with_pin_each_thread_keeps_to_a_core_in_turn(mode: Mode) {
     let all = cpus_of_threads(&Server::start(Mode::Level)).remove(0);
     // The thread that accepts for others may run anywhere.
     let accepts = mode.is_shared().then_some(all);
-    let count = server.process.threads().len() - usize::from(mode.is_shared());
+    let count = server.process.event_loops().len() - usize::from(mode.is_shared());
     let cores = cpus().into_iter().cycle().take(count).map(|cpu| cpu.to_string());
     let expected: Vec<_> = accepts.into_iter().chain(cores).collect();
     let deadline = Instant::now() + PATIENCE;

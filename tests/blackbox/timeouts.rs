@@ -220,14 +220,15 @@ fn a_server_that_was_stopped_closes_what_is_due_and_serves_the_rest(mode: Mode) 
     is_echoed(&mut late, b"sent after it");
     silent.iter_mut().for_each(|stream| ends(stream));
     converse(&mut server.client(), b"a new one");
-    server.end(Signal::KILL);
+    drop((early, late));
+    server.drain();
     let lines = server.stderr.rest();
-    let closed = |stream: &TcpStream| {
+    let idle = |stream: &TcpStream| {
         let peer = format!("peer={} ", stream.local_addr().unwrap());
-        let of_this = |line: &&String| line.contains("connection closed") && line.contains(&peer);
-        lines.iter().filter(of_this).count()
+        let parts = ["connection closed", &peer, "reason=\"idle\""];
+        lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
     };
-    assert!(silent.iter().all(|stream| closed(stream) == 1), "{lines:#?}");
+    assert!(silent.iter().all(|stream| idle(stream) == 1), "{lines:#?}");
 }
 
 /// How often a server sets its timerfd for `messages` on one connection beside others.

@@ -92,7 +92,8 @@ struct Args {
     )]
     backlog: NonZeroU32,
 
-    /// What to log on stderr: off, error, warn, info, debug or trace.
+    /// What to log on stderr: off, error, warn, info, debug or trace. Lines that the reader does not take
+    /// in time are dropped, and their number is logged.
     #[arg(long, value_name = "LEVEL", env = "EPOLL_SERVER_LOG", default_value = "info")]
     log: LevelFilter,
 
@@ -235,20 +236,17 @@ pub fn run() -> ExitCode {
         complain(&format!("error: {message}"));
         return ExitCode::from(2);
     }
-    log::start(args.log, args.log_format);
-    log::report_panics();
-    match serve(args) {
-        Ok(ended) => exit_code(ended),
-        Err(error) => {
-            complain(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    start_and_serve(args).unwrap_or_else(|error| fail(&error))
 }
 
 /// A line on stderr, if anybody reads it.
 fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "epoll-server: {message}");
+    log::print_line(&format!("epoll-server: {message}"));
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    complain(&format!("error: {error:#}"));
+    ExitCode::FAILURE
 }
 
 fn exit_code(ended: Ended) -> ExitCode {
@@ -267,19 +265,31 @@ fn one_line(message: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-fn serve(args: Args) -> anyhow::Result<Ended> {
-    // Before anything that might start a thread.
+fn start_and_serve(args: Args) -> anyhow::Result<ExitCode> {
+    // Before the first thread is started, which is that of the logs.
     let signals = Signals::block([Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1])
         .context("failed to block signals")?;
+    // Dropped before `signals`: while lines are flushed, no signal takes its default action.
+    let _flushed = log::start(args.log, args.log_format).context("failed to start the logs")?;
+    log::report_panics();
+    // The error is said here, before lines are flushed.
+    Ok(serve(args, &signals).map_or_else(|error| fail(&error), exit_code))
+}
+
+fn serve(args: Args, signals: &Signals) -> anyhow::Result<Ended> {
     let server = Server::bind(&args.into())?;
+    announce(&server);
+    server.run(signals)
+}
+
+/// Says on stdout where the server listens.
+fn announce(server: &Server) {
     let mut stdout = io::stdout().lock();
     for address in server.addresses() {
         // Nobody may be reading; the server does not depend on it.
         let _ = writeln!(stdout, "listening on {address}");
     }
     let _ = stdout.flush();
-    drop(stdout);
-    server.run(&signals)
 }
 
 impl Args {

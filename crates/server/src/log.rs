@@ -1,10 +1,20 @@
-//! Logs on stderr.
+//! Logs on stderr. Threads put lines into a queue, and a thread of its own writes them, see `queue.rs`:
+//! nobody else waits for the reader of the log.
+
+mod queue;
 
 use clap::ValueEnum;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use queue::{Queue, Report};
 use std::backtrace::Backtrace;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use std::{panic, thread};
+use tracing::dispatcher::{self, Dispatch};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -16,19 +26,52 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends what is logged from now on to stderr.
-pub(crate) fn start(level: LevelFilter, format: LogFormat) {
-    let logs = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(io::stderr)
-        // It would report a stderr that is gone on stderr, and panic.
-        .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal());
-    // Only a second call fails, and then logs go where the first one sent them.
-    let _ = match format {
-        LogFormat::Text => logs.try_init(),
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
-    };
+/// The longest wait at exit for lines to be written. A reader that stands still takes none.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Sends what is logged from now on to stderr, through a thread that is started here. It inherits the
+/// signal mask, so signals must be blocked already.
+///
+/// # Errors
+///
+/// The thread cannot be started.
+pub(crate) fn start(level: LevelFilter, format: LogFormat) -> io::Result<FlushOnDrop> {
+    if QUEUE.get().is_none() {
+        let queue = Queue::start(Stderr, reports(level, format))?;
+        let queue = QUEUE.get_or_init(|| queue);
+        // Fails only in a program that has a subscriber of its own, which then gets the lines.
+        let _ = dispatcher::set_global_default(dispatch(level, format, queue));
+    }
+    Ok(FlushOnDrop(()))
+}
+
+/// Guard that waits at exit until the lines so far are written, for [`FLUSH_PATIENCE`] at most.
+#[must_use = "lines are flushed when it is dropped"]
+pub(crate) struct FlushOnDrop(());
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        flush(FLUSH_PATIENCE);
+    }
+}
+
+/// Waits until the lines so far are written, for `patience` at most.
+pub(crate) fn flush(patience: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(patience);
+    }
+}
+
+/// Prints a line on stderr: through the queue if it is started, so that it follows what was logged.
+pub(crate) fn print_line(line: &str) {
+    let line = format!("{line}\n");
+    match QUEUE.get() {
+        Some(queue) => queue.push(line.as_bytes()),
+        // Nobody may be reading.
+        None => drop(io::stderr().write_all(line.as_bytes())),
+    }
 }
 
 /// Logs panics from now on, with their backtraces, instead of having them printed.
@@ -38,4 +81,81 @@ pub(crate) fn report_panics() {
         let backtrace = Backtrace::force_capture();
         tracing::error!(thread = thread.name(), %backtrace, "{panic}");
     }));
+}
+
+/// Makes lines of `format` out of what is logged, and writes each to `lines` in one piece.
+fn dispatch<W>(level: LevelFilter, format: LogFormat, lines: W) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let logs = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(lines)
+        // It would report a stderr that is gone on stderr, and panic.
+        .log_internal_errors(false)
+        .with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => logs.finish().into(),
+        LogFormat::Json => logs.json().flatten_event(true).finish().into(),
+    }
+}
+
+/// Formats reports about dropped lines as any other line. They do not go through the queue: the thread
+/// behind it, which makes them, writes them itself.
+fn reports(level: LevelFilter, format: LogFormat) -> impl Fn(Report) -> Vec<u8> + Send {
+    move |report| {
+        let formatted = Buffer::default();
+        let writer = formatted.clone();
+        // Made when it is needed: as long as there are two, `tracing` asks both about a new call site.
+        let dispatch = dispatch(level, format, move || writer.clone());
+        dispatcher::with_default(&dispatch, || match report {
+            Report::Dropped(lines) => tracing::warn!(lines, "log lines were dropped"),
+            Report::DroppedInAll(lines) => tracing::warn!(lines, "log lines were dropped in all"),
+        });
+        formatted.take()
+    }
+}
+
+/// Bytes in memory.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Stderr, whose writes wait for room even if another process that has it too made it non-blocking.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr();
+        loop {
+            match stderr.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    poll(
+                        &mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)],
+                        PollTimeout::NONE,
+                    )?;
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

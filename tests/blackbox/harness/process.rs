@@ -79,6 +79,46 @@ impl Process {
         threads
     }
 
+    /// Its threads that accept or serve, the first one first. Those for logs and signals are left out.
+    #[track_caller]
+    pub(crate) fn event_loops(&self) -> Vec<u32> {
+        let is_numbered = |thread: u32| {
+            let name = self.file(&format!("task/{thread}/comm"));
+            name.trim_end()
+                .strip_prefix("epoll-")
+                .is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        let threads = self.threads().into_iter();
+        // The first one has the name of the program.
+        threads
+            .enumerate()
+            .filter(|(at, id)| *at == 0 || is_numbered(*id))
+            .map(|(_, id)| id)
+            .collect()
+    }
+
+    /// Returns the state of a thread, as in proc(5).
+    #[track_caller]
+    pub(crate) fn thread_state(&self, thread: u32) -> String {
+        let stat = self.file(&format!("task/{thread}/stat"));
+        field_of_stat(&stat, 3).expect("a state").to_owned()
+    }
+
+    /// Waits until it has taken every signal that was sent to it.
+    #[track_caller]
+    pub(crate) fn await_signals_taken(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let pending = || {
+            let status = self.file("status");
+            let set = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+            u64::from_str_radix(set.expect("a set of signals").trim(), 16).expect("a number")
+        };
+        while pending() != 0 {
+            assert!(Instant::now() < deadline, "process {} does not take a signal", self.pid);
+            thread::yield_now();
+        }
+    }
+
     /// The descriptors that it has open.
     #[track_caller]
     pub(crate) fn descriptors(&self) -> Vec<u32> {
@@ -118,11 +158,7 @@ impl Process {
     #[track_caller]
     pub(crate) fn await_rest(&self) {
         let deadline = Instant::now() + PATIENCE;
-        let sleeps = |thread: &u32| {
-            let stat = self.file(&format!("task/{thread}/stat"));
-            field_of_stat(&stat, 3) == Some("S")
-        };
-        while !self.threads().iter().all(sleeps) {
+        while !self.threads().into_iter().all(|thread| self.thread_state(thread) == "S") {
             assert!(Instant::now() < deadline, "process {} does not come to rest", self.pid);
             thread::yield_now();
         }

@@ -3,6 +3,7 @@
 use super::{Guard, Lines, Mode, Output, Process, client};
 use rustix::process::Signal;
 use std::ffi::OsString;
+use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -136,13 +137,26 @@ impl Launch {
         started.unwrap_or_else(|ended| panic!("{:?} ended: {ended:#?}", self.command()))
     }
 
+    /// Like [`start`](Self::start), for a server whose stderr the caller reads.
+    #[track_caller]
+    pub(crate) fn start_with_stderr(&self, stderr: impl Into<Stdio>) -> Server {
+        let started = self.try_start_with(stderr.into());
+        started.unwrap_or_else(|ended| panic!("{:?} ended: {ended:#?}", self.command()))
+    }
+
     /// Like [`start`](Self::start), for a server that may not get as far; then, what it left.
     #[track_caller]
     pub(crate) fn try_start(&self) -> Result<Server, Output> {
+        self.try_start_with(Stdio::piped())
+    }
+
+    #[track_caller]
+    fn try_start_with(&self, stderr: Stdio) -> Result<Server, Output> {
         let mut command = self.command();
-        let mut guard = Guard::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let mut guard = Guard::spawn(command.stdout(Stdio::piped()).stderr(stderr));
         let stdout = Lines::of(guard.child().stdout.take().expect("a pipe"));
-        let stderr = Lines::of(guard.child().stderr.take().expect("a pipe"));
+        let stderr = guard.child().stderr.take();
+        let stderr = stderr.map_or_else(|| Lines::of(io::empty()), Lines::of);
         let Some(line) = stdout.next() else {
             let status = guard.await_end();
             return Err(Output { status, stdout: Vec::new(), stderr: stderr.rest() });
