@@ -1,14 +1,17 @@
 //! The end of a server: what is under way is finished, nothing new is taken, and the status and the
 //! last words say how it went.
 
-use crate::harness::{Launch, Mode, PATIENCE, Sends, Server, Streaming};
-use crate::harness::{alone, converse, ends, is_echoed, small_client};
+use crate::harness::{Guard, Launch, Lines, Mode, PATIENCE, Process, Sends, Server, Streaming};
+use crate::harness::{alone, converse, ends, is_echoed, small_client, tool};
 use epoll_kit_testing::Random;
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -191,6 +194,54 @@ fn a_second_signal_ends_the_drain_at_once(mode: Mode) {
         let last = last_words(server, status);
         assert!(last.contains("\"cut\": 1"), "{last}");
     }
+}
+
+in_all_modes!(a_second_signal_ends_a_server_whose_threads_are_stuck);
+
+fn a_second_signal_ends_a_server_whose_threads_are_stuck(mode: Mode) {
+    let Some(strace) = tool("strace") else { return };
+    let launch = patient(mode).outermost([strace.path(), "-fqo".as_ref(), "/dev/null".as_ref()]);
+    // No echo is sent before the test is over.
+    let server = launch.under(["-e", "inject=sendto:delay_enter=1000s"]).start();
+    let threads = server.process.event_loops();
+    let serving = &threads[usize::from(mode.is_shared())..];
+    let is_stuck = |thread: &u32| server.process.thread_state(*thread) == "t";
+    let mut clients = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while !serving.iter().all(is_stuck) {
+        assert!(Instant::now() < deadline, "not every thread is stuck");
+        let mut stream = server.client();
+        stream.write_all(b"x").unwrap();
+        clients.push(stream);
+    }
+    server.process.signal(Signal::TERM);
+    server.process.await_signals_taken();
+    assert!(server.is_alive(), "it waits for its threads");
+    server.process.signal(Signal::INT);
+    server.stderr.next_with(&["ERROR", "threads are stuck", "SIGINT"]);
+    // strace keeps the threads that it delays, and with them the process's end.
+    let deadline = Instant::now() + PATIENCE;
+    while server.process.threads().len() > threads.len() {
+        assert!(Instant::now() < deadline, "the other threads do not end");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_server_that_cannot_say_where_it_listens() {
+    let (_reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+    while rustix::io::write(&writer, &[b'x'; 4096]).is_ok() {}
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    let mut command = patient(Mode::Level).command();
+    let mut guard = Guard::spawn(command.stdout(writer).stderr(Stdio::piped()));
+    let stderr = Lines::of(guard.child().stderr.take().unwrap());
+    stderr.next_with(&["started"]);
+    let process = Process::open(guard.pid());
+    process.signal(Signal::TERM);
+    process.await_signals_taken();
+    assert!(!process.has_ended_within(Duration::ZERO), "it waits for the reader of stdout");
+    process.signal(Signal::TERM);
+    assert_eq!(guard.await_end().code(), Some(143));
 }
 
 in_all_modes!(other_signals_log_the_counters_also_while_draining);

@@ -1,9 +1,9 @@
 //! The command line: flags, each of which can come from the environment too, and what is said when
 //! one of them is wrong.
 
-use crate::Mode;
+use crate::signals::exit_status;
 use crate::{
-    Accept, Config, Ended, LogFormat, READ_BUFFER_LEN_MAX, Server, THREADS_MAX, Timeouts, log,
+    Accept, Config, Ended, LogFormat, Mode, READ_BUFFER_LEN_MAX, Server, THREADS_MAX, Timeouts, log,
 };
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
@@ -26,8 +26,9 @@ plus the signal's number when a second signal ended it.";
 /// An echo server (RFC 862) on Linux epoll.
 ///
 /// SIGTERM or SIGINT lets it finish: it accepts no more, echoes what it was sent, and ends when the
-/// last connection is closed, or when --drain-timeout is over. A second one ends it at once. SIGHUP and
-/// SIGUSR1 log its counters.
+/// last connection is closed, or when --drain-timeout is over. A second one ends it at once, within a
+/// second even if a thread is stuck. SIGHUP and SIGUSR1 log its counters. A signal that is ignored at the
+/// start stays ignored.
 #[derive(Debug, Parser)]
 #[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 struct Args {
@@ -251,9 +252,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 
 fn exit_code(ended: Ended) -> ExitCode {
     match ended {
-        Ended { outcome: DrainOutcome::Forced(signal), .. } => {
-            ExitCode::from(u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX))
-        }
+        Ended { outcome: DrainOutcome::Forced(signal), .. } => ExitCode::from(exit_status(signal)),
         Ended { cut: 0, .. } => ExitCode::SUCCESS,
         Ended { .. } => ExitCode::from(3),
     }

@@ -3,15 +3,18 @@
 
 use crate::client::Draining;
 use crate::seats::Seats;
+use crate::signals::SignalQueue;
 use crate::stats::Stats;
 use epoll_reactor::Waker;
-use epoll_shutdown::DrainWatch;
+use epoll_shutdown::{DrainWatch, Signal};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) struct Common {
     pub(crate) seats: Seats,
     /// The phase of the drain.
     pub(crate) watch: DrainWatch,
+    /// Signals for the first thread.
+    pub(crate) signals: SignalQueue,
     /// Set before the watch has the phase.
     draining: OnceLock<Draining>,
     /// The threads that wait for a reactor of their own; the first is the one that decides.
@@ -40,6 +43,7 @@ impl Common {
         Self {
             seats,
             watch,
+            signals: SignalQueue::default(),
             draining: OnceLock::new(),
             wakers,
             roll: Mutex::default(),
@@ -60,8 +64,18 @@ impl Common {
     /// Has the first thread look whether it is all over.
     pub(crate) fn tell_if_over(&self) {
         if self.seats.is_over() {
-            self.wakers.first().into_iter().for_each(wake);
+            self.wake_first();
         }
+    }
+
+    /// Hands a signal to the first thread.
+    pub(crate) fn on_signal(&self, signal: Signal) {
+        self.signals.push(signal);
+        self.wake_first();
+    }
+
+    fn wake_first(&self) {
+        self.wakers.first().into_iter().for_each(wake);
     }
 
     /// Ends everything because of `error`.

@@ -38,6 +38,7 @@ mod mode;
 mod pool;
 mod seats;
 mod server;
+mod signals;
 mod stats;
 mod threads;
 mod worker;

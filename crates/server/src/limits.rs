@@ -6,7 +6,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::num::NonZeroU32;
 
 /// Descriptors kept for everything that is neither a connection nor counted below: the standard streams,
-/// the signals, what threads share, the statistics file, and what libraries open for a moment.
+/// the signals and the event loop that waits for them, what threads share, the statistics file, and what
+/// libraries open for a moment.
 const RESERVE: u64 = 20;
 
 /// Of a thread with a reactor of its own: the epoll instance, its waker, two timerfds.

@@ -7,6 +7,7 @@ use crate::config::{Accept, THREADS_MAX};
 use crate::connections::Connections;
 use crate::listening::{Listening, Sharing};
 use crate::seats::Seats;
+use crate::signals::SignalReader;
 use crate::stats::{self, ThreadStats};
 use crate::worker::{Bench, Chair, Service, Worker};
 use crate::{Config, limits, pool, threads};
@@ -23,18 +24,24 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 
 /// An echo server that listens already.
 pub struct Server {
+    threads: Threads,
+    signal_reader: SignalReader,
+    drain: Drain,
+    stats_json: Option<File>,
+}
+
+/// The threads that serve, before they are started.
+struct Threads {
     common: Arc<Common>,
     /// The threads with a reactor of their own; the first is the calling one.
     workers: Vec<Worker>,
     pool: Option<Pool>,
     /// The cores that threads keep to, one after another; empty if they need not.
     cores: Vec<usize>,
-    drain: Drain,
-    stats_json: Option<File>,
 }
 
 /// The threads that share connections.
@@ -75,19 +82,66 @@ impl Server {
             None => None,
         };
         let cores = if config.pins { threads::cores()? } else { Vec::new() };
-        let (mut server, max) = Self::set_up(config, count, listeners, descriptors)
+        let (mut threads, max) = Threads::set_up(config, count, listeners, descriptors)
             .context("failed to set up the event loops")?;
+        threads.cores = cores;
+        let signal_reader =
+            SignalReader::new().context("failed to set up the event loop for signals")?;
         // Closed at once: it shows that there is room for a connection.
         EventFd::new(0).context("no descriptor is left for a connection")?;
-        server.stats_json = stats_json;
-        server.cores = cores;
-        for listener in server.workers[0].listeners() {
+        for listener in threads.workers[0].listeners() {
             tracing::info!(address = %listener.address(), "listening");
         }
         tracing::info!(mode = ?config.mode, threads = count, connections_max = max, "started");
-        Ok(server)
+        Ok(Self { threads, signal_reader, drain: Drain::new(config.timeouts.drain), stats_json })
     }
 
+    /// Where it listens, with the ports that the kernel chose.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.threads.workers[0].listeners().map(Listener::address)
+    }
+
+    /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over, then writes the
+    /// statistics.
+    ///
+    /// `signals` must contain both, except one that the process ignores. Any other signal in it makes the
+    /// server log its counters. A thread that this call starts reads them, and has ended when it returns.
+    ///
+    /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections. If a thread is stuck, so that this call
+    /// has not returned a second later, it ends the process with the status 128 plus the signal's number.
+    ///
+    /// # Errors
+    ///
+    /// What a thread could not start with, or an event loop or the writing of the statistics failed
+    /// with.
+    pub fn run(self, signals: &Signals) -> anyhow::Result<Ended> {
+        let Self { threads, signal_reader, drain, mut stats_json } = self;
+        thread::scope(|scope| {
+            let _stop = signal_reader
+                .start(scope, signals, Arc::clone(&threads.common))
+                .context("failed to start the thread that reads signals")?;
+            let mut chair = Chair { drain };
+            let (served, threads) = threads.serve(&mut chair);
+            let sum = ThreadStats::sum(&threads);
+            let written = match &mut stats_json {
+                Some(file) => stats::write_json(file, &threads),
+                None => Ok(()),
+            };
+            if sum.cut > 0 {
+                tracing::warn!(connections = sum.cut, "cut before they had finished");
+            }
+            sum.stats.log("stopped");
+            served?;
+            written?;
+            match chair.drain.phase() {
+                Phase::Stopped { outcome } => Ok(Ended { outcome, cut: sum.cut }),
+                phase => anyhow::bail!("the server stopped while {phase:?}"),
+            }
+        })
+    }
+}
+
+impl Threads {
     fn set_up(
         config: &Config,
         count: usize,
@@ -128,45 +182,11 @@ impl Server {
             let common = Arc::clone(&common);
             workers.push(Worker::new(index, config, common, bench, listening, partners));
         }
-        let drain = Drain::new(config.timeouts.drain);
-        let (cores, stats_json) = (Vec::new(), None);
-        Ok((Self { common, workers, pool, cores, drain, stats_json }, max))
-    }
-
-    /// Where it listens, with the ports that the kernel chose.
-    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.workers[0].listeners().map(Listener::address)
-    }
-
-    /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over, then writes the
-    /// statistics. `signals` are to hold these two; of others that it holds, the counters are logged.
-    ///
-    /// # Errors
-    ///
-    /// What a thread could not start with, or an event loop or the writing of the statistics failed
-    /// with.
-    pub fn run(mut self, signals: &Signals) -> anyhow::Result<Ended> {
-        let mut chair = Chair { signals, drain: self.drain };
-        let (served, threads) = self.serve(&mut chair);
-        let sum = ThreadStats::sum(&threads);
-        let written = match &mut self.stats_json {
-            Some(file) => stats::write_json(file, &threads),
-            None => Ok(()),
-        };
-        if sum.cut > 0 {
-            tracing::warn!(connections = sum.cut, "cut before they had finished");
-        }
-        sum.stats.log("stopped");
-        served?;
-        written?;
-        match chair.drain.phase() {
-            Phase::Stopped { outcome } => Ok(Ended { outcome, cut: sum.cut }),
-            phase => anyhow::bail!("the server stopped while {phase:?}"),
-        }
+        Ok((Self { common, workers, pool, cores: Vec::new() }, max))
     }
 
     /// Every thread from its start to its end, and what each has done.
-    fn serve(&mut self, chair: &mut Chair<'_>) -> (anyhow::Result<()>, Vec<ThreadStats>) {
+    fn serve(mut self, chair: &mut Chair) -> (anyhow::Result<()>, Vec<ThreadStats>) {
         let mut workers = std::mem::take(&mut self.workers).into_iter();
         let Some(mut first) = workers.next() else { return (Ok(()), Vec::new()) };
         let pool = self.pool.take();

@@ -1,5 +1,5 @@
 //! A thread with a reactor of its own: listeners, timers and, unless threads share them, connections. The
-//! first of these threads also minds the signals and decides on the drain.
+//! first of these threads also acts on signals and decides on the drain.
 
 use crate::Config;
 use crate::client::Draining;
@@ -7,10 +7,11 @@ use crate::clients::{Clients, Timing};
 use crate::common::Common;
 use crate::connections::Connections;
 use crate::listening::Listening;
+use crate::signals;
 use crate::stats::{Stats, ThreadStats};
 use epoll_reactor::net::{AcceptCounters, Listener};
-use epoll_reactor::{Counters, Interest, Ready, Watch};
-use epoll_shutdown::{Drain, Phase, Signal, Signals};
+use epoll_reactor::{Counters, Ready};
+use epoll_shutdown::{Drain, Phase, Signal};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,8 +26,7 @@ pub(crate) enum Service {
     Timers,
     /// What the server itself wants to be reminded of.
     Reminders,
-    Signals,
-    /// Another thread has something to tell.
+    /// Another thread has something to tell, or a signal has come.
     Woken,
 }
 
@@ -48,8 +48,7 @@ pub(crate) struct Worker {
 }
 
 /// What the first thread decides with.
-pub(crate) struct Chair<'a> {
-    pub(crate) signals: &'a Signals,
+pub(crate) struct Chair {
     pub(crate) drain: Drain,
 }
 
@@ -106,11 +105,7 @@ impl Worker {
     }
 
     /// Serves until the drain is over. `chair` is the first thread's.
-    pub(crate) fn run(&mut self, mut chair: Option<&mut Chair<'_>>) -> io::Result<()> {
-        if let Some(Chair { signals, .. }) = chair.as_deref() {
-            let level = Watch::level(Interest::IN);
-            self.connections.own.watch(*signals, Service::Signals, level)?;
-        }
+    pub(crate) fn run(&mut self, mut chair: Option<&mut Chair>) -> io::Result<()> {
         while !matches!(self.common.watch.phase(), Phase::Stopped { .. }) {
             let turn = AssertUnwindSafe(|| self.turn(chair.as_deref_mut()));
             match catch_unwind(turn) {
@@ -128,12 +123,11 @@ impl Worker {
     }
 
     /// Serves up to the next report that is not about a connection, and attends to that.
-    fn turn(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
+    fn turn(&mut self, chair: Option<&mut Chair>) -> io::Result<()> {
         match self.serve_until_service()? {
             Service::Accept(index) => self.accept(index),
             Service::Timers => self.clients.expire(&mut self.connections),
             Service::Reminders => self.heed_time(chair),
-            Service::Signals => chair.map_or(Ok(()), |chair| self.heed_signals(chair)),
             Service::Woken => self.heed_others(chair),
         }
     }
@@ -177,7 +171,7 @@ impl Worker {
     }
 
     /// A pause, or the drain, may be over.
-    fn heed_time(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
+    fn heed_time(&mut self, chair: Option<&mut Chair>) -> io::Result<()> {
         let now = Timestamp::now();
         while self.reminders.next_due(now)?.is_some() {}
         let mut pauses = Vec::new();
@@ -195,19 +189,19 @@ impl Worker {
         Ok(())
     }
 
-    fn heed_signals(&mut self, chair: &mut Chair<'_>) -> io::Result<()> {
-        while let Some(info) = chair.signals.read()? {
-            if matches!(info.signal, Signal::TERM | Signal::INT) {
-                self.heed_end(chair, info.signal)?;
+    fn heed_signals(&mut self, chair: &mut Chair) -> io::Result<()> {
+        for signal in self.common.signals.take() {
+            if signals::is_ending(signal) {
+                self.heed_end(chair, signal)?;
             } else {
-                tracing::info!(signal = %info.signal, "logging the counters");
+                tracing::info!(%signal, "logging the counters");
                 self.common.call_roll();
             }
         }
         Ok(())
     }
 
-    fn heed_end(&mut self, chair: &mut Chair<'_>, signal: Signal) -> io::Result<()> {
+    fn heed_end(&mut self, chair: &mut Chair, signal: Signal) -> io::Result<()> {
         match chair.drain.on_signal(signal, Timestamp::now()) {
             Some(Phase::Draining { since, deadline, .. }) => {
                 tracing::info!(%signal, "draining");
@@ -226,7 +220,10 @@ impl Worker {
     }
 
     /// Another thread, or this one, has changed something that concerns all.
-    fn heed_others(&mut self, chair: Option<&mut Chair<'_>>) -> io::Result<()> {
+    fn heed_others(&mut self, mut chair: Option<&mut Chair>) -> io::Result<()> {
+        if let Some(chair) = chair.as_deref_mut() {
+            self.heed_signals(chair)?;
+        }
         if self.common.is_called(&mut self.roll_calls) {
             self.answer();
         }

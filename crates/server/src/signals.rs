@@ -1,0 +1,181 @@
+//! The thread that reads signals. It hands them to the first thread and waits for no other one.
+//! Invariant: after a second signal to end, the process ends, whatever any other thread does.
+
+use crate::common::Common;
+use crate::log;
+use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
+use epoll_shutdown::{Signal, Signals};
+use std::io;
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, Scope};
+use std::time::{Duration, Instant};
+
+/// After the second signal to end, threads have this long to cut connections and write statistics.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The longest wait for the last log lines of a process that ends because threads are stuck.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Returns whether a signal asks the server to end; any other one asks for the counters.
+pub(crate) fn is_ending(signal: Signal) -> bool {
+    matches!(signal, Signal::TERM | Signal::INT)
+}
+
+/// Returns the exit status of a process that this signal has ended.
+pub(crate) fn exit_status(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
+}
+
+/// Signals on their way to the first thread: two that end the server at most, and each other one once.
+#[derive(Default)]
+pub(crate) struct SignalQueue(Mutex<Vec<Signal>>);
+
+impl SignalQueue {
+    /// Puts a signal in. One that asks for the counters counts once until it is taken, as a standard
+    /// signal that is pending does.
+    pub(crate) fn push(&self, signal: Signal) {
+        let mut queued = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_ending(signal) || !queued.contains(&signal) {
+            queued.push(signal);
+        }
+    }
+
+    /// Takes all signals, the oldest first.
+    pub(crate) fn take(&self) -> Vec<Signal> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The event loop of the thread that reads signals.
+pub(crate) struct SignalReader {
+    reactor: Reactor<NoSource>,
+}
+
+/// Guard that ends the thread that reads signals, also by a panic: its scope would wait for it.
+pub(crate) struct StopOnDrop(Waker);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        // No error of it is known.
+        if let Err(error) = self.0.wake() {
+            tracing::error!(%error, "the thread that reads signals cannot be woken");
+        }
+    }
+}
+
+impl SignalReader {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { reactor: Reactor::watch_only()? })
+    }
+
+    /// Starts the thread. If it fails, it ends the server, which no signal would end any more.
+    pub(crate) fn start<'scope>(
+        mut self,
+        scope: &'scope Scope<'scope, '_>,
+        signals: &'scope Signals,
+        common: Arc<Common>,
+    ) -> io::Result<StopOnDrop> {
+        self.reactor.watch(signals, (), Watch::level(Interest::IN))?;
+        let stop = StopOnDrop(self.reactor.waker());
+        let run = move || {
+            if let Err(error) = self.run(signals, &common) {
+                common.fail(anyhow::Error::new(error).context("failed to wait for signals"));
+            }
+        };
+        Builder::new().name("signals".to_owned()).spawn_scoped(scope, run)?;
+        Ok(stop)
+    }
+
+    /// Reads signals until it is woken, or ends the process.
+    fn run(&mut self, signals: &Signals, common: &Common) -> io::Result<()> {
+        let mut endings = Endings::None;
+        loop {
+            self.reactor.wait(endings.grace_left())?;
+            while let Some(ready) = self.reactor.next_ready() {
+                if matches!(ready, Ready::Woken) {
+                    return Ok(());
+                }
+                // One for each report, so that a storm of signals delays neither the end of the grace
+                // period nor a wake-up.
+                if let Some(info) = signals.read()? {
+                    if endings.on_signal(info.signal) {
+                        common.on_signal(info.signal);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The signals to end that have come.
+enum Endings {
+    None,
+    One,
+    /// Threads may take until `deadline` to obey `signal`, the second one.
+    Two {
+        signal: Signal,
+        deadline: Instant,
+    },
+}
+
+impl Endings {
+    /// Counts a signal and returns whether it matters to the server: a third one to end changes nothing.
+    fn on_signal(&mut self, signal: Signal) -> bool {
+        if !is_ending(signal) {
+            return true;
+        }
+        *self = match self {
+            Self::None => Self::One,
+            Self::One => Self::Two { signal, deadline: Instant::now() + GRACE },
+            Self::Two { .. } => return false,
+        };
+        true
+    }
+
+    /// Returns the time that threads have left to obey the second signal, if it has come. If none is left,
+    /// they are stuck, and the process ends here.
+    fn grace_left(&self) -> Option<Duration> {
+        let Self::Two { signal, deadline } = *self else { return None };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            tracing::error!(%signal, "threads are stuck, exiting without them");
+            log::flush(FLUSH_PATIENCE);
+            // It does not wait for a thread that is at stdout: it only tries the lock.
+            process::exit(exit_status(signal).into());
+        }
+        Some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_taken_in_order_and_requests_for_counters_are_merged() {
+        let queue = SignalQueue::default();
+        for signal in [Signal::HUP, Signal::TERM, Signal::HUP, Signal::TERM, Signal::USR1] {
+            queue.push(signal);
+        }
+        let taken = [Signal::HUP, Signal::TERM, Signal::TERM, Signal::USR1];
+        assert_eq!(queue.take(), taken);
+        assert_eq!(queue.take(), []);
+        queue.push(Signal::HUP);
+        assert_eq!(queue.take(), [Signal::HUP]);
+    }
+
+    #[test]
+    fn the_second_signal_to_end_begins_the_grace_period_and_a_third_one_changes_nothing() {
+        let mut endings = Endings::None;
+        for signal in [Signal::TERM, Signal::HUP] {
+            assert!(endings.on_signal(signal));
+            assert_eq!(endings.grace_left(), None);
+        }
+        assert!(endings.on_signal(Signal::INT));
+        assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
+        assert!(!endings.on_signal(Signal::TERM));
+        assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
+        assert!(endings.on_signal(Signal::HUP));
+    }
+}
