@@ -57,6 +57,29 @@ fn a_storm_of_signals_disturbs_nobody(mode: Mode) {
     ends_well(server);
 }
 
+in_all_modes!(a_signal_that_is_ignored_at_the_start_stays_ignored);
+
+/// A shell ignores `SIGINT` for the background jobs of a script, and `nohup` ignores `SIGHUP`.
+fn a_signal_that_is_ignored_at_the_start_stays_ignored(mode: Mode) {
+    let shell = ["sh", "-c", "trap '' INT HUP; exec \"$0\" \"$@\""];
+    let launch = Launch::at("127.0.0.1:0").mode(mode).flag("--drain-timeout", "0").under(shell);
+    let mut server = launch.start();
+    let mut stream = server.client();
+    let send_ignored = || [Signal::INT, Signal::HUP].map(|signal| server.process.signal(signal));
+    send_ignored();
+    converse(&mut stream, b"as before");
+    converse(&mut server.client(), b"a new one");
+    server.process.signal(Signal::TERM);
+    ends(&mut stream);
+    // While it drains, too, where a second signal would end it.
+    send_ignored();
+    drop(stream);
+    assert_eq!(server.await_end().code(), Some(0));
+    let lines = server.stderr.rest();
+    let about_signals: Vec<_> = lines.iter().filter(|line| line.contains("signal=")).collect();
+    assert!(matches!(&about_signals[..], [line] if line.contains("draining")), "{lines:#?}");
+}
+
 in_all_modes!(every_thread_logs_its_counters_and_their_sum_is_right);
 
 fn every_thread_logs_its_counters_and_their_sum_is_right(mode: Mode) {
