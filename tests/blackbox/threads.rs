@@ -1,12 +1,11 @@
 //! The threads of a server: how many there are, the cores they keep to, what they do when there is
 //! nothing to do, and the end of all when one fails.
 
-use crate::harness::{Crowd, Launch, Mode, OBSERVATION, Output, PATIENCE, Server, Tool, alone};
+use crate::harness::{Crowd, Launch, Mode, OBSERVATION, Output, Server, Tool, alone};
 use crate::harness::{converse, poll_input, tool};
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::io::{Read, Write};
 use std::thread;
-use std::time::Instant;
 
 /// The CPUs that this process may use.
 fn cpus() -> Vec<usize> {
@@ -21,15 +20,11 @@ fn started_with(launch: &Launch) -> u64 {
     let started: serde_json::Value = serde_json::from_str(&started).unwrap();
     let threads = started["threads"].as_u64().unwrap();
     let expected = threads + u64::from(started["mode"] == "Oneshot");
-    let count = || server.process.event_loops().len() as u64;
-    // It is said before they are started.
-    let deadline = Instant::now() + PATIENCE;
-    while count() < expected {
-        assert!(Instant::now() < deadline, "{} threads, not {expected}", count());
-        thread::yield_now();
-    }
+    // All of them are there when the server says that it listens.
+    assert_eq!(server.process.event_loops().len() as u64, expected);
     server.process.await_rest();
-    assert_eq!(count(), expected);
+    // One more for logs and one for signals.
+    assert_eq!(server.process.threads().len() as u64, expected + 2);
     threads
 }
 
@@ -72,15 +67,10 @@ fn with_pin_each_thread_keeps_to_a_core_in_turn(mode: Mode) {
     let all = cpus_of_threads(&Server::start(Mode::Level)).remove(0);
     // The thread that accepts for others may run anywhere.
     let accepts = mode.is_shared().then_some(all);
-    let count = server.process.event_loops().len() - usize::from(mode.is_shared());
+    let count = mode.threads() as usize;
     let cores = cpus().into_iter().cycle().take(count).map(|cpu| cpu.to_string());
     let expected: Vec<_> = accepts.into_iter().chain(cores).collect();
-    let deadline = Instant::now() + PATIENCE;
-    while cpus_of_threads(&server) != expected {
-        let cpus = cpus_of_threads(&server);
-        assert!(Instant::now() < deadline, "{cpus:?}, not {expected:?}");
-        thread::yield_now();
-    }
+    assert_eq!(cpus_of_threads(&server), expected);
     converse(&mut server.client(), b"pinned");
 }
 

@@ -277,14 +277,14 @@ fn start_and_serve(args: Args) -> anyhow::Result<ExitCode> {
 
 fn serve(args: Args, signals: &Signals) -> anyhow::Result<Ended> {
     let server = Server::bind(&args.into())?;
-    announce(&server);
-    server.run(signals)
+    let addresses: Vec<_> = server.addresses().copied().collect();
+    server.run(signals, || announce(&addresses))
 }
 
 /// Says on stdout where the server listens.
-fn announce(server: &Server) {
+fn announce(addresses: &[Address]) {
     let mut stdout = io::stdout().lock();
-    for address in server.addresses() {
+    for address in addresses {
         // Nobody may be reading; the server does not depend on it.
         let _ = writeln!(stdout, "listening on {address}");
     }

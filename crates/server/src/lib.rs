@@ -15,9 +15,10 @@
 //! let server = Server::bind(&config)?;
 //! assert_ne!(server.addresses().next().unwrap().inet().unwrap().port(), 0);
 //!
-//! // What otherwise comes from outside.
-//! std::process::Command::new("sh").args(["-c", "kill $PPID"]).status()?;
-//! let ended = server.run(&signals)?;
+//! let ended = server.run(&signals, || {
+//!     // What otherwise comes from outside.
+//!     std::process::Command::new("sh").args(["-c", "kill $PPID"]).status().unwrap();
+//! })?;
 //! assert_eq!((ended.outcome, ended.cut), (DrainOutcome::Finished, 0));
 //! # Ok::<(), anyhow::Error>(())
 //! ```

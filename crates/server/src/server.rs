@@ -24,6 +24,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, Builder, JoinHandle};
 
 /// An echo server that listens already.
@@ -107,6 +108,9 @@ impl Server {
     /// `signals` must contain both, except one that the process ignores. Any other signal in it makes the
     /// server log its counters. A thread that this call starts reads them, and has ended when it returns.
     ///
+    /// `on_serving` is called on the calling thread when every other thread serves. The calling one serves
+    /// when it has returned.
+    ///
     /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections. If a thread is stuck, so that this call
     /// has not returned a second later, it ends the process with the status 128 plus the signal's number.
     ///
@@ -114,14 +118,14 @@ impl Server {
     ///
     /// What a thread could not start with, or an event loop or the writing of the statistics failed
     /// with.
-    pub fn run(self, signals: &Signals) -> anyhow::Result<Ended> {
+    pub fn run(self, signals: &Signals, on_serving: impl FnOnce()) -> anyhow::Result<Ended> {
         let Self { threads, signal_reader, drain, mut stats_json } = self;
         thread::scope(|scope| {
             let _stop = signal_reader
                 .start(scope, signals, Arc::clone(&threads.common))
                 .context("failed to start the thread that reads signals")?;
             let mut chair = Chair { drain };
-            let (served, threads) = threads.serve(&mut chair);
+            let (served, threads) = threads.serve(&mut chair, on_serving);
             let sum = ThreadStats::sum(&threads);
             let written = match &mut stats_json {
                 Some(file) => stats::write_json(file, &threads),
@@ -186,15 +190,25 @@ impl Threads {
     }
 
     /// Every thread from its start to its end, and what each has done.
-    fn serve(mut self, chair: &mut Chair) -> (anyhow::Result<()>, Vec<ThreadStats>) {
+    fn serve(
+        mut self,
+        chair: &mut Chair,
+        on_serving: impl FnOnce(),
+    ) -> (anyhow::Result<()>, Vec<ThreadStats>) {
         let mut workers = std::mem::take(&mut self.workers).into_iter();
         let Some(mut first) = workers.next() else { return (Ok(()), Vec::new()) };
         let pool = self.pool.take();
         let shared = pool.as_ref().map(|pool| Arc::clone(&pool.shared));
         let mut started = Vec::new();
-        let mut served = self
-            .start(workers, pool, &mut started)
-            .and_then(|()| first.run(Some(chair)).context("the event loop of thread 0 failed"));
+        let (serving, all_serving) = channel();
+        let mut served = self.start(workers, pool, &serving, &mut started).and_then(|()| {
+            // The channel ends when each thread has said that it serves, or has failed.
+            drop(serving);
+            if all_serving.iter().count() == started.len() {
+                on_serving();
+            }
+            first.run(Some(chair)).context("the event loop of thread 0 failed")
+        });
         // They have been told already, unless something has failed.
         self.common.watch.abort();
         if let Some(shared) = shared {
@@ -213,16 +227,18 @@ impl Threads {
         (served, std::iter::once(first.end()).chain(others).collect())
     }
 
-    /// Starts every thread but the calling one, which it makes keep to its core.
+    /// Starts every thread but the calling one, which it makes keep to its core. Each sends to `serving`
+    /// when it serves.
     fn start(
         &self,
         workers: impl Iterator<Item = Worker>,
         pool: Option<Pool>,
+        serving: &Sender<()>,
         started: &mut Vec<Started>,
     ) -> anyhow::Result<()> {
         let cores = self.cores.iter().copied().cycle();
         let mut start = |index, core, body: Body| -> anyhow::Result<()> {
-            started.push(self.start_thread(index, core, body)?);
+            started.push(self.start_thread(index, core, serving.clone(), body)?);
             Ok(())
         };
         if let Some(Pool { shared, clients }) = pool {
@@ -252,6 +268,7 @@ impl Threads {
         &self,
         index: usize,
         core: Option<usize>,
+        serving: Sender<()>,
         body: Body,
     ) -> anyhow::Result<Started> {
         let common = Arc::clone(&self.common);
@@ -260,6 +277,9 @@ impl Threads {
             pinned
                 .with_context(|| format!("failed to start thread {index}"))
                 .and_then(|()| {
+                    // Nobody waits for it if another thread could not be started.
+                    let _ = serving.send(());
+                    drop(serving);
                     body().with_context(|| format!("the event loop of thread {index} failed"))
                 })
                 .map_err(|error| common.fail(error))
