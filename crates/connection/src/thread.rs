@@ -1,7 +1,9 @@
 //! What the connections of a thread have in common: buffers, limits, the time of the turn, and what
 //! protocols ask of the service. Invariant: the output is empty between two steps.
 
-use crate::{ConnectionId, Protocol};
+use crate::context::Changes;
+use crate::{CloseReason, ConnectionId, Context, Protocol};
+use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
 use epoll_reactor::net::Address;
 use std::fmt;
@@ -153,9 +155,32 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
         std::mem::swap(&mut self.turn.requests, empty);
     }
 
+    /// Tells a protocol that its connection could not be made, or was not; see
+    /// [`Protocol::on_close`].
+    pub fn refuse(&mut self, mut protocol: P, reason: CloseReason, token: Token)
+    where
+        P: Sized,
+    {
+        let mut changes = Changes::default();
+        let mut context = Context {
+            local: &mut self.local,
+            output: &mut self.output,
+            turn: &mut self.turn,
+            changes: &mut changes,
+            token,
+            pending: 0,
+        };
+        protocol.on_close(reason, &mut context);
+        self.output.clear();
+    }
+
     /// Drops what a callback that has panicked left behind.
     pub fn recover(&mut self) {
         self.output = Vec::new();
+        if self.input.is_empty() {
+            // The callback had it.
+            self.input = vec![0; self.turn.limits.read_buffer_len.get()].into();
+        }
     }
 }
 

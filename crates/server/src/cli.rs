@@ -1,18 +1,20 @@
 //! The command line: flags, each of which can come from the environment too, and what is said when
 //! one of them is wrong.
 
-use crate::signals::exit_status;
-use crate::{
-    Accept, Config, Ended, LogFormat, Mode, READ_BUFFER_LEN_MAX, Server, THREADS_MAX, Timeouts, log,
-};
+use crate::echo::EchoService;
+use crate::{LogFormat, log, stats_file};
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use epoll_echo::QuitWord;
-use epoll_reactor::net::{Address, AddressParseError};
-use epoll_shutdown::{DrainOutcome, Signal, Signals};
+use epoll_reactor::net::{Address, AddressParseError, StreamOptions};
+use epoll_service::epoll_connection::Limits;
+use epoll_service::{
+    Accept, Config, DrainOutcome, Ended, Mode, Server, Setting, Signal, Signals, THREADS_MAX,
+    Timeouts, exit_status,
+};
 use std::io::{self, Write};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -22,6 +24,15 @@ use tracing::level_filters::LevelFilter;
 const EXIT_STATUS: &str = "Exit status: 0 when every connection has finished, 1 when the server \
 cannot start or fails, 2 when the command line is wrong, 3 when --drain-timeout cut connections, 128 \
 plus the signal's number when a second signal ended it.";
+
+/// The largest number of bytes that one read may take.
+const READ_BUFFER_LEN_MAX: u32 = 16 * 1024 * 1024;
+
+/// Fewer bytes than this at once go through a pipe no faster than through the process.
+const SPLICE_LEN_MIN: usize = 16 * 1024;
+
+/// The longest wait for the last log lines of a process that ends because threads are stuck.
+const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 
 /// An echo server (RFC 862) on Linux epoll.
 ///
@@ -53,7 +64,7 @@ struct Args {
     /// How threads accept in the modes level and edge; the others have one thread for it and take no
     /// such flag [default: reuseport].
     #[arg(long, env = "EPOLL_SERVER_ACCEPT")]
-    accept: Option<Accept>,
+    accept: Option<AcceptArg>,
 
     /// Keep each thread to one of the cores that this process may use.
     #[arg(long, env = "EPOLL_SERVER_PIN", value_parser = BoolishValueParser::new())]
@@ -214,6 +225,14 @@ enum ModeArg {
     EdgeShared,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AcceptArg {
+    /// `SO_REUSEPORT`: each thread has a queue of its own, among which the kernel spreads connections.
+    Reuseport,
+    /// `EPOLLEXCLUSIVE`: one queue; whoever waits is woken, and not all.
+    Exclusive,
+}
+
 /// Runs the program with the process's arguments and environment.
 ///
 /// The exit status is 0 for help and when every connection finished after a signal to end, 1 when the
@@ -237,7 +256,7 @@ pub fn run() -> ExitCode {
         complain(&format!("error: {message}"));
         return ExitCode::from(2);
     }
-    start_and_serve(args).unwrap_or_else(|error| fail(&error))
+    start_and_serve(&args).unwrap_or_else(|error| fail(&error))
 }
 
 /// A line on stderr, if anybody reads it.
@@ -250,9 +269,9 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn exit_code(ended: Ended) -> ExitCode {
+fn exit_code(ended: &Ended) -> ExitCode {
     match ended {
-        Ended { outcome: DrainOutcome::Forced(signal), .. } => ExitCode::from(exit_status(signal)),
+        Ended { outcome: DrainOutcome::Forced(signal), .. } => ExitCode::from(exit_status(*signal)),
         Ended { cut: 0, .. } => ExitCode::SUCCESS,
         Ended { .. } => ExitCode::from(3),
     }
@@ -264,7 +283,7 @@ fn one_line(message: &str) -> String {
     lines.collect::<Vec<_>>().join(" ")
 }
 
-fn start_and_serve(args: Args) -> anyhow::Result<ExitCode> {
+fn start_and_serve(args: &Args) -> anyhow::Result<ExitCode> {
     // Before the first thread is started, which is that of the logs.
     let signals = Signals::block([Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1])
         .context("failed to block signals")?;
@@ -272,16 +291,33 @@ fn start_and_serve(args: Args) -> anyhow::Result<ExitCode> {
     let _flushed = log::start(args.log, args.log_format).context("failed to start the logs")?;
     log::report_panics();
     // The error is said here, before lines are flushed.
-    Ok(serve(args, &signals).map_or_else(|error| fail(&error), exit_code))
+    Ok(serve(args, &signals).map_or_else(|error| fail(&error), |ended| exit_code(&ended)))
 }
 
-fn serve(args: Args, signals: &Signals) -> anyhow::Result<Ended> {
-    let server = Server::bind(&args.into())?;
-    let addresses: Vec<_> = server.addresses().copied().collect();
-    server.run(signals, || announce(&addresses))
+fn serve(args: &Args, signals: &Signals) -> anyhow::Result<Ended> {
+    let mut stats_json = args.stats_json.as_deref().map(stats_file::create).transpose()?;
+    let service = EchoService { quit_word: args.quit_word.clone() };
+    let server = Server::bind(service, &args.config()).map_err(name_flag)?;
+    let addresses = server.addresses().to_vec();
+    let ended = server.run(signals, || announce(&addresses)).map_err(name_flag)?;
+    if let Some(file) = &mut stats_json {
+        stats_file::write(file, &ended.threads)?;
+    }
+    Ok(ended)
 }
 
-/// Says on stdout where the server listens.
+/// Names the flag that an error is about.
+fn name_flag(error: epoll_service::Error) -> anyhow::Error {
+    let context = match error.setting() {
+        Some(Setting::Listen(address)) => format!("failed to listen at --listen {address}"),
+        Some(Setting::Threads) => format!("{error} (--threads)"),
+        Some(Setting::Pins) => format!("{error} (--pin)"),
+        _ => return error.into(),
+    };
+    anyhow::Error::msg(error.io().to_string()).context(context)
+}
+
+/// Prints on stdout where the server listens.
 fn announce(addresses: &[Address]) {
     let mut stdout = io::stdout().lock();
     for address in addresses {
@@ -304,31 +340,39 @@ impl Args {
     }
 }
 
-impl From<Args> for Config {
-    fn from(args: Args) -> Self {
-        Self {
-            listen: args.listen.into_iter().flat_map(|addresses| addresses.0).collect(),
-            mode: match args.mode {
+impl Args {
+    fn config(&self) -> Config {
+        let len = NonZeroUsize::try_from(self.read_buffer).unwrap_or(NonZeroUsize::MIN);
+        // As much at once as a read could bring, so that what waits to be written is no more either.
+        let splice_bytes_max = Some(len).filter(|len| len.get() >= SPLICE_LEN_MIN);
+        Config {
+            listen: self.listen.iter().flat_map(|addresses| addresses.0.iter().copied()).collect(),
+            mode: match self.mode {
                 ModeArg::Level => Mode::Level,
                 ModeArg::Edge => Mode::Edge,
                 ModeArg::Oneshot => Mode::Oneshot,
                 ModeArg::EdgeShared => Mode::EdgeShared,
             },
-            threads: args.threads,
-            accept: args.accept.unwrap_or_default(),
-            pins: args.pin,
-            connections_max: args.max_connections,
-            connections_per_peer_max: args.max_per_peer,
-            read_buffer_len: args.read_buffer,
-            quit_word: args.quit_word,
-            backlog: args.backlog,
-            timeouts: Timeouts {
-                idle: args.idle_timeout.0,
-                write: args.write_timeout.0,
-                drain: args.drain_timeout.0,
-                linger: args.linger_timeout.0,
+            threads: self.threads,
+            accept: match self.accept {
+                None | Some(AcceptArg::Reuseport) => Accept::Reuseport,
+                Some(AcceptArg::Exclusive) => Accept::Exclusive,
             },
-            stats_json: args.stats_json,
+            pins: self.pin,
+            connections_max: self.max_connections,
+            connections_per_peer_max: self.max_per_peer,
+            backlog: self.backlog,
+            // An echo gives urgent bytes back too, though not as urgent ones.
+            stream: StreamOptions { oob_inline: true, ..StreamOptions::default() },
+            limits: Limits { read_buffer_len: len, splice_bytes_max, ..Limits::default() },
+            timeouts: Timeouts {
+                idle: self.idle_timeout.0,
+                write: self.write_timeout.0,
+                drain: self.drain_timeout.0,
+                linger: self.linger_timeout.0,
+                ..Timeouts::default()
+            },
+            before_exit: || log::flush(FLUSH_PATIENCE),
         }
     }
 }

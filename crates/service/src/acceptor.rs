@@ -1,14 +1,13 @@
-//! A listener as a thread holds it: watched until it is over.
+//! A listener as a thread holds it: watched until it is over, paused while nothing can be accepted.
 //!
 //! A listener of one thread pauses by itself. Of one that several threads watch exclusively the socket is
 //! watched, and a pause ends the registration. Kernel facts: (a) of the threads that watch a socket
 //! exclusively the kernel always wakes the one that was registered first, as long as it waits: each thread
 //! goes to the end of the line now and then; (b) an exclusive registration cannot be changed.
 
-use crate::client::Client;
-use crate::worker::Service;
+use crate::store::Event;
 use epoll_reactor::net::{AcceptBatch, BatchEnd, Closing, Listener};
-use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Token, Watch};
+use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Source, Token, Watch};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -18,9 +17,9 @@ const BATCHES_IN_FRONT: u32 = 8;
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub(crate) struct Acceptor {
     listener: Listener,
-    tag: Service,
+    tag: Event,
     sharing: Sharing,
     /// Its registration; `None` while an exclusive one pauses, and when the listener is over.
     token: Option<Token>,
@@ -37,19 +36,17 @@ pub(crate) enum Sharing {
     Exclusive,
 }
 
-type Loop = Reactor<Client, Service>;
-
-impl Listening {
-    pub(crate) fn start(
+impl Acceptor {
+    pub(crate) fn start<T: Source>(
         listener: Listener,
-        tag: Service,
+        tag: Event,
         sharing: Sharing,
-        reactor: &mut Loop,
+        reactor: &mut Reactor<T, Event>,
     ) -> io::Result<Self> {
-        let mut listening =
+        let mut acceptor =
             Self { listener, tag, sharing, token: None, resumes_at: None, batches: 0 };
-        listening.watch(reactor)?;
-        Ok(listening)
+        acceptor.watch(reactor)?;
+        Ok(acceptor)
     }
 
     pub(crate) fn listener(&self) -> &Listener {
@@ -63,7 +60,10 @@ impl Listening {
 
     /// Does what the end of the last batch asks for. Returns the time after which to call
     /// [`resume_if_due`](Self::resume_if_due), if that is necessary.
-    pub(crate) fn after_batch(&mut self, reactor: &mut Loop) -> io::Result<Option<Duration>> {
+    pub(crate) fn after_batch<T: Source>(
+        &mut self,
+        reactor: &mut Reactor<T, Event>,
+    ) -> io::Result<Option<Duration>> {
         match (self.listener.batch_end(), self.sharing) {
             (Some(BatchEnd::Closed), _) => {
                 if self.token.is_some() {
@@ -87,7 +87,10 @@ impl Listening {
 
     /// Watches an exclusive listener again when its pause is over. Returns the time until the next attempt,
     /// if this one failed.
-    pub(crate) fn resume_if_due(&mut self, reactor: &mut Loop) -> io::Result<Option<Duration>> {
+    pub(crate) fn resume_if_due<T: Source>(
+        &mut self,
+        reactor: &mut Reactor<T, Event>,
+    ) -> io::Result<Option<Duration>> {
         if self.resumes_at.is_none_or(|end| end > Instant::now()) {
             return Ok(None);
         }
@@ -97,7 +100,7 @@ impl Listening {
 
     /// Watches it no longer, and hands out what waits in its queue. Threads that share the socket keep it
     /// open, so the kernel has to be told.
-    pub(crate) fn close(mut self, reactor: &mut Loop) -> Closing {
+    pub(crate) fn close<T: Source>(mut self, reactor: &mut Reactor<T, Event>) -> Closing {
         if let Err(error) = self.unwatch(reactor) {
             tracing::warn!(%error, "listener still watched");
         }
@@ -109,7 +112,10 @@ impl Listening {
         Some(pause)
     }
 
-    fn watch_again(&mut self, reactor: &mut Loop) -> io::Result<Option<Duration>> {
+    fn watch_again<T: Source>(
+        &mut self,
+        reactor: &mut Reactor<T, Event>,
+    ) -> io::Result<Option<Duration>> {
         match self.watch(reactor) {
             Ok(()) => Ok(None),
             Err(error) => {
@@ -119,7 +125,7 @@ impl Listening {
         }
     }
 
-    fn watch(&mut self, reactor: &mut Loop) -> io::Result<()> {
+    fn watch<T: Source>(&mut self, reactor: &mut Reactor<T, Event>) -> io::Result<()> {
         let token = match self.sharing {
             Sharing::Alone => {
                 reactor.watch(&self.listener, self.tag, Watch::level(Interest::IN))?
@@ -134,7 +140,7 @@ impl Listening {
         Ok(())
     }
 
-    fn unwatch(&mut self, reactor: &mut Loop) -> io::Result<()> {
+    fn unwatch<T: Source>(&mut self, reactor: &mut Reactor<T, Event>) -> io::Result<()> {
         match self.token.take() {
             Some(token) => reactor.unwatch(token, &self.listener),
             None => Ok(()),

@@ -1,8 +1,8 @@
 //! The thread that reads signals. It hands them to the first thread and waits for no other one.
 //! Invariant: after a second signal to end, the process ends, whatever any other thread does.
 
-use crate::common::Common;
-use crate::log;
+use crate::control::Control;
+use crate::error::Context;
 use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
 use epoll_shutdown::{Signal, Signals};
 use std::io;
@@ -14,16 +14,13 @@ use std::time::{Duration, Instant};
 /// After the second signal to end, threads have this long to cut connections and write statistics.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The longest wait for the last log lines of a process that ends because threads are stuck.
-const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
-
 /// Returns whether a signal asks the server to end; any other one asks for the counters.
 pub(crate) fn is_ending(signal: Signal) -> bool {
     matches!(signal, Signal::TERM | Signal::INT)
 }
 
 /// Returns the exit status of a process that this signal has ended.
-pub(crate) fn exit_status(signal: Signal) -> u8 {
+pub fn exit_status(signal: Signal) -> u8 {
     u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
 }
 
@@ -50,6 +47,7 @@ impl SignalQueue {
 /// The event loop of the thread that reads signals.
 pub(crate) struct SignalReader {
     reactor: Reactor<NoSource>,
+    before_exit: fn(),
 }
 
 /// Guard that ends the thread that reads signals, also by a panic: its scope would wait for it.
@@ -65,8 +63,8 @@ impl Drop for StopOnDrop {
 }
 
 impl SignalReader {
-    pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { reactor: Reactor::watch_only()? })
+    pub(crate) fn new(before_exit: fn()) -> io::Result<Self> {
+        Ok(Self { reactor: Reactor::watch_only()?, before_exit })
     }
 
     /// Starts the thread. If it fails, it ends the server, which no signal would end any more.
@@ -74,13 +72,14 @@ impl SignalReader {
         mut self,
         scope: &'scope Scope<'scope, '_>,
         signals: &'scope Signals,
-        common: Arc<Common>,
+        control: Arc<Control>,
     ) -> io::Result<StopOnDrop> {
         self.reactor.watch(signals, (), Watch::level(Interest::IN))?;
         let stop = StopOnDrop(self.reactor.waker());
         let run = move || {
-            if let Err(error) = self.run(signals, &common) {
-                common.fail(anyhow::Error::new(error).context("failed to wait for signals"));
+            if let Err(error) = self.run(signals, &control) {
+                let failed: Result<(), _> = Err(error).context("failed to wait for signals");
+                failed.unwrap_or_else(|error| control.fail(error));
             }
         };
         Builder::new().name("signals".to_owned()).spawn_scoped(scope, run)?;
@@ -88,10 +87,18 @@ impl SignalReader {
     }
 
     /// Reads signals until it is woken, or ends the process.
-    fn run(&mut self, signals: &Signals, common: &Common) -> io::Result<()> {
+    fn run(&mut self, signals: &Signals, control: &Control) -> io::Result<()> {
         let mut endings = Endings::None;
         loop {
-            self.reactor.wait(endings.grace_left())?;
+            match endings.grace_left() {
+                Ok(left) => self.reactor.wait(left)?,
+                Err(signal) => {
+                    tracing::error!(%signal, "threads are stuck, exiting without them");
+                    (self.before_exit)();
+                    // It does not wait for a thread that is at stdout: it only tries the lock.
+                    process::exit(exit_status(signal).into());
+                }
+            }
             while let Some(ready) = self.reactor.next_ready() {
                 if matches!(ready, Ready::Woken) {
                     return Ok(());
@@ -100,7 +107,7 @@ impl SignalReader {
                 // period nor a wake-up.
                 if let Some(info) = signals.read()? {
                     if endings.on_signal(info.signal) {
-                        common.on_signal(info.signal);
+                        control.on_signal(info.signal);
                     }
                 }
             }
@@ -133,18 +140,18 @@ impl Endings {
         true
     }
 
-    /// Returns the time that threads have left to obey the second signal, if it has come. If none is left,
-    /// they are stuck, and the process ends here.
-    fn grace_left(&self) -> Option<Duration> {
-        let Self::Two { signal, deadline } = *self else { return None };
+    /// Returns the time that threads have left to obey the second signal, if it has come.
+    ///
+    /// # Errors
+    ///
+    /// That signal, if none is left: the threads are stuck.
+    fn grace_left(&self) -> Result<Option<Duration>, Signal> {
+        let Self::Two { signal, deadline } = *self else { return Ok(None) };
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            tracing::error!(%signal, "threads are stuck, exiting without them");
-            log::flush(FLUSH_PATIENCE);
-            // It does not wait for a thread that is at stdout: it only tries the lock.
-            process::exit(exit_status(signal).into());
+            return Err(signal);
         }
-        Some(left)
+        Ok(Some(left))
     }
 }
 
@@ -170,7 +177,7 @@ mod tests {
         let mut endings = Endings::None;
         for signal in [Signal::TERM, Signal::HUP] {
             assert!(endings.on_signal(signal));
-            assert_eq!(endings.grace_left(), None);
+            assert_eq!(endings.grace_left(), Ok(None));
         }
         assert!(endings.on_signal(Signal::INT));
         assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));

@@ -1,8 +1,8 @@
 //! How many connections the process can hold: its limit of descriptors, raised as far as it goes,
 //! less a reserve.
 
-use anyhow::Context;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
 use std::num::NonZeroU32;
 
 /// Descriptors kept for everything that is neither a connection nor counted below: the standard streams,
@@ -10,16 +10,16 @@ use std::num::NonZeroU32;
 /// libraries open for a moment.
 const RESERVE: u64 = 20;
 
-/// Of a thread with a reactor of its own: the epoll instance, its waker, two timerfds.
-const LOOP: u64 = 4;
+/// The descriptors of a thread with a reactor of its own: the epoll instance, its waker, two timerfds.
+const FDS_PER_LOOP: u64 = 4;
 /// Both ends of the pipe that long streams go through.
-const PIPE: u64 = 2;
+const FDS_PER_PIPE: u64 = 2;
 /// The socket of a listener, its spare descriptor, and the epoll instance and the timer of its pauses.
-const LISTENER: u64 = 4;
+const FDS_PER_LISTENER: u64 = 4;
 
 /// What takes descriptors besides connections.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Used {
+pub(crate) struct FdBudget {
     /// Threads with a reactor of their own.
     pub(crate) loops: usize,
     /// Threads that serve connections, their own or shared ones.
@@ -29,20 +29,22 @@ pub(crate) struct Used {
 }
 
 /// Raises the soft limit of descriptors to the hard one and returns it.
-pub(crate) fn raise_descriptors() -> anyhow::Result<u64> {
-    let (soft, hard) =
-        getrlimit(Resource::RLIMIT_NOFILE).context("failed to read RLIMIT_NOFILE")?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).context("failed to raise RLIMIT_NOFILE")?;
+pub(crate) fn raise_nofile_limit() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    // No limit at all is more than there are numbers for.
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    if limit.current.is_some_and(|soft| soft < hard) {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
     }
     Ok(hard)
 }
 
-/// The most connections at once: what was asked for, or what the descriptors allow.
-pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used: Used) -> u64 {
+/// Returns the largest number of connections at once: what was asked for, or what the descriptors allow.
+pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used: FdBudget) -> u64 {
     let (loops, pipes) = (used.loops as u64, used.pipes as u64);
     let listeners = loops * used.listeners as u64;
-    let reserve = RESERVE + LOOP * loops + PIPE * pipes + LISTENER * listeners;
+    let reserve =
+        RESERVE + FDS_PER_LOOP * loops + FDS_PER_PIPE * pipes + FDS_PER_LISTENER * listeners;
     let room = descriptors.saturating_sub(reserve).max(1);
     match asked {
         None => room,
@@ -53,7 +55,7 @@ pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used:
                     asked,
                     descriptors,
                     room,
-                    "--max-connections exceeds the descriptors"
+                    "the maximum of connections exceeds the descriptors"
                 );
             }
             asked
@@ -65,15 +67,15 @@ pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used:
 mod tests {
     use super::*;
 
-    const ONE: Used = Used { loops: 1, pipes: 1, listeners: 1 };
+    const ONE: FdBudget = FdBudget { loops: 1, pipes: 1, listeners: 1 };
 
     #[test]
     fn a_reserve_is_kept() {
         assert_eq!(connections_max(None, 20_000, ONE), 20_000 - RESERVE - 10);
-        let used = Used { loops: 4, pipes: 4, listeners: 2 };
+        let used = FdBudget { loops: 4, pipes: 4, listeners: 2 };
         assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 56);
         assert_eq!(connections_max(None, 8, used), 1);
-        let shared = Used { pipes: 5, ..ONE };
+        let shared = FdBudget { pipes: 5, ..ONE };
         assert_eq!(connections_max(None, 20_000, shared), 20_000 - RESERVE - 18);
     }
 

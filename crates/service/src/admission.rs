@@ -1,0 +1,197 @@
+//! The limits on the number of connections, over all threads, and for one peer address.
+
+use epoll_reactor::net::Peer;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(crate) struct Admission {
+    max: u64,
+    in_use: AtomicU64,
+    /// The number of threads that may still accept connections.
+    acceptors: AtomicU64,
+    peers: Option<Peers>,
+}
+
+struct Peers {
+    max: u32,
+    in_use: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There are as many as there may be.
+    Full,
+    /// There are as many of this peer's address as there may be.
+    PeerFull,
+}
+
+impl Admission {
+    /// Returns an admission of at most `max` connections, for as many threads as `acceptors`.
+    pub(crate) fn new(max: u64, max_per_peer: Option<NonZeroU32>, acceptors: usize) -> Self {
+        let peers = |max: NonZeroU32| Peers { max: max.get(), in_use: Mutex::default() };
+        Self {
+            max,
+            in_use: AtomicU64::new(0),
+            acceptors: AtomicU64::new(acceptors as u64),
+            peers: max_per_peer.map(peers),
+        }
+    }
+
+    /// Admits a connection with this peer, which is to be [released](Self::release) when it is closed.
+    pub(crate) fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
+        let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) else { return self.admit_any() };
+        // Locked meanwhile, so that who is refused takes nothing from others, not even for a moment.
+        let mut counts = peers.counts();
+        if counts.get(&ip).is_some_and(|&count| count >= peers.max) {
+            return Err(Refusal::PeerFull);
+        }
+        self.admit_any()?;
+        *counts.entry(ip).or_default() += 1;
+        Ok(())
+    }
+
+    /// Admits an outgoing connection to this peer, whose own limit does not matter to it.
+    pub(crate) fn admit_outgoing(&self, peer: &Peer) -> Result<(), Refusal> {
+        self.admit_any()?;
+        if let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) {
+            *peers.counts().entry(ip).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn admit_any(&self) -> Result<(), Refusal> {
+        let more = |in_use| (in_use < self.max).then_some(in_use + 1);
+        let before = self.in_use.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
+        before.map(drop).map_err(|_| Refusal::Full)
+    }
+
+    pub(crate) fn release(&self, peer: &Peer) {
+        if let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) {
+            if let Entry::Occupied(mut count) = peers.counts().entry(ip) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+        self.in_use.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Notes that a thread accepts no more.
+    pub(crate) fn stop_accepting(&self) {
+        self.acceptors.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Returns whether there is no connection and will not be one.
+    pub(crate) fn is_drained(&self) -> bool {
+        // In this order: a thread admits connections before it stops accepting.
+        self.acceptors.load(Ordering::SeqCst) == 0 && self.in_use.load(Ordering::SeqCst) == 0
+    }
+
+    pub(crate) fn in_use(&self) -> u64 {
+        self.in_use.load(Ordering::Relaxed)
+    }
+}
+
+impl Peers {
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The peers of a UNIX socket have no IP address.
+fn ip(peer: &Peer) -> Option<IpAddr> {
+    peer.ip().map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use epoll_reactor::net::{Address, UnixAddress};
+    use std::net::SocketAddr;
+
+    fn peer(ip: &str) -> Peer {
+        Peer::from(&Address::from(SocketAddr::new(ip.parse().unwrap(), 1)))
+    }
+
+    #[test]
+    fn what_was_released_is_admitted_again() {
+        let admission = Admission::new(2, None, 1);
+        let peer = peer("127.0.0.1");
+        assert_eq!([(); 3].map(|()| admission.admit(&peer)), [Ok(()), Ok(()), Err(Refusal::Full)]);
+        admission.release(&peer);
+        assert_eq!((admission.admit(&peer), admission.in_use()), (Ok(()), 2));
+    }
+
+    #[test]
+    fn a_peer_has_its_own_limit_and_keeps_nobody_else_out() {
+        let admission = Admission::new(3, NonZeroU32::new(1), 1);
+        let (one, mapped, other) = (peer("10.0.0.1"), peer("::ffff:10.0.0.1"), peer("10.0.0.2"));
+        assert_eq!(admission.admit(&one), Ok(()));
+        assert_eq!(admission.admit(&mapped), Err(Refusal::PeerFull), "it is the same address");
+        assert_eq!((admission.admit(&other), admission.in_use()), (Ok(()), 2));
+        admission.release(&one);
+        assert_eq!(admission.admit(&mapped), Ok(()));
+        let unix = Peer::from(&Address::Unix(UnixAddress::UNNAMED));
+        assert_eq!(admission.admit(&unix), Ok(()));
+        assert_eq!(admission.admit(&unix), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn a_peer_that_is_refused_keeps_nobody_out_for_a_moment_either() {
+        let admission = Admission::new(2, NonZeroU32::new(1), 2);
+        let (greedy, other) = (peer("10.0.0.1"), peer("10.0.0.2"));
+        admission.admit(&greedy).unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for _ in 0..100_000 {
+                    assert_eq!(admission.admit(&greedy), Err(Refusal::PeerFull));
+                }
+            });
+            for _ in 0..100_000 {
+                assert_eq!(admission.admit(&other), Ok(()));
+                admission.release(&other);
+            }
+        });
+    }
+
+    #[test]
+    fn threads_that_admit_at_once_admit_no_more_than_there_may_be() {
+        let admission = Admission::new(2, NonZeroU32::new(1), 4);
+        let inside = AtomicU64::new(0);
+        std::thread::scope(|threads| {
+            for last in 0..4 {
+                let (admission, inside) = (&admission, &inside);
+                threads.spawn(move || {
+                    let peer = peer(&format!("10.0.0.{last}"));
+                    for _ in 0..50_000 {
+                        if admission.admit(&peer).is_ok() {
+                            assert!(inside.fetch_add(1, Ordering::SeqCst) < 2, "a third one");
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            admission.release(&peer);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(admission.in_use(), 0);
+    }
+
+    #[test]
+    fn it_is_drained_when_the_last_connection_is_closed_and_none_can_come() {
+        let admission = Admission::new(2, None, 2);
+        let peer = peer("127.0.0.1");
+        admission.admit(&peer).unwrap();
+        admission.stop_accepting();
+        assert!(!admission.is_drained());
+        admission.stop_accepting();
+        assert!(!admission.is_drained());
+        admission.release(&peer);
+        assert!(admission.is_drained());
+    }
+}

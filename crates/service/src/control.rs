@@ -1,0 +1,157 @@
+//! What the threads of a service have in common: the limits, the drain, and the way to the first of them,
+//! which decides.
+
+use crate::admission::Admission;
+use crate::error::Error;
+use crate::signals::SignalQueue;
+use crate::stats::Stats;
+use crate::timeouts::Draining;
+use epoll_reactor::Waker;
+use epoll_shutdown::{DrainWatch, Signal};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+pub(crate) struct Control {
+    pub(crate) admission: Admission,
+    /// The phase of the drain.
+    pub(crate) watch: DrainWatch,
+    /// Signals for the first thread.
+    pub(crate) signals: SignalQueue,
+    /// Set before `watch` has the phase.
+    draining: OnceLock<Draining>,
+    /// The wakers of the threads that wait for a reactor of their own; the first one decides.
+    wakers: Vec<Waker>,
+    stats: Mutex<StatsRequest>,
+    /// The error of the first thread that failed.
+    failure: Mutex<Option<Error>>,
+}
+
+/// A request for statistics: every thread logs its counters, the last one the sums over all connections.
+#[derive(Default)]
+struct StatsRequest {
+    /// The number of requests so far.
+    epoch: u64,
+    missing: usize,
+    sum: Stats,
+}
+
+impl Control {
+    pub(crate) fn new(admission: Admission, wakers: Vec<Waker>) -> Self {
+        let watch = DrainWatch::new();
+        for waker in &wakers {
+            let waker = waker.clone();
+            watch.on_change(move || wake(&waker));
+        }
+        Self {
+            admission,
+            watch,
+            signals: SignalQueue::default(),
+            draining: OnceLock::new(),
+            wakers,
+            stats: Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn draining(&self) -> Option<Draining> {
+        self.draining.get().copied()
+    }
+
+    /// Stores how the drain goes, before threads are told of it.
+    pub(crate) fn begin_drain(&self, draining: Draining) {
+        // There is one drain.
+        let _ = self.draining.set(draining);
+    }
+
+    /// Wakes the first thread if there is no connection left and will not be one.
+    pub(crate) fn wake_first_if_drained(&self) {
+        if self.admission.is_drained() {
+            self.wake_first();
+        }
+    }
+
+    /// Hands a signal to the first thread.
+    pub(crate) fn on_signal(&self, signal: Signal) {
+        self.signals.push(signal);
+        self.wake_first();
+    }
+
+    fn wake_first(&self) {
+        self.wakers.first().into_iter().for_each(wake);
+    }
+
+    /// Ends everything because of `error`.
+    pub(crate) fn fail(&self, error: Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.watch.abort();
+    }
+
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Has every thread log its counters.
+    pub(crate) fn request_stats(&self) {
+        let mut request = self.stats();
+        *request = StatsRequest {
+            epoch: request.epoch + 1,
+            missing: self.wakers.len(),
+            sum: Stats::default(),
+        };
+        self.wakers.iter().for_each(wake);
+    }
+
+    /// Returns whether statistics were requested since the request that was `seen` last.
+    pub(crate) fn is_stats_requested(&self, seen: &mut u64) -> bool {
+        let epoch = self.stats().epoch;
+        std::mem::replace(seen, epoch) != epoch
+    }
+
+    /// Adds the statistics of a thread to the request that it saw, and returns the sum if it was the last
+    /// one. An answer to an earlier request is dropped: the thread will be asked again.
+    pub(crate) fn submit_stats(&self, epoch: u64, stats: Stats) -> Option<Stats> {
+        let mut request = self.stats();
+        if epoch != request.epoch {
+            return None;
+        }
+        request.missing = request.missing.saturating_sub(1);
+        request.sum += stats;
+        (request.missing == 0).then(|| request.sum.clone())
+    }
+
+    fn stats(&self) -> MutexGuard<'_, StatsRequest> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(waker: &Waker) {
+    // No error of it is known.
+    if let Err(error) = waker.wake() {
+        tracing::error!(%error, "a thread cannot be woken");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use epoll_reactor::Reactor;
+
+    #[test]
+    fn a_thread_that_answers_late_is_not_counted_twice_for_the_next_request() {
+        let reactors = [(); 2].map(|()| Reactor::<std::net::TcpStream>::new().unwrap());
+        let wakers = reactors.iter().map(Reactor::waker).collect();
+        let control = Control::new(Admission::new(1, None, 2), wakers);
+        let [mut first, mut second] = [0; 2];
+        let one = || Stats { opened: 1, ..Stats::default() };
+        control.request_stats();
+        assert!(control.is_stats_requested(&mut first));
+        control.request_stats();
+        assert!(control.submit_stats(first, one()).is_none());
+        assert!(control.is_stats_requested(&mut second) && control.is_stats_requested(&mut first));
+        assert!(control.submit_stats(first, one()).is_none());
+        let sum = control.submit_stats(second, one()).expect("the last one to answer");
+        assert_eq!(sum.opened, 2);
+        assert!(
+            !control.is_stats_requested(&mut first) && !control.is_stats_requested(&mut second)
+        );
+    }
+}

@@ -1,0 +1,475 @@
+//! What a thread does with connections: it goes by the answers of their steps, admits and closes them.
+//! Whether they are its own or shared with other threads makes no difference here.
+
+mod delivery;
+mod expiry;
+
+pub(crate) use expiry::Timing;
+
+use crate::admission::Refusal;
+use crate::client::Client;
+use crate::control::Control;
+use crate::mail::{Delivery, Held, Post};
+use crate::service::Message;
+use crate::stats::{Closed, Stats};
+use crate::store::{Connections, Store};
+use crate::{Config, Mode, Service, Timeouts};
+use epoll_connection::{
+    Awaits, Clocks, CloseReason, Connection, Limits, Request, Step, StepRest, ThreadState,
+};
+use epoll_reactor::epoll_sys::Pipe;
+use epoll_reactor::net::{Accepted, ConnectOptions, Peer};
+use epoll_reactor::{Readiness, Registration, Token};
+use epoll_timers::Timestamp;
+use expiry::{TIMER_STEPS_MAX, lock};
+use std::any::type_name;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The capacity of a pipe that was not asked for another one, in bytes.
+const PIPE_LEN: usize = 64 * 1024;
+
+/// What the threads of a service are given.
+pub(crate) struct Parts<S: Service> {
+    pub(crate) service: Arc<S>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) post: Arc<Post<Message<S>>>,
+    pub(crate) timing: Arc<Mutex<Timing>>,
+    pub(crate) stats: Arc<Mutex<Stats>>,
+    pub(crate) config: Arc<Config>,
+}
+
+/// A turn of a thread's loop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// The number of waits so far.
+    pub(crate) number: u64,
+    /// The time to date activity with.
+    pub(crate) now: Timestamp,
+}
+
+pub(crate) struct Handler<S: Service> {
+    service: Arc<S>,
+    control: Arc<Control>,
+    post: Arc<Post<Message<S>>>,
+    timing: Arc<Mutex<Timing>>,
+    /// The number by which others reach the connections of this thread.
+    mailbox: usize,
+    mode: Mode,
+    pub(crate) thread: ThreadState<S::Protocol>,
+    /// What long streams go through, from the first one on. It holds nothing but during a step.
+    pipe: Option<Pipe>,
+    timeouts: Timeouts,
+    connect_options: ConnectOptions,
+    /// The number of the turn that the protocols of the thread know of.
+    turn: u64,
+    /// Whether activity has to be dated.
+    is_timed: bool,
+    is_draining: bool,
+    /// The connections whose timers have fired.
+    due: Vec<Token>,
+    /// The connection whose callbacks are called without a report.
+    current: Option<Token>,
+    /// Requests of protocols that are being handled; empty otherwise.
+    requests: Vec<Request<Message<S>>>,
+    stats: Arc<Mutex<Stats>>,
+}
+
+impl<S: Service> Handler<S> {
+    /// Returns the handler of the calling thread, whose number is `index`.
+    pub(crate) fn new(index: usize, parts: &Parts<S>) -> Self {
+        let config = &parts.config;
+        let Timeouts { idle, write, linger, connect: _, drain: _ } = config.timeouts;
+        // Where threads share connections, all of them are reached through the first one.
+        let mailbox = if config.mode.is_shared() { 0 } else { index };
+        let local = parts.service.local(index);
+        let number = u32::try_from(mailbox).unwrap_or(u32::MAX);
+        Self {
+            service: Arc::clone(&parts.service),
+            control: Arc::clone(&parts.control),
+            post: Arc::clone(&parts.post),
+            timing: Arc::clone(&parts.timing),
+            mailbox,
+            mode: config.mode,
+            thread: ThreadState::new(number, local, config.limits.clone(), Clocks::default()),
+            pipe: None,
+            timeouts: config.timeouts,
+            connect_options: ConnectOptions {
+                stream: config.stream.clone(),
+                ..ConnectOptions::default()
+            },
+            turn: 0,
+            is_timed: idle.or(write).or(linger).is_some(),
+            is_draining: false,
+            due: Vec::with_capacity(TIMER_STEPS_MAX),
+            current: None,
+            requests: Vec::new(),
+            stats: Arc::clone(&parts.stats),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the time to date activity with, if anybody will ask.
+    #[inline]
+    pub(crate) fn now(&self) -> Timestamp {
+        if self.is_timed { Timestamp::now() } else { Timestamp::EPOCH }
+    }
+
+    /// Begins the turn with this number for the protocols of the thread, unless it has begun. The hot path
+    /// does without it: callbacks are called off it.
+    fn begin_turn(&mut self, turn: u64, now: Timestamp) {
+        if self.turn != turn {
+            self.turn = turn;
+            self.thread.begin_turn(self.is_timed.then_some(now));
+        }
+    }
+
+    /// Starts recording activity times if the service is draining, even when no timeout is configured.
+    pub(crate) fn refresh_drain(&mut self) {
+        self.is_draining = self.control.draining().is_some();
+        self.is_timed |= self.is_draining;
+    }
+
+    /// Returns the time to date a single step with, given that of its turn. While the service drains that
+    /// is not good enough where threads share connections: two turns, one of them long, may overlap.
+    #[inline]
+    pub(crate) fn now_within(&self, turn: Timestamp) -> Timestamp {
+        if self.is_draining { Timestamp::now() } else { turn }
+    }
+
+    /// Finishes a step, and does what it asks for.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn finish_step<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+        rest: StepRest,
+        readiness: Readiness,
+        turn: Turn,
+    ) -> Option<R> {
+        let Turn { number, now } = turn;
+        self.begin_turn(number, now);
+        let token = entry.token();
+        let step = entry.finish_step(rest, readiness, token, &mut self.thread, now);
+        if step == Step::Wait { Some(entry) } else { self.apply(entry, step, readiness) }
+    }
+
+    /// Does what the step of a connection asks for; gives it back if it is still open.
+    #[cold]
+    pub(crate) fn apply<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+        step: Step,
+        readiness: Readiness,
+    ) -> Option<R> {
+        match step {
+            Step::Wait => Some(entry),
+            Step::Changed => self.refresh(entry),
+            Step::Yield => {
+                let mut entry = self.refresh(entry)?;
+                // What it reads next may not be what it was reported for.
+                entry.revisit(readiness | Readiness::IN);
+                Some(entry)
+            }
+            Step::Splice => {
+                let step = self.splice(&mut entry, readiness);
+                self.apply(entry, step, readiness)
+            }
+            Step::Done(reason) => {
+                self.close(entry, Closed::Over(reason));
+                None
+            }
+        }
+    }
+
+    fn splice<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        entry: &mut R,
+        readiness: Readiness,
+    ) -> Step {
+        let now = self.now();
+        // Where descriptors are lacking, this time bytes are copied.
+        let mut pipe = self.pipe.take().or_else(|| new_pipe(self.thread.limits()).ok());
+        let has_pipe = pipe.is_some();
+        let (token, thread) = (entry.token(), &mut self.thread);
+        let step =
+            entry.date(now, |client| client.connection.splice(readiness, &mut pipe, token, thread));
+        if has_pipe && pipe.is_none() {
+            tracing::warn!("nothing can be spliced, long streams are copied");
+            self.thread.limits_mut().splice_bytes_max = None;
+        }
+        self.pipe = pipe;
+        step
+    }
+
+    /// Compares what a connection waits for with its registration and its timer.
+    fn refresh<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+    ) -> Option<R> {
+        let interest = self.mode.interest(entry.connection.interest());
+        if interest != entry.registered {
+            if let Err(error) = entry.set_interest(interest) {
+                tracing::warn!(%error, "connection not watched any more");
+                self.close(entry, Closed::Unwatched);
+                return None;
+            }
+            entry.registered = interest;
+        }
+        let awaits = entry.connection.awaits();
+        let has_changed = awaits != entry.awaits;
+        if has_changed {
+            entry.awaits = awaits;
+            if awaits == Awaits::Close {
+                // The linger timeout begins here.
+                entry.last_activity = Timestamp::now();
+            }
+        }
+        if has_changed || entry.connection.deadline().is_some() {
+            self.set_timer(&mut entry);
+        }
+        Some(entry)
+    }
+
+    /// Serves a connection that was accepted at the listener with this index, or refuses it.
+    pub(crate) fn accept<C: Connections<S::Protocol>>(
+        &mut self,
+        listener: usize,
+        accepted: Accepted,
+        connections: &mut C,
+    ) {
+        let Accepted { stream, peer } = accepted;
+        let peer = Peer::from(&peer);
+        let control = Arc::clone(&self.control);
+        let permit = match control.admission.admit(&peer) {
+            Ok(()) => Permit { control: &control, peer },
+            Err(refusal) => {
+                *self.stats().refusals(refusal) += 1;
+                let limit = match refusal {
+                    Refusal::Full => "the maximum of connections",
+                    Refusal::PeerFull => "the maximum of connections from one address",
+                };
+                tracing::debug!(%peer, "connection refused: {limit} is reached");
+                return;
+            }
+        };
+        let Some(protocol) = self.service.accept(listener, &peer, &mut self.thread.local) else {
+            self.stats().declined += 1;
+            tracing::debug!(%peer, "connection declined");
+            return;
+        };
+        self.insert(Connection::new(protocol, stream), permit, connections);
+    }
+
+    /// Registers a connection, and opens it if it is established.
+    fn insert<C: Connections<S::Protocol>>(
+        &mut self,
+        connection: Connection<S::Protocol, epoll_reactor::net::Stream>,
+        permit: Permit<'_>,
+        connections: &mut C,
+    ) {
+        let peer = permit.peer;
+        let mut client = Client::new(connection, peer, Timestamp::now());
+        let watch = self.mode.watch(client.registered);
+        client.registered = self.mode.interest(client.registered);
+        match connections.insert(client, watch) {
+            Ok(mut entry) => {
+                // Whoever closes it releases the permit.
+                permit.keep();
+                self.stats().opened += 1;
+                tracing::debug!(%peer, "connection opened");
+                let token = entry.token();
+                self.current = Some(token);
+                let step = if entry.connection.awaits() == Awaits::Connect {
+                    Step::Wait
+                } else {
+                    let (now, thread) = (self.now(), &mut self.thread);
+                    entry.date(now, |client| client.connection.open(token, thread))
+                };
+                if let Some(mut entry) = self.apply(entry, step, Readiness::IN) {
+                    self.set_timer(&mut entry);
+                }
+                self.current = None;
+            }
+            Err(failed) => {
+                self.stats().unwatched += 1;
+                tracing::warn!(%peer, error = %failed.error, "connection not watched");
+            }
+        }
+    }
+
+    /// Begins to drain: connections are told, those that are quiet finish, and all are ended at half time.
+    pub(crate) fn begin_drain<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        self.refresh_drain();
+        for token in connections.tokens() {
+            self.current = Some(token);
+            if let Some(entry) = connections.entry(token) {
+                self.tell_drain(entry);
+                continue;
+            }
+            // Held first: the thread that has the connection may let go of it at any moment.
+            self.post.hold(token, Held::Drain);
+            if let Some(entry) = connections.entry_or_notify(token) {
+                self.give_held(entry);
+            }
+        }
+        self.current = None;
+    }
+
+    /// Tells a connection that the service drains, and sets its timer.
+    fn tell_drain<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+    ) -> Option<R> {
+        let (token, now) = (entry.token(), Timestamp::now());
+        let thread = &mut self.thread;
+        let step = entry.date(now, |client| client.connection.drain(token, thread));
+        let mut entry = self.apply(entry, step, Readiness::IN)?;
+        self.set_timer(&mut entry);
+        Some(entry)
+    }
+
+    /// Records every connection that is left when the service ends, and returns their number.
+    pub(crate) fn cut<T: Store<S::Protocol>>(&mut self, store: T) -> u64 {
+        let rest = store.into_rest();
+        let count = rest.len() as u64;
+        for mut client in rest {
+            client.connection.close(Token::detached(0), &mut self.thread);
+            self.record_close(&client, None, Closed::Cut);
+        }
+        count
+    }
+
+    #[cold]
+    pub(crate) fn close<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+        closed: Closed,
+    ) {
+        let control = Arc::clone(&self.control);
+        let token = entry.token();
+        // In this order they are dropped: whoever is told that all is over may count descriptors.
+        let permit = Permit { control: &control, peer: entry.peer };
+        if !matches!(closed, Closed::Over(_) | Closed::Panicked) {
+            entry.connection.close(token, &mut self.thread);
+        }
+        let closing = CloseOnDrop(Some(entry));
+        if let CloseOnDrop(Some(entry)) = &closing {
+            self.record_close(entry, Some(token), closed);
+        }
+        drop(closing);
+        drop(permit);
+    }
+
+    /// Logs and counts the end of a connection, and ends its timer.
+    fn record_close(&mut self, client: &Client<S::Protocol>, token: Option<Token>, closed: Closed) {
+        let connection = &client.connection;
+        let (received, sent) = (connection.received(), connection.sent());
+        let lived_s = (Timestamp::now() - client.began()).as_secs();
+        let reason = closed.name(S::FINISHED);
+        tracing::debug!(peer = %client.peer, received, sent, lived_s, reason, "connection closed");
+        if let Closed::Over(CloseReason::Misuse(misuse)) = closed {
+            let protocol = type_name::<S::Protocol>();
+            tracing::error!(protocol, ?misuse, "a protocol has broken its rules");
+        }
+        if closed == Closed::Stalled {
+            // What waits in the socket would keep the kernel busy for minutes; it is discarded.
+            if let Err(error) = connection.transport().reset_on_close() {
+                tracing::debug!(%error, "connection not reset");
+            }
+        }
+        let mut timing = lock(&self.timing);
+        if let Some(key) = client.timer {
+            timing.timers.cancel(key);
+        }
+        if let Some(token) = token {
+            timing.samples.remove(&token);
+            drop(timing);
+            drop(self.post.take_held(token));
+        }
+        self.stats().closed(reason, received, sent, lived_s);
+    }
+
+    /// Closes the connection whose callback has panicked.
+    pub(crate) fn close_panicked<T: Store<S::Protocol>>(&mut self, store: &mut T) {
+        let current = self.current.take();
+        self.thread.recover();
+        // A pass over the timers that was left early has not set the timerfd.
+        if let Err(error) = lock(&self.timing).timers.rearm() {
+            tracing::error!(%error, "timers not set");
+        }
+        if store.shared().is_some() {
+            // The lease that was dropped has seen to that.
+            return;
+        }
+        let panicked = current.or_else(|| store.panicked());
+        if let Some(entry) = panicked.and_then(|token| store.entry(token)) {
+            self.close(entry, Closed::Panicked);
+        }
+    }
+
+    /// Returns the outcomes of all connections so far, those of this thread that are open included, and how
+    /// many of these could not be looked at because other threads had them.
+    pub(crate) fn stats_so_far<C: Connections<S::Protocol>>(
+        &self,
+        connections: &mut C,
+    ) -> (Stats, usize) {
+        let (mut stats, mut unseen) = (self.stats().clone(), 0);
+        for token in connections.tokens() {
+            match connections.entry(token) {
+                Some(entry) => {
+                    stats.received += entry.connection.received();
+                    stats.sent += entry.connection.sent();
+                }
+                None => unseen += 1,
+            }
+        }
+        (stats, unseen)
+    }
+}
+
+/// Permit for a connection; it is released when this is dropped, also by a panic.
+struct Permit<'a> {
+    control: &'a Control,
+    peer: Peer,
+}
+
+impl Permit<'_> {
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.control.admission.release(&self.peer);
+        self.control.wake_first_if_drained();
+    }
+}
+
+/// A connection that is closed when this is dropped, also by a panic: to give it back to where it was
+/// would have it closed again, and again.
+struct CloseOnDrop<R: Registration>(Option<R>);
+
+impl<R: Registration> Drop for CloseOnDrop<R> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.take() {
+            entry.close();
+        }
+    }
+}
+
+/// With room for as much as the limits allow at once, if that may be.
+fn new_pipe(limits: &Limits) -> io::Result<Pipe> {
+    let pipe = Pipe::new()?;
+    let len = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);
+    if len > PIPE_LEN {
+        // A smaller one takes more calls.
+        let _ = pipe.set_capacity(len);
+    }
+    Ok(pipe)
+}

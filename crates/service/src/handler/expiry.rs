@@ -1,0 +1,247 @@
+//! What time does to connections: their timers are set for what is due next, and when that time has
+//! come, it is done.
+
+use super::Handler;
+use crate::Service;
+use crate::client::Client;
+use crate::stats::Closed;
+use crate::store::Connections;
+use crate::timeouts::{self, Deadline, Sample};
+use epoll_connection::Step;
+use epoll_reactor::{Readiness, Registration, Token};
+use epoll_timers::{Timers, Timestamp};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The number of timers that a pass may touch before the loop looks after its connections again.
+pub(super) const TIMER_STEPS_MAX: usize = 1024;
+/// The time after which a timer fires again whose connection is in other hands, or about to be handled.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
+
+/// The timers of connections that are kept together.
+///
+/// Who locks it may have a connection in hand, but does not wait for one.
+pub(crate) struct Timing {
+    pub(super) timers: Timers<Token>,
+    /// What was found of connections that were looked at.
+    pub(super) samples: HashMap<Token, Sample>,
+}
+
+impl Timing {
+    pub(crate) fn new(mut timers: Timers<Token>) -> Arc<Mutex<Self>> {
+        timers.set_steps_max(TIMER_STEPS_MAX);
+        Arc::new(Mutex::new(Self { timers, samples: HashMap::new() }))
+    }
+}
+
+impl<S: Service> Handler<S> {
+    /// Sets a connection's timer for what will be due next.
+    pub(crate) fn set_timer<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        entry: &mut R,
+    ) {
+        let token = entry.token();
+        let mut timing = lock(&self.timing);
+        let sample = timing.samples.get(&token).copied();
+        let next = timeouts::next(entry.times(), &self.timeouts, self.control.draining(), sample);
+        entry.connection.set_timer_time(next.map(|(time, _)| time));
+        let Some((deadline, _)) = next else {
+            entry.timer.take().map(|key| timing.timers.cancel(key));
+            return;
+        };
+        let known = entry.timer.map_or(Ok(false), |key| timing.timers.reschedule(key, deadline));
+        let set = known.and_then(|is_known| {
+            if !is_known {
+                entry.timer = Some(timing.timers.insert(deadline, token)?);
+            }
+            Ok(())
+        });
+        if let Err(error) = set {
+            tracing::error!(%error, "timer not set");
+        }
+    }
+
+    /// The timers' descriptor was reported.
+    pub(crate) fn expire<C: Connections<S::Protocol>>(
+        &mut self,
+        connections: &mut C,
+    ) -> io::Result<()> {
+        let now = Timestamp::now();
+        // Protocols whose deadlines have passed see a time at which they have.
+        self.thread.begin_turn(Some(now));
+        let draining = self.control.draining();
+        let mut timing = lock(&self.timing);
+        let Timing { timers, samples } = &mut *timing;
+        // A pass that is not complete leaves the descriptor readable: the next turn goes on.
+        while let Some(fired) = timers.next_due(now)? {
+            let token = fired.value;
+            if let Some(mut entry) = connections.entry(token) {
+                let sample = samples.get(&token).copied();
+                match timeouts::next(entry.times(), &self.timeouts, draining, sample) {
+                    Some((deadline, _)) if deadline > now => {
+                        entry.connection.set_timer_time(Some(deadline));
+                        timers.restart(fired, deadline)?;
+                        continue;
+                    }
+                    Some(_) => {}
+                    None => {
+                        entry.timer = None;
+                        entry.connection.set_timer_time(None);
+                        continue;
+                    }
+                }
+            }
+            // Whoever handles it sets the timer anew. If nobody does, it fires again.
+            self.due.push(token);
+            if connections.contains(token) {
+                // At once, so that it keeps its key, which the connection has.
+                timers.restart(fired, now + RETRY_DELAY)?;
+            }
+        }
+        drop(timing);
+        let mut due = std::mem::take(&mut self.due);
+        for token in due.drain(..) {
+            if let Some(entry) = connections.entry_or_notify(token) {
+                self.current = Some(token);
+                self.handle_timeout(entry);
+            }
+        }
+        self.current = None;
+        self.due = due;
+        Ok(())
+    }
+
+    /// Does what is due for a connection, and sets its timer for what comes next.
+    ///
+    /// First of all it is looked whether there is something to do for it: after a stop, or a long turn,
+    /// its timer may be reported before bytes that came earlier, and then it was not quiet.
+    #[cold]
+    pub(crate) fn handle_timeout<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+    ) {
+        let (now, token) = (Timestamp::now(), entry.token());
+        if self.due_by(&entry, now).is_some() {
+            // Nothing is known of the end, so it is looked for.
+            let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
+            let step = entry.step(readiness, token, &mut self.thread, now);
+            match self.apply(entry, step, readiness) {
+                Some(still) => entry = still,
+                None => return,
+            }
+        }
+        let step = match self.due_by(&entry, now) {
+            None => Step::Wait,
+            Some(Deadline::Protocol) => {
+                let thread = &mut self.thread;
+                entry.date(now, |client| client.connection.expire(token, thread))
+            }
+            Some(Deadline::Close(Closed::LingeredOut)) if self.is_still_taking(&entry, now) => {
+                Step::Wait
+            }
+            Some(Deadline::Close(closed)) => return self.close(entry, closed),
+            Some(Deadline::CheckProgress) if self.is_stalled(&entry, now) => {
+                return self.close(entry, Closed::Stalled);
+            }
+            Some(Deadline::CheckProgress) => Step::Wait,
+            Some(Deadline::FinishGracefully) if self.is_quiet(&entry, now) => {
+                let thread = &mut self.thread;
+                entry.date(now, |client| client.connection.finish(token, thread))
+            }
+            Some(Deadline::FinishGracefully) => Step::Wait,
+            Some(Deadline::StopReading) => {
+                let thread = &mut self.thread;
+                entry.date(now, |client| client.connection.end(token, thread))
+            }
+        };
+        if let Some(mut entry) = self.apply(entry, step, Readiness::IN) {
+            self.set_timer(&mut entry);
+        }
+    }
+
+    /// Handles what another thread has notified the holder of a connection about: messages, the drain, a
+    /// timer.
+    #[cold]
+    pub(crate) fn on_notified<R: Registration<Source = Client<S::Protocol>>>(&mut self, entry: R) {
+        let Some(entry) = self.give_held(entry) else { return };
+        self.current = None;
+        self.handle_timeout(entry);
+    }
+
+    /// Returns what is due for a connection, if its time has come.
+    fn due_by<R: Registration<Source = Client<S::Protocol>>>(
+        &self,
+        entry: &R,
+        now: Timestamp,
+    ) -> Option<Deadline> {
+        let sample = lock(&self.timing).samples.get(&entry.token()).copied();
+        let next = timeouts::next(entry.times(), &self.timeouts, self.control.draining(), sample);
+        next.filter(|&(deadline, _)| deadline <= now).map(|(_, what)| what)
+    }
+
+    /// Returns whether the peer has taken nothing for as long as it may.
+    fn is_stalled<R: Registration<Source = Client<S::Protocol>>>(
+        &self,
+        entry: &R,
+        now: Timestamp,
+    ) -> bool {
+        let Some(limit) = self.timeouts.write else { return false };
+        // An error is the socket's, and the next write will tell.
+        let bytes = entry.connection.transport().unsent().unwrap_or(0);
+        let samples = &mut lock(&self.timing).samples;
+        let shrank_at = match samples.get(&entry.token()) {
+            Some(Sample::SendQueue { shrank_at, bytes: before, .. })
+                if *shrank_at > entry.last_activity && bytes >= *before =>
+            {
+                *shrank_at
+            }
+            _ => now,
+        };
+        samples.insert(entry.token(), Sample::SendQueue { shrank_at, looked_at: now, bytes });
+        now - shrank_at >= limit
+    }
+
+    /// Returns whether the peer of a connection that lingers has taken something since the last look. To
+    /// close it now would destroy what it has yet to take.
+    fn is_still_taking<R: Registration<Source = Client<S::Protocol>>>(
+        &self,
+        entry: &R,
+        now: Timestamp,
+    ) -> bool {
+        let bytes = entry.connection.transport().unsent().unwrap_or(0);
+        let samples = &mut lock(&self.timing).samples;
+        let is_taking = match samples.get(&entry.token()) {
+            Some(Sample::SendQueue { looked_at, bytes: before, .. })
+                if *looked_at > entry.last_activity =>
+            {
+                bytes < *before
+            }
+            _ => bytes > 0,
+        };
+        if is_taking {
+            let sample = Sample::SendQueue { shrank_at: now, looked_at: now, bytes };
+            samples.insert(entry.token(), sample);
+        }
+        is_taking
+    }
+
+    /// Returns whether nothing has moved between two looks. A single one proves nothing: what moved is
+    /// dated by the beginning of its turn, and a turn can take long.
+    fn is_quiet<R: Registration<Source = Client<S::Protocol>>>(
+        &self,
+        entry: &R,
+        now: Timestamp,
+    ) -> bool {
+        let last_activity = entry.last_activity;
+        let look = Sample::Quiet { last_activity, looked_at: now };
+        let before = lock(&self.timing).samples.insert(entry.token(), look);
+        matches!(before, Some(Sample::Quiet { last_activity: before, .. }) if before == last_activity)
+    }
+}
+
+pub(super) fn lock(timing: &Mutex<Timing>) -> MutexGuard<'_, Timing> {
+    // A panic may leave a timer too many or too few; the service lives on.
+    timing.lock().unwrap_or_else(PoisonError::into_inner)
+}

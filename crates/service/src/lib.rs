@@ -1,0 +1,95 @@
+//! Serves any protocol on epoll: threads, limits, timeouts, messages and a graceful drain.
+//!
+//! A [`Protocol`](epoll_connection::Protocol) says which bytes go out for the bytes that come in. A
+//! [`Service`] makes one for each connection; [`Each`] does so with a closure. A [`Server`] listens at the
+//! addresses of its [`Config`] and serves them until a signal, and until the drain that it begins is over.
+//! A [`Handle`] sends messages to connections from other threads.
+//!
+//! Protocols need no lock: a connection is in the hands of one thread at a time. A thread that is held up by a
+//! protocol holds up all its connections: long work belongs to other threads, see the example `jobs`.
+//!
+//! Not here: what the bytes mean, and where logs go.
+//!
+//! # Examples
+//!
+//! A protocol with state for each thread, a counter, and a peer of its own:
+//!
+//! ```
+//! use epoll_connection::{Consumed, Context, Protocol};
+//! use epoll_service::{Config, Each, Server, Signal, Signals};
+//! use std::io::{Read, Write};
+//! use std::net::{Shutdown, TcpStream};
+//!
+//! /// Answers every byte with the number of bytes that its thread has seen.
+//! struct Count;
+//!
+//! impl Protocol for Count {
+//!     type Local = u64;
+//!     type Message = ();
+//!
+//!     fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, u64, ()>) -> Consumed {
+//!         *context.local() += 1;
+//!         let answer = format!("{}\n", context.local());
+//!         context.write(answer.as_bytes());
+//!         Consumed::bytes(1)
+//!     }
+//! }
+//!
+//! // First of all, while there is one thread.
+//! let signals = Signals::block([Signal::TERM, Signal::INT])?;
+//! let server = Server::bind(Each(|| Count), &Config::at(["127.0.0.1:0".parse()?]))?;
+//! let address = server.addresses()[0].inet().expect("an internet address");
+//!
+//! let client = std::thread::spawn(move || -> std::io::Result<String> {
+//!     let mut stream = TcpStream::connect(address)?;
+//!     stream.write_all(b"abc")?;
+//!     stream.shutdown(Shutdown::Write)?;
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer)?;
+//!     // What otherwise comes from outside.
+//!     std::process::Command::new("sh").args(["-c", "kill $PPID"]).status()?;
+//!     Ok(answer)
+//! });
+//! let ended = server.run(&signals, || println!("listening on {address}"))?;
+//! assert_eq!(client.join().unwrap()?, "1\n2\n3\n");
+//! assert_eq!(ended.cut, 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod mode;
+mod server;
+mod service;
+
+mod acceptor;
+mod admission;
+mod client;
+mod control;
+mod cores;
+mod handler;
+mod mail;
+mod resources;
+mod signals;
+mod stats;
+mod store;
+mod threads;
+mod timeouts;
+
+pub use config::{Accept, Config, THREADS_MAX, Timeouts};
+pub use error::{Error, Setting};
+pub use mail::Handle;
+pub use mode::Mode;
+pub use server::{Ended, Server};
+pub use service::{Each, Local, Message, Service};
+pub use signals::exit_status;
+pub use stats::{Stats, ThreadStats};
+
+pub use epoll_connection;
+pub use epoll_shutdown::{DrainOutcome, Signal, Signals};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,182 @@
+//! Messages on their way to connections.
+
+use crate::Service;
+use crate::service::Message;
+use epoll_connection::ConnectionId;
+use epoll_reactor::{Token, Waker};
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The largest number of messages that wait for a thread.
+const MAILBOX_MAX: usize = 1 << 16;
+
+/// A message and where it goes.
+pub(crate) enum Delivery<M> {
+    One(Token, Arc<M>),
+    All(Arc<M>),
+}
+
+impl<M> Delivery<M> {
+    /// Returns the message if it is for the connection with this token.
+    pub(crate) fn for_token(&self, token: Token) -> Option<&Arc<M>> {
+        match self {
+            Self::One(to, message) => (*to == token).then_some(message),
+            Self::All(message) => Some(message),
+        }
+    }
+}
+
+/// The mailboxes of all threads that have a reactor of their own, and messages for connections that are in
+/// the hands of another thread.
+pub(crate) struct Post<M> {
+    mailboxes: Vec<Mailbox<M>>,
+    held: Mutex<HashMap<Token, Vec<Held<M>>>>,
+    /// The number of connections in `held`, so that most need not be asked.
+    held_len: AtomicUsize,
+}
+
+/// Something for a connection that is in the hands of another thread.
+pub(crate) enum Held<M> {
+    Message(Arc<M>),
+    /// The service drains.
+    Drain,
+}
+
+struct Mailbox<M> {
+    mail: Mutex<Vec<Delivery<M>>>,
+    waker: Waker,
+}
+
+impl<M> Post<M> {
+    pub(crate) fn new(wakers: impl IntoIterator<Item = Waker>) -> Self {
+        let mailboxes = wakers.into_iter().map(|waker| Mailbox { mail: Mutex::default(), waker });
+        Self {
+            mailboxes: mailboxes.collect(),
+            held: Mutex::default(),
+            held_len: AtomicUsize::new(0),
+        }
+    }
+
+    /// Puts a delivery into the mailbox of a thread. `false`: it is full.
+    pub(crate) fn put(&self, thread: usize, delivery: Delivery<M>) -> bool {
+        // There is no such thread: nor is there such a connection.
+        let Some(mailbox) = self.mailboxes.get(thread) else { return true };
+        let was_empty = {
+            let mut mail = lock(&mailbox.mail);
+            if mail.len() >= MAILBOX_MAX {
+                return false;
+            }
+            mail.push(delivery);
+            mail.len() == 1
+        };
+        if was_empty {
+            mailbox.wake();
+        }
+        true
+    }
+
+    /// Puts a message for all connections into every mailbox but that of the thread `except`. `false`: one
+    /// of them is full.
+    pub(crate) fn put_all(&self, message: &Arc<M>, except: Option<usize>) -> bool {
+        let threads = (0..self.mailboxes.len()).filter(|&thread| Some(thread) != except);
+        let mut is_put = true;
+        for thread in threads {
+            is_put &= self.put(thread, Delivery::All(Arc::clone(message)));
+        }
+        is_put
+    }
+
+    /// Takes the mail of a thread.
+    pub(crate) fn take(&self, thread: usize) -> Vec<Delivery<M>> {
+        self.mailboxes
+            .get(thread)
+            .map_or_else(Vec::new, |mailbox| std::mem::take(&mut *lock(&mailbox.mail)))
+    }
+
+    /// Holds something for a connection that is in the hands of another thread.
+    pub(crate) fn hold(&self, token: Token, what: Held<M>) {
+        let mut held = lock(&self.held);
+        held.entry(token).or_default().push(what);
+        self.held_len.store(held.len(), Ordering::SeqCst);
+    }
+
+    /// Takes what is held for a connection.
+    pub(crate) fn take_held(&self, token: Token) -> Vec<Held<M>> {
+        if self.held_len.load(Ordering::SeqCst) == 0 {
+            return Vec::new();
+        }
+        let mut held = lock(&self.held);
+        let taken = held.remove(&token).unwrap_or_default();
+        self.held_len.store(held.len(), Ordering::SeqCst);
+        taken
+    }
+}
+
+impl<M> Mailbox<M> {
+    fn wake(&self) {
+        // Does not fail on Linux today.
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "a thread cannot be woken for its mail");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends messages to the connections of a service, from any thread: the answer of a pool of threads to a
+/// connection that is paused, or news for all.
+///
+/// # Examples
+///
+/// See the example `jobs` of this crate.
+pub struct Handle<S: Service> {
+    post: Arc<Post<Message<S>>>,
+}
+
+impl<S: Service> Handle<S> {
+    pub(crate) fn new(post: Arc<Post<Message<S>>>) -> Self {
+        Self { post }
+    }
+
+    /// Sends `message` to a connection. One that is gone gets nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`QuotaExceeded`](std::io::ErrorKind::QuotaExceeded): 65 536 messages wait for the connection's
+    /// thread.
+    pub fn send(&self, to: ConnectionId, message: Message<S>) -> io::Result<()> {
+        let delivery = Delivery::One(to.token(), Arc::new(message));
+        full(self.post.put(to.thread() as usize, delivery))
+    }
+
+    /// Sends `message` to every connection.
+    ///
+    /// # Errors
+    ///
+    /// [`QuotaExceeded`](std::io::ErrorKind::QuotaExceeded): 65 536 messages wait for one of the threads,
+    /// whose connections do not get this one.
+    pub fn broadcast(&self, message: Message<S>) -> io::Result<()> {
+        full(self.post.put_all(&Arc::new(message), None))
+    }
+}
+
+fn full(is_put: bool) -> io::Result<()> {
+    if is_put { Ok(()) } else { Err(io::ErrorKind::QuotaExceeded.into()) }
+}
+
+impl<S: Service> Clone for Handle<S> {
+    fn clone(&self) -> Self {
+        Self { post: Arc::clone(&self.post) }
+    }
+}
+
+impl<S: Service> fmt::Debug for Handle<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("threads", &self.post.mailboxes.len()).finish()
+    }
+}

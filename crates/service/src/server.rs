@@ -1,0 +1,459 @@
+//! A server from its configuration to its end.
+
+use crate::acceptor::{Acceptor, Sharing};
+use crate::admission::Admission;
+use crate::client::Client;
+use crate::config::{Accept, THREADS_MAX};
+use crate::control::Control;
+use crate::error::{Context, Error, Setting};
+use crate::handler::{Parts, Timing};
+use crate::mail::{Handle, Post};
+use crate::signals::SignalReader;
+use crate::stats::ThreadStats;
+use crate::store::{Event, LocalStore, SharedStore};
+use crate::threads::local::{Coordinator, LocalThread, Serve};
+use crate::threads::shared;
+use crate::{Config, Service, cores, resources};
+use epoll_reactor::epoll_sys::EventFd;
+use epoll_reactor::net::{Address, ListenOptions, Listener, PausedBy};
+use epoll_reactor::shared::SharedReactor;
+use epoll_reactor::{Interest, Reactor, Source, Token, Watch};
+use epoll_shutdown::{Drain, DrainOutcome, Phase, Signals};
+use epoll_timers::Timers;
+use std::fmt;
+use std::io;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, Builder, JoinHandle};
+
+/// A server that listens already.
+///
+/// # Examples
+///
+/// See [the crate's page](crate).
+pub struct Server<S: Service> {
+    threads: Threads<S>,
+    control: Arc<Control>,
+    handle: Handle<S>,
+    addresses: Vec<Address>,
+    /// The cores that threads keep to, one after another; empty if they need not.
+    cores: Vec<usize>,
+    signal_reader: SignalReader,
+    drain: Drain,
+}
+
+/// The threads that serve, before they are started.
+enum Threads<S: Service> {
+    /// Each has connections of its own; the first is the calling one.
+    Local(Vec<LocalThread<S, LocalStore<S::Protocol>>>),
+    /// The calling thread accepts, and the others share the connections.
+    Shared {
+        acceptor: Box<LocalThread<S, SharedStore<S::Protocol>>>,
+        shared: Arc<SharedReactor<Client<S::Protocol>>>,
+        pool: Vec<Parts<S>>,
+    },
+}
+
+/// How a server came to its end.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The reason for which the drain is over.
+    pub outcome: DrainOutcome,
+    /// The number of connections that had not finished.
+    pub cut: u64,
+    /// What each thread has done.
+    pub threads: Vec<ThreadStats>,
+}
+
+impl<S: Service> Server<S> {
+    /// Raises the limit of descriptors and listens at every address.
+    ///
+    /// # Errors
+    ///
+    /// An address that cannot be listened at, or fewer descriptors than it takes to serve a connection.
+    /// Nothing is left behind then.
+    pub fn bind(service: S, config: &Config) -> Result<Self, Error> {
+        let descriptors =
+            resources::raise_nofile_limit().context("failed to raise RLIMIT_NOFILE")?;
+        let threads = config.threads.unwrap_or_else(cores::available).get().min(THREADS_MAX);
+        let threads = threads as usize;
+        // Where threads share connections, the calling one accepts them.
+        let loops = if config.mode.is_shared() { 1 } else { threads };
+        let listeners = listen(config, loops)?;
+        let cores = if config.pins { cores::cores() } else { Ok(Vec::new()) };
+        let cores = cores.context("failed to read the cores of this process")?;
+        let addresses = listeners[0].iter().map(|(listener, _)| *listener.address()).collect();
+        let sharers = if config.mode.is_shared() { threads } else { 0 };
+        let used =
+            resources::FdBudget { loops, pipes: loops + sharers, listeners: config.listen.len() };
+        let max = resources::connections_max(config.connections_max, descriptors, used);
+        let admission = Admission::new(max, config.connections_per_peer_max, loops);
+        let setting_up = "failed to set up the event loops";
+        let (threads_set_up, control, post) =
+            set_up(service, config, threads, listeners, admission).context(setting_up)?;
+        let signal_reader = SignalReader::new(config.before_exit)
+            .context("failed to set up the event loop for signals")?;
+        // Closed at once: it shows that there is room for a connection.
+        EventFd::new(0).context("no descriptor is left for a connection")?;
+        let server = Self {
+            threads: threads_set_up,
+            control,
+            handle: Handle::new(post),
+            addresses,
+            cores,
+            signal_reader,
+            drain: Drain::new(config.timeouts.drain),
+        };
+        for address in &server.addresses {
+            tracing::info!(%address, "listening");
+        }
+        tracing::info!(mode = ?config.mode, threads, connections_max = max, "started");
+        Ok(server)
+    }
+
+    /// Returns the addresses at which it listens, with the ports that the kernel chose, in the order of
+    /// [`Config::listen`].
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Returns a handle that sends messages to connections, from any thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle<S> {
+        self.handle.clone()
+    }
+
+    /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over.
+    ///
+    /// `signals` must contain both, except one that the process ignores. Any other signal in it makes the
+    /// server log its counters. A thread that this call starts reads them, and has ended when it returns.
+    ///
+    /// `on_serving` is called on the calling thread when every other thread serves. The calling one serves
+    /// when it has returned.
+    ///
+    /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections. If a thread is stuck, so that this call
+    /// has not returned a second later, it ends the process with the status 128 plus the signal's number.
+    ///
+    /// # Errors
+    ///
+    /// A thread that could not be started, or an event loop that failed.
+    pub fn run(self, signals: &Signals, on_serving: impl FnOnce()) -> Result<Ended, Error> {
+        let Self { threads, control, cores, signal_reader, drain, .. } = self;
+        thread::scope(|scope| {
+            let _stop = signal_reader
+                .start(scope, signals, Arc::clone(&control))
+                .context("failed to start the thread that reads signals")?;
+            let mut coordinator = Coordinator { drain };
+            let team = Team { control: &control, cores, started: Vec::new() };
+            let (served, threads) = match threads {
+                Threads::Local(threads) => team.serve_local(threads, &mut coordinator, on_serving),
+                Threads::Shared { acceptor, shared, pool } => {
+                    team.serve_shared(*acceptor, shared, pool, &mut coordinator, on_serving)
+                }
+            };
+            let sum = ThreadStats::sum(&threads);
+            if sum.cut > 0 {
+                tracing::warn!(connections = sum.cut, "cut before they had finished");
+            }
+            sum.stats.log("stopped");
+            served?;
+            match coordinator.drain.phase() {
+                Phase::Stopped { outcome } => Ok(Ended { outcome, cut: sum.cut, threads }),
+                phase => Err(io::Error::other(format!("it stopped while {phase:?}")))
+                    .context("the server failed"),
+            }
+        })
+    }
+}
+
+impl<S: Service> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+type SetUp<S> = (Threads<S>, Arc<Control>, Arc<Post<crate::service::Message<S>>>);
+
+/// Sets up the event loops of `threads` threads, with these listeners.
+fn set_up<S: Service>(
+    service: S,
+    config: &Config,
+    threads: usize,
+    listeners: Vec<Vec<(Listener, Sharing)>>,
+    admission: Admission,
+) -> io::Result<SetUp<S>> {
+    let (service, config) = (Arc::new(service), Arc::new(config.clone()));
+    if config.mode.is_shared() {
+        let mut loops = EventLoop::several(listeners)?;
+        let (control, post) = common(&loops, admission);
+        let parts = |timing: &Arc<_>| Parts {
+            service: Arc::clone(&service),
+            control: Arc::clone(&control),
+            post: Arc::clone(&post),
+            timing: Arc::clone(timing),
+            stats: Arc::default(),
+            config: Arc::clone(&config),
+        };
+        let shared = Arc::new(SharedReactor::new()?);
+        let Some(of_thread) = loops.pop() else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let pool: Vec<_> = (0..threads).map(|_| parts(&of_thread.timing)).collect();
+        let acceptor = LocalThread {
+            index: 0,
+            parts: parts(&of_thread.timing),
+            store: SharedStore { reactor: of_thread.reactor, shared: Arc::clone(&shared) },
+            reminders: of_thread.reminders,
+            acceptors: of_thread.acceptors,
+            pool_stats: pool.iter().map(|parts| Arc::clone(&parts.stats)).collect(),
+        };
+        return Ok((Threads::Shared { acceptor: Box::new(acceptor), shared, pool }, control, post));
+    }
+    let loops = EventLoop::several(listeners)?;
+    let (control, post) = common(&loops, admission);
+    let threads = loops.into_iter().enumerate().map(|(index, of_thread)| LocalThread {
+        index,
+        parts: Parts {
+            service: Arc::clone(&service),
+            control: Arc::clone(&control),
+            post: Arc::clone(&post),
+            timing: of_thread.timing,
+            stats: Arc::default(),
+            config: Arc::clone(&config),
+        },
+        store: LocalStore { reactor: of_thread.reactor },
+        reminders: of_thread.reminders,
+        acceptors: of_thread.acceptors,
+        pool_stats: Vec::new(),
+    });
+    Ok((Threads::Local(threads.collect()), control, post))
+}
+
+/// Returns what threads with these loops have in common.
+fn common<T: Source, M>(
+    loops: &[EventLoop<T>],
+    admission: Admission,
+) -> (Arc<Control>, Arc<Post<M>>) {
+    let wakers = || loops.iter().map(|of_thread| of_thread.reactor.waker());
+    (Arc::new(Control::new(admission, wakers().collect())), Arc::new(Post::new(wakers())))
+}
+
+/// A reactor that watches timers and listeners.
+struct EventLoop<T: Source> {
+    reactor: Reactor<T, Event>,
+    reminders: Timers<()>,
+    timing: Arc<Mutex<Timing>>,
+    acceptors: Vec<Acceptor>,
+}
+
+impl<T: Source> EventLoop<T> {
+    /// Returns a loop for each of several threads, with its listeners.
+    fn several(listeners: Vec<Vec<(Listener, Sharing)>>) -> io::Result<Vec<Self>> {
+        listeners.into_iter().map(Self::new).collect()
+    }
+
+    fn new(listeners: Vec<(Listener, Sharing)>) -> io::Result<Self> {
+        let mut reactor = Reactor::new()?;
+        let (timers, reminders) = (Timers::<Token>::new()?, Timers::new()?);
+        reactor.watch(&timers, Event::Timers, Watch::edge(Interest::IN))?;
+        reactor.watch(&reminders, Event::Reminders, Watch::edge(Interest::IN))?;
+        let acceptors = listeners.into_iter().enumerate().map(|(at, (listener, sharing))| {
+            Acceptor::start(listener, Event::Accept(at), sharing, &mut reactor)
+        });
+        let acceptors = acceptors.collect::<io::Result<_>>()?;
+        Ok(Self { reactor, reminders, timing: Timing::new(timers), acceptors })
+    }
+}
+
+type Body = Box<dyn FnOnce() -> io::Result<ThreadStats> + Send>;
+
+/// The threads of a server, from their start to their end.
+struct Team<'a> {
+    control: &'a Arc<Control>,
+    cores: Vec<usize>,
+    started: Vec<JoinHandle<Option<ThreadStats>>>,
+}
+
+impl Team<'_> {
+    /// Serves with threads that have connections of their own; the first is the calling one.
+    fn serve_local<S: Service>(
+        self,
+        threads: Vec<LocalThread<S, LocalStore<S::Protocol>>>,
+        coordinator: &mut Coordinator,
+        on_serving: impl FnOnce(),
+    ) -> (Result<(), Error>, Vec<ThreadStats>) {
+        let mut threads = threads.into_iter();
+        let Some(first) = threads.next() else { return (Ok(()), Vec::new()) };
+        let bodies = threads.map(|thread| -> Body {
+            Box::new(move || {
+                let mut worker = thread.start();
+                worker.run(None)?;
+                Ok(worker.end())
+            })
+        });
+        let bodies = bodies.collect();
+        if let Err(error) = pin(0, self.cores.first().copied()) {
+            return (Err(error), Vec::new());
+        }
+        self.serve(first, bodies, 1, coordinator, on_serving, || Ok(()))
+    }
+
+    /// Serves with threads that share connections, which the calling one accepts.
+    fn serve_shared<S: Service>(
+        self,
+        acceptor: LocalThread<S, SharedStore<S::Protocol>>,
+        shared: Arc<SharedReactor<Client<S::Protocol>>>,
+        pool: Vec<Parts<S>>,
+        coordinator: &mut Coordinator,
+        on_serving: impl FnOnce(),
+    ) -> (Result<(), Error>, Vec<ThreadStats>) {
+        let batch_max = shared::batch_max(pool.len());
+        let bodies = (1..).zip(pool).map(|(index, parts)| -> Body {
+            let shared = Arc::clone(&shared);
+            Box::new(move || shared::run(index, &shared, batch_max, &parts))
+        });
+        let bodies = bodies.collect();
+        // The calling thread has little to do, and may do it anywhere.
+        // Nobody keeps the reactor after that: what is left in it is cut by the calling thread.
+        self.serve(acceptor, bodies, 0, coordinator, on_serving, move || shared.stop())
+    }
+
+    /// Runs every thread to its end, and returns what each has done. `stop` ends those that do not wait for
+    /// a reactor of their own.
+    fn serve<S: Service, T: Serve<S>>(
+        mut self,
+        first: LocalThread<S, T>,
+        bodies: Vec<Body>,
+        first_core: usize,
+        coordinator: &mut Coordinator,
+        on_serving: impl FnOnce(),
+        stop: impl FnOnce() -> io::Result<()>,
+    ) -> (Result<(), Error>, Vec<ThreadStats>) {
+        let (serving, all_serving) = channel();
+        let mut worker = None;
+        let mut served = self.start(bodies, first_core, &serving).and_then(|()| {
+            // The channel ends when each thread has said that it serves, or has failed.
+            drop(serving);
+            if all_serving.iter().count() == self.started.len() {
+                on_serving();
+            }
+            let worker = worker.insert(first.start());
+            worker.run(Some(coordinator)).context("the event loop of thread 0 failed")
+        });
+        // They have been told already, unless something has failed.
+        self.control.watch.abort();
+        served = served.and(stop().context("failed to stop the threads"));
+        let mut others = Vec::new();
+        for thread in self.started {
+            match thread.join() {
+                Ok(stats) => others.extend(stats),
+                Err(_) => {
+                    let panicked = Err(io::Error::other("a thread has panicked"));
+                    served = served.and(panicked.context("the server failed"));
+                }
+            }
+        }
+        if let Some(failure) = self.control.take_failure() {
+            served = served.and(Err(failure));
+        }
+        let first = worker.map(crate::threads::local::LocalWorker::end);
+        (served, first.into_iter().chain(others).collect())
+    }
+
+    /// Starts every thread but the calling one. Each sends to `serving` when it serves.
+    fn start(
+        &mut self,
+        bodies: Vec<Body>,
+        first_core: usize,
+        serving: &Sender<()>,
+    ) -> Result<(), Error> {
+        let cores: Vec<_> =
+            self.cores.iter().copied().cycle().skip(first_core).take(bodies.len()).collect();
+        let mut cores = cores.into_iter();
+        for (index, body) in (1..).zip(bodies) {
+            let started = self.start_thread(index, cores.next(), serving.clone(), body)?;
+            self.started.push(started);
+        }
+        Ok(())
+    }
+
+    /// Starts a thread that ends all of them if it fails.
+    fn start_thread(
+        &self,
+        index: usize,
+        core: Option<usize>,
+        serving: Sender<()>,
+        body: Body,
+    ) -> Result<JoinHandle<Option<ThreadStats>>, Error> {
+        let control = Arc::clone(self.control);
+        let run = move || {
+            pin(index, core)
+                .and_then(|()| {
+                    // Nobody waits for it if another thread could not be started.
+                    let _ = serving.send(());
+                    drop(serving);
+                    body().context(format!("the event loop of thread {index} failed"))
+                })
+                .map_err(|error| control.fail(error))
+                .ok()
+        };
+        let thread = Builder::new().name(format!("epoll-{index}")).spawn(run);
+        thread
+            .context(format!("failed to start thread {index}"))
+            .map_err(|error| error.about(Setting::Threads))
+    }
+}
+
+/// Has the calling thread, whose number is `index`, keep to a core, if it has one.
+fn pin(index: usize, core: Option<usize>) -> Result<(), Error> {
+    let Some(core) = core else { return Ok(()) };
+    // The first thread is the calling one, which has started.
+    let starting =
+        if index > 0 { format!("failed to start thread {index}: ") } else { String::new() };
+    let pinning = format!("{starting}failed to keep to core {core}");
+    cores::pin(core).context(pinning).map_err(|error| error.about(Setting::Pins))
+}
+
+/// Returns for each of `loops` threads a listener at every address.
+fn listen(config: &Config, loops: usize) -> Result<Vec<Vec<(Listener, Sharing)>>, Error> {
+    let mut of_threads: Vec<_> = (0..loops).map(|_| Vec::new()).collect();
+    for address in &config.listen {
+        let is_queue_shared = config.accept == Accept::Exclusive || address.inet().is_none();
+        let sharing =
+            if is_queue_shared && loops > 1 { Sharing::Exclusive } else { Sharing::Alone };
+        let options = listen_options(config, sharing);
+        let listeners = if is_queue_shared {
+            Listener::bind(address, &options).and_then(|first| clones_of(first, loops))
+        } else {
+            Listener::bind_several(address, &options, loops)
+        };
+        let listeners = listeners
+            .context(format!("failed to listen at {address}"))
+            .map_err(|error| error.about(Setting::Listen(*address)))?;
+        for (of_thread, listener) in of_threads.iter_mut().zip(listeners) {
+            of_thread.push((listener, sharing));
+        }
+    }
+    Ok(of_threads)
+}
+
+fn listen_options(config: &Config, sharing: Sharing) -> ListenOptions {
+    ListenOptions {
+        stream: config.stream.clone(),
+        backlog: config.backlog.get(),
+        // Only a socket can be watched exclusively.
+        paused_by: match sharing {
+            Sharing::Alone => PausedBy::Listener,
+            Sharing::Exclusive => PausedBy::Owner,
+        },
+        ..ListenOptions::default()
+    }
+}
+
+fn clones_of(first: Listener, count: usize) -> io::Result<Vec<Listener>> {
+    let mut listeners = vec![first];
+    while listeners.len() < count {
+        let next = listeners[0].try_clone()?;
+        listeners.push(next);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,326 @@
+//! A thread with a reactor of its own: listeners, timers and, unless threads share them, connections. The
+//! first of these threads also acts on signals and decides on the drain.
+
+use crate::Service;
+use crate::acceptor::Acceptor;
+use crate::client::Client;
+use crate::control::Control;
+use crate::handler::{Handler, Parts, Turn};
+use crate::signals;
+use crate::stats::{Stats, ThreadStats};
+use crate::store::{Event, LocalStore, SharedStore, Store};
+use crate::timeouts::Draining;
+use epoll_connection::StepRest;
+use epoll_reactor::net::{AcceptCounters, Listener};
+use epoll_reactor::{Counters, Reactor, Readiness, Ready};
+use epoll_shutdown::{Drain, Phase, Signal};
+use epoll_timers::{Timers, Timestamp};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A thread with a reactor of its own, before it is started.
+pub(crate) struct LocalThread<S: Service, T> {
+    pub(crate) index: usize,
+    pub(crate) store: T,
+    /// The ends of pauses, and of the drain.
+    pub(crate) reminders: Timers<()>,
+    pub(crate) acceptors: Vec<Acceptor>,
+    pub(crate) parts: Parts<S>,
+    /// The statistics of the threads that share its connections.
+    pub(crate) pool_stats: Vec<Arc<Mutex<Stats>>>,
+}
+
+/// A thread with a reactor of its own.
+pub(crate) struct LocalWorker<S: Service, T> {
+    index: usize,
+    control: Arc<Control>,
+    store: T,
+    handler: Handler<S>,
+    reminders: Timers<()>,
+    acceptors: Vec<Acceptor>,
+    /// The counters of listeners that are closed.
+    accepted_before: AcceptCounters,
+    is_draining: bool,
+    /// The last request for statistics that it has answered.
+    stats_epoch: u64,
+    pool_stats: Vec<Arc<Mutex<Stats>>>,
+}
+
+/// What the first thread decides with.
+pub(crate) struct Coordinator {
+    pub(crate) drain: Drain,
+}
+
+/// Guard held while a thread may still accept. Dropping it, also by a panic, tells the drain that this
+/// thread accepts no more.
+struct AcceptGuard<'a>(&'a Control);
+
+impl Drop for AcceptGuard<'_> {
+    fn drop(&mut self) {
+        self.0.admission.stop_accepting();
+        self.0.wake_first_if_drained();
+    }
+}
+
+impl<S: Service, T: Serve<S>> LocalThread<S, T> {
+    /// Begins to serve on the calling thread.
+    pub(crate) fn start(self) -> LocalWorker<S, T> {
+        LocalWorker {
+            index: self.index,
+            control: Arc::clone(&self.parts.control),
+            handler: Handler::new(self.index, &self.parts),
+            store: self.store,
+            reminders: self.reminders,
+            acceptors: self.acceptors,
+            accepted_before: AcceptCounters::default(),
+            is_draining: false,
+            stats_epoch: 0,
+            pool_stats: self.pool_stats,
+        }
+    }
+}
+
+impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
+    fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.acceptors.iter().map(Acceptor::listener)
+    }
+
+    /// The counters of all its listeners together.
+    fn accept_counters(&self) -> AcceptCounters {
+        let counters = self.listeners().map(Listener::counters);
+        counters.fold(self.accepted_before, |sum, one| sum + one)
+    }
+
+    /// Serves until the drain is over. The first thread has the coordinator.
+    pub(crate) fn run(&mut self, mut coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+        while !matches!(self.control.watch.phase(), Phase::Stopped { .. }) {
+            let turn = AssertUnwindSafe(|| self.turn(coordinator.as_deref_mut()));
+            match catch_unwind(turn) {
+                Ok(done) => done?,
+                Err(_) => self.close_panicked(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the connection whose callback has panicked. If even that panics, the thread lives on
+    /// without having done it.
+    fn close_panicked(&mut self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.close_panicked(&mut self.store)));
+    }
+
+    /// Serves up to the next event that is not about a connection, and handles that.
+    fn turn(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+        match self.store.serve_until_event(&mut self.handler)? {
+            Event::Accept(index) => self.on_acceptable(index),
+            Event::Timers => self.handler.expire(&mut self.store),
+            Event::Reminders => self.on_reminder(coordinator),
+            Event::Woken => self.on_wake(coordinator),
+            Event::Requests => {
+                self.handler.handle_requests(&mut self.store);
+                Ok(())
+            }
+        }
+    }
+
+    #[cold]
+    fn on_acceptable(&mut self, index: usize) -> io::Result<()> {
+        // A report may be left of a listener that is closed.
+        let Some(acceptor) = self.acceptors.get_mut(index) else { return Ok(()) };
+        for accepted in acceptor.accept_batch() {
+            self.handler.accept(index, accepted, &mut self.store);
+        }
+        match acceptor.after_batch(self.store.own())? {
+            Some(pause) => self.remind_at(Timestamp::now() + pause),
+            None => Ok(()),
+        }
+    }
+
+    fn remind_at(&mut self, time: Timestamp) -> io::Result<()> {
+        self.reminders.insert(time, ()).map(drop)
+    }
+
+    /// A pause, or the drain, may be over.
+    fn on_reminder(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+        let now = Timestamp::now();
+        while self.reminders.next_due(now)?.is_some() {}
+        let mut pauses = Vec::new();
+        for acceptor in &mut self.acceptors {
+            pauses.extend(acceptor.resume_if_due(self.store.own())?);
+        }
+        for pause in pauses {
+            // Counted from here: a reminder before the end of the pause would be the last one.
+            self.remind_at(Timestamp::now() + pause)?;
+        }
+        if let Some(coordinator) = coordinator {
+            coordinator.drain.expire(now);
+            self.control.watch.set(coordinator.drain.phase());
+        }
+        Ok(())
+    }
+
+    fn on_signals(&mut self, coordinator: &mut Coordinator) -> io::Result<()> {
+        for signal in self.control.signals.take() {
+            if signals::is_ending(signal) {
+                self.begin_drain(coordinator, signal)?;
+            } else {
+                tracing::info!(%signal, "logging the counters");
+                self.control.request_stats();
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_drain(&mut self, coordinator: &mut Coordinator, signal: Signal) -> io::Result<()> {
+        match coordinator.drain.on_signal(signal, Timestamp::now()) {
+            Some(Phase::Draining { since, deadline, .. }) => {
+                tracing::info!(%signal, "draining");
+                let half_time = deadline.map(|deadline| since + (deadline - since) / 2);
+                self.control.begin_drain(Draining { since, half_time });
+                if let Some(deadline) = deadline {
+                    self.remind_at(deadline)?;
+                }
+            }
+            Some(_) => tracing::info!(%signal, "stopping at once"),
+            None => {}
+        }
+        // The others are woken, and this thread too: it drains as they do.
+        self.control.watch.set(coordinator.drain.phase());
+        Ok(())
+    }
+
+    /// Another thread, or this one, has changed something that concerns all, or has sent mail.
+    fn on_wake(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+        if self.control.is_stats_requested(&mut self.stats_epoch) {
+            self.report_stats();
+        }
+        let is_draining = matches!(self.control.watch.phase(), Phase::Draining { .. });
+        if is_draining && !self.is_draining {
+            self.is_draining = true;
+            let control = Arc::clone(&self.control);
+            let guard = AcceptGuard(&control);
+            self.close_listeners();
+            self.handler.begin_drain(&mut self.store);
+            drop(guard);
+        }
+        self.handler.deliver_mail(&mut self.store);
+        let Some(coordinator) = coordinator else { return Ok(()) };
+        self.on_signals(coordinator)?;
+        if self.control.admission.is_drained() {
+            coordinator.drain.finish();
+            self.control.watch.set(coordinator.drain.phase());
+        }
+        Ok(())
+    }
+
+    /// Logs the counters of this thread, and the sums of all if the others have reported already.
+    fn report_stats(&mut self) {
+        let (mut stats, unseen) = self.handler.stats_so_far(&mut self.store);
+        for of_thread in &self.pool_stats {
+            stats += of_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        }
+        tracing::info!(thread = self.index, reactor = ?self.store.own().counters(),
+            accept = ?self.accept_counters(), "counters");
+        if let Some(shared) = self.store.shared() {
+            tracing::info!(reactor = ?shared.counters(), unseen, "counters of shared connections");
+        }
+        if let Some(sum) = self.control.submit_stats(self.stats_epoch, stats) {
+            tracing::info!(open = self.control.admission.in_use(), "open connections");
+            sum.log("connections so far");
+        }
+    }
+
+    /// Takes what waits to be accepted, so that nothing is reset, and closes the listeners; the
+    /// path of a UNIX socket is removed.
+    fn close_listeners(&mut self) {
+        for (index, acceptor) in std::mem::take(&mut self.acceptors).into_iter().enumerate() {
+            let mut closing = acceptor.close(self.store.own());
+            for accepted in &mut closing {
+                self.handler.accept(index, accepted, &mut self.store);
+            }
+            self.accepted_before = self.accepted_before + closing.counters();
+        }
+    }
+
+    /// Cuts what is left, and sums up. No thread shares connections with this one any more.
+    pub(crate) fn end(mut self) -> ThreadStats {
+        let accept = self.accept_counters();
+        let own = self.store.own().counters();
+        // What is counted for all threads that share connections is put down to this one.
+        let in_common = self.store.shared().map(|shared| {
+            let Counters { adds, mods, dels, .. } = shared.counters();
+            Counters { adds, mods, dels, ..Counters::default() }
+        });
+        let cut = self.handler.cut(self.store);
+        let stats = self.handler.stats().clone();
+        let reactor = own + in_common.unwrap_or_default();
+        ThreadStats { thread: self.index, stats, reactor, accept, cut }
+    }
+}
+
+/// The loop of a thread, up to the next event that is not about a connection.
+pub(crate) trait Serve<S: Service>: Store<S::Protocol> {
+    fn serve_until_event(&mut self, handler: &mut Handler<S>) -> io::Result<Event>;
+}
+
+impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
+    /// The hot path, kept out of line so that cold code does not affect how it is compiled.
+    #[inline(never)]
+    fn serve_until_event(&mut self, handler: &mut Handler<S>) -> io::Result<Event> {
+        let reactor = &mut self.reactor;
+        loop {
+            let now = handler.now();
+            while let Some(ready) = reactor.next_ready() {
+                match ready {
+                    Ready::Owned { source, readiness, .. } => {
+                        if let Some(rest) = source.begin_step(readiness, &mut handler.thread, now) {
+                            finish_step(reactor, handler, rest, readiness, now);
+                        }
+                    }
+                    Ready::Watched { tag, .. } => return Ok(tag),
+                    Ready::Woken => return Ok(Event::Woken),
+                }
+            }
+            if handler.has_requests() {
+                return Ok(Event::Requests);
+            }
+            reactor.wait(None)?;
+        }
+    }
+}
+
+/// Finishes the step of the connection that was reported last.
+// Its token is asked for here, so that the hot path does not keep it.
+#[cold]
+#[inline(never)]
+fn finish_step<S: Service>(
+    reactor: &mut Reactor<Client<S::Protocol>, Event>,
+    handler: &mut Handler<S>,
+    rest: StepRest,
+    readiness: Readiness,
+    now: Timestamp,
+) {
+    let turn = Turn { number: reactor.counters().waits, now };
+    if let Some(entry) = reactor.last_reported().and_then(|token| reactor.entry(token)) {
+        handler.finish_step(entry, rest, readiness, turn);
+    }
+}
+
+impl<S: Service> Serve<S> for SharedStore<S::Protocol> {
+    fn serve_until_event(&mut self, handler: &mut Handler<S>) -> io::Result<Event> {
+        loop {
+            while let Some(ready) = self.reactor.next_ready() {
+                match ready {
+                    Ready::Watched { tag, .. } => return Ok(tag),
+                    Ready::Woken => return Ok(Event::Woken),
+                    Ready::Owned { .. } => {}
+                }
+            }
+            if handler.has_requests() {
+                return Ok(Event::Requests);
+            }
+            self.reactor.wait(None)?;
+        }
+    }
+}
