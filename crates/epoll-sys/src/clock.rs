@@ -318,6 +318,7 @@ impl<C> fmt::Debug for ClockTime<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::hash::{BuildHasher, RandomState};
 
     #[test]
     fn what_is_out_of_range_clamps() {
@@ -349,6 +350,19 @@ mod tests {
         for (time, duration, sum) in sums {
             assert_eq!(time.checked_add(duration), sum, "{time:?} + {duration:?}");
         }
+    }
+
+    #[test]
+    fn times_are_cloned_and_told_apart_by_their_hashes() {
+        fn clone_of<T: Clone>(value: &T) -> T {
+            value.clone()
+        }
+        let time = Timestamp::from_nanos(7);
+        assert_eq!(clone_of(&time), time);
+        let hasher = RandomState::new();
+        let hash = |nanoseconds| hasher.hash_one(Timestamp::from_nanos(nanoseconds));
+        assert_eq!(hash(7), hash(7));
+        assert_ne!(hash(7), hash(8));
     }
 
     #[test]

@@ -327,6 +327,35 @@ mod tests {
     }
 
     #[test]
+    fn an_end_or_an_error_is_a_reason_to_read_and_to_write() {
+        for (readiness, may_read, may_write, is_closing) in [
+            (Readiness::empty(), false, false, false),
+            (Readiness::IN, true, false, false),
+            (Readiness::PRI, false, false, false),
+            (Readiness::OUT, false, true, false),
+            (Readiness::ERR, true, true, true),
+            (Readiness::HUP, true, true, true),
+            (Readiness::RDHUP, true, false, true),
+        ] {
+            assert_eq!(readiness.may_read(), may_read, "{readiness:?}");
+            assert_eq!(readiness.may_write(), may_write, "{readiness:?}");
+            assert_eq!(readiness.is_closing(), is_closing, "{readiness:?}");
+        }
+    }
+
+    #[test]
+    fn a_watch_shows_its_trigger_and_its_interest() {
+        assert_eq!(
+            format!("{:?}", Watch::edge(Interest::IN).with_wakeup()),
+            "Watch { trigger: Edge, interest: Interest(IN), wakeup: true }"
+        );
+        assert_eq!(
+            format!("{:?}", ExclusiveWatch::level(ExclusiveInterest::IN)),
+            "ExclusiveWatch { edge: false, interest: ExclusiveInterest(IN), wakeup: false }"
+        );
+    }
+
+    #[test]
     fn to_ask_for_wakeup_twice_changes_nothing() {
         let watch = Watch::edge(Interest::IN);
         assert!(!watch.is_wakeup() && watch.with_wakeup().is_wakeup());
@@ -351,5 +380,7 @@ mod tests {
             assert_eq!(watch.with_interest(Interest::OUT).trigger(), trigger);
             assert_eq!(watch.with_interest(Interest::OUT).interest(), Interest::OUT);
         }
+        assert!(!ExclusiveWatch::level(ExclusiveInterest::IN).is_edge());
+        assert!(ExclusiveWatch::edge(ExclusiveInterest::IN).is_edge());
     }
 }
