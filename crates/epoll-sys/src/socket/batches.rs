@@ -440,6 +440,22 @@ mod tests {
         assert_eq!(segment_len(&control, 0), None);
     }
 
+    #[track_caller]
+    fn assert_segments(bytes: &[u8], segment_len: Option<usize>, expected: &[&[u8]]) {
+        let from = Address::Unix(super::super::UnixAddress::UNNAMED);
+        let datagram = ReceivedDatagram { bytes, from, is_truncated: false, segment_len };
+        assert_eq!(datagram.segments().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn joined_datagrams_come_apart_as_they_were_sent() {
+        assert_segments(b"abcdefghij", Some(4), &[b"abcd", b"efgh", b"ij"]);
+        assert_segments(b"abcd", Some(2), &[b"ab", b"cd"]);
+        assert_segments(b"abcd", None, &[b"abcd"]);
+        assert_segments(b"", None, &[b""]);
+        assert_segments(b"ab", Some(0), &[b"a", b"b"]);
+    }
+
     #[test]
     fn only_the_control_message_of_gro_tells_a_segment_length() {
         assert_segment_len(libc::SOL_UDP, libc::UDP_GRO, Some(1400));

@@ -10,6 +10,7 @@ mod pipes;
 mod scenarios;
 mod signals;
 mod socket_errnos;
+mod socket_io;
 mod socket_options;
 mod sources;
 mod threads;
