@@ -238,6 +238,46 @@ mod tests {
     }
 
     #[test]
+    fn an_abstract_name_has_1_to_107_bytes() {
+        for len in [1, 107] {
+            assert!(Address::abstract_name(&vec![b'a'; len]).is_ok(), "{len}");
+        }
+        for len in [0, 108, 300] {
+            let error = Address::abstract_name(&vec![b'a'; len]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{len}");
+        }
+        assert!("unix:@".parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn only_a_socket_without_a_name_is_unnamed() {
+        assert!(UnixAddress::UNNAMED.is_unnamed());
+        assert_eq!(Address::Unix(UnixAddress::UNNAMED).to_string(), "unix");
+        for named in [UnixAddress::path("/a"), UnixAddress::abstract_name(b"a")] {
+            assert!(!named.unwrap().is_unnamed());
+        }
+        assert_eq!(Address::unix("/a").unwrap().to_string(), "unix:/a");
+    }
+
+    #[test]
+    fn a_zone_is_written_by_name_if_there_is_such_an_interface() {
+        let loopback = zone::interface_index("lo").unwrap();
+        let address = |scope| {
+            let ip = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+            Address::Inet(SocketAddrV6::new(ip, 7, 0, scope).into())
+        };
+        for (scope, text) in [
+            (0, "[fe80::1]:7"),
+            (loopback, "[fe80::1%lo]:7"),
+            // No machine has so many.
+            (u32::MAX, "[fe80::1%4294967295]:7"),
+        ] {
+            assert_eq!(address(scope).to_string(), text);
+            assert_eq!(text.parse(), Ok(address(scope)));
+        }
+    }
+
+    #[test]
     fn what_is_no_escape_in_an_abstract_name_is_refused() {
         for text in [r"@\q", r"@\", r"@\x", r"@\x4", r"@\x+4", r"@\xg0"] {
             let text = format!("unix:{text}");
