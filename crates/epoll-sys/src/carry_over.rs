@@ -6,13 +6,13 @@
 //! epoll instance and the eventfd of its parent, and what it deletes there is deleted for both;
 //! (c) `dup3` replaces what a number refers to in one step, for this process alone.
 
-use crate::{Epoll, EventFd, InterestEntry};
+use crate::{Epoll, EventFd, Interest, InterestEntry, Watch};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// `EPOLLONESHOT`, without an interest.
-const ONESHOT: u32 = 1 << 30;
+const ONESHOT: u32 = Watch::oneshot(Interest::empty()).bits();
 
 impl Epoll {
     /// `epoll_ctl(EPOLL_CTL_ADD)`: watches the descriptor that `from` watches as `entry`, with the

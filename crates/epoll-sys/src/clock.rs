@@ -353,6 +353,17 @@ mod tests {
     }
 
     #[test]
+    fn times_are_compared_added_and_subtracted_by_their_nanoseconds() {
+        let [early, late] = [5, 7].map(Timestamp::from_nanos);
+        assert_eq!((early.as_nanos(), late.as_nanos()), (5, 7));
+        assert!(early < late && early != late && early <= early);
+        let distance = Duration::from_nanos(2);
+        assert_eq!((late - early, early - late), (distance, Duration::ZERO));
+        assert_eq!((early + distance).as_nanos(), 7);
+        assert_eq!((late - distance).as_nanos(), 5);
+    }
+
+    #[test]
     fn times_are_cloned_and_told_apart_by_their_hashes() {
         fn clone_of<T: Clone>(value: &T) -> T {
             value.clone()

@@ -150,7 +150,7 @@ impl Watch {
     #[inline]
     #[must_use]
     pub const fn edge_oneshot(interest: Interest) -> Self {
-        Self::level(interest).with(EDGE | ONESHOT)
+        Self::edge(interest).with(ONESHOT)
     }
 
     /// `EPOLLWAKEUP`: keeps the system from suspending while an event of this source is handled.
