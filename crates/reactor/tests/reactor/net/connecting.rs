@@ -153,6 +153,8 @@ fn outcome(stream: Stream) -> io::Result<bool> {
         // An error is taken, and is no success afterwards.
         reactor[token].connected().unwrap_err();
     }
+    // Its address is free again.
+    close(reactor);
     connected
 }
 
