@@ -65,11 +65,8 @@ impl<T> fmt::Display for ConversionError<T> {
     }
 }
 
-impl<T: fmt::Debug> Error for ConversionError<T> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.error.source()
-    }
-}
+// No reason for a refusal has a cause of its own.
+impl<T: fmt::Debug> Error for ConversionError<T> {}
 
 impl<T> From<ConversionError<T>> for io::Error {
     /// Drops the value.

@@ -134,6 +134,22 @@ fn what_is_registered_or_is_a_file_is_given_back() {
     assert!(files.is_empty());
 }
 
+/// An error that has a cause.
+#[derive(Debug)]
+struct Because(io::Error);
+
+impl std::fmt::Display for Because {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it has a cause")
+    }
+}
+
+impl Error for Because {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 #[test]
 fn an_error_of_an_insertion_holds_the_source_and_the_reason() {
     let mut reactor: Reactor<Common> = Reactor::new().unwrap();
@@ -146,6 +162,9 @@ fn an_error_of_an_insertion_holds_the_source_and_the_reason() {
     assert_eq!(failed.to_string(), failed.error.to_string());
     assert!(format!("{failed:?}").contains("AlreadyExists"), "{failed:?}");
     assert!(Error::source(&failed).is_none());
+    let reason = io::Error::other(Because(io::Error::from(ErrorKind::AddrInUse)));
+    let with_a_reason = InsertError { source: (), error: reason };
+    assert!(Error::source(&with_a_reason).is_some_and(|reason| reason.is::<io::Error>()));
     // With `?` the source is dropped.
     assert_eq!(Rc::strong_count(&source.0), 3);
     assert_eq!(io::Error::from(failed).kind(), ErrorKind::AlreadyExists);

@@ -8,7 +8,7 @@ use epoll_kit_testing::{
 use epoll_reactor::net::{
     Address, Datagram, DatagramOptions, Received, RecvBatch, SendBatch, UnixAddress,
 };
-use epoll_reactor::{Interest, Reactor, Watch};
+use epoll_reactor::{Interest, Reactor, Source, Watch};
 use epoll_sys::{Signal, SignalSet, is_nonblocking};
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::net::sockopt;
@@ -231,6 +231,7 @@ fn a_datagram_socket_never_blocks_and_closes_on_exec() {
 #[test]
 fn a_reactor_owns_datagram_sockets() {
     let ((server, address), (client, _)) = (udp(), udp());
+    assert!(server.is_nonblocking() && server.is_unshared());
     let mut reactor: Reactor<Datagram> = Reactor::new().unwrap();
     let token = reactor.insert(server, Watch::edge(Interest::IN)).unwrap();
     assert_sleeps(&mut reactor);
