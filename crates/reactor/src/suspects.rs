@@ -75,6 +75,36 @@ mod tests {
     }
 
     #[test]
+    fn a_registration_is_suspect_also_among_many_with_one_event_each() {
+        let mut suspects = Suspects::default();
+        let mut others = 1..;
+        for _ in 1..STALE_EVENTS_MAX {
+            assert!(!suspects.count(0));
+            assert!(others.by_ref().take(100).all(|other| !suspects.count(other)));
+        }
+        assert!(suspects.count(0));
+    }
+
+    #[test]
+    fn a_full_map_makes_room_for_the_next_registration() {
+        let mut suspects = Suspects::default();
+        assert!((1..).take(SUSPECTS_MAX).all(|data| !suspects.count(data)));
+        for _ in 1..STALE_EVENTS_MAX {
+            assert!(!suspects.count(0));
+        }
+        assert!(suspects.count(0));
+    }
+
+    #[test]
+    fn registrations_with_several_events_each_are_bounded_too() {
+        let mut suspects = Suspects::default();
+        for data in (0..).take(2 * SUSPECTS_MAX) {
+            assert!(!suspects.count(data) && !suspects.count(data));
+            assert!(suspects.counts.len() <= SUSPECTS_MAX);
+        }
+    }
+
+    #[test]
     fn more_registrations_than_are_counted_are_suspect_in_the_end() {
         for registrations in [1000, 1024, 1025, 1500, 5000] {
             let mut suspects = Suspects::default();

@@ -101,3 +101,18 @@ impl SharedCounters {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_has_counted_outlasts_its_counters() {
+        let counters = SharedCounters::default();
+        let worker = counters.add_worker();
+        WorkerCounters::add(&worker.waits, 3);
+        counters.retire(&worker);
+        assert_eq!(counters.sum().waits, 3);
+        assert_eq!(Arc::strong_count(&worker), 1, "nobody else keeps them");
+    }
+}
