@@ -253,6 +253,18 @@ fn a_batch_that_is_not_begun_is_continued_in_any_loop() {
 }
 
 #[test]
+fn a_revisit_that_was_asked_for_before_anybody_watched_shows() {
+    let (ours, _theirs) = ready_pair();
+    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    reactor.insert(ours, Watch::edge(Interest::IN)).unwrap();
+    let mut inner = Inner::new(&reactor);
+    assert_eq!(inner.turn(1, |mut lease| lease.revisit(Readiness::IN)), Some(1));
+    assert!(is_readable(&inner));
+    assert_eq!(inner.turn(1, |lease| drop(lease)), Some(1));
+    assert_quiet(&mut inner);
+}
+
+#[test]
 fn a_parked_source_leaves_the_descriptor_quiet() {
     for trigger in TRIGGERS {
         let (ours, theirs) = ready_pair();
