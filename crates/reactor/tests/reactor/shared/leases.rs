@@ -238,3 +238,22 @@ fn a_source_with_another_descriptor_by_now_is_to_be_closed() {
     assert_sleeps(&mut worker);
     assert!(reactor.is_empty());
 }
+
+#[test]
+fn an_interest_that_the_kernel_has_refused_is_tried_again_by_the_next_lease() {
+    let (reactor, token, _theirs) = with_ready(Watch::edge(Interest::IN));
+    let mut worker = reactor.worker();
+    let (other, _keep) = Stream::pair().unwrap();
+    worker.wait(None).unwrap();
+    let mut lease = next(&mut worker).unwrap();
+    let former = std::mem::replace(&mut *lease, other);
+    lease.set_interest(Interest::IN | Interest::OUT).unwrap();
+    drop(lease);
+    worker.wait(Some(Duration::ZERO)).unwrap();
+    let mut lease = next(&mut worker).unwrap();
+    assert!(lease.is_unwatched());
+    *lease = former;
+    drop(lease);
+    let both = Readiness::IN | Readiness::OUT;
+    assert_eq!(look(&mut worker), [Told { readiness: both, ..Told::brought(token, b"w") }]);
+}
