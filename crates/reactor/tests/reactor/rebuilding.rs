@@ -1,9 +1,9 @@
 //! A new epoll instance in place of the old one: everything is watched as before, and the old
 //! instance, which another process may share, is left as it was.
 
-use crate::support::{assert_sleeps, look, next, ready_pair, seen, wait};
+use crate::support::{assert_sleeps, drain, look, next, ready_pair, seen, wait};
 use epoll_kit_testing::{
-    assert_errno, assert_kind, eventually, in_own_process, sleeps_in_a_wait, under_strace,
+    DEADLINE, assert_errno, assert_kind, eventually, in_own_process, sleeps_in_a_wait, under_strace,
 };
 use epoll_reactor::epoll_sys::EventFd;
 use epoll_reactor::net::Stream;
@@ -311,6 +311,27 @@ fn a_new_instance_makes_nobody_close_a_sound_source() {
         reactor.stop().unwrap();
     });
     assert_eq!(reactor.len(), peers.len());
+}
+
+#[test]
+fn a_source_that_is_in_use_meanwhile_is_watched_by_the_new_instance() {
+    for trigger in [Watch::oneshot, Watch::edge] {
+        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let (ours, mut theirs) = ready_pair();
+        reactor.insert(ours, trigger(Interest::IN)).unwrap();
+        let mut worker = reactor.worker();
+        assert!(worker.wait(None).unwrap());
+        let Some(LeaseReady::Owned(mut lease)) = worker.next_ready() else { panic!("ready") };
+        reactor.rebuild().unwrap();
+        // Another interest, so that the edge is armed as well.
+        lease.set_interest(Interest::IN | Interest::RDHUP).unwrap();
+        drain(&lease);
+        drop(lease);
+        theirs.write_all(b"x").unwrap();
+        assert!(worker.wait(Some(DEADLINE)).unwrap());
+        let Some(LeaseReady::Owned(lease)) = worker.next_ready() else { panic!("ready again") };
+        assert_eq!((lease.readiness(), lease.close_requested()), (Readiness::IN, false));
+    }
 }
 
 /// The reactor adds its waker and its stop when it is made; the next one is refused.
