@@ -287,7 +287,9 @@ impl<T: Source, S> Lease<'_, T, S> {
             }),
             Arming::Armed | Arming::Disarmed => modify().or_else(|error| match error.kind() {
                 // The instance was replaced since the source was armed.
-                io::ErrorKind::NotFound if self.is_of_another_instance(content.epoch) => add(),
+                io::ErrorKind::NotFound if was_replaced(content.epoch, self.shared.epoch()) => {
+                    add()
+                }
                 _ => Err(error),
             }),
         };
@@ -301,13 +303,6 @@ impl<T: Source, S> Lease<'_, T, S> {
                 self.leave(Pending::UNWATCHED);
             }
         }
-    }
-
-    /// Returns whether the present instance may be another than that of `epoch`.
-    fn is_of_another_instance(&self, epoch: u8) -> bool {
-        let present = self.shared.epoch();
-        // Odd while an instance is being replaced.
-        present != epoch || present % 2 == 1
     }
 
     /// Ends a lease that has a plan.
@@ -412,6 +407,12 @@ impl<T: Source, S> DerefMut for Lease<'_, T, S> {
 }
 
 /// Panics: the source of a lease is in its slot until the end of the lease takes it out.
+/// Returns whether the epoll instance may have been replaced between these epochs of the reactor.
+fn was_replaced(armed: u8, present: u8) -> bool {
+    // Odd while an instance is being replaced.
+    present != armed || present % 2 == 1
+}
+
 #[cold]
 fn not_in_its_slot() -> ! {
     unreachable!("a leased source is in its slot")
@@ -424,5 +425,28 @@ impl<T: Source + fmt::Debug, S> fmt::Debug for Lease<'_, T, S> {
             .field("readiness", &self.pending.readiness())
             .field("source", &**self)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_the_same_from_one_rebuild_to_the_next_and_unsure_during_one() {
+        for (armed, present, expected) in [
+            (0, 0, false),
+            (4, 4, false),
+            (254, 254, false),
+            (0, 1, true),
+            (1, 1, true),
+            (5, 5, true),
+            (255, 255, true),
+            (0, 2, true),
+            (4, 6, true),
+            (254, 0, true),
+        ] {
+            assert_eq!(was_replaced(armed, present), expected, "from {armed} to {present}");
+        }
     }
 }
