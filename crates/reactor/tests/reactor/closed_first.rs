@@ -9,6 +9,7 @@ use epoll_reactor::epoll_sys::EventFd;
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{LeaseReady, SharedReactor};
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Registration, Watch};
+use std::collections::HashSet;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
@@ -44,6 +45,23 @@ fn a_number_that_is_watched_again_ends_the_registration_of_the_closed_one() {
         // Watched anew it is found anew.
         let again = reactor.watch(&successor, "again", READABLE).unwrap();
         assert_eq!(seen(&mut reactor), [again]);
+    });
+}
+
+#[test]
+fn a_number_that_is_watched_again_and_again_has_one_registration() {
+    const NAME: &str =
+        "closed_first::a_number_that_is_watched_again_and_again_has_one_registration";
+    in_own_process(NAME, || {
+        let mut reactor: Reactor<Stream, u32> = Reactor::new().unwrap();
+        let mut numbers = HashSet::new();
+        for tag in 0..4 {
+            let counter = EventFd::new(1).unwrap();
+            numbers.insert(counter.as_raw_fd());
+            let token = reactor.watch(&counter, tag, READABLE).unwrap();
+            assert_eq!((reactor.len(), seen(&mut reactor)), (1, vec![token]));
+        }
+        assert_eq!(numbers.len(), 1);
     });
 }
 
