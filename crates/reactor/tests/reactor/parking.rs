@@ -9,7 +9,7 @@ use epoll_reactor::{
 };
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 const TRIGGERS: [fn(Interest) -> Watch; 4] =
     [Watch::level, Watch::edge, Watch::oneshot, Watch::edge_oneshot];
@@ -285,4 +285,30 @@ fn a_revisit_that_a_park_has_dropped_does_not_come_twice() {
     assert_sleeps(&mut reactor);
     assert!(reactor.revisit(token, Readiness::OUT));
     assert_eq!(look(&mut reactor), [(token, Readiness::OUT)]);
+}
+
+#[test]
+fn an_entry_that_is_gone_already_is_no_obstacle_to_parking() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let (ours, _theirs) = ready_pair();
+    let token = reactor.insert(ours, Watch::level(Interest::IN)).unwrap();
+    // As a forked child does that shares the instance.
+    reactor.epoll().delete(&reactor[token]).unwrap();
+    reactor.park(token).unwrap();
+    assert!(reactor.is_parked(token));
+    reactor.unpark(token).unwrap();
+    assert_eq!(seen(&mut reactor), [token]);
+}
+
+#[test]
+fn a_source_that_the_kernel_cannot_silence_is_not_parked() {
+    let mut reactor: Reactor<OwnedFd> = Reactor::new().unwrap();
+    let (ours, _theirs) = ready_pair();
+    let token = reactor.insert(ours.into(), Watch::level(Interest::IN)).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let stream = std::mem::replace(&mut reactor[token], file.into());
+    assert_kind(reactor.park(token), ErrorKind::PermissionDenied);
+    assert!(!reactor.is_parked(token));
+    reactor[token] = stream;
+    assert_eq!(seen(&mut reactor), [token]);
 }
