@@ -3,14 +3,15 @@
 
 use crate::support::{assert_sleeps, look, next, ready_pair, seen, wait};
 use epoll_kit_testing::{
-    DEADLINE, OwnProcess, before_the_deadline, eventually, is_own_process, under_strace,
+    DEADLINE, OwnProcess, assert_kind, before_the_deadline, eventually, is_own_process,
+    under_strace,
 };
 use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::net::Stream;
 use epoll_reactor::{BATCH_MAX, Interest, Reactor, Readiness, Token, Watch};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 const READABLE: Watch = Watch::level(Interest::IN);
@@ -184,6 +185,22 @@ fn an_interrupted_wait_is_no_shorter() {
         assert!(start.elapsed() >= TIMEOUT);
         assert_eq!(next(&mut reactor), None);
         assert!(reactor.counters().waits >= 4);
+    });
+}
+
+/// Refuses the first wait of each thread.
+const REFUSE: [&str; 4] =
+    ["-o", "/dev/null", "-e", "inject=epoll_wait,epoll_pwait,epoll_pwait2:error=ENOMEM:when=1"];
+
+#[test]
+fn a_wait_that_the_kernel_refuses_is_an_error() {
+    const NAME: &str = "turns::a_wait_that_the_kernel_refuses_is_an_error";
+    under_strace(NAME, &REFUSE, || {
+        let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+        let (ours, _theirs) = ready_pair();
+        let token = reactor.insert(ours, READABLE).unwrap();
+        assert_kind(reactor.wait(None), ErrorKind::OutOfMemory);
+        assert_eq!(seen(&mut reactor), [token]);
     });
 }
 

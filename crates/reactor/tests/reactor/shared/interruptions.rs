@@ -5,11 +5,11 @@ use crate::shared::{
     with_silent, work,
 };
 use crate::support::drain;
-use epoll_kit_testing::{DEADLINE, OwnProcess, is_own_process, under_strace};
+use epoll_kit_testing::{DEADLINE, OwnProcess, assert_kind, is_own_process, under_strace};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{Lease, SharedReactor};
 use epoll_reactor::{Interest, Readiness, Registration, Watch};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
@@ -60,6 +60,21 @@ fn an_interrupted_wait_is_no_shorter() {
         assert!(start.elapsed() >= TIMEOUT);
         assert!(worker.next_ready().is_none());
         assert!(worker.counters().waits >= 4);
+    });
+}
+
+/// Refuses the first wait of each thread.
+const REFUSE: [&str; 4] =
+    ["-o", "/dev/null", "-e", "inject=epoll_wait,epoll_pwait,epoll_pwait2:error=ENOMEM:when=1"];
+
+#[test]
+fn a_wait_that_the_kernel_refuses_is_an_error() {
+    const NAME: &str = "shared::interruptions::a_wait_that_the_kernel_refuses_is_an_error";
+    under_strace(NAME, &REFUSE, || {
+        let (reactor, token, _theirs) = with_ready(Watch::edge(Interest::IN));
+        let mut worker = reactor.worker();
+        assert_kind(worker.wait(None), ErrorKind::OutOfMemory);
+        assert_eq!(look(&mut worker), [Told::brought(token, b"w")]);
     });
 }
 
