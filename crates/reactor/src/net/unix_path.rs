@@ -163,6 +163,23 @@ impl Drop for UnixPath {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn assert_locks(path: &Path, directory: &Path) -> File {
+        let lock = lock_directory(path).unwrap();
+        assert_eq!(lock.metadata().unwrap().ino(), fs::metadata(directory).unwrap().ino());
+        lock
+    }
+
+    #[test]
+    fn the_directory_of_a_path_is_locked_and_that_of_a_bare_name_is_the_current_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = assert_locks(&directory.path().join("socket"), directory.path());
+        assert!(lock_directory(&directory.path().join("other")).is_none(), "it is locked");
+        drop(lock);
+        assert_locks(Path::new("socket"), Path::new("."));
+        assert!(lock_directory(Path::new("/dev/null/socket")).is_none());
+    }
+
     #[test]
     fn a_forked_child_leaves_the_path_to_its_parent() {
         let directory = tempfile::tempdir().unwrap();
