@@ -91,6 +91,10 @@ pub(super) fn bind(
 /// Returns a lock that is held from the look at the path until the path is bound. It guards only against
 /// two servers that start at once: if it is not to be had, the server starts without.
 fn lock_directory(path: &Path) -> Option<File> {
+    lock_directory_with(path, || thread::sleep(LOCK_PAUSE))
+}
+
+fn lock_directory_with(path: &Path, mut pause: impl FnMut()) -> Option<File> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -102,7 +106,7 @@ fn lock_directory(path: &Path) -> Option<File> {
     let file = File::open(directory).ok()?;
     for _ in 0..LOCK_TRIES_MAX {
         match epoll_sys::try_lock(&file) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => pause(),
             locked => return locked.ok().map(|()| file),
         }
     }
@@ -162,6 +166,7 @@ impl Drop for UnixPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use epoll_kit_testing::close;
 
     #[track_caller]
     fn assert_locks(path: &Path, directory: &Path) -> File {
@@ -174,10 +179,27 @@ mod tests {
     fn the_directory_of_a_path_is_locked_and_that_of_a_bare_name_is_the_current_one() {
         let directory = tempfile::tempdir().unwrap();
         let lock = assert_locks(&directory.path().join("socket"), directory.path());
-        assert!(lock_directory(&directory.path().join("other")).is_none(), "it is locked");
-        drop(lock);
+        close(lock);
         assert_locks(Path::new("socket"), Path::new("."));
         assert!(lock_directory(Path::new("/dev/null/socket")).is_none());
+    }
+
+    #[test]
+    fn a_lock_that_another_server_has_is_waited_for_but_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let mut held = lock_directory(&path);
+        let mut pauses = 0;
+        assert!(lock_directory_with(&path, || pauses += 1).is_none());
+        assert_eq!(pauses, LOCK_TRIES_MAX);
+        let lock = lock_directory_with(&path, || {
+            pauses -= 1;
+            if pauses == LOCK_TRIES_MAX - 3 {
+                close(held.take());
+            }
+        });
+        assert!(lock.is_some());
+        assert_eq!(pauses, LOCK_TRIES_MAX - 3);
     }
 
     #[test]
