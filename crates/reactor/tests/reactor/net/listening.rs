@@ -14,6 +14,7 @@ use epoll_reactor::{Interest, Reactor, Watch};
 use epoll_sys::is_nonblocking;
 use rustix::io::{Errno, FdFlags, fcntl_getfd};
 use rustix::net::sockopt;
+use std::collections::HashSet;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -267,6 +268,51 @@ fn clones_share_the_queue_and_nothing_else() {
     accept(&mut other);
     let address = *other.address();
     assert_serves(&mut other, &address);
+}
+
+fn shares_its_port(listener: &Listener) -> bool {
+    sockopt::socket_reuseport(listener.socket()).unwrap()
+}
+
+/// The number of different sockets among these.
+fn sockets(listeners: &[Listener]) -> usize {
+    let inode = |listener: &Listener| rustix::fs::fstat(listener.socket()).unwrap().st_ino;
+    listeners.iter().map(inode).collect::<HashSet<_>>().len()
+}
+
+#[test]
+fn several_listeners_at_one_port_have_a_queue_each() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let listeners = Listener::bind_several(&any, &ListenOptions::default(), 3).unwrap();
+    assert_eq!((listeners.len(), sockets(&listeners)), (3, 3));
+    assert!(listeners.iter().all(shares_its_port));
+    let address = *listeners[0].address();
+    assert!(listeners.iter().all(|one| *one.address() == address));
+    // They do not join others, unless they are told to.
+    let joining = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    for count in [1, 2] {
+        let alone = Listener::bind_several(&address, &ListenOptions::default(), count);
+        assert_kind(alone, ErrorKind::AddrInUse);
+        assert_eq!(Listener::bind_several(&address, &joining, count).unwrap().len(), count);
+    }
+}
+
+#[test]
+fn one_listener_shares_its_port_with_nobody() {
+    for count in [0, 1] {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listeners = Listener::bind_several(&any, &ListenOptions::default(), count).unwrap();
+        assert_eq!(listeners.len(), 1);
+        assert!(!shares_its_port(&listeners[0]));
+    }
+}
+
+#[test]
+fn several_listeners_at_a_name_share_one_queue() {
+    let unnamed = Address::Unix(UnixAddress::UNNAMED);
+    let listeners = Listener::bind_several(&unnamed, &ListenOptions::default(), 3).unwrap();
+    assert_eq!((listeners.len(), sockets(&listeners)), (3, 1));
+    assert!(listeners.iter().all(|one| one.address() == listeners[0].address()));
 }
 
 #[test]
