@@ -4,7 +4,7 @@ use crate::support::{Common, assert_sleeps, look, ready_pair, ready_std_pair, se
 use epoll_kit_testing::{assert_errno, assert_kind, close, in_own_process};
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Source, Token, Watch};
-use epoll_sys::{Epoll, EventFd, Events};
+use epoll_sys::{Epoll, EventFd, Events, SignalFd, SignalSet, TimerFd};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashSet;
@@ -33,6 +33,15 @@ fn a_box_promises_what_its_content_does() {
     let (ours, _theirs) = ready_pair();
     let token = reactor.insert(Box::new(ours), Watch::edge(Interest::IN)).unwrap();
     assert_eq!(look(&mut reactor), [(token, Readiness::IN)]);
+}
+
+#[test]
+fn what_never_blocks_promises_it() {
+    assert!(EventFd::new(0).unwrap().is_nonblocking());
+    assert!(TimerFd::new().unwrap().is_nonblocking());
+    assert!(SignalFd::new(&SignalSet::empty()).unwrap().is_nonblocking());
+    assert!(Epoll::new().unwrap().is_nonblocking());
+    assert!(Reactor::<Stream>::new().unwrap().is_nonblocking());
 }
 
 #[test]
