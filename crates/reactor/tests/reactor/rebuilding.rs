@@ -3,7 +3,8 @@
 
 use crate::support::{assert_sleeps, drain, look, next, ready_pair, seen, wait};
 use epoll_kit_testing::{
-    DEADLINE, assert_errno, assert_kind, eventually, in_own_process, sleeps_in_a_wait, under_strace,
+    DEADLINE, assert_errno, assert_kind, eventually, in_own_process, sleeps_in_a_wait,
+    under_strace, while_no_process_starts,
 };
 use epoll_reactor::epoll_sys::EventFd;
 use epoll_reactor::net::Stream;
@@ -60,9 +61,11 @@ fn every_kind_of_registration_is_carried_over() {
     reactor.modify_watched(counter_token, &counter, READABLE).unwrap();
     reactor.unwatch(counter_token, &counter).unwrap();
     reactor.unwatch(exclusive_token, &exclusive).unwrap();
+    let starting = while_no_process_starts();
     for token in [level, edge, oneshot, parked] {
         assert!(reactor.close(token));
     }
+    drop(starting);
     assert_sleeps(&mut reactor);
 }
 
