@@ -211,7 +211,7 @@ fn a_path_has_the_mode_and_the_owner_that_were_asked_for() {
         let path = address.as_path().unwrap();
         let me = fs::metadata(path.parent().unwrap()).unwrap();
         // Whatever the umask, in both directions.
-        for (mask, mode) in [(0o777, 0o666), (0, 0o600), (0o022, 0o660)] {
+        for (mask, mode) in [(0o777, 0o666), (0, 0o600), (0o022, 0o660), (0, 0o7777)] {
             umask(Mode::from_bits_retain(mask));
             let owner = PathOwner { user: Some(me.uid()), group: Some(me.gid()) };
             let options =
