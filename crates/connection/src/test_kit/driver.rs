@@ -1,12 +1,13 @@
 //! What a service does with one connection.
 
 use super::observed::Observed;
-use super::wire::{Act, SharedWire};
+use super::wire::{Act, SharedWire, Wire};
 use crate::{
     Awaits, Clocks, CloseReason, Connection, Limits, Protocol, Request, Step, ThreadState,
 };
 use epoll_reactor::epoll_sys::{ClockTime, Timestamp};
 use epoll_reactor::{Interest, Readiness, Token};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -41,10 +42,16 @@ pub struct Driver<P: Protocol> {
     trigger: Trigger,
     pipe: Option<VecDeque<u8>>,
     registered: Interest,
+    interest_changes: usize,
     awaits: Awaits,
     revisit: Readiness,
     now: Timestamp,
+    /// When the owner's timer fires.
+    timer: Option<Timestamp>,
+    timer_changes: usize,
     closed: Option<CloseReason>,
+    /// How much of what was sent is known to be what was written.
+    checked: Cell<usize>,
 }
 
 impl<P: Protocol> Driver<P> {
@@ -67,7 +74,7 @@ impl<P: Protocol> Driver<P> {
         driver
     }
 
-    /// Begins an outgoing connection, which is not established.
+    /// Begins an outgoing connection, which is not established, with the default limits.
     pub fn connecting(trigger: Trigger, protocol: P, local: P::Local) -> Self {
         let wire = SharedWire::default();
         let protocol = Observed::new(protocol, wire.clone());
@@ -93,7 +100,11 @@ impl<P: Protocol> Driver<P> {
             pipe: None,
             revisit: Readiness::empty(),
             now: Timestamp::EPOCH,
+            interest_changes: 0,
+            timer: None,
+            timer_changes: 0,
             closed: None,
+            checked: Cell::new(0),
         }
     }
 
@@ -152,11 +163,18 @@ impl<P: Protocol> Driver<P> {
     #[track_caller]
     pub fn pass_time(&mut self, time: Duration) {
         self.now = self.now + time;
-        let is_due = self.connection.deadline().is_some_and(|deadline| deadline <= self.now);
-        if is_due && self.closed.is_none() {
-            self.thread.begin_turn(Some(self.now));
-            let step = self.connection.expire(self.token(), &mut self.thread);
-            self.apply(step, Readiness::IN);
+        // Like the timer of a service: it fires, and is set again if the deadline has moved meanwhile.
+        while self.closed.is_none() && self.timer.is_some_and(|timer| timer <= self.now) {
+            self.timer = None;
+            match self.connection.deadline() {
+                Some(deadline) if deadline <= self.now => {
+                    self.thread.begin_turn(Some(self.now));
+                    let step = self.connection.expire(self.token(), &mut self.thread);
+                    self.apply(step, Readiness::IN);
+                }
+                Some(deadline) => self.set_timer(deadline),
+                None => self.connection.set_timer_time(None),
+            }
         }
         self.settle();
     }
@@ -243,6 +261,21 @@ impl<P: Protocol> Driver<P> {
         self.registered
     }
 
+    /// Returns how often the interest that is registered has changed.
+    pub fn interest_changes(&self) -> usize {
+        self.interest_changes
+    }
+
+    /// Returns how often a timer was set for a deadline.
+    pub fn timer_changes(&self) -> usize {
+        self.timer_changes
+    }
+
+    /// Returns what the connection waits for.
+    pub fn awaits(&self) -> Awaits {
+        self.connection.awaits()
+    }
+
     /// Returns the protocol.
     pub fn protocol(&self) -> &P {
         &self.connection.protocol().protocol
@@ -314,8 +347,11 @@ impl<P: Protocol> Driver<P> {
                 assert_eq!(self.registered, interest, "the interest has changed silently");
                 assert_eq!(self.awaits, awaits, "what is awaited has changed silently");
             }
-            Step::Changed => self.connection.set_timer_time(self.connection.deadline()),
-            Step::Yield => self.revisit = readiness | Readiness::IN,
+            Step::Changed => self.mind_deadline(),
+            Step::Yield => {
+                self.mind_deadline();
+                self.revisit = readiness | Readiness::IN;
+            }
             Step::Splice => {
                 let token = self.token();
                 let pipe = &mut self.pipe;
@@ -329,7 +365,26 @@ impl<P: Protocol> Driver<P> {
                 self.closed = Some(reason);
             }
         }
+        self.interest_changes += usize::from(self.registered != interest);
         (self.registered, self.awaits) = (interest, awaits);
+        let thread = &self.thread;
+        assert!(thread.output.is_empty(), "output is left to the next connection");
+        assert_eq!(thread.input.len(), thread.limits().read_buffer_len.get(), "the read buffer");
+    }
+
+    /// Sets the timer if it would fire after the deadline.
+    fn mind_deadline(&mut self) {
+        let deadline = self.connection.deadline();
+        let is_early = |deadline: &Timestamp| self.timer.is_none_or(|timer| *deadline < timer);
+        if let Some(deadline) = deadline.filter(is_early) {
+            self.set_timer(deadline);
+        }
+    }
+
+    fn set_timer(&mut self, time: Timestamp) {
+        self.timer = Some(time);
+        self.timer_changes += 1;
+        self.connection.set_timer_time(self.timer);
     }
 
     #[track_caller]
@@ -338,11 +393,22 @@ impl<P: Protocol> Driver<P> {
         self.connection.protocol().passes_everything(&self.thread.local);
         let wire = self.wire.borrow();
         let log = self.connection.protocol().log.borrow();
-        let pending = self.connection.pending();
-        assert!(log.output.starts_with(&wire.sent), "what is sent is not what was written");
-        if self.closed.is_some() {
+        let checked = self.checked.replace(wire.sent.len());
+        let written = log.output.get(checked..wire.sent.len());
+        assert_eq!(written, Some(&wire.sent[checked..]), "what is sent is not what was written");
+        assert!(log.has_finished || !wire.is_output_closed, "an end without last words");
+        if let Some(reason) = self.closed {
+            let is_complete = log.output.len() == wire.sent.len();
+            assert!(is_complete || !is_orderly(reason), "{reason:?} before everything was sent");
             return;
         }
+        self.check_open(&wire);
+    }
+
+    /// Checks what has to hold at rest while the connection is open.
+    #[track_caller]
+    fn check_open(&self, wire: &Wire) {
+        let pending = self.connection.pending();
         let limits = self.thread.limits();
         if !self.connection.is_at_rest() || pending > 0 {
             let splice_max = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);
@@ -351,10 +417,19 @@ impl<P: Protocol> Driver<P> {
         }
         if pending > 0 {
             assert_eq!(wire.room, 0, "output waits though there is room");
-        } else if !self.connection.is_paused() {
+        } else if !self.connection.is_paused() && self.awaits != Awaits::Connect {
             assert_eq!(wire.unread(), 0, "input is not read though nothing waits");
         }
+        if let Some(deadline) = self.connection.deadline() {
+            let is_timed = self.timer.is_some_and(|timer| timer <= deadline);
+            assert!(is_timed, "no timer fires for the deadline");
+        }
     }
+}
+
+/// Returns whether a connection that is over for this `reason` has sent everything.
+fn is_orderly(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::PeerClosed | CloseReason::Finished | CloseReason::Drained)
 }
 
 impl<P: Protocol> fmt::Debug for Driver<P> {

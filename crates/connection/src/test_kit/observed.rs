@@ -16,9 +16,40 @@ pub(super) struct Log {
     /// The reason that it was told.
     pub(super) closed: Option<CloseReason>,
     /// Whether its last words were asked for.
-    has_finished: bool,
+    pub(super) has_finished: bool,
     /// Whether it was opened.
     is_open: bool,
+    /// Whether it has ended its output and goes on reading.
+    has_ended_output: bool,
+    /// Whether it was told that the peer has closed its half.
+    is_peer_finished: bool,
+    /// The length of the message that it has asked for.
+    need: usize,
+    /// Whether it has consumed nothing of `rest`, and not said that it has other things to do.
+    waits_for_more: bool,
+    is_paused: bool,
+    /// Whether it has more to write before it takes input.
+    produces: bool,
+    /// Whether it has answered with the end.
+    has_ended: bool,
+}
+
+impl Log {
+    /// Returns whether nothing but its end is left of the connection.
+    fn is_over(&self) -> bool {
+        self.has_ended || (self.has_finished && !self.has_ended_output)
+    }
+
+    /// Notes how the protocol goes on, after a callback that is not about input.
+    fn note(&mut self, flow: Flow) {
+        match flow {
+            Flow::Keep => {}
+            Flow::Read => self.is_paused = false,
+            Flow::Pause => self.is_paused = true,
+            Flow::Produce => self.produces = true,
+            Flow::Finish | Flow::Abort => self.has_ended = true,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -39,10 +70,29 @@ impl<P: Protocol> Observed<P> {
         context: &mut Context<'_, P::Local, P::Message>,
         callback: impl FnOnce(&mut P, &mut Context<'_, P::Local, P::Message>) -> R,
     ) -> R {
+        {
+            let log = self.log.borrow();
+            assert!(log.is_open, "called before it was opened");
+            assert!(log.closed.is_none(), "called after it was closed");
+        }
         let before = context.output().len();
         let answer = callback(&mut self.protocol, context);
-        self.log.borrow_mut().output.extend_from_slice(&context.output()[before..]);
+        let mut log = self.log.borrow_mut();
+        log.output.extend_from_slice(&context.output()[before..]);
+        log.has_ended_output |= context.changes.ends_output;
         answer
+    }
+
+    /// Calls the protocol, unless it is over, and notes how it goes on.
+    fn ask(
+        &mut self,
+        context: &mut Context<'_, P::Local, P::Message>,
+        callback: impl FnOnce(&mut P, &mut Context<'_, P::Local, P::Message>) -> Flow,
+    ) -> Flow {
+        assert!(!self.log.borrow().is_over(), "called after its end");
+        let flow = self.observe(context, callback);
+        self.log.borrow_mut().note(flow);
+        flow
     }
 }
 
@@ -53,7 +103,7 @@ impl<P: Protocol> Protocol for Observed<P> {
     fn on_open(&mut self, context: &mut Context<'_, P::Local, P::Message>) -> Flow {
         let was_open = std::mem::replace(&mut self.log.borrow_mut().is_open, true);
         assert!(!was_open, "opened twice");
-        self.observe(context, P::on_open)
+        self.ask(context, P::on_open)
     }
 
     fn on_input(
@@ -63,12 +113,16 @@ impl<P: Protocol> Protocol for Observed<P> {
     ) -> Consumed {
         {
             let log = self.log.borrow();
-            assert!(log.is_open, "input before it was opened");
-            assert!(!log.has_finished, "input after its last words");
+            assert!(!log.is_over(), "input after its end");
+            assert!(!log.is_peer_finished, "input after the end of the peer's half");
+            assert!(!log.is_paused, "input during a pause");
+            assert!(!log.produces, "input before everything is produced");
             assert!(!input.is_empty(), "no input");
+            assert!(input.len() >= log.need, "input before it is as long as was asked for");
             let known = log.rest.len().min(input.len());
             assert_eq!(input[..known], log.rest[..known], "kept input has changed");
             assert_eq!(known, log.rest.len(), "kept input is lost");
+            assert!(!log.waits_for_more || input.len() > known, "input without anything new");
             let wire = self.wire.borrow();
             let at = log.consumed + known;
             let end = log.consumed + input.len();
@@ -80,11 +134,17 @@ impl<P: Protocol> Protocol for Observed<P> {
         log.consumed += bytes;
         log.rest = input[bytes..].to_vec();
         log.output.extend_from_slice(&input[..consumed.passed.min(bytes)]);
+        log.need = consumed.need;
+        log.waits_for_more = bytes == 0 && matches!(consumed.flow, Flow::Keep | Flow::Read);
+        log.note(consumed.flow);
         consumed
     }
 
     fn on_overflow(&mut self, context: &mut Context<'_, P::Local, P::Message>) -> Flow {
-        self.observe(context, P::on_overflow)
+        let flow = self.ask(context, P::on_overflow);
+        // Every answer but `Finish` is the end too.
+        self.log.borrow_mut().has_ended = true;
+        flow
     }
 
     fn on_peer_finished(
@@ -93,7 +153,9 @@ impl<P: Protocol> Protocol for Observed<P> {
         context: &mut Context<'_, P::Local, P::Message>,
     ) -> Flow {
         assert_eq!(rest, self.log.borrow().rest, "the rest at the end");
-        self.observe(context, |protocol, context| protocol.on_peer_finished(rest, context))
+        let before = std::mem::replace(&mut self.log.borrow_mut().is_peer_finished, true);
+        assert!(!before, "told twice that the peer has closed its half");
+        self.ask(context, |protocol, context| protocol.on_peer_finished(rest, context))
     }
 
     fn on_message(
@@ -101,20 +163,20 @@ impl<P: Protocol> Protocol for Observed<P> {
         message: &P::Message,
         context: &mut Context<'_, P::Local, P::Message>,
     ) -> Flow {
-        assert!(!self.log.borrow().has_finished, "a message after its last words");
-        self.observe(context, |protocol, context| protocol.on_message(message, context))
+        self.ask(context, |protocol, context| protocol.on_message(message, context))
     }
 
     fn on_written(&mut self, context: &mut Context<'_, P::Local, P::Message>) -> Flow {
-        self.observe(context, P::on_written)
+        self.log.borrow_mut().produces = false;
+        self.ask(context, P::on_written)
     }
 
     fn on_deadline(&mut self, context: &mut Context<'_, P::Local, P::Message>) -> Flow {
-        self.observe(context, P::on_deadline)
+        self.ask(context, P::on_deadline)
     }
 
     fn on_drain(&mut self, context: &mut Context<'_, P::Local, P::Message>) -> Flow {
-        self.observe(context, P::on_drain)
+        self.ask(context, P::on_drain)
     }
 
     fn on_finish(&mut self, context: &mut Context<'_, P::Local, P::Message>) {
@@ -132,13 +194,13 @@ impl<P: Protocol> Protocol for Observed<P> {
     fn passes_everything(&self, local: &P::Local) -> bool {
         let passes = self.protocol.passes_everything(local);
         if passes {
-            // It is not asked any more: all that arrives is output.
+            // It is not asked any more: all that is read is output.
             let mut log = self.log.borrow_mut();
             assert!(log.rest.is_empty(), "input is kept by a protocol that passes everything");
-            let arrived = &self.wire.borrow().arrived;
+            let wire = self.wire.borrow();
             let known = log.consumed;
-            log.output.extend_from_slice(&arrived[known..]);
-            log.consumed = arrived.len();
+            log.output.extend_from_slice(&wire.arrived[known..wire.received]);
+            log.consumed = wire.received;
         }
         passes
     }

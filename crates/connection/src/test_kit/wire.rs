@@ -59,6 +59,9 @@ pub(super) struct Wire {
     pub(super) piece_max: usize,
     /// How many bytes were read.
     pub(super) read: usize,
+    /// How many of them before our half was closed. Those after it are discarded by all but a protocol
+    /// that has ended its output.
+    pub(super) received: usize,
     /// What to answer to the question whether an outgoing connection is established.
     pub(super) connected: Option<io::Result<bool>>,
 }
@@ -142,6 +145,7 @@ impl Wire {
         let len = buffer.len().min(self.inbox.len());
         buffer.iter_mut().zip(self.inbox.drain(..len)).for_each(|(to, byte)| *to = byte);
         self.read += len;
+        self.received += if self.is_output_closed { 0 } else { len };
         Ok(len)
     }
 
