@@ -43,6 +43,7 @@ pub struct Driver<P: Protocol> {
     pipe: Option<VecDeque<u8>>,
     registered: Interest,
     interest_changes: usize,
+    turns: usize,
     awaits: Awaits,
     revisit: Readiness,
     now: Timestamp,
@@ -78,6 +79,7 @@ impl<P: Protocol> Driver<P> {
     pub fn connecting(trigger: Trigger, protocol: P, local: P::Local) -> Self {
         let wire = SharedWire::default();
         let protocol = Observed::new(protocol, wire.clone());
+        wire.borrow().is_connecting = true;
         let connection = Connection::connecting(protocol, wire.clone());
         Self::of(connection, wire, trigger, local, Limits::default())
     }
@@ -101,6 +103,7 @@ impl<P: Protocol> Driver<P> {
             revisit: Readiness::empty(),
             now: Timestamp::EPOCH,
             interest_changes: 0,
+            turns: 0,
             timer: None,
             timer_changes: 0,
             closed: None,
@@ -137,7 +140,11 @@ impl<P: Protocol> Driver<P> {
     /// Establishes an outgoing connection, or has it fail.
     #[track_caller]
     pub fn connect(&mut self, outcome: std::io::Result<()>) {
-        self.wire.borrow().connected = Some(outcome.map(|()| true));
+        {
+            let mut wire = self.wire.borrow();
+            wire.is_connecting = false;
+            wire.refusal = outcome.err();
+        }
         self.turn(Readiness::OUT);
         self.settle();
     }
@@ -266,6 +273,11 @@ impl<P: Protocol> Driver<P> {
         self.interest_changes
     }
 
+    /// Returns how many steps were made for reports and for [`Step::Yield`].
+    pub fn turns(&self) -> usize {
+        self.turns
+    }
+
     /// Returns how often a timer was set for a deadline.
     pub fn timer_changes(&self) -> usize {
         self.timer_changes
@@ -328,6 +340,7 @@ impl<P: Protocol> Driver<P> {
 
     #[track_caller]
     fn turn(&mut self, readiness: Readiness) {
+        self.turns += 1;
         self.thread.begin_turn(Some(self.now));
         let read_before = self.wire.borrow().read;
         let step = self.connection.step(readiness, self.token(), &mut self.thread);

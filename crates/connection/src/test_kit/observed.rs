@@ -152,7 +152,15 @@ impl<P: Protocol> Protocol for Observed<P> {
         rest: &[u8],
         context: &mut Context<'_, P::Local, P::Message>,
     ) -> Flow {
-        assert_eq!(rest, self.log.borrow().rest, "the rest at the end");
+        // One that passes everything has seen nothing of what went through the pipe.
+        self.passes_everything(context.local);
+        {
+            let (log, wire) = (self.log.borrow(), self.wire.borrow());
+            let (shown, unseen) = rest.split_at(log.rest.len().min(rest.len()));
+            assert_eq!(shown, log.rest, "the rest at the end");
+            let unshown = &wire.arrived[log.consumed + shown.len()..];
+            assert_eq!(unseen, unshown, "the rest that was never shown");
+        }
         let before = std::mem::replace(&mut self.log.borrow_mut().is_peer_finished, true);
         assert!(!before, "told twice that the peer has closed its half");
         self.ask(context, |protocol, context| protocol.on_peer_finished(rest, context))

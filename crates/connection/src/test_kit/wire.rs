@@ -62,8 +62,10 @@ pub(super) struct Wire {
     /// How many of them before our half was closed. Those after it are discarded by all but a protocol
     /// that has ended its output.
     pub(super) received: usize,
-    /// What to answer to the question whether an outgoing connection is established.
-    pub(super) connected: Option<io::Result<bool>>,
+    /// Whether the outcome of connecting is awaited: nothing is reported before it is known.
+    pub(super) is_connecting: bool,
+    /// Why an outgoing connection cannot be established.
+    pub(super) refusal: Option<io::Error>,
 }
 
 impl Wire {
@@ -126,6 +128,9 @@ impl Wire {
 
     /// Returns what epoll would report now; `HUP` and `ERR` whatever the interest is.
     pub(super) fn report(&mut self, is_edge: bool, interest: Interest) -> Readiness {
+        if self.is_connecting {
+            return Readiness::empty();
+        }
         let wanted = Readiness::from_bits_retain(interest.bits()) | Readiness::HUP | Readiness::ERR;
         let fires = std::mem::take(&mut self.has_edge) || !is_edge;
         if fires { self.readiness() & wanted } else { Readiness::empty() }
@@ -226,7 +231,8 @@ impl Transport for SharedWire {
     }
 
     fn is_connected(&mut self) -> io::Result<bool> {
-        self.borrow().connected.take().unwrap_or(Ok(true))
+        let mut wire = self.borrow();
+        wire.refusal.take().map_or(Ok(!wire.is_connecting), Err)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {

@@ -1,0 +1,8 @@
+//! Small protocols over a scripted wire: what the crate promises to every protocol, a module per behaviour.
+
+#![forbid(unsafe_code)]
+
+mod cost;
+mod harness;
+mod requests;
+mod splicing;
