@@ -64,11 +64,13 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
     }
 
-    /// Tells the protocol that its deadline has passed. The owner has compared it with the time.
+    /// Tells the protocol that its deadline has passed. The owner has compared it with the time, and its
+    /// timer has fired: whatever deadline is set next answers [`Step::Changed`].
     pub fn expire(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
         if let Some(cold) = &mut self.cold {
             cold.deadline = None;
+            cold.timer_time = None;
         }
         if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
             return Step::Wait;

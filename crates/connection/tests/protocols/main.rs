@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cost;
+mod deadlines;
 mod harness;
 mod requests;
 mod splicing;
