@@ -38,9 +38,10 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         token: Token,
         thread: &mut ThreadState<P>,
     ) -> bool {
-        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+        if !self.is_open() {
             return false;
         }
+        let before = self.registered();
         let called =
             self.call(token, thread, |protocol, context| protocol.on_message(message, context));
         if !thread.output.is_empty() {
@@ -49,6 +50,10 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
         if let Err(step) = called {
             self.cold_mut().failed = Some(step);
+        }
+        if self.registered() != before {
+            // `settle` does not see what was registered before.
+            self.cold_mut().has_changed = true;
         }
         let is_settled = !self.flags.contains(Flags::UNSETTLED);
         self.flags.insert(Flags::UNSETTLED);
@@ -59,9 +64,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     pub fn settle(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
         self.flags.remove(Flags::UNSETTLED);
-        let failed = self.cold.as_mut().and_then(|cold| cold.failed.take());
-        let called = failed.map_or(Ok(()), Err);
-        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
+        self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
     }
 
     /// Tells the protocol that its deadline has passed. The owner has compared it with the time, and its
@@ -72,7 +75,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             cold.deadline = None;
             cold.timer_time = None;
         }
-        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+        if !self.is_open() {
             return Step::Wait;
         }
         let called = self.call(token, thread, P::on_deadline);
@@ -82,7 +85,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     /// Tells the protocol that the service begins to drain.
     pub fn drain(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
-        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+        if !self.is_open() {
             return Step::Wait;
         }
         let called = self.call(token, thread, P::on_drain);
@@ -247,19 +250,21 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         mut progress: Progress,
     ) -> Step {
-        let mut round = begun;
+        let failed = self.cold.as_mut().and_then(|cold| cold.failed.take());
+        let mut round = failed.map_or(begun, Err);
         let step = loop {
             match round {
                 Ok(()) => round = self.advance(readiness, token, thread, &mut progress),
                 Err(step) => break step,
             }
         };
+        let has_changed = self.has_changed(before);
         match step {
             Step::Done(reason) => {
                 self.on_close(reason, token, thread);
                 step
             }
-            Step::Wait if self.has_changed(before) => Step::Changed,
+            Step::Wait if has_changed => Step::Changed,
             step => step,
         }
     }
@@ -443,8 +448,20 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         (self.interest(), self.awaits())
     }
 
-    fn has_changed(&self, before: Registered) -> bool {
-        self.registered() != before || self.cold.as_ref().is_some_and(|cold| cold.is_timer_late)
+    /// Returns whether the owner has to look at the connection. What messages have changed is forgotten:
+    /// the owner is told by this answer, whichever it is.
+    fn has_changed(&mut self, before: Registered) -> bool {
+        let has_changed = self
+            .cold
+            .as_mut()
+            .is_some_and(|cold| std::mem::take(&mut cold.has_changed) || cold.is_timer_late);
+        has_changed || self.registered() != before
+    }
+
+    /// Returns whether the protocol may be called: it is neither connecting nor about to end.
+    fn is_open(&self) -> bool {
+        !self.flags.intersects(Flags::CONNECTING | Flags::FINISHING)
+            && self.cold.as_ref().is_none_or(|cold| cold.failed.is_none())
     }
 
     pub(super) fn note_read(&mut self, len: usize, room: usize, readiness: Readiness) {

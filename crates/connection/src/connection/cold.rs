@@ -22,6 +22,8 @@ pub(super) struct Cold {
     pub(super) is_timer_late: bool,
     /// The end of the connection, as a message's callback has answered it.
     pub(super) failed: Option<Step>,
+    /// A message has changed what the owner registers, and the owner does not know yet.
+    pub(super) has_changed: bool,
     /// `on_finish` was called.
     pub(super) has_said_last_words: bool,
 }

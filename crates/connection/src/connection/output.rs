@@ -36,7 +36,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Result<(), Step> {
-        let can_write = readiness.may_write() || !self.flags.contains(Flags::BLOCKED);
+        let was_blocked = self.flags.contains(Flags::BLOCKED);
+        let can_write = readiness.may_write() || !was_blocked;
         let cold = self.cold.get_or_insert_default();
         cold.append_output(&thread.output);
         thread.output.clear();
@@ -54,8 +55,10 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.flags.insert(Flags::WRITTEN_DUE);
             return Err(Step::Wait);
         }
-        // What arrived while nothing was read may not be reported again: look.
-        self.flags.insert(Flags::READABLE);
+        if was_blocked {
+            // What arrived while nothing was read may not be reported again: look.
+            self.flags.insert(Flags::READABLE);
+        }
         Ok(())
     }
 

@@ -5,5 +5,6 @@
 mod cost;
 mod deadlines;
 mod harness;
+mod messages;
 mod requests;
 mod splicing;
