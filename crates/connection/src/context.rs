@@ -103,7 +103,8 @@ impl<L, M> Context<'_, L, M> {
         self.output.len() >= self.turn.limits.output_max
     }
 
-    /// Closes our half of the connection when everything is sent, and goes on reading.
+    /// Closes our half of the connection when everything is sent, and the
+    /// [last words](crate::Protocol::on_finish) are said, and goes on reading.
     #[inline]
     pub fn end_output(&mut self) {
         self.changes.ends_output = true;

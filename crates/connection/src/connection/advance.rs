@@ -282,7 +282,11 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             return self.advance_to_end(readiness, token, thread, progress);
         }
         if self.flags.contains(Flags::ENDS_OUTPUT) && !self.flags.contains(Flags::OUTPUT_CLOSED) {
+            self.say_last_words(readiness, token, thread, progress)?;
             return self.close_output();
+        }
+        if self.flags.contains(Flags::PEER_FINISHED | Flags::OUTPUT_CLOSED) {
+            return Err(Step::Done(CloseReason::PeerClosed));
         }
         let is_over_budget = progress.is_over(thread);
         if self.flags.contains(Flags::WRITTEN_DUE) {
@@ -301,10 +305,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             }
             return self.receive_kept(token, thread, progress);
         }
-        if self.flags.contains(Flags::PEER_FINISHED) {
-            return Err(Step::Wait);
-        }
-        if !self.flags.contains(Flags::READABLE) {
+        if self.flags.contains(Flags::PEER_FINISHED) || !self.flags.contains(Flags::READABLE) {
             if self.flags.contains(Flags::FINISH_WHEN_DRY) {
                 self.flags.insert(Flags::FINISHING);
                 return Ok(());
@@ -329,18 +330,11 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Result<(), Step> {
-        self.flags.remove(Flags::KEPT | Flags::FRESH);
+        // What arrives is discarded, so it has to be reported even after a pause.
+        self.flags.remove(Flags::PAUSED | Flags::SILENCED);
+        self.drop_kept();
         if !self.flags.contains(Flags::OUTPUT_CLOSED) {
-            if !self.cold.as_ref().is_some_and(|cold| cold.has_said_last_words) {
-                self.call(token, thread, |protocol, context| {
-                    protocol.on_finish(context);
-                    Flow::Keep
-                })?;
-                if !thread.output.is_empty() {
-                    self.cold_mut().has_said_last_words = true;
-                    self.flush(readiness, thread, progress)?;
-                }
-            }
+            self.say_last_words(readiness, token, thread, progress)?;
             if !self.flags.contains(Flags::PEER_FINISHED) {
                 return self.close_output();
             }
@@ -355,6 +349,33 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             return Err(Step::Yield);
         }
         self.discard(readiness, thread, progress)
+    }
+
+    /// Has the protocol say its last words, if it has not yet, and sends them.
+    fn say_last_words(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
+        if self.cold.as_ref().is_some_and(|cold| cold.has_said_last_words) {
+            return Ok(());
+        }
+        // A protocol that has ended its output may write these still.
+        let ends_output = self.flags & Flags::ENDS_OUTPUT;
+        self.flags.remove(ends_output);
+        let called = self.call(token, thread, |protocol, context| {
+            protocol.on_finish(context);
+            Flow::Keep
+        });
+        self.flags.insert(ends_output);
+        called?;
+        if thread.output.is_empty() {
+            return Ok(());
+        }
+        self.cold_mut().has_said_last_words = true;
+        self.flush(readiness, thread, progress)
     }
 
     /// Closes our half once everything is sent.

@@ -290,7 +290,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         Some(cold.take_input())
     }
 
-    fn drop_kept(&mut self) {
+    pub(super) fn drop_kept(&mut self) {
         drop(self.take_kept());
     }
 }

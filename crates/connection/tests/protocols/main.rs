@@ -2,9 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod composition;
 mod cost;
 mod deadlines;
+mod ending;
 mod harness;
 mod messages;
+mod misuse;
+mod owner;
 mod requests;
 mod splicing;
