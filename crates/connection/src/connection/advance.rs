@@ -178,6 +178,10 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.flags.insert(Flags::READABLE);
             if self.flags.contains(Flags::PAUSED) {
                 self.flags.insert(Flags::SILENCED);
+                if !is_all_bytes(readiness) {
+                    // An edge-triggered end is not reported again, and no read finds it now.
+                    self.cold_mut().is_end_announced = true;
+                }
             }
         }
         self.peer_is_gone(readiness)
@@ -486,8 +490,13 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     }
 
     pub(super) fn note_read(&mut self, len: usize, room: usize, readiness: Readiness) {
-        let is_dry = len < room && is_all_bytes(readiness);
+        let is_dry = len < room && self.is_all_bytes(readiness);
         self.flags.set(Flags::READABLE, !is_dry);
+    }
+
+    /// Returns whether neither `readiness` nor what was reported during a pause announces more than bytes.
+    pub(super) fn is_all_bytes(&self, readiness: Readiness) -> bool {
+        is_all_bytes(readiness) && self.cold.as_ref().is_none_or(|cold| !cold.is_end_announced)
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Cold {
     pub(super) failed: Option<Step>,
     /// A message has changed what the owner registers, and the owner does not know yet.
     pub(super) has_changed: bool,
+    /// An end, an error or urgent data was reported during a pause.
+    pub(super) is_end_announced: bool,
     /// `on_finish` was called.
     pub(super) has_said_last_words: bool,
 }

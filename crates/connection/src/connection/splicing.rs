@@ -9,7 +9,7 @@
 
 use super::advance::Progress;
 use super::output::taken;
-use super::{Connection, Flags, failed, is_all_bytes};
+use super::{Connection, Flags, failed};
 use crate::{Limits, Protocol, Step, ThreadState, Transport};
 use epoll_reactor::{Readiness, Token};
 use std::io::{self, Read};
@@ -38,7 +38,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let len = progress.last_read;
         let is_much = len == thread.input.len() && len >= splice_threshold(thread.limits());
         let is_going_on =
-            self.flags.contains(Flags::STREAMING) && len == 0 && is_all_bytes(readiness);
+            self.flags.contains(Flags::STREAMING) && len == 0 && self.is_all_bytes(readiness);
         (is_much || is_going_on) && self.protocol.passes_everything(&thread.local)
     }
 
@@ -80,7 +80,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 Err(step) => return step,
             };
             if len == 0 {
-                let is_dry = moved > 0 && is_all_bytes(readiness);
+                let is_dry = moved > 0 && self.is_all_bytes(readiness);
                 if !is_dry || moved < splice_threshold(limits) {
                     self.flags.remove(Flags::STREAMING);
                 }

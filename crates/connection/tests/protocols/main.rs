@@ -10,5 +10,6 @@ mod harness;
 mod messages;
 mod misuse;
 mod owner;
+mod pausing;
 mod requests;
 mod splicing;
