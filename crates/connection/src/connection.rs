@@ -197,7 +197,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let input = &mut thread.input[..len];
         let consumed = self.protocol.on_input(input, &mut context);
         let passes = consumed.passed == len && thread.output.is_empty();
-        let is_usual = consumed.bytes == len && consumed.continues() && changes.are_none();
+        let is_all = consumed.bytes == len && consumed.need == 0;
+        let is_usual = is_all && consumed.continues() && changes.are_none();
         if !is_usual || !(passes || consumed.passed == 0) {
             return Some(Exit::Consumed { consumed, changes, len });
         }

@@ -92,6 +92,12 @@ impl Cold {
         &mut self.input[self.input_end..]
     }
 
+    /// Appends `bytes`, for which there is room, to the kept input.
+    pub(super) fn append_input(&mut self, bytes: &[u8]) {
+        self.room()[..bytes.len()].copy_from_slice(bytes);
+        self.filled(bytes.len());
+    }
+
     pub(super) fn filled(&mut self, len: usize) {
         self.input_end += len;
     }

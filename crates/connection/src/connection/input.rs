@@ -35,27 +35,30 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if kept >= room || need > room {
             return self.read_long(need, readiness, token, thread, progress);
         }
-        // Behind the kept input, which is copied: a message that was split is shown in one piece.
-        if let Some(cold) = &self.cold {
-            thread.input[..kept].copy_from_slice(cold.input());
-        }
-        let len = match self.transport.read(&mut thread.input[kept..]) {
+        // Behind the place of the kept input: a message that was split is shown in one piece.
+        let read = self.transport.read(&mut thread.input[kept..]);
+        let len = match checked(read, room - kept) {
             Ok(len) if len > 0 => len,
             other => return self.nothing_read(other, token, thread),
         };
         self.count_read(len, room - kept, readiness, progress);
-        self.drop_kept();
         if kept + len < need {
+            // Only what is new is copied, or a message in many pieces would be copied for each of them.
             let cold = self.cold_mut();
-            cold.keep(&thread.input[..kept + len]);
-            cold.need = need;
+            cold.grow_input(need);
+            cold.append_input(&thread.input[kept..kept + len]);
             self.flags.insert(Flags::KEPT);
             return Ok(());
         }
+        if let Some(cold) = &self.cold {
+            thread.input[..kept].copy_from_slice(cold.input());
+        }
+        self.drop_kept();
         self.receive_read(kept + len, None, token, thread, progress)
     }
 
     /// Reads once into a buffer of the connection, as long as the message that the protocol has asked for.
+    /// A thread with a shorter buffer than the one before gets by without: one byte more is room enough.
     fn read_long(
         &mut self,
         need: usize,
@@ -65,10 +68,10 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         progress: &mut Progress,
     ) -> Result<(), Step> {
         let cold = self.cold.get_or_insert_default();
-        cold.grow_input(need);
+        cold.grow_input(need.max(cold.input().len() + 1));
         let room = cold.room();
         let room_len = room.len();
-        let len = match self.transport.read(room) {
+        let len = match checked(self.transport.read(room), room_len) {
             Ok(len) if len > 0 => len,
             other => return self.nothing_read(other, token, thread),
         };
@@ -128,7 +131,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Result<(), Step> {
-        match self.transport.read(&mut thread.input) {
+        match checked(self.transport.read(&mut thread.input), thread.input.len()) {
             Ok(0) => Err(Step::Done(self.reason_after_lingering())),
             Ok(len) => {
                 progress.read += len;
@@ -190,6 +193,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
     ) -> Result<(), Step> {
         let Received { need, is_fresh, outcome, .. } = *received;
+        let is_over = !matches!(outcome, Ok(()) | Err(Step::Wait));
         if need > 0 {
             // Nothing may be kept: the message begins with what arrives next.
             self.flags.insert(Flags::KEPT);
@@ -200,16 +204,20 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.cold_mut().need = need;
         }
         self.flags.set(Flags::FRESH, is_fresh && self.flags.contains(Flags::KEPT));
-        outcome?;
         let has_room = need > self.kept() || self.kept() < thread.input.len();
-        if self.is_finishing() || is_fresh || (has_room && need <= thread.limits().input_max) {
-            return Ok(());
+        let fits = has_room && need <= thread.limits().input_max;
+        if is_over || self.is_finishing() || is_fresh || fits {
+            return outcome;
         }
+        // Even while output waits: the buffer would be made as soon as it is sent.
         self.call(token, thread, |protocol, context| match protocol.on_overflow(context) {
             Flow::Finish => Flow::Finish,
             _ => Flow::Abort,
         })
-        .map_err(|_| Step::Done(CloseReason::InputTooLong))
+        .map_err(|step| match step {
+            Step::Done(CloseReason::Aborted) => Step::Done(CloseReason::InputTooLong),
+            step => step,
+        })
     }
 
     /// Shows the protocol `input`, message by message.
@@ -240,12 +248,9 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             let is_last = consumed.bytes == shown_len || !consumed.continues();
             let passed = &shown[..consumed.passed];
             received.outcome = applied.and_then(|()| self.pass(passed, is_last, thread, progress));
-            if received.outcome.is_err() || self.flags.contains(Flags::FINISHING) {
-                received.is_fresh = true;
-                break;
-            }
             let rest = shown_len - consumed.bytes;
-            if self.flags.intersects(Flags::PAUSED | Flags::WRITTEN_DUE) {
+            let stops = Flags::FINISHING | Flags::PAUSED | Flags::WRITTEN_DUE;
+            if received.outcome.is_err() || self.flags.intersects(stops) {
                 received.is_fresh = rest > 0 && consumed.need <= rest;
                 break;
             }
@@ -292,5 +297,13 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
 
     pub(super) fn drop_kept(&mut self) {
         drop(self.take_kept());
+    }
+}
+
+/// Refuses the outcome of a read that says it has read more than there was `room` for.
+fn checked(read: io::Result<usize>, room: usize) -> io::Result<usize> {
+    match read {
+        Ok(len) if len > room => Err(io::ErrorKind::InvalidData.into()),
+        read => read,
     }
 }

@@ -7,6 +7,7 @@ mod cost;
 mod deadlines;
 mod ending;
 mod harness;
+mod input;
 mod messages;
 mod misuse;
 mod owner;
