@@ -208,7 +208,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 Ok(written) if written == output.len() => self.sent += written as u64,
                 write => return Some(Exit::CutShort { write, passed: passes, len }),
             }
-            thread.output.clear();
+            thread.clear_output();
         }
         if is_drained(readiness, len, thread.input.len()) { None } else { Some(Exit::NotDry(len)) }
     }

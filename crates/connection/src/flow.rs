@@ -16,7 +16,7 @@ pub enum Flow {
     Pause,
     /// There is more to write: call [`on_written`](crate::Protocol::on_written) as soon as everything is
     /// sent, and show no input before. So an answer of any length takes bounded memory. What is written
-    /// counts towards the budget of the step.
+    /// counts towards the budget of the step, and so does each call.
     Produce,
     /// Send what was written, say the [last words](crate::Protocol::on_finish), close our half, and
     /// discard what arrives until the peer closes its own.

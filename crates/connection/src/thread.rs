@@ -174,6 +174,20 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
         self.output.clear();
     }
 
+    /// Empties the output. One long answer must not cost the thread its length for ever.
+    #[inline]
+    pub(crate) fn clear_output(&mut self) {
+        self.output.clear();
+        if self.output.capacity() / 2 > self.turn.limits.output_max {
+            self.shrink_output();
+        }
+    }
+
+    #[cold]
+    fn shrink_output(&mut self) {
+        self.output.shrink_to(self.turn.limits.output_max);
+    }
+
     /// Drops what a callback that has panicked left behind.
     pub fn recover(&mut self) {
         self.output = Vec::new();

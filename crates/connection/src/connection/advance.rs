@@ -16,7 +16,13 @@ pub(super) struct Progress {
     pub(super) written: usize,
     /// The length of the last read.
     pub(super) last_read: usize,
+    /// The number of rounds.
+    rounds: usize,
 }
+
+/// The number of rounds of a step, after which others get their turn even if few bytes were moved: a
+/// protocol that produces nothing must not stop its thread.
+const ROUNDS_MAX: usize = 1024;
 
 /// What the owner registers for a connection.
 type Registered = (Interest, Awaits);
@@ -46,7 +52,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.call(token, thread, |protocol, context| protocol.on_message(message, context));
         if !thread.output.is_empty() {
             self.cold_mut().append_output(&thread.output);
-            thread.output.clear();
+            thread.clear_output();
         }
         if let Err(step) = called {
             self.cold_mut().failed = Some(step);
@@ -194,7 +200,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &ThreadState<P>,
         progress: &mut Progress,
     ) {
-        *progress = Progress { read: len, last_read: len, written: 0 };
+        *progress = Progress { read: len, last_read: len, ..Progress::default() };
         self.note_read(len, thread.input.len(), readiness);
     }
 
@@ -213,7 +219,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let output = std::mem::take(&mut thread.output);
         let written = self.written(write, &output, progress);
         thread.output = output;
-        thread.output.clear();
+        thread.clear_output();
         written
     }
 
@@ -258,7 +264,10 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let mut round = failed.map_or(begun, Err);
         let step = loop {
             match round {
-                Ok(()) => round = self.advance(readiness, token, thread, &mut progress),
+                Ok(()) => {
+                    progress.rounds += 1;
+                    round = self.advance(readiness, token, thread, &mut progress);
+                }
                 Err(step) => break step,
             }
         };
@@ -457,7 +466,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             protocol.on_close(reason, context);
             Flow::Keep
         });
-        thread.output.clear();
+        thread.clear_output();
     }
 
     /// The reason of a connection whose peer has closed its half after ours.
@@ -504,6 +513,7 @@ impl Progress {
     /// Returns whether the step has moved enough.
     pub(super) fn is_over<P: Protocol>(self, thread: &ThreadState<P>) -> bool {
         self.read.max(self.written) >= thread.limits().step_bytes_max.max(1)
+            || self.rounds > ROUNDS_MAX
     }
 }
 

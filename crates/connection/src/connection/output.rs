@@ -24,9 +24,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let output = std::mem::take(&mut thread.output);
         let written = self.written(write, &output, progress);
         thread.output = output;
-        thread.output.clear();
-        // One long answer must not cost the thread its length for ever.
-        thread.output.shrink_to(2 * thread.turn.limits.output_max);
+        thread.clear_output();
         written
     }
 
@@ -40,7 +38,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let can_write = readiness.may_write() || !was_blocked;
         let cold = self.cold.get_or_insert_default();
         cold.append_output(&thread.output);
-        thread.output.clear();
+        thread.clear_output();
         if !can_write {
             return Err(Step::Wait);
         }

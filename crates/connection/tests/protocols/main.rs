@@ -12,5 +12,6 @@ mod messages;
 mod misuse;
 mod owner;
 mod pausing;
+mod producing;
 mod requests;
 mod splicing;
