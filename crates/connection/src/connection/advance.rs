@@ -88,7 +88,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
     }
 
-    /// Tells the protocol that the service begins to drain.
+    /// Tells the protocol that the service begins to drain. One that is not established yet is not told.
     pub fn drain(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
         if !self.is_open() {
@@ -102,25 +102,32 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     }
 
     /// Ends the connection as soon as the transport is dry and the protocol is not paused: everything that
-    /// has arrived is shown to the protocol, then our half is closed.
+    /// has arrived is shown to the protocol, then our half is closed. One that is not established yet is
+    /// opened first.
     pub fn finish(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+        if self.flags.contains(Flags::FINISHING) {
             return Step::Wait;
         }
         let before = self.registered();
         // What has arrived is not known to have been reported.
         self.flags.insert(Flags::FINISH_WHEN_DRY | Flags::DRAINED | Flags::READABLE);
+        if self.flags.contains(Flags::CONNECTING) {
+            return Step::Wait;
+        }
         self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
     }
 
     /// Ends the connection as soon as everything that was written is sent: no more input is shown to the
-    /// protocol.
+    /// protocol. One that is not established yet is opened first.
     pub fn end(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        if self.flags.intersects(Flags::CONNECTING | Flags::FINISHING) {
+        if self.flags.contains(Flags::FINISHING) {
             return Step::Wait;
         }
         let before = self.registered();
         self.flags.insert(Flags::FINISHING | Flags::DRAINED | Flags::READABLE);
+        if self.flags.contains(Flags::CONNECTING) {
+            return Step::Wait;
+        }
         self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
     }
 
@@ -227,7 +234,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     fn establish(&mut self, token: Token, thread: &mut ThreadState<P>) -> Result<(), Step> {
         match self.transport.is_connected() {
             Ok(true) => {
-                self.flags = Flags::READABLE;
+                self.flags.remove(Flags::CONNECTING);
+                self.flags.insert(Flags::READABLE);
                 self.call(token, thread, P::on_open)
             }
             Ok(false) => Err(Step::Wait),

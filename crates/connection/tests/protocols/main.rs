@@ -10,6 +10,7 @@ mod harness;
 mod input;
 mod messages;
 mod misuse;
+mod outgoing;
 mod owner;
 mod pausing;
 mod producing;
