@@ -188,7 +188,8 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
         self.output.shrink_to(self.turn.limits.output_max);
     }
 
-    /// Drops what a callback that has panicked left behind.
+    /// Drops what a callback that has panicked left behind, and replaces what it took along: without a
+    /// buffer every read would look like the end of its stream.
     pub fn recover(&mut self) {
         self.output = Vec::new();
         if self.input.is_empty() {

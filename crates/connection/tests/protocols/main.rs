@@ -16,3 +16,4 @@ mod pausing;
 mod producing;
 mod requests;
 mod splicing;
+mod transport;
