@@ -191,10 +191,6 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.flags.insert(Flags::READABLE);
             if self.flags.contains(Flags::PAUSED) {
                 self.flags.insert(Flags::SILENCED);
-                if !is_all_bytes(readiness) {
-                    // An edge-triggered end is not reported again, and no read finds it now.
-                    self.cold_mut().is_end_announced = true;
-                }
             }
         }
         self.peer_is_gone(readiness)
@@ -279,6 +275,10 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 Err(step) => break step,
             }
         };
+        if self.flags.contains(Flags::PAUSED) && !is_all_bytes(readiness) {
+            // An edge-triggered end is not reported again, and no read finds it during a pause.
+            self.cold_mut().is_end_announced = true;
+        }
         let has_changed = self.has_changed(before);
         match step {
             Step::Done(reason) => {

@@ -24,7 +24,7 @@ pub(super) struct Cold {
     pub(super) failed: Option<Step>,
     /// A message has changed what the owner registers, and the owner does not know yet.
     pub(super) has_changed: bool,
-    /// An end, an error or urgent data was reported during a pause.
+    /// An end, an error or urgent data was reported during a pause, or with what led to it.
     pub(super) is_end_announced: bool,
     /// `on_finish` was called.
     pub(super) has_said_last_words: bool,
@@ -92,8 +92,12 @@ impl Cold {
         &mut self.input[self.input_end..]
     }
 
-    /// Appends `bytes`, for which there is room, to the kept input.
-    pub(super) fn append_input(&mut self, bytes: &[u8]) {
+    /// Appends `bytes` to the kept input, in a buffer that grows with it up to `len_max`.
+    pub(super) fn append_input(&mut self, bytes: &[u8], len_max: usize) {
+        let len = self.input().len() + bytes.len();
+        if self.room().len() < bytes.len() {
+            self.grow_input(len_max.min(2 * len));
+        }
         self.room()[..bytes.len()].copy_from_slice(bytes);
         self.filled(bytes.len());
     }

@@ -44,9 +44,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.count_read(len, room - kept, readiness, progress);
         if kept + len < need {
             // Only what is new is copied, or a message in many pieces would be copied for each of them.
-            let cold = self.cold_mut();
-            cold.grow_input(need);
-            cold.append_input(&thread.input[kept..kept + len]);
+            self.cold_mut().append_input(&thread.input[kept..kept + len], need);
             self.flags.insert(Flags::KEPT);
             return Ok(());
         }

@@ -113,10 +113,12 @@ pub fn explore<P: Protocol>(exploration: &Exploration<'_, P>) -> usize {
     for trigger in [Trigger::Level, Trigger::Edge] {
         for cut in &cuts {
             for room in ROOMS {
-                let mut driver = exploration.driver(trigger);
-                run(&mut driver, exploration.pieces(cut), room);
-                assert_eq!(driver.sent(), expected, "cut at {cut:?}, {room} bytes of room");
-                runs += 1;
+                for end in [End::Later, End::WithTheLast] {
+                    let mut driver = exploration.driver(trigger);
+                    run_to(end, &mut driver, exploration.pieces(cut), room);
+                    assert_eq!(driver.sent(), expected, "cut at {cut:?}, {room} bytes of room");
+                    runs += 1;
+                }
             }
         }
         runs += disturb(exploration, trigger, &expected);
@@ -190,11 +192,27 @@ fn own<P: Protocol>(
     run(&mut driver, vec![Act::Arrive(exploration.input[place..].to_vec())], room);
 }
 
-/// Sends `pieces`, takes `room` bytes at a time, closes the peer's half, and has the connection end.
+/// When the peer closes its half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// When everything else is over.
+    Later,
+    /// With the last bytes: one report announces both.
+    WithTheLast,
+}
+
 #[track_caller]
 fn run<P: Protocol>(driver: &mut Driver<P>, pieces: Vec<Act>, room: usize) {
-    for piece in pieces {
-        driver.act(piece);
+    run_to(End::Later, driver, pieces, room);
+}
+
+/// Sends `pieces`, takes `room` bytes at a time, closes the peer's half, and has the connection end.
+#[track_caller]
+fn run_to<P: Protocol>(end: End, driver: &mut Driver<P>, pieces: Vec<Act>, room: usize) {
+    let last = pieces.len().wrapping_sub(1);
+    for (index, piece) in pieces.into_iter().enumerate() {
+        driver.prepare(piece);
+        driver.act(if index == last && end == End::WithTheLast { Act::Fin } else { Act::Pass });
         driver.act(Act::Room(room));
     }
     driver.end_well();

@@ -161,6 +161,7 @@ impl<P: Protocol> Protocol for Observed<P> {
             let unshown = &wire.arrived[log.consumed + shown.len()..];
             assert_eq!(unseen, unshown, "the rest that was never shown");
         }
+        assert!(!self.log.borrow().is_paused, "the end of the peer's half is read during a pause");
         let before = std::mem::replace(&mut self.log.borrow_mut().is_peer_finished, true);
         assert!(!before, "told twice that the peer has closed its half");
         self.ask(context, |protocol, context| protocol.on_peer_finished(rest, context))

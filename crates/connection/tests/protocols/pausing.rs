@@ -1,6 +1,8 @@
 //! Pauses: what they hold back, what they cost, and what ends them.
 
-use crate::harness::{Answers, BOTH, Obedient, PLENTY, answers, arrive, buffer, obedient};
+use crate::harness::{
+    Answers, BOTH, Obedient, PLENTY, answers, arrive, buffer, obedient, obedient_with,
+};
 use epoll_connection::test_kit::{Act, Driver, Trigger};
 use epoll_connection::{CloseReason, Consumed, Flow};
 use epoll_reactor::Interest;
@@ -170,6 +172,29 @@ fn a_peer_that_closes_its_half_does_not_end_a_pause() {
         assert_eq!(driver.sent(), b"still here");
         driver.message(&["read"]);
         assert_eq!(driver.closed(), Some(CloseReason::PeerClosed), "{trigger:?}");
+    }
+}
+
+#[test]
+fn an_end_that_is_announced_before_or_during_a_pause_is_found_after_it() {
+    let input = "pause\nsay a\nsay b\nsay c\n";
+    for trigger in BOTH {
+        for is_later in [false, true] {
+            for read_buffer_len in 6..40 {
+                let mut driver = obedient_with(trigger, Obedient::NEW, buffer(read_buffer_len));
+                if is_later {
+                    arrive(&mut driver, input);
+                } else {
+                    driver.prepare(Act::Arrive(input.into()));
+                }
+                driver.act(Act::Fin);
+                assert_eq!(driver.closed(), None);
+                driver.message(&["read"]);
+                assert_eq!(driver.sent(), b"abc");
+                let closed = Some(CloseReason::PeerClosed);
+                assert_eq!(driver.closed(), closed, "{trigger:?} {is_later} {read_buffer_len}");
+            }
+        }
     }
 }
 
