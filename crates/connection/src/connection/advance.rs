@@ -340,6 +340,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if is_over_budget {
             return Err(Step::Yield);
         }
+        // Where a read is better, so it is in the steps to come.
+        self.flags.remove(Flags::STREAMING);
         self.read(readiness, token, thread, progress)
     }
 

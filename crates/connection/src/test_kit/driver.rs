@@ -268,6 +268,11 @@ impl<P: Protocol> Driver<P> {
         self.registered
     }
 
+    /// Returns whether nothing is pending, in either direction, so that the next step is the usual one.
+    pub fn is_at_rest(&self) -> bool {
+        self.connection.is_at_rest()
+    }
+
     /// Returns how often the interest that is registered has changed.
     pub fn interest_changes(&self) -> usize {
         self.interest_changes

@@ -55,6 +55,7 @@ fn much_goes_through_the_pipe_until_the_protocol_looks_at_its_input() {
         arrive(&mut driver, [b'b'; 100]);
         assert_eq!(driver.piped(), piped, "{trigger:?}");
         assert_eq!(driver.sent()[100..], [b'B'; 100]);
+        assert!(driver.is_at_rest(), "{trigger:?}: it is as if nothing had been spliced");
         // And back again.
         driver.message(&[None]);
         arrive(&mut driver, [b'c'; 100]);
