@@ -12,6 +12,7 @@ mod advance;
 mod cold;
 mod input;
 mod output;
+mod owner;
 mod splicing;
 
 use crate::context::Changes;

@@ -25,117 +25,9 @@ pub(super) struct Progress {
 const ROUNDS_MAX: usize = 1024;
 
 /// What the owner registers for a connection.
-type Registered = (Interest, Awaits);
+pub(super) type Registered = (Interest, Awaits);
 
 impl<P: Protocol, T: Transport> Connection<P, T> {
-    /// Tells the protocol that the connection is established, as the first step of one that was
-    /// accepted.
-    pub fn open(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        let before = self.registered();
-        let called = self.call(token, thread, P::on_open);
-        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
-    }
-
-    /// Gives the protocol a message. Returns whether [`settle`](Self::settle) has to be called, once,
-    /// after all messages of the turn. A connection that is not open, or is about to end, gets none.
-    pub fn message(
-        &mut self,
-        message: &P::Message,
-        token: Token,
-        thread: &mut ThreadState<P>,
-    ) -> bool {
-        if !self.is_open() {
-            return false;
-        }
-        let before = self.registered();
-        let called =
-            self.call(token, thread, |protocol, context| protocol.on_message(message, context));
-        if !thread.output.is_empty() {
-            self.cold_mut().append_output(&thread.output);
-            thread.clear_output();
-        }
-        if let Err(step) = called {
-            self.cold_mut().failed = Some(step);
-        }
-        if self.registered() != before {
-            // `settle` does not see what was registered before.
-            self.cold_mut().has_changed = true;
-        }
-        let is_settled = !self.flags.contains(Flags::UNSETTLED);
-        self.flags.insert(Flags::UNSETTLED);
-        is_settled
-    }
-
-    /// Sends what messages had the protocol write, and goes on as it answered.
-    pub fn settle(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        let before = self.registered();
-        self.flags.remove(Flags::UNSETTLED);
-        self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
-    }
-
-    /// Tells the protocol that its deadline has passed. The owner has compared it with the time, and its
-    /// timer has fired: whatever deadline is set next answers [`Step::Changed`].
-    pub fn expire(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        let before = self.registered();
-        if let Some(cold) = &mut self.cold {
-            cold.deadline = None;
-            cold.timer_time = None;
-        }
-        if !self.is_open() {
-            return Step::Wait;
-        }
-        let called = self.call(token, thread, P::on_deadline);
-        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
-    }
-
-    /// Tells the protocol that the service begins to drain. One that is not established yet is not told.
-    pub fn drain(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        let before = self.registered();
-        if !self.is_open() {
-            return Step::Wait;
-        }
-        let called = self.call(token, thread, P::on_drain);
-        if self.flags.contains(Flags::FINISHING) {
-            self.flags.insert(Flags::DRAINED);
-        }
-        self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
-    }
-
-    /// Ends the connection as soon as the transport is dry and the protocol is not paused: everything that
-    /// has arrived is shown to the protocol, then our half is closed. One that is not established yet is
-    /// opened first.
-    pub fn finish(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        if self.flags.contains(Flags::FINISHING) {
-            return Step::Wait;
-        }
-        let before = self.registered();
-        // What has arrived is not known to have been reported.
-        self.flags.insert(Flags::FINISH_WHEN_DRY | Flags::DRAINED | Flags::READABLE);
-        if self.flags.contains(Flags::CONNECTING) {
-            return Step::Wait;
-        }
-        self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
-    }
-
-    /// Ends the connection as soon as everything that was written is sent: no more input is shown to the
-    /// protocol. One that is not established yet is opened first.
-    pub fn end(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
-        if self.flags.contains(Flags::FINISHING) {
-            return Step::Wait;
-        }
-        let before = self.registered();
-        self.flags.insert(Flags::FINISHING | Flags::DRAINED | Flags::READABLE);
-        if self.flags.contains(Flags::CONNECTING) {
-            return Step::Wait;
-        }
-        self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
-    }
-
-    /// Tells the protocol that the owner closes the connection. The owner drops it then.
-    pub fn close(&mut self, token: Token, thread: &mut ThreadState<P>) {
-        self.on_close(CloseReason::ClosedByOwner, token, thread);
-    }
-
     /// Goes on where the usual case was left.
     #[cold]
     #[inline(never)]
@@ -471,7 +363,12 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         cold.is_timer_late = deadline.is_some_and(is_early);
     }
 
-    fn on_close(&mut self, reason: CloseReason, token: Token, thread: &mut ThreadState<P>) {
+    pub(super) fn on_close(
+        &mut self,
+        reason: CloseReason,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) {
         let _ = self.call(token, thread, |protocol, context| {
             protocol.on_close(reason, context);
             Flow::Keep
@@ -488,7 +385,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
     }
 
-    fn registered(&self) -> Registered {
+    pub(super) fn registered(&self) -> Registered {
         (self.interest(), self.awaits())
     }
 
@@ -500,12 +397,6 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             .as_mut()
             .is_some_and(|cold| std::mem::take(&mut cold.has_changed) || cold.is_timer_late);
         has_changed || self.registered() != before
-    }
-
-    /// Returns whether the protocol may be called: it is neither connecting nor about to end.
-    fn is_open(&self) -> bool {
-        !self.flags.intersects(Flags::CONNECTING | Flags::FINISHING)
-            && self.cold.as_ref().is_none_or(|cold| cold.failed.is_none())
     }
 
     pub(super) fn note_read(&mut self, len: usize, room: usize, readiness: Readiness) {
