@@ -106,3 +106,52 @@ impl Cold {
         self.input_end += len;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn output_is_sent_in_order_out_of_a_buffer_that_follows_what_waits(
+            steps in prop::collection::vec((0_usize..20, 0_usize..20), 0..60),
+        ) {
+            let (mut cold, mut written, mut sent) = (Cold::default(), 0_u8, 0_u8);
+            for (len, takes) in steps {
+                let bytes: Vec<_> = (0..len).map(|_| { written = written.wrapping_add(1); written }).collect();
+                cold.append_output(&bytes);
+                // What was sent is dropped when it is as long as what waits, before more is appended.
+                prop_assert!(cold.output.len() <= 2 * cold.pending() + len);
+                for byte in &cold.output()[..takes.min(cold.pending())] {
+                    sent = sent.wrapping_add(1);
+                    prop_assert_eq!(*byte, sent);
+                }
+                cold.sent(takes.min(cold.pending()));
+            }
+            if cold.pending() == 0 {
+                prop_assert_eq!(cold.output.capacity(), 0, "at rest there is no buffer");
+            }
+        }
+
+        #[test]
+        fn input_is_kept_in_order_in_a_buffer_that_follows_what_is_there(
+            pieces in prop::collection::vec(1_usize..20, 1..60),
+            first in 0_usize..30,
+            at in 0_usize..30,
+        ) {
+            let bytes: Vec<u8> = (0..u8::MAX).cycle().take(2000).collect();
+            let at = at.min(first);
+            let mut cold = Cold::default();
+            cold.keep_from(bytes[..first].into(), at, first);
+            let (mut end, total) = (first, first + pieces.iter().sum::<usize>());
+            for len in pieces {
+                cold.append_input(&bytes[end..end + len], total - at);
+                end += len;
+                prop_assert_eq!(cold.input(), &bytes[at..end]);
+                prop_assert!(cold.input.len() <= (2 * (end - at)).max(first));
+            }
+            prop_assert!(cold.input.len() <= (total - at).max(first));
+        }
+    }
+}

@@ -17,5 +17,6 @@ mod pausing;
 mod producing;
 mod properties;
 mod requests;
+mod socket;
 mod splicing;
 mod transport;
