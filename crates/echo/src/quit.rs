@@ -31,7 +31,7 @@ pub enum QuitWordError {
     TooLong,
 }
 
-/// How far the present line agrees with the word.
+/// The number of bytes of the present line that agree with the word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Match(u8);
 
@@ -41,8 +41,8 @@ impl Match {
 }
 
 impl QuitWord {
-    /// Looks on through `bytes`; where a line that equals the word ends in it, the number of bytes
-    /// to the end of that line.
+    /// Searches `bytes`, which follow those before. Returns the number of bytes to the end of the line that
+    /// equals the word, if it ends in them.
     pub(crate) fn find_end(&self, line: &mut Match, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -62,13 +62,13 @@ impl QuitWord {
         None
     }
 
-    /// The byte that would carry a match of `matched` bytes on.
+    /// Returns the byte that would carry a match of `matched` bytes on.
     fn expects(&self, matched: usize) -> Option<u8> {
         let at_end = (matched == self.0.len()).then_some(b'\r');
         self.0.as_bytes().get(matched).copied().or(at_end)
     }
 
-    /// Whether `matched` bytes are the word, or the word and a carriage return.
+    /// Returns whether `matched` bytes are the word, or the word and a carriage return.
     fn is_whole(&self, matched: usize) -> bool {
         matched == self.0.len() || matched == self.0.len() + 1
     }

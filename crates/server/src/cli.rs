@@ -53,16 +53,16 @@ struct Args {
     )]
     listen: Vec<Addresses>,
 
-    /// How connections are watched, and whether threads share them.
+    /// Trigger by which connections are watched, and whether threads share them.
     #[arg(long, env = "EPOLL_SERVER_MODE", default_value = "level")]
     mode: ModeArg,
 
-    /// How many threads serve [default: the cores that this process may use].
+    /// Number of threads that serve [default: the cores that this process may use].
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_THREADS", value_parser = threads)]
     threads: Option<NonZeroU32>,
 
-    /// How threads accept in the modes level and edge; the others have one thread for it and take no
-    /// such flag [default: reuseport].
+    /// Way in which threads accept in the modes level and edge. In the other modes one thread accepts for
+    /// all, and the flag is refused [default: reuseport].
     #[arg(long, env = "EPOLL_SERVER_ACCEPT")]
     accept: Option<AcceptArg>,
 
@@ -70,17 +70,18 @@ struct Args {
     #[arg(long, env = "EPOLL_SERVER_PIN", value_parser = BoolishValueParser::new())]
     pin: bool,
 
-    /// The most connections at once; one more is closed at once [default: what the limit of
-    /// descriptors allows].
+    /// Maximum number of concurrent connections; further ones are closed on accept [default: what the
+    /// limit of descriptors allows].
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTIONS", value_parser = count)]
     max_connections: Option<NonZeroU32>,
 
-    /// The most connections at once from one address; one more is closed at once [default: no limit].
+    /// Maximum number of concurrent connections from one address; further ones are closed on accept
+    /// [default: no limit].
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
     max_per_peer: Option<NonZeroU32>,
 
-    /// How many bytes one read may take, for each thread. Where a peer sends more at once, the rest goes
-    /// through a pipe of this length instead, from 16384 on and without --quit-word.
+    /// Length of the read buffer of each thread, in bytes. From 16384 on, and unless --quit-word is set,
+    /// longer bursts are spliced through a pipe of this size.
     #[arg(
         long,
         value_name = "BYTES",
@@ -94,7 +95,7 @@ struct Args {
     #[arg(long, value_name = "WORD", env = "EPOLL_SERVER_QUIT_WORD")]
     quit_word: Option<QuitWord>,
 
-    /// How many connections may wait to be accepted.
+    /// Number of connections that may wait to be accepted.
     #[arg(
         long,
         value_name = "N",
@@ -104,12 +105,12 @@ struct Args {
     )]
     backlog: NonZeroU32,
 
-    /// What to log on stderr: off, error, warn, info, debug or trace. Lines that the reader does not take
+    /// Level of the logs on stderr: off, error, warn, info, debug or trace. Lines that the reader does not take
     /// in time are dropped, and their number is logged.
     #[arg(long, value_name = "LEVEL", env = "EPOLL_SERVER_LOG", default_value = "info")]
     log: LevelFilter,
 
-    /// How to log it.
+    /// Format of the logs.
     #[arg(long, env = "EPOLL_SERVER_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
 
@@ -155,7 +156,7 @@ struct Args {
     )]
     linger_timeout: Timeout,
 
-    /// Where to write statistics at exit.
+    /// File to write statistics to at exit.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
     stats_json: Option<PathBuf>,
 }
@@ -328,7 +329,7 @@ fn announce(addresses: &[Address]) {
 }
 
 impl Args {
-    /// What no single flag can tell.
+    /// Checks what no single flag can tell.
     fn check(&self) -> Result<(), String> {
         match (self.mode, self.accept) {
             (ModeArg::Oneshot | ModeArg::EdgeShared, Some(_)) => Err(

@@ -21,7 +21,7 @@ struct Peers {
     in_use: Mutex<HashMap<IpAddr, u32>>,
 }
 
-/// Why a connection is refused.
+/// The reason for which a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// There are as many as there may be.

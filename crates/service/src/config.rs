@@ -6,19 +6,19 @@ use epoll_reactor::net::{Address, StreamOptions};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How a [`Server`](crate::Server) is to run.
+/// The settings of a [`Server`](crate::Server).
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The addresses to listen at.
     pub listen: Vec<Address>,
-    /// How connections are watched, and whether threads share them.
+    /// The trigger by which connections are watched, and whether threads share them.
     pub mode: Mode,
     /// The number of threads that serve; as many as there are cores for this process if `None`. In the
     /// modes in which threads share connections, one more accepts them.
     pub threads: Option<NonZeroU32>,
-    /// How threads share the listening, where each has connections of its own.
+    /// The way in which threads share the listening, where each has connections of its own.
     pub accept: Accept,
-    /// Whether each thread keeps to one core.
+    /// Keeps each thread to one core.
     pub pins: bool,
     /// The largest number of connections at once; what the limit of descriptors allows if `None`.
     pub connections_max: Option<NonZeroU32>,
@@ -30,7 +30,7 @@ pub struct Config {
     pub stream: StreamOptions,
     /// The limits of each connection.
     pub limits: Limits,
-    /// How long connections may take.
+    /// The time that connections may take.
     pub timeouts: Timeouts,
     /// Called before the process is ended because threads are stuck after a second signal to end: to flush
     /// logs. It must not wait for long.
@@ -40,7 +40,7 @@ pub struct Config {
 /// The largest number of threads that a server may have.
 pub const THREADS_MAX: u32 = 1024;
 
-/// How several threads accept at one internet address. A UNIX socket is always shared.
+/// The way in which several threads accept at one internet address. A UNIX socket is always shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Accept {
     /// `SO_REUSEPORT`: each thread has a queue of its own, among which the kernel spreads connections.
@@ -50,7 +50,7 @@ pub enum Accept {
     Exclusive,
 }
 
-/// How long a connection may take; `None` is for ever.
+/// The time that a connection may take; `None` is for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The time that an outgoing connection may take to be established.

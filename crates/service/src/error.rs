@@ -45,14 +45,14 @@ impl Error {
     }
 }
 
-/// What was being done.
+/// Shows what was being done.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.context)
     }
 }
 
-/// What was being done and the cause, as `main` prints it.
+/// Shows what was being done and the cause, as `main` prints it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.context, self.0.source)

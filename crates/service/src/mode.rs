@@ -2,7 +2,7 @@
 
 use epoll_reactor::{Interest, Watch};
 
-/// How a server watches its connections.
+/// The way in which a server watches its connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Level-triggered: watched for just what the connection waits for, changed whenever that
@@ -19,7 +19,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// What to watch for while the connection waits for `wanted`.
+    /// Returns the interest to register while the connection waits for `wanted`.
     #[inline]
     #[must_use]
     pub const fn interest(self, wanted: Interest) -> Interest {
@@ -29,7 +29,7 @@ impl Mode {
         }
     }
 
-    /// The registration of a connection that waits for `wanted`.
+    /// Returns the registration of a connection that waits for `wanted`.
     #[must_use]
     pub const fn watch(self, wanted: Interest) -> Watch {
         let interest = self.interest(wanted);
@@ -40,7 +40,7 @@ impl Mode {
         }
     }
 
-    /// Whether threads share the connections, instead of having some each.
+    /// Returns whether threads share the connections, instead of having some each.
     #[must_use]
     pub const fn is_shared(self) -> bool {
         matches!(self, Self::Oneshot | Self::EdgeShared)

@@ -17,7 +17,7 @@ const FDS_PER_PIPE: u64 = 2;
 /// The socket of a listener, its spare descriptor, and the epoll instance and the timer of its pauses.
 const FDS_PER_LISTENER: u64 = 4;
 
-/// What takes descriptors besides connections.
+/// The users of descriptors besides connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FdBudget {
     /// Threads with a reactor of their own.

@@ -7,14 +7,14 @@ use epoll_reactor::shared::{Lease, SharedReactor};
 use epoll_reactor::{Entry, InsertError, NoSource, Reactor, Registration, Source, Token, Watch};
 use std::sync::Arc;
 
-/// What an event loop watches besides connections.
+/// An event that is not about a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
     /// The listener with this index.
     Accept(usize),
     /// Timers of connections.
     Timers,
-    /// What the service itself wants to be reminded of.
+    /// Reminders of the service itself.
     Reminders,
     /// Another thread has something to tell, or a signal has come.
     Woken,

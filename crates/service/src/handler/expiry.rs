@@ -25,7 +25,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(10);
 /// Who locks it may have a connection in hand, but does not wait for one.
 pub(crate) struct Timing {
     pub(super) timers: Timers<Token>,
-    /// What was found of connections that were looked at.
+    /// The findings about connections that were looked at.
     pub(super) samples: HashMap<Token, Sample>,
 }
 
