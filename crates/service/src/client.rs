@@ -18,12 +18,15 @@ pub(crate) struct Client<P> {
     pub(crate) registered: Interest,
     /// What the timer is set for.
     pub(crate) awaits: Awaits,
-    /// When it was opened, in seconds; more would cost every connection eight bytes.
+    /// When it was opened, in seconds, and [`TOLD_OF_DRAIN`]; more would cost every connection eight bytes.
     began_s: u32,
     pub(crate) peer: Peer,
     /// Its timer, while it has one.
     pub(crate) timer: Option<Key>,
 }
+
+/// The protocol knows that the service drains. The seconds below it are enough for 68 years.
+const TOLD_OF_DRAIN: u32 = 1 << 31;
 
 /// The limit on memory per idle connection counts on this, for a protocol of one byte.
 const _: () = assert!(size_of::<Client<u8>>() <= 80);
@@ -34,7 +37,8 @@ impl<P: Protocol> Client<P> {
             last_activity: now,
             registered: connection.interest(),
             awaits: connection.awaits(),
-            began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX),
+            began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX)
+                & !TOLD_OF_DRAIN,
             peer,
             timer: None,
             connection,
@@ -109,7 +113,14 @@ impl<P: Protocol> Client<P> {
 impl<P> Client<P> {
     /// Returns when it was opened, rounded down to a second.
     pub(crate) fn began(&self) -> Timestamp {
-        Timestamp::after_epoch(Duration::from_secs(self.began_s.into()))
+        Timestamp::after_epoch(Duration::from_secs((self.began_s & !TOLD_OF_DRAIN).into()))
+    }
+
+    /// Notes that its protocol is told that the service drains. Returns whether it was told before.
+    pub(crate) fn tell_of_drain(&mut self) -> bool {
+        let before = self.began_s;
+        self.began_s |= TOLD_OF_DRAIN;
+        before & TOLD_OF_DRAIN != 0
     }
 
     /// Returns what its timeouts depend on.

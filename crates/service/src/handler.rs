@@ -25,6 +25,7 @@ use expiry::{TIMER_STEPS_MAX, lock};
 use std::any::type_name;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The capacity of a pipe that was not asked for another one, in bytes.
@@ -222,6 +223,7 @@ impl<S: Service> Handler<S> {
         }
         let awaits = entry.connection.awaits();
         let has_changed = awaits != entry.awaits;
+        let is_established = has_changed && entry.awaits == Awaits::Connect;
         if has_changed {
             entry.awaits = awaits;
             if awaits == Awaits::Close {
@@ -231,6 +233,10 @@ impl<S: Service> Handler<S> {
         }
         if has_changed || entry.connection.deadline().is_some() {
             self.set_timer(&mut entry);
+        }
+        if is_established && self.is_draining {
+            // Nobody could tell it before.
+            return self.tell_drain(entry);
         }
         Some(entry)
     }
@@ -257,12 +263,19 @@ impl<S: Service> Handler<S> {
                 return;
             }
         };
-        let Some(protocol) = self.service.accept(listener, &peer, &mut self.thread.local) else {
+        self.thread.begin_turn(None);
+        let protocol = self.isolate(connections, |handler, _| {
+            handler.service.accept(listener, &peer, &mut handler.thread.local)
+        });
+        // Where it has panicked, it has made no protocol either.
+        let Some(protocol) = protocol.flatten() else {
             self.stats().declined += 1;
             tracing::debug!(%peer, "connection declined");
             return;
         };
-        self.insert(Connection::new(protocol, stream), permit, connections);
+        self.isolate(connections, |handler, connections| {
+            handler.insert(Connection::new(protocol, stream), permit, connections);
+        });
     }
 
     /// Registers a connection, and opens it if it is established.
@@ -305,30 +318,32 @@ impl<S: Service> Handler<S> {
     /// Begins to drain: connections are told, those that are quiet finish, and all are ended at half time.
     pub(crate) fn begin_drain<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
         self.refresh_drain();
+        self.thread.begin_turn(None);
         for token in connections.tokens() {
-            self.current = Some(token);
-            if let Some(entry) = connections.entry(token) {
-                self.tell_drain(entry);
-                continue;
-            }
-            // Held first: the thread that has the connection may let go of it at any moment.
-            self.post.hold(token, Held::Drain);
-            if let Some(entry) = connections.entry_or_notify(token) {
-                self.give_held(entry);
-            }
+            self.isolate(connections, |handler, connections| {
+                handler.current = Some(token);
+                if let Some(entry) = connections.entry(token) {
+                    handler.tell_drain(entry);
+                } else {
+                    handler.hold(token, [Held::Drain], connections);
+                }
+            });
         }
-        self.current = None;
     }
 
-    /// Tells a connection that the service drains, and sets its timer.
+    /// Tells a connection that the service drains, unless it knows, and sets its timer. One that is being
+    /// established is told when it is.
     fn tell_drain<R: Registration<Source = Client<S::Protocol>>>(
         &mut self,
         mut entry: R,
     ) -> Option<R> {
         let (token, now) = (entry.token(), Timestamp::now());
-        let thread = &mut self.thread;
-        let step = entry.date(now, |client| client.connection.drain(token, thread));
-        let mut entry = self.apply(entry, step, Readiness::IN)?;
+        let is_open = entry.connection.awaits() != Awaits::Connect;
+        if is_open && !entry.tell_of_drain() {
+            let thread = &mut self.thread;
+            let step = entry.date(now, |client| client.connection.drain(token, thread));
+            entry = self.apply(entry, step, Readiness::IN)?;
+        }
         self.set_timer(&mut entry);
         Some(entry)
     }
@@ -337,9 +352,16 @@ impl<S: Service> Handler<S> {
     pub(crate) fn cut<T: Store<S::Protocol>>(&mut self, store: T) -> u64 {
         let rest = store.into_rest();
         let count = rest.len() as u64;
+        self.thread.begin_turn(None);
         for mut client in rest {
-            client.connection.close(Token::detached(0), &mut self.thread);
+            let thread = &mut self.thread;
+            let told = AssertUnwindSafe(|| client.connection.close(Token::detached(0), thread));
+            if catch_unwind(told).is_err() {
+                self.thread.recover();
+            }
             self.record_close(&client, None, Closed::Cut);
+            // Its protocol may panic when it is dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(client)));
         }
         count
     }
@@ -352,16 +374,19 @@ impl<S: Service> Handler<S> {
     ) {
         let control = Arc::clone(&self.control);
         let token = entry.token();
-        // In this order they are dropped: whoever is told that all is over may count descriptors.
-        let permit = Permit { control: &control, peer: entry.peer };
         if !matches!(closed, Closed::Over(_) | Closed::Panicked) {
+            // If it panics, the connection is closed again, which releases its permit.
             entry.connection.close(token, &mut self.thread);
         }
+        // In this order they are dropped: whoever is told that all is over may count descriptors.
+        let permit = Permit { control: &control, peer: entry.peer };
         let closing = CloseOnDrop(Some(entry));
         if let CloseOnDrop(Some(entry)) = &closing {
             self.record_close(entry, Some(token), closed);
         }
         drop(closing);
+        // Only now nobody holds anything more for it.
+        drop(self.post.take_held(token));
         drop(permit);
     }
 
@@ -388,28 +413,45 @@ impl<S: Service> Handler<S> {
         }
         if let Some(token) = token {
             timing.samples.remove(&token);
-            drop(timing);
-            drop(self.post.take_held(token));
         }
+        drop(timing);
         self.stats().closed(reason, received, sent, lived_s);
     }
 
-    /// Closes the connection whose callback has panicked.
-    pub(crate) fn close_panicked<T: Store<S::Protocol>>(&mut self, store: &mut T) {
+    /// Does a part of a turn. If a callback panics in it, its connection is closed, `None` is returned, and
+    /// the turn goes on: what is left of it concerns other connections.
+    pub(crate) fn isolate<C: Connections<S::Protocol>, T>(
+        &mut self,
+        connections: &mut C,
+        part: impl FnOnce(&mut Self, &mut C) -> T,
+    ) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(|| part(self, connections)));
         let current = self.current.take();
-        self.thread.recover();
-        // A pass over the timers that was left early has not set the timerfd.
-        if let Err(error) = lock(&self.timing).timers.rearm() {
-            tracing::error!(%error, "timers not set");
+        if done.is_err() {
+            self.close_panicked(current, connections);
         }
-        if store.shared().is_some() {
-            // The lease that was dropped has seen to that.
-            return;
-        }
-        let panicked = current.or_else(|| store.panicked());
-        if let Some(entry) = panicked.and_then(|token| store.entry(token)) {
-            self.close(entry, Closed::Panicked);
-        }
+        done.ok()
+    }
+
+    /// Closes the connection whose callback has panicked. If even that panics, the thread lives on
+    /// without having done it.
+    ///
+    /// The lease of a connection that threads share has asked for the close when the panic dropped it.
+    pub(crate) fn close_panicked<C: Connections<S::Protocol>>(
+        &mut self,
+        panicked: Option<Token>,
+        connections: &mut C,
+    ) {
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.thread.recover();
+            // A pass over the timers that was left early has not set the timerfd.
+            if let Err(error) = lock(&self.timing).timers.rearm() {
+                tracing::error!(%error, "timers not set");
+            }
+            if let Some(entry) = panicked.and_then(|token| connections.entry(token)) {
+                self.close(entry, Closed::Panicked);
+            }
+        }));
     }
 
     /// Returns the outcomes of all connections so far, those of this thread that are open included, and how

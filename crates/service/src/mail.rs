@@ -46,13 +46,38 @@ pub(crate) enum Held<M> {
 }
 
 struct Mailbox<M> {
-    mail: Mutex<Vec<Delivery<M>>>,
+    mail: Mutex<Mail<M>>,
     waker: Waker,
+}
+
+struct Mail<M> {
+    deliveries: Vec<Delivery<M>>,
+    /// The server has ended: there is nobody to deliver to.
+    is_closed: bool,
+}
+
+/// Guard of a server that may still take mail. Dropping it closes every mailbox.
+pub(crate) struct PostGuard<M>(pub(crate) Arc<Post<M>>);
+
+impl<M> Drop for PostGuard<M> {
+    fn drop(&mut self) {
+        for mailbox in &self.0.mailboxes {
+            let mut mail = lock(&mailbox.mail);
+            mail.is_closed = true;
+            let deliveries = std::mem::take(&mut mail.deliveries);
+            // Messages may hold anything, a handle for example.
+            drop(mail);
+            drop(deliveries);
+        }
+    }
 }
 
 impl<M> Post<M> {
     pub(crate) fn new(wakers: impl IntoIterator<Item = Waker>) -> Self {
-        let mailboxes = wakers.into_iter().map(|waker| Mailbox { mail: Mutex::default(), waker });
+        let mailboxes = wakers.into_iter().map(|waker| Mailbox {
+            mail: Mutex::new(Mail { deliveries: Vec::new(), is_closed: false }),
+            waker,
+        });
         Self {
             mailboxes: mailboxes.collect(),
             held: Mutex::default(),
@@ -66,11 +91,14 @@ impl<M> Post<M> {
         let Some(mailbox) = self.mailboxes.get(thread) else { return true };
         let was_empty = {
             let mut mail = lock(&mailbox.mail);
-            if mail.len() >= MAILBOX_MAX {
+            if mail.is_closed {
+                return true;
+            }
+            if mail.deliveries.len() >= MAILBOX_MAX {
                 return false;
             }
-            mail.push(delivery);
-            mail.len() == 1
+            mail.deliveries.push(delivery);
+            mail.deliveries.len() == 1
         };
         if was_empty {
             mailbox.wake();
@@ -93,13 +121,13 @@ impl<M> Post<M> {
     pub(crate) fn take(&self, thread: usize) -> Vec<Delivery<M>> {
         self.mailboxes
             .get(thread)
-            .map_or_else(Vec::new, |mailbox| std::mem::take(&mut *lock(&mailbox.mail)))
+            .map_or_else(Vec::new, |mailbox| std::mem::take(&mut lock(&mailbox.mail).deliveries))
     }
 
     /// Holds something for a connection that is in the hands of another thread.
-    pub(crate) fn hold(&self, token: Token, what: Held<M>) {
+    pub(crate) fn hold(&self, token: Token, what: impl IntoIterator<Item = Held<M>>) {
         let mut held = lock(&self.held);
-        held.entry(token).or_default().push(what);
+        held.entry(token).or_default().extend(what);
         self.held_len.store(held.len(), Ordering::SeqCst);
     }
 
@@ -143,7 +171,8 @@ impl<S: Service> Handle<S> {
         Self { post }
     }
 
-    /// Sends `message` to a connection. One that is gone gets nothing.
+    /// Sends `message` to a connection. One that is gone gets nothing, and neither does any connection of a
+    /// server that has ended.
     ///
     /// # Errors
     ///

@@ -7,11 +7,12 @@ use crate::config::{Accept, THREADS_MAX};
 use crate::control::Control;
 use crate::error::{Context, Error, Setting};
 use crate::handler::{Parts, Timing};
-use crate::mail::{Handle, Post};
+use crate::mail::{Handle, Post, PostGuard};
+use crate::service::Message;
 use crate::signals::SignalReader;
 use crate::stats::ThreadStats;
 use crate::store::{Event, LocalStore, SharedStore};
-use crate::threads::local::{Coordinator, LocalThread, Serve};
+use crate::threads::local::{Coordinator, LocalThread, LocalWorker, Serve};
 use crate::threads::shared;
 use crate::{Config, Service, cores, resources};
 use epoll_reactor::epoll_sys::EventFd;
@@ -22,6 +23,7 @@ use epoll_shutdown::{Drain, DrainOutcome, Phase, Signals};
 use epoll_timers::Timers;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, Builder, JoinHandle};
@@ -34,7 +36,7 @@ use std::thread::{self, Builder, JoinHandle};
 pub struct Server<S: Service> {
     threads: Threads<S>,
     control: Arc<Control>,
-    handle: Handle<S>,
+    post: PostGuard<Message<S>>,
     addresses: Vec<Address>,
     /// The cores that threads keep to, one after another; empty if they need not.
     cores: Vec<usize>,
@@ -98,7 +100,7 @@ impl<S: Service> Server<S> {
         let server = Self {
             threads: threads_set_up,
             control,
-            handle: Handle::new(post),
+            post: PostGuard(post),
             addresses,
             cores,
             signal_reader,
@@ -118,10 +120,11 @@ impl<S: Service> Server<S> {
         &self.addresses
     }
 
-    /// Returns a handle that sends messages to connections, from any thread.
+    /// Returns a handle that sends messages to connections, from any thread. What it sends before the
+    /// server [runs](Self::run) reaches nobody.
     #[must_use]
     pub fn handle(&self) -> Handle<S> {
-        self.handle.clone()
+        Handle::new(Arc::clone(&self.post.0))
     }
 
     /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over.
@@ -139,7 +142,8 @@ impl<S: Service> Server<S> {
     ///
     /// A thread that could not be started, or an event loop that failed.
     pub fn run(self, signals: &Signals, on_serving: impl FnOnce()) -> Result<Ended, Error> {
-        let Self { threads, control, cores, signal_reader, drain, .. } = self;
+        let Self { threads, control, post: _open, cores, signal_reader, drain, addresses: _ } =
+            self;
         thread::scope(|scope| {
             let _stop = signal_reader
                 .start(scope, signals, Arc::clone(&control))
@@ -173,7 +177,7 @@ impl<S: Service> fmt::Debug for Server<S> {
     }
 }
 
-type SetUp<S> = (Threads<S>, Arc<Control>, Arc<Post<crate::service::Message<S>>>);
+type SetUp<S> = (Threads<S>, Arc<Control>, Arc<Post<Message<S>>>);
 
 /// Sets up the event loops of `threads` threads, with these listeners.
 fn set_up<S: Service>(
@@ -336,8 +340,8 @@ impl Team<'_> {
             if all_serving.iter().count() == self.started.len() {
                 on_serving();
             }
-            let worker = worker.insert(first.start());
-            worker.run(Some(coordinator)).context("the event loop of thread 0 failed")
+            let first = start_first(first)?;
+            worker.insert(first).run(Some(coordinator)).context("the event loop of thread 0 failed")
         });
         // They have been told already, unless something has failed.
         self.control.watch.abort();
@@ -355,7 +359,7 @@ impl Team<'_> {
         if let Some(failure) = self.control.take_failure() {
             served = served.and(Err(failure));
         }
-        let first = worker.map(crate::threads::local::LocalWorker::end);
+        let first = worker.map(LocalWorker::end);
         (served, first.into_iter().chain(others).collect())
     }
 
@@ -386,21 +390,35 @@ impl Team<'_> {
     ) -> Result<JoinHandle<Option<ThreadStats>>, Error> {
         let control = Arc::clone(self.control);
         let run = move || {
-            pin(index, core)
-                .and_then(|()| {
-                    // Nobody waits for it if another thread could not be started.
-                    let _ = serving.send(());
-                    drop(serving);
-                    body().context(format!("the event loop of thread {index} failed"))
-                })
-                .map_err(|error| control.fail(error))
-                .ok()
+            let serve = AssertUnwindSafe(|| {
+                pin(index, core)?;
+                // Nobody waits for it if another thread could not be started.
+                let _ = serving.send(());
+                drop(serving);
+                body().context(format!("the event loop of thread {index} failed"))
+            });
+            // Connections have panics of their own. This one leaves the thread without its loop, and the
+            // others would wait for it when they drain.
+            let served = catch_unwind(serve).unwrap_or_else(|_| panicked(index));
+            served.map_err(|error| control.fail(error)).ok()
         };
         let thread = Builder::new().name(format!("epoll-{index}")).spawn(run);
         thread
             .context(format!("failed to start thread {index}"))
             .map_err(|error| error.about(Setting::Threads))
     }
+}
+
+/// Starts the calling thread.
+fn start_first<S: Service, T: Serve<S>>(
+    first: LocalThread<S, T>,
+) -> Result<LocalWorker<S, T>, Error> {
+    catch_unwind(AssertUnwindSafe(|| first.start())).or_else(|_| panicked(0))
+}
+
+/// Returns the error of a thread that has panicked, which is logged where it happens.
+fn panicked<T>(index: usize) -> Result<T, Error> {
+    Err(io::Error::other("it panicked")).context(format!("thread {index} failed"))
 }
 
 /// Has the calling thread, whose number is `index`, keep to a core, if it has one.

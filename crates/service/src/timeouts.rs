@@ -124,7 +124,12 @@ fn ending(
     draining: Draining,
     sample: Option<Sample>,
 ) -> [Option<(Timestamp, Deadline)>; 2] {
-    let end = draining.half_time.map(|time| (time, Deadline::StopReading));
+    // What is being established has nothing to finish.
+    let stop = match times.awaits {
+        Awaits::Connect => Deadline::Close(Closed::ConnectTimedOut),
+        _ => Deadline::StopReading,
+    };
+    let end = draining.half_time.map(|time| (time, stop));
     // One that waits for room is not quiet: its peer has yet to read.
     let is_reading = times.awaits == Awaits::Input;
     let looked_at = match sample {
@@ -245,6 +250,11 @@ mod tests {
         // One that waits for room is not quiet.
         let write = Some((at(101), Deadline::CheckProgress));
         assert_eq!(due(times(Awaits::Room), None), write);
+        // One that is not established by then will not be.
+        let close = Deadline::Close(Closed::ConnectTimedOut);
+        let unhurried = Timeouts { connect: None, ..TIMEOUTS };
+        let connect = next(times(Awaits::Connect), &unhurried, draining, None);
+        assert_eq!(connect, Some((at(115), close)));
         // One that is finishing already is left alone.
         let linger = Some((at(102), Deadline::Close(Closed::LingeredOut)));
         assert_eq!(due(times(Awaits::Close), None), linger);

@@ -23,6 +23,7 @@ impl<S: Service> Handler<S> {
     /// one, so that two that answer one another do not keep the others waiting.
     #[cold]
     pub(crate) fn handle_requests<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        self.thread.begin_turn(None);
         let mut requests = std::mem::take(&mut self.requests);
         self.thread.swap_requests(&mut requests);
         let mut deliveries = Vec::new();
@@ -43,7 +44,9 @@ impl<S: Service> Handler<S> {
                     deliveries.push(Delivery::All(message));
                 }
                 Request::Connect { from, address, message } => {
-                    self.connect(from, &address, message, connections);
+                    self.isolate(connections, |handler, connections| {
+                        handler.connect(from, &address, message, connections);
+                    });
                 }
             }
         }
@@ -57,6 +60,7 @@ impl<S: Service> Handler<S> {
     /// Delivers what has come into the thread's mailbox.
     pub(crate) fn deliver_mail<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
         let deliveries = self.post.take(self.mailbox);
+        self.thread.begin_turn(None);
         self.deliver(&deliveries, connections);
     }
 
@@ -67,22 +71,35 @@ impl<S: Service> Handler<S> {
     ) {
         for token in receivers(deliveries, connections) {
             let messages = || deliveries.iter().filter_map(|delivery| delivery.for_token(token));
-            if let Some(entry) = connections.entry(token) {
-                self.give(entry, messages().map(|message| &**message));
-                continue;
-            }
-            if !connections.contains(token) {
-                continue;
-            }
-            // Held first: the thread that has the connection may let go of it at any moment.
-            messages().for_each(|message| {
-                self.post.hold(token, Held::Message(Arc::clone(message)));
+            self.isolate(connections, |handler, connections| {
+                if let Some(entry) = connections.entry(token) {
+                    // What is held for it came earlier.
+                    if let Some(entry) = handler.give_held(entry) {
+                        handler.give(entry, messages().map(|message| &**message));
+                    }
+                } else if connections.contains(token) {
+                    let held = messages().map(|message| Held::Message(Arc::clone(message)));
+                    handler.hold(token, held, connections);
+                }
             });
-            if let Some(entry) = connections.entry_or_notify(token) {
-                self.give_held(entry);
-            }
         }
-        self.current = None;
+    }
+
+    /// Leaves something for a connection to the thread that has it.
+    pub(super) fn hold<C: Connections<S::Protocol>>(
+        &mut self,
+        token: Token,
+        what: impl IntoIterator<Item = Held<Message<S>>>,
+        connections: &mut C,
+    ) {
+        // Held first: the thread that has the connection may let go of it at any moment.
+        self.post.hold(token, what);
+        if let Some(entry) = connections.entry_or_notify(token) {
+            self.give_held(entry);
+        } else if !connections.contains(token) {
+            // Closed meanwhile, perhaps before it was held.
+            drop(self.post.take_held(token));
+        }
     }
 
     /// Gives a connection what is held for it, and gives it back if it is still open.

@@ -103,12 +103,13 @@ impl<S: Service> Handler<S> {
         drop(timing);
         let mut due = std::mem::take(&mut self.due);
         for token in due.drain(..) {
-            if let Some(entry) = connections.entry_or_notify(token) {
-                self.current = Some(token);
-                self.handle_timeout(entry);
-            }
+            self.isolate(connections, |handler, connections| {
+                if let Some(entry) = connections.entry_or_notify(token) {
+                    handler.current = Some(token);
+                    handler.handle_timeout(entry);
+                }
+            });
         }
-        self.current = None;
         self.due = due;
         Ok(())
     }
@@ -165,8 +166,10 @@ impl<S: Service> Handler<S> {
     /// timer.
     #[cold]
     pub(crate) fn on_notified<R: Registration<Source = Client<S::Protocol>>>(&mut self, entry: R) {
-        let Some(entry) = self.give_held(entry) else { return };
+        self.thread.begin_turn(None);
+        let held = self.give_held(entry);
         self.current = None;
+        let Some(entry) = held else { return };
         self.handle_timeout(entry);
     }
 

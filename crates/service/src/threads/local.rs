@@ -18,6 +18,7 @@ use epoll_timers::{Timers, Timestamp};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A thread with a reactor of its own, before it is started.
 pub(crate) struct LocalThread<S: Service, T> {
@@ -98,16 +99,11 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             let turn = AssertUnwindSafe(|| self.turn(coordinator.as_deref_mut()));
             match catch_unwind(turn) {
                 Ok(done) => done?,
-                Err(_) => self.close_panicked(),
+                // Whatever else calls protocols sees to it itself, so this was about a report.
+                Err(_) => self.handler.close_panicked(self.store.panicked(), &mut self.store),
             }
         }
         Ok(())
-    }
-
-    /// Closes the connection whose callback has panicked. If even that panics, the thread lives on
-    /// without having done it.
-    fn close_panicked(&mut self) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.close_panicked(&mut self.store)));
     }
 
     /// Serves up to the next event that is not about a connection, and handles that.
@@ -119,6 +115,11 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             Event::Woken => self.on_wake(coordinator),
             Event::Requests => {
                 self.handler.handle_requests(&mut self.store);
+                if self.handler.has_requests() {
+                    // The loop asks for events only when there are no requests: connections that answer one
+                    // another for ever would starve the others.
+                    self.store.own().wait(Some(Duration::ZERO))?;
+                }
                 Ok(())
             }
         }

@@ -10,6 +10,7 @@ use epoll_reactor::net::AcceptCounters;
 use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Returns the number of events that one of so many threads takes at once. What it has fetched waits for
 /// it, even while it is preempted, which only matters where another one could have fetched it.
@@ -31,7 +32,7 @@ pub(crate) fn run<S: Service>(
         // A panic is logged where it happens, and the connection closed by whoever has it next.
         match catch_unwind(serving) {
             Ok(done) => done?,
-            Err(_) => handler.thread.recover(),
+            Err(_) => handler.close_panicked(None, &mut Pool(shared)),
         }
     }
     let reactor = worker.counters();
@@ -46,7 +47,15 @@ fn serve_until_stop<S: Service>(
     shared: &SharedReactor<Client<S::Protocol>>,
     handler: &mut Handler<S>,
 ) -> io::Result<()> {
-    while worker.wait(None)? {
+    loop {
+        if handler.has_requests() {
+            handler.handle_requests(&mut Pool(shared));
+        }
+        // What protocols have asked for meanwhile waits for no event, but lets others have their turn.
+        let timeout = handler.has_requests().then_some(Duration::ZERO);
+        if !worker.wait(timeout)? {
+            return Ok(());
+        }
         handler.refresh_drain();
         let turn = handler.now();
         let number = worker.counters().waits;
@@ -70,9 +79,5 @@ fn serve_until_stop<S: Service>(
                 handler.on_notified(lease);
             }
         }
-        if handler.has_requests() {
-            handler.handle_requests(&mut Pool(shared));
-        }
     }
-    Ok(())
 }
