@@ -318,6 +318,7 @@ mod tests {
         let first = ownership.occupy();
         assert!(ownership.vacate());
         assert_eq!(ownership.claim(first.get(), IN), Claim::Gone);
+        assert_eq!(ownership.claim(first.get() + 1, IN), Claim::Gone, "nobody is there yet");
         assert_eq!(ownership.occupant(), None);
         let second = ownership.occupy();
         assert_ne!(first, second);

@@ -133,6 +133,21 @@ fn registrations_of_descriptors_that_were_closed_end_and_are_named() {
 }
 
 #[test]
+fn a_shared_reactor_names_them_too() {
+    const NAME: &str = "rebuilding::a_shared_reactor_names_them_too";
+    in_own_process(NAME, || {
+        let reactor: SharedReactor<Stream, char> = SharedReactor::new().unwrap();
+        let (closed, open) = (EventFd::new(1).unwrap(), EventFd::new(1).unwrap());
+        let gone = reactor.watch(&closed, 'g', READABLE).unwrap();
+        let stays = reactor.watch(&open, 's', READABLE).unwrap();
+        drop(closed);
+        assert_eq!(reactor.rebuild().unwrap(), [gone]);
+        assert!(!reactor.forget(gone));
+        assert!(reactor.forget(stays));
+    });
+}
+
+#[test]
 fn a_number_that_has_another_owner_by_now_is_not_watched() {
     const NAME: &str = "rebuilding::a_number_that_has_another_owner_by_now_is_not_watched";
     in_own_process(NAME, || {

@@ -53,6 +53,15 @@ fn connections_of_a_unix_listener_have_the_options_too() {
         assert_eq!(sockopt::socket_send_buffer_size(&server).unwrap(), 32 << 10);
     }
     drop(listener);
+    for (receive_buffer, send_buffer) in [(Some(8 << 10), None), (None, Some(8 << 10))] {
+        let stream = StreamOptions { receive_buffer, send_buffer, ..StreamOptions::default() };
+        let options = ListenOptions { stream, ..default() };
+        let (_client, server) = connected(&mut Listener::bind(&address, &options).unwrap());
+        let lens =
+            [sockopt::socket_recv_buffer_size(&server), sockopt::socket_send_buffer_size(&server)];
+        let is_set = lens.map(|len| len.unwrap() == 16 << 10);
+        assert_eq!(is_set, [receive_buffer.is_some(), send_buffer.is_some()]);
+    }
     let mut plain = Listener::bind(&address, &default()).unwrap();
     assert!(!sockopt::socket_oobinline(connected(&mut plain).1).unwrap());
 }
