@@ -288,6 +288,37 @@ fn threads_that_wait_survive_many_new_instances_in_a_row() {
 }
 
 #[test]
+fn a_thread_that_has_waited_since_before_is_told_of_what_comes_afterwards() {
+    let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+    std::thread::scope(|threads| {
+        let (sender, tid) = std::sync::mpsc::channel();
+        let (report, reported) = std::sync::mpsc::channel();
+        let reactor = &reactor;
+        threads.spawn(move || {
+            sender.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            let mut worker = reactor.worker();
+            while worker.wait(None).unwrap() {
+                while let Some(ready) = worker.next_ready() {
+                    let LeaseReady::Owned(lease) = ready else { continue };
+                    report.send(lease.token()).unwrap();
+                    lease.close();
+                }
+            }
+        });
+        let tid = tid.recv().unwrap();
+        eventually("the thread sleeps", || sleeps_in_a_wait(std::process::id(), tid));
+        reactor.rebuild().unwrap();
+        // The old instance has no entry for it.
+        let (ours, _theirs) = ready_pair();
+        let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
+        let told = reported.recv_timeout(DEADLINE);
+        // First, so that the thread ends in any case.
+        reactor.stop().unwrap();
+        assert_eq!(told, Ok(token));
+    });
+}
+
+#[test]
 fn a_new_instance_makes_nobody_close_a_sound_source() {
     let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
     let pairs: Vec<_> = (0..300).map(|_| Stream::pair().unwrap()).collect();
