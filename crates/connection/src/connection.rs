@@ -76,13 +76,13 @@ pub struct Connection<P, T> {
     protocol: P,
     received: u64,
     sent: u64,
-    /// What most connections do not have at rest.
+    /// The state that most connections do not have at rest.
     cold: Option<Box<Cold>>,
 }
 
-/// What is watched while input is awaited.
+/// The interest while input is awaited.
 const READING: Interest = Interest::IN.union(Interest::RDHUP);
-/// What is watched while output waits. Without `RDHUP`: a level-triggered wait for room would spin on a
+/// The interest while output waits. Without `RDHUP`: a level-triggered wait for room would spin on a
 /// peer that has closed its half.
 const WRITING: Interest = Interest::OUT;
 
@@ -215,7 +215,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     }
 }
 
-/// What is left of a step, see [`Connection::begin_step`].
+/// The rest of a step, see [`Connection::begin_step`].
 #[derive(Debug)]
 #[must_use]
 pub struct StepRest(Exit);
@@ -227,7 +227,7 @@ impl StepRest {
     }
 }
 
-/// Where the usual case of a step was left.
+/// The point at which the usual case of a step was left.
 #[derive(Debug)]
 enum Exit {
     /// At its beginning: a flag is set.

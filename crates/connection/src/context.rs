@@ -35,7 +35,7 @@ impl ConnectionId {
     }
 }
 
-/// What a callback has asked for besides output.
+/// The requests of a callback besides output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Changes {
     /// The new deadline; `Some(None)` for none.

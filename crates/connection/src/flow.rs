@@ -1,6 +1,6 @@
 //! The answers of a protocol's callbacks.
 
-/// How a connection goes on after a callback.
+/// The way in which a connection goes on after a callback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub enum Flow {
@@ -40,7 +40,7 @@ pub struct Consumed {
     /// long. Zero asks for any input. A message longer than the thread's buffer has to be asked for like
     /// this; [`Limits::input_max`](crate::Limits::input_max) bounds it.
     pub need: usize,
-    /// How to go on. [`Flow::Keep`] and [`Flow::Read`] are the same here.
+    /// The way to go on. [`Flow::Keep`] and [`Flow::Read`] are the same here.
     pub flow: Flow,
 }
 

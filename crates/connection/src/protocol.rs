@@ -41,10 +41,10 @@ use crate::{CloseReason, Consumed, Context, Flow};
 /// }
 /// ```
 pub trait Protocol {
-    /// What each thread has once: tables, caches, counters. Where threads share connections, two
+    /// The state that each thread has once: tables, caches, counters. Where threads share connections, two
     /// callbacks of a connection may see two of them, so only caches and counters belong here then.
     type Local;
-    /// What other connections, and other threads, can tell a connection.
+    /// The messages that other connections, and other threads, send to a connection.
     type Message;
 
     /// The connection was accepted, or an outgoing one is established. A protocol whose server speaks

@@ -23,7 +23,7 @@ pub enum Step {
     Done(CloseReason),
 }
 
-/// Why a connection is over.
+/// The reason for which a connection is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -57,7 +57,7 @@ pub enum Misuse {
     WroteAfterEnd,
 }
 
-/// What a connection waits for, and so which of the owner's timeouts applies.
+/// The event that a connection waits for, and so the owner's timeout that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaits {
     /// The outcome of connecting.

@@ -58,7 +58,7 @@ impl Default for Clocks {
     }
 }
 
-/// What a protocol asks of the service, to be done when the events of the turn are handled.
+/// A request of a protocol to the service, to be done when the events of the turn are handled.
 #[derive(Debug)]
 pub enum Request<M> {
     /// Send the message to this connection.
@@ -71,7 +71,7 @@ pub enum Request<M> {
         from: ConnectionId,
         /// The address to connect to.
         address: Address,
-        /// What the protocol of the new connection is made from.
+        /// The message that the protocol of the new connection is made from.
         message: M,
     },
 }
@@ -101,13 +101,13 @@ impl<M> Turn<M> {
     }
 }
 
-/// What all connections of a thread share; every step is given it.
+/// The state that all connections of a thread share; every step is given it.
 ///
 /// # Examples
 ///
 /// See [the crate's page](crate).
 pub struct ThreadState<P: Protocol + ?Sized> {
-    /// What the protocol has once for each thread.
+    /// The state that the protocol has once for each thread.
     pub local: P::Local,
     pub(crate) turn: Turn<P::Message>,
     pub(crate) input: Box<[u8]>,

@@ -10,7 +10,7 @@ use std::net::Shutdown;
 /// A read that brings fewer bytes than it had room for must mean that there are no more for now, as
 /// it does for stream sockets while neither their end, nor an error, nor urgent data is announced.
 pub trait Transport: Read + Write {
-    /// What bytes can go through on their way back, without coming into the process. A read takes
+    /// The pipe for bytes on their way back, which do not come into the process. A read takes
     /// out what it holds.
     type Pipe: Read;
 
@@ -44,7 +44,7 @@ pub trait Transport: Read + Write {
     ///
     /// # Errors
     ///
-    /// What the carrier says, for example that the connection is gone.
+    /// That of the carrier, for example that the connection is gone.
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
 

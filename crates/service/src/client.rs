@@ -8,17 +8,17 @@ use epoll_timers::{Key, Timestamp};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-/// What a reactor owns for each connection.
+/// A connection as a reactor owns it.
 #[derive(Debug)]
 pub(crate) struct Client<P> {
     pub(crate) connection: Connection<P, Stream>,
-    /// When a byte last moved, or when the connection began to linger.
+    /// The time at which a byte last moved, or the connection began to linger.
     pub(crate) last_activity: Timestamp,
     /// The interest that is registered.
     pub(crate) registered: Interest,
-    /// What the timer is set for.
+    /// The event that the timer is set for.
     pub(crate) awaits: Awaits,
-    /// When it was opened, in seconds, and [`TOLD_OF_DRAIN`]; more would cost every connection eight bytes.
+    /// The time at which it was opened, in seconds, and [`TOLD_OF_DRAIN`]; more would cost every connection eight bytes.
     began_s: u32,
     pub(crate) peer: Peer,
     /// Its timer, while it has one.

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The capacity of a pipe that was not asked for another one, in bytes.
 const PIPE_LEN: usize = 64 * 1024;
 
-/// What the threads of a service are given.
+/// The parts that the threads of a service are given.
 pub(crate) struct Parts<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) control: Arc<Control>,
@@ -59,13 +59,13 @@ pub(crate) struct Handler<S: Service> {
     mailbox: usize,
     mode: Mode,
     pub(crate) thread: ThreadState<S::Protocol>,
-    /// What long streams go through, from the first one on. It holds nothing but during a step.
+    /// The pipe that long streams go through, from the first one on. It holds nothing but during a step.
     pipe: Option<Pipe>,
     timeouts: Timeouts,
     connect_options: ConnectOptions,
     /// The number of the turn that the protocols of the thread know of.
     turn: u64,
-    /// Whether activity has to be dated.
+    /// Activity has to be dated.
     is_timed: bool,
     is_draining: bool,
     /// The connections whose timers have fired.

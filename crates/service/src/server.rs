@@ -56,14 +56,14 @@ enum Threads<S: Service> {
     },
 }
 
-/// How a server came to its end.
+/// The end of a server.
 #[derive(Clone, Debug)]
 pub struct Ended {
     /// The reason for which the drain is over.
     pub outcome: DrainOutcome,
     /// The number of connections that had not finished.
     pub cut: u64,
-    /// What each thread has done.
+    /// The statistics of each thread.
     pub threads: Vec<ThreadStats>,
 }
 

@@ -13,33 +13,33 @@ const QUIET_PERIOD: Duration = Duration::from_millis(100);
 /// The number of looks at the send queue within a write timeout.
 const WRITE_TIMEOUT_CHECKS: u32 = 8;
 
-/// What the timeouts of a connection depend on.
+/// The state that the timeouts of a connection depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     pub(crate) awaits: Awaits,
     /// No more input will be received.
     pub(crate) is_finishing: bool,
-    /// When a byte last moved, or when the connection began to linger.
+    /// The time at which a byte last moved, or the connection began to linger.
     pub(crate) last_activity: Timestamp,
     /// The deadline of the protocol.
     pub(crate) protocol: Option<Timestamp>,
 }
 
-/// How the service drains, as far as a single connection is concerned.
+/// The drain, as far as a single connection is concerned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Draining {
     pub(crate) since: Timestamp,
-    /// When connections that are still busy are ended.
+    /// The time at which connections that are still busy are ended.
     pub(crate) half_time: Option<Timestamp>,
 }
 
-/// What a look at a connection has found. The socket is writable again only when much of its buffer is free,
+/// The finding of a look at a connection. The socket is writable again only when much of its buffer is free,
 /// so a peer that takes little is told from one that takes nothing by looking at its send queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sample {
     /// Of a peer that has yet to take what was sent.
     SendQueue {
-        /// When the queue was last seen to be shorter than before.
+        /// The time at which the queue was last seen to be shorter than before.
         shrank_at: Timestamp,
         looked_at: Timestamp,
         /// The number of bytes that the peer had not taken by then.
@@ -47,13 +47,13 @@ pub(crate) enum Sample {
     },
     /// Of a connection that may have finished.
     Quiet {
-        /// When a byte had last moved.
+        /// The time at which a byte had last moved.
         last_activity: Timestamp,
         looked_at: Timestamp,
     },
 }
 
-/// What the time has come for.
+/// The action that a deadline asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deadline {
     /// See whether the peer has taken something.
@@ -84,7 +84,7 @@ pub(crate) fn next(
     all.flatten().min_by_key(|&(time, _)| time)
 }
 
-/// The timeout that goes with what is awaited. A time beyond the end of the clock never comes.
+/// Returns the timeout that goes with what is awaited. A time beyond the end of the clock never comes.
 fn closing(
     times: Times,
     timeouts: &Timeouts,
@@ -118,7 +118,7 @@ fn closing(
     }
 }
 
-/// What the drain wants of a connection.
+/// Returns the deadlines that the drain gives a connection.
 fn ending(
     times: Times,
     draining: Draining,

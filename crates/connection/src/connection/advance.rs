@@ -9,7 +9,7 @@ use crate::{
 use epoll_reactor::{Interest, Readiness, Token};
 use std::io;
 
-/// What a step has done so far.
+/// The bytes that a step has moved so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     pub(super) read: usize,
@@ -24,7 +24,7 @@ pub(super) struct Progress {
 /// protocol that produces nothing must not stop its thread.
 const ROUNDS_MAX: usize = 1024;
 
-/// What the owner registers for a connection.
+/// The states that the owner registers for a connection.
 pub(super) type Registered = (Interest, Awaits);
 
 impl<P: Protocol, T: Transport> Connection<P, T> {

@@ -16,7 +16,7 @@ pub(super) struct Cold {
     /// The length that the kept input has to have before it is shown again.
     pub(super) need: usize,
     pub(super) deadline: Option<Timestamp>,
-    /// When the owner's timer fires.
+    /// The time at which the owner's timer fires.
     pub(super) timer_time: Option<Timestamp>,
     /// The owner's timer fires after the deadline, and the owner does not know yet.
     pub(super) is_timer_late: bool,

@@ -8,9 +8,9 @@ use crate::{CloseReason, Consumed, Context, Flow, Misuse, Protocol, Step, Thread
 use epoll_reactor::{Readiness, Token};
 use std::io;
 
-/// How far a protocol has come with its input.
+/// The progress of a protocol with its input.
 struct Received {
-    /// How many bytes it has consumed.
+    /// The number of bytes that it has consumed.
     consumed: usize,
     /// The length that the rest has to have before it is shown again.
     need: usize,

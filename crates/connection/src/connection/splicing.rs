@@ -15,7 +15,7 @@ use epoll_reactor::{Readiness, Token};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 
-/// How many splices of a step may be short: the last one of a message is.
+/// The number of splices of a step that may be short: the last one of a message is.
 const SHORT_SPLICES_MAX: u32 = 2;
 
 /// Returns how many bytes at once are worth a pipe.

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// More turns than a script needs: beyond it the connection spins.
 const TURNS_MAX: usize = 10_000;
 
-/// How the driver watches the connection. One-shot is level, armed anew after each step.
+/// The trigger by which the driver watches the connection. One-shot is level, armed anew after each step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// Reports for as long as there is something of the connection's interest.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-/// What [`explore`] drives a protocol with.
+/// The input of [`explore`], and the protocols that it drives.
 pub struct Exploration<'a, P: Protocol> {
     protocol: Box<dyn Fn() -> P + 'a>,
     local: Box<dyn Fn() -> P::Local + 'a>,
@@ -72,7 +72,7 @@ impl<P: Protocol> fmt::Debug for Exploration<'_, P> {
     }
 }
 
-/// How many bytes the peer takes at a time.
+/// The numbers of bytes that the peer takes at a time.
 const ROOMS: [usize; 3] = [1, 3, 1 << 20];
 
 /// A thing that an owner does at some place of the input.

@@ -48,7 +48,7 @@ pub(crate) struct LocalWorker<S: Service, T> {
     pool_stats: Vec<Arc<Mutex<Stats>>>,
 }
 
-/// What the first thread decides with.
+/// The state with which the first thread decides.
 pub(crate) struct Coordinator {
     pub(crate) drain: Drain,
 }
