@@ -166,7 +166,6 @@ impl Drop for UnixPath {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use epoll_kit_testing::close;
 
     #[track_caller]
     fn assert_locks(path: &Path, directory: &Path) -> File {
@@ -179,7 +178,7 @@ mod tests {
     fn the_directory_of_a_path_is_locked_and_that_of_a_bare_name_is_the_current_one() {
         let directory = tempfile::tempdir().unwrap();
         let lock = assert_locks(&directory.path().join("socket"), directory.path());
-        close(lock);
+        drop(lock);
         assert_locks(Path::new("socket"), Path::new("."));
         assert!(lock_directory(Path::new("/dev/null/socket")).is_none());
     }
@@ -195,7 +194,7 @@ mod tests {
         let lock = lock_directory_with(&path, || {
             pauses -= 1;
             if pauses == LOCK_TRIES_MAX - 3 {
-                close(held.take());
+                drop(held.take());
             }
         });
         assert!(lock.is_some());
