@@ -178,8 +178,7 @@ fn help_goes_to_stdout_and_names_every_flag() {
     }
     // As words: where lines break depends on the terminal.
     let words: Vec<_> = help.split_whitespace().collect();
-    let refusal = "How threads accept in the modes level and edge; the others have one thread for it \
-        and take no such flag";
+    let refusal = "In the other modes one thread accepts for all, and the flag is refused";
     assert!(words.join(" ").contains(refusal), "{help}");
 }
 

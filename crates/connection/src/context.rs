@@ -137,18 +137,14 @@ impl<L, M> Context<'_, L, M> {
         ConnectionId::new(self.turn.thread, self.token)
     }
 
-    /// Sends `message` to a connection, of whichever thread, at the end of this turn.
-    ///
-    /// Messages of one sender arrive in order, unless threads share connections: then those of two turns may
-    /// overtake one another.
+    /// Sends `message` to a connection, of whichever thread, at the end of this turn. Messages of one sender
+    /// arrive in order.
     pub fn send(&mut self, to: ConnectionId, message: M) {
         self.turn.requests.push(Request::Send(to, message));
     }
 
     /// Sends `message` to every connection of every thread, this one included, at the end of this turn.
-    ///
-    /// Messages of one sender arrive in order, unless threads share connections: then those of two turns may
-    /// overtake one another.
+    /// Messages of one sender arrive in order.
     pub fn broadcast(&mut self, message: M) {
         self.turn.requests.push(Request::Broadcast(message));
     }

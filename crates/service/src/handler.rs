@@ -9,11 +9,12 @@ pub(crate) use expiry::Timing;
 use crate::admission::Refusal;
 use crate::client::Client;
 use crate::control::Control;
-use crate::mail::{Delivery, Held, Post};
+use crate::mail::{Held, Post};
 use crate::service::Message;
 use crate::stats::{Closed, Stats};
 use crate::store::{Connections, Store};
 use crate::{Config, Mode, Service, Timeouts};
+use delivery::Connect;
 use epoll_connection::{
     Awaits, Clocks, CloseReason, Connection, Limits, Request, Step, StepRest, ThreadState,
 };
@@ -74,6 +75,9 @@ pub(crate) struct Handler<S: Service> {
     current: Option<Token>,
     /// Requests of protocols that are being handled; empty otherwise.
     requests: Vec<Request<Message<S>>>,
+    connects: Vec<Connect<Message<S>>>,
+    /// Requests were filed since they were last handled.
+    has_filed: bool,
     stats: Arc<Mutex<Stats>>,
 }
 
@@ -106,6 +110,8 @@ impl<S: Service> Handler<S> {
             due: Vec::with_capacity(TIMER_STEPS_MAX),
             current: None,
             requests: Vec::new(),
+            connects: Vec::new(),
+            has_filed: false,
             stats: Arc::clone(&parts.stats),
         }
     }
@@ -156,7 +162,7 @@ impl<S: Service> Handler<S> {
         self.begin_turn(number, now);
         let token = entry.token();
         let step = entry.finish_step(rest, readiness, token, &mut self.thread, now);
-        if step == Step::Wait { Some(entry) } else { self.apply(entry, step, readiness) }
+        self.apply(entry, step, readiness)
     }
 
     /// Does what the step of a connection asks for; gives it back if it is still open.
@@ -167,6 +173,7 @@ impl<S: Service> Handler<S> {
         step: Step,
         readiness: Readiness,
     ) -> Option<R> {
+        self.file_if_shared();
         match step {
             Step::Wait => Some(entry),
             Step::Changed => self.refresh(entry),
@@ -325,7 +332,9 @@ impl<S: Service> Handler<S> {
                 if let Some(entry) = connections.entry(token) {
                     handler.tell_drain(entry);
                 } else {
-                    handler.hold(token, [Held::Drain], connections);
+                    // Held first: the thread that has it may let go of it at any moment.
+                    handler.post.hold(token, Held::Drain);
+                    handler.give_held_or_notify(token, connections);
                 }
             });
         }
@@ -387,6 +396,7 @@ impl<S: Service> Handler<S> {
         drop(closing);
         // Only now nobody holds anything more for it.
         drop(self.post.take_held(token));
+        self.file_if_shared();
         drop(permit);
     }
 

@@ -2,7 +2,8 @@
 
 use crate::Service;
 use crate::service::Message;
-use epoll_connection::ConnectionId;
+use crate::store::Connections;
+use epoll_connection::{ConnectionId, Protocol};
 use epoll_reactor::{Token, Waker};
 use std::collections::HashMap;
 use std::fmt;
@@ -29,8 +30,28 @@ impl<M> Delivery<M> {
     }
 }
 
-/// The mailboxes of all threads that have a reactor of their own, and messages for connections that are in
-/// the hands of another thread.
+/// Returns the connections that the deliveries are for, each once.
+pub(crate) fn receivers<M, P: Protocol>(
+    deliveries: &[Delivery<M>],
+    connections: &impl Connections<P>,
+) -> Vec<Token> {
+    let one = |delivery: &Delivery<M>| match delivery {
+        Delivery::One(token, _) => Some(*token),
+        Delivery::All(_) => None,
+    };
+    let tokens: Option<Vec<_>> = deliveries.iter().map(one).collect();
+    match tokens {
+        Some(mut tokens) => {
+            tokens.sort_unstable();
+            tokens.dedup();
+            tokens
+        }
+        None => connections.tokens(),
+    }
+}
+
+/// The mailboxes of all threads that have a reactor of their own, and what is held for connections that
+/// threads share.
 pub(crate) struct Post<M> {
     mailboxes: Vec<Mailbox<M>>,
     held: Mutex<HashMap<Token, Vec<Held<M>>>>,
@@ -38,7 +59,7 @@ pub(crate) struct Post<M> {
     held_len: AtomicUsize,
 }
 
-/// Something for a connection that is in the hands of another thread.
+/// Something for a connection, which is for whichever thread has it next.
 pub(crate) enum Held<M> {
     Message(Arc<M>),
     /// The service drains.
@@ -52,6 +73,8 @@ struct Mailbox<M> {
 
 struct Mail<M> {
     deliveries: Vec<Delivery<M>>,
+    /// The thread was woken, and has not taken its mail since.
+    is_woken: bool,
     /// The server has ended: there is nobody to deliver to.
     is_closed: bool,
 }
@@ -75,7 +98,7 @@ impl<M> Drop for PostGuard<M> {
 impl<M> Post<M> {
     pub(crate) fn new(wakers: impl IntoIterator<Item = Waker>) -> Self {
         let mailboxes = wakers.into_iter().map(|waker| Mailbox {
-            mail: Mutex::new(Mail { deliveries: Vec::new(), is_closed: false }),
+            mail: Mutex::new(Mail { deliveries: Vec::new(), is_woken: false, is_closed: false }),
             waker,
         });
         Self {
@@ -89,7 +112,7 @@ impl<M> Post<M> {
     pub(crate) fn put(&self, thread: usize, delivery: Delivery<M>) -> bool {
         // There is no such thread: nor is there such a connection.
         let Some(mailbox) = self.mailboxes.get(thread) else { return true };
-        let was_empty = {
+        let was_woken = {
             let mut mail = lock(&mailbox.mail);
             if mail.is_closed {
                 return true;
@@ -98,12 +121,20 @@ impl<M> Post<M> {
                 return false;
             }
             mail.deliveries.push(delivery);
-            mail.deliveries.len() == 1
+            std::mem::replace(&mut mail.is_woken, true)
         };
-        if was_empty {
+        if !was_woken {
             mailbox.wake();
         }
         true
+    }
+
+    /// Puts a delivery into the mailbox of the calling thread, which takes its mail before it waits. There
+    /// are as many as one turn makes.
+    pub(crate) fn put_own(&self, thread: usize, delivery: Delivery<M>) {
+        if let Some(mailbox) = self.mailboxes.get(thread) {
+            lock(&mailbox.mail).deliveries.push(delivery);
+        }
     }
 
     /// Puts a message for all connections into every mailbox but that of the thread `except`. `false`: one
@@ -119,15 +150,35 @@ impl<M> Post<M> {
 
     /// Takes the mail of a thread.
     pub(crate) fn take(&self, thread: usize) -> Vec<Delivery<M>> {
-        self.mailboxes
-            .get(thread)
-            .map_or_else(Vec::new, |mailbox| std::mem::take(&mut lock(&mailbox.mail).deliveries))
+        let Some(mailbox) = self.mailboxes.get(thread) else { return Vec::new() };
+        let mut mail = lock(&mailbox.mail);
+        mail.is_woken = false;
+        std::mem::take(&mut mail.deliveries)
     }
 
-    /// Holds something for a connection that is in the hands of another thread.
-    pub(crate) fn hold(&self, token: Token, what: impl IntoIterator<Item = Held<M>>) {
+    /// Takes the mail of threads that share connections, and holds it for these. Returns which they are.
+    pub(crate) fn hold_mail<P: Protocol>(
+        &self,
+        thread: usize,
+        connections: &impl Connections<P>,
+    ) -> Vec<Token> {
+        // Locked first: of two threads, the one that takes the earlier mail also holds it earlier.
         let mut held = lock(&self.held);
-        held.entry(token).or_default().extend(what);
+        let deliveries = self.take(thread);
+        let tokens = receivers(&deliveries, connections);
+        for &token in &tokens {
+            let messages = deliveries.iter().filter_map(|delivery| delivery.for_token(token));
+            let messages = messages.map(|message| Held::Message(Arc::clone(message)));
+            held.entry(token).or_default().extend(messages);
+        }
+        self.held_len.store(held.len(), Ordering::SeqCst);
+        tokens
+    }
+
+    /// Holds something for a connection.
+    pub(crate) fn hold(&self, token: Token, what: Held<M>) {
+        let mut held = lock(&self.held);
+        held.entry(token).or_default().push(what);
         self.held_len.store(held.len(), Ordering::SeqCst);
     }
 

@@ -60,12 +60,12 @@ fn at_most_135_a_message_on_one_active_connection_with_timeouts(mode: Mode) {
     cost_at_most(&Launch::tcp(mode), &Ready::One, 135.0);
 }
 
-in_shared_modes!(at_most_415_a_message_on_one_active_connection_that_threads_may_share);
+in_shared_modes!(at_most_422_a_message_on_one_active_connection_that_threads_may_share);
 
 /// The price of a claim, a lease and counters that other threads may read, on a single thread, and of a
 /// wait that looks whether the source of its first event is free.
-fn at_most_415_a_message_on_one_active_connection_that_threads_may_share(mode: Mode) {
-    let limit = if mode == Mode::Oneshot { 415.0 } else { 370.0 };
+fn at_most_422_a_message_on_one_active_connection_that_threads_may_share(mode: Mode) {
+    let limit = if mode == Mode::Oneshot { 422.0 } else { 377.0 };
     cost_at_most(&Launch::with_threads(mode, 1), &Ready::One, limit);
 }
 

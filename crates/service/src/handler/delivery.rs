@@ -1,9 +1,9 @@
 //! Messages for connections, and what else protocols ask of the service. Each connection is visited once
 //! for all its messages of a turn, so that what they have it write is sent at once.
 
-use super::{Connections, Delivery, Handler, Permit};
+use super::{Connections, Handler, Permit};
 use crate::client::Client;
-use crate::mail::Held;
+use crate::mail::{Delivery, Held, receivers};
 use crate::service::Message;
 use crate::{Service, service};
 use epoll_connection::{CloseReason, Connection, ConnectionId, Request};
@@ -12,11 +12,64 @@ use epoll_reactor::{Readiness, Registration, Token};
 use epoll_timers::Timestamp;
 use std::sync::Arc;
 
+/// An outgoing connection that a protocol has asked for.
+pub(super) struct Connect<M> {
+    from: ConnectionId,
+    address: Address,
+    message: M,
+}
+
 impl<S: Service> Handler<S> {
-    /// Returns whether protocols have asked for something.
+    /// Returns whether protocols have asked for something that is not done yet.
     #[inline]
     pub(crate) fn has_requests(&self) -> bool {
         self.thread.has_requests()
+    }
+
+    /// Returns the same for a thread that shares connections, whose requests are filed before.
+    #[inline]
+    pub(crate) fn has_filed(&self) -> bool {
+        self.has_filed
+    }
+
+    /// Files the requests of a connection before its lease ends: another thread may have it next, and the
+    /// messages that it sends there come after these.
+    #[inline]
+    pub(super) fn file_if_shared(&mut self) {
+        if self.mode.is_shared() && self.thread.has_requests() {
+            self.file_requests();
+        }
+    }
+
+    /// Puts the messages that protocols have asked for where they wait for the end of the turn.
+    fn file_requests(&mut self) {
+        self.thread.swap_requests(&mut self.requests);
+        let mut is_put = true;
+        for request in self.requests.drain(..) {
+            match request {
+                Request::Send(to, message) => {
+                    let delivery = Delivery::One(to.token(), Arc::new(message));
+                    let thread = to.thread() as usize;
+                    if thread == self.mailbox {
+                        self.post.put_own(thread, delivery);
+                    } else {
+                        is_put &= self.post.put(thread, delivery);
+                    };
+                }
+                Request::Broadcast(message) => {
+                    let message = Arc::new(message);
+                    is_put &= self.post.put_all(&message, Some(self.mailbox));
+                    self.post.put_own(self.mailbox, Delivery::All(message));
+                }
+                Request::Connect { from, address, message } => {
+                    self.connects.push(Connect { from, address, message });
+                }
+            }
+        }
+        self.has_filed = true;
+        if !is_put {
+            tracing::warn!("messages were dropped: too many wait for a thread");
+        }
     }
 
     /// Does what protocols have asked for in this turn. What they ask for meanwhile is left for the next
@@ -24,76 +77,43 @@ impl<S: Service> Handler<S> {
     #[cold]
     pub(crate) fn handle_requests<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
         self.thread.begin_turn(None);
-        let mut requests = std::mem::take(&mut self.requests);
-        self.thread.swap_requests(&mut requests);
-        let mut deliveries = Vec::new();
-        let mut is_put = true;
-        for request in requests.drain(..) {
-            match request {
-                Request::Send(to, message) => {
-                    let delivery = Delivery::One(to.token(), Arc::new(message));
-                    if to.thread() as usize == self.mailbox {
-                        deliveries.push(delivery);
-                    } else {
-                        is_put &= self.post.put(to.thread() as usize, delivery);
-                    }
-                }
-                Request::Broadcast(message) => {
-                    let message = Arc::new(message);
-                    is_put &= self.post.put_all(&message, Some(self.mailbox));
-                    deliveries.push(Delivery::All(message));
-                }
-                Request::Connect { from, address, message } => {
-                    self.isolate(connections, |handler, connections| {
-                        handler.connect(from, &address, message, connections);
-                    });
-                }
-            }
+        self.file_requests();
+        self.has_filed = false;
+        for connect in std::mem::take(&mut self.connects) {
+            self.isolate(connections, |handler, connections| handler.connect(connect, connections));
         }
-        if !is_put {
-            tracing::warn!("messages were dropped: too many wait for another thread");
-        }
-        self.requests = requests;
-        self.deliver(&deliveries, connections);
+        self.deliver_mail(connections);
+        self.file_if_shared();
     }
 
     /// Delivers what has come into the thread's mailbox.
     pub(crate) fn deliver_mail<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
-        let deliveries = self.post.take(self.mailbox);
         self.thread.begin_turn(None);
-        self.deliver(&deliveries, connections);
-    }
-
-    fn deliver<C: Connections<S::Protocol>>(
-        &mut self,
-        deliveries: &[Delivery<Message<S>>],
-        connections: &mut C,
-    ) {
-        for token in receivers(deliveries, connections) {
-            let messages = || deliveries.iter().filter_map(|delivery| delivery.for_token(token));
+        if self.mode.is_shared() {
+            for token in self.post.hold_mail(self.mailbox, connections) {
+                self.isolate(connections, |handler, connections| {
+                    handler.give_held_or_notify(token, connections);
+                });
+            }
+            return;
+        }
+        let deliveries = self.post.take(self.mailbox);
+        for token in receivers(&deliveries, connections) {
+            let messages = deliveries.iter().filter_map(|delivery| delivery.for_token(token));
             self.isolate(connections, |handler, connections| {
                 if let Some(entry) = connections.entry(token) {
-                    // What is held for it came earlier.
-                    if let Some(entry) = handler.give_held(entry) {
-                        handler.give(entry, messages().map(|message| &**message));
-                    }
-                } else if connections.contains(token) {
-                    let held = messages().map(|message| Held::Message(Arc::clone(message)));
-                    handler.hold(token, held, connections);
+                    handler.give(entry, messages.map(|message| &**message));
                 }
             });
         }
     }
 
-    /// Leaves something for a connection to the thread that has it.
-    pub(super) fn hold<C: Connections<S::Protocol>>(
+    /// Gives a connection what is held for it, or leaves that to the thread that has it.
+    pub(super) fn give_held_or_notify<C: Connections<S::Protocol>>(
         &mut self,
         token: Token,
-        what: impl IntoIterator<Item = Held<Message<S>>>,
         connections: &mut C,
     ) {
-        // Held first: the thread that has the connection may let go of it at any moment.
-        self.post.hold(token, what);
         if let Some(entry) = connections.entry_or_notify(token) {
             self.give_held(entry);
         } else if !connections.contains(token) {
@@ -132,6 +152,7 @@ impl<S: Service> Handler<S> {
             settles |= entry.connection.message(message, token, &mut self.thread);
         }
         if !settles {
+            self.file_if_shared();
             return Some(entry);
         }
         let (now, thread) = (Timestamp::now(), &mut self.thread);
@@ -142,20 +163,19 @@ impl<S: Service> Handler<S> {
     /// Begins an outgoing connection.
     fn connect<C: Connections<S::Protocol>>(
         &mut self,
-        from: ConnectionId,
-        address: &Address,
-        message: Message<S>,
+        connect: Connect<Message<S>>,
         connections: &mut C,
     ) {
+        let Connect { from, address, message } = connect;
         let local: &mut service::Local<S> = &mut self.thread.local;
         let Some(protocol) = self.service.connect(from, message, local) else { return };
-        let peer = Peer::from(address);
+        let peer = Peer::from(&address);
         let control = Arc::clone(&self.control);
         let kind = match control.admission.admit_outgoing(&peer) {
             Err(_) => std::io::ErrorKind::QuotaExceeded,
             Ok(()) => {
                 let permit = Permit { control: &control, peer };
-                match Stream::connect_with(address, &self.connect_options) {
+                match Stream::connect_with(&address, &self.connect_options) {
                     Ok(stream) => {
                         let connection = Connection::connecting(protocol, stream);
                         return self.insert(connection, permit, connections);
@@ -165,25 +185,5 @@ impl<S: Service> Handler<S> {
             }
         };
         self.thread.refuse(protocol, CloseReason::ConnectFailed(kind), Token::detached(0));
-    }
-}
-
-/// Returns the connections that the deliveries are for, each once.
-fn receivers<M, P: epoll_connection::Protocol>(
-    deliveries: &[Delivery<M>],
-    connections: &impl Connections<P>,
-) -> Vec<Token> {
-    let one = |delivery: &Delivery<M>| match delivery {
-        Delivery::One(token, _) => Some(*token),
-        Delivery::All(_) => None,
-    };
-    let tokens: Option<Vec<_>> = deliveries.iter().map(one).collect();
-    match tokens {
-        Some(mut tokens) => {
-            tokens.sort_unstable();
-            tokens.dedup();
-            tokens
-        }
-        None => connections.tokens(),
     }
 }

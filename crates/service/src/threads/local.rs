@@ -115,7 +115,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             Event::Woken => self.on_wake(coordinator),
             Event::Requests => {
                 self.handler.handle_requests(&mut self.store);
-                if self.handler.has_requests() {
+                if self.handler.has_requests() || self.handler.has_filed() {
                     // The loop asks for events only when there are no requests: connections that answer one
                     // another for ever would starve the others.
                     self.store.own().wait(Some(Duration::ZERO))?;
@@ -318,7 +318,7 @@ impl<S: Service> Serve<S> for SharedStore<S::Protocol> {
                     Ready::Owned { .. } => {}
                 }
             }
-            if handler.has_requests() {
+            if handler.has_filed() {
                 return Ok(Event::Requests);
             }
             self.reactor.wait(None)?;

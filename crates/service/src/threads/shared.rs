@@ -8,9 +8,9 @@ use crate::stats::{Closed, ThreadStats};
 use crate::store::Pool;
 use epoll_reactor::net::AcceptCounters;
 use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
+use epoll_timers::Timestamp;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 /// Returns the number of events that one of so many threads takes at once. What it has fetched waits for
 /// it, even while it is preempted, which only matters where another one could have fetched it.
@@ -47,15 +47,9 @@ fn serve_until_stop<S: Service>(
     shared: &SharedReactor<Client<S::Protocol>>,
     handler: &mut Handler<S>,
 ) -> io::Result<()> {
-    loop {
-        if handler.has_requests() {
-            handler.handle_requests(&mut Pool(shared));
-        }
-        // What protocols have asked for meanwhile waits for no event, but lets others have their turn.
-        let timeout = handler.has_requests().then_some(Duration::ZERO);
-        if !worker.wait(timeout)? {
-            return Ok(());
-        }
+    // One wait and one loop: the compiler inlines neither of them twice.
+    let mut deadline = None;
+    while worker.wait_until(deadline)? {
         handler.refresh_drain();
         let turn = handler.now();
         let number = worker.counters().waits;
@@ -79,5 +73,13 @@ fn serve_until_stop<S: Service>(
                 handler.on_notified(lease);
             }
         }
+        deadline = if handler.has_filed() {
+            handler.handle_requests(&mut Pool(shared));
+            // Those that came meanwhile wait for no event, but let others have their turn.
+            handler.has_filed().then_some(Timestamp::EPOCH)
+        } else {
+            None
+        };
     }
+    Ok(())
 }
