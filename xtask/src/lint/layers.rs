@@ -69,6 +69,8 @@ mod tests {
         "epoll-reactor",
         "epoll-timers",
         "epoll-shutdown",
+        "epoll-connection",
+        "epoll-service",
         "epoll-echo",
         "epoll-server",
         "epoll-load",
@@ -106,22 +108,25 @@ mod tests {
         may_depend_on("epoll-reactor", &["epoll-sys"]);
         may_depend_on("epoll-timers", &["epoll-sys"]);
         may_depend_on("epoll-shutdown", &["epoll-sys"]);
-        may_depend_on("epoll-echo", &["epoll-reactor"]);
+        may_depend_on("epoll-connection", &["epoll-reactor"]);
+        may_depend_on("epoll-echo", &["epoll-connection"]);
         may_depend_on("epoll-load", &["epoll-sys"]);
         may_depend_on("epoll-kit-testing", &[]);
         may_depend_on("xtask", &[]);
     }
 
     #[test]
-    fn the_server_joins_the_layers_and_tests_use_all() {
-        let joined = ["epoll-echo", "epoll-timers", "epoll-shutdown", "epoll-reactor", "epoll-sys"];
-        may_depend_on("epoll-server", &joined);
+    fn the_service_joins_the_layers_and_tests_use_all() {
+        let joined = ["epoll-connection", "epoll-timers", "epoll-shutdown", "epoll-reactor"];
+        may_depend_on("epoll-service", &joined);
+        may_depend_on("epoll-server", &["epoll-service", "epoll-echo", "epoll-reactor"]);
         may_depend_on("epoll-kit-tests", ALL);
     }
 
     #[test]
     fn an_error_names_the_arrow_and_the_rule() {
-        let expected = "epoll-echo: depends on epoll-timers, but may depend only on epoll-reactor";
+        let expected =
+            "epoll-echo: depends on epoll-timers, but may depend only on epoll-connection";
         assert_eq!(verdict("epoll-echo", "epoll-timers", false), [expected]);
     }
 
