@@ -10,6 +10,7 @@
 
 mod advance;
 mod cold;
+mod forwarding;
 mod input;
 mod output;
 mod owner;
@@ -21,6 +22,7 @@ use bitflags::bitflags;
 use cold::Cold;
 use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::{Interest, Readiness, Source, Token};
+pub use forwarding::Forward;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -194,11 +196,12 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             changes: &mut changes,
             token,
             pending: 0,
+            is_transformed: false,
         };
         let input = &mut thread.input[..len];
         let consumed = self.protocol.on_input(input, &mut context);
         let passes = consumed.passed == len && thread.output.is_empty();
-        let is_all = consumed.bytes == len && consumed.need == 0;
+        let is_all = consumed.bytes == len && consumed.need == 0 && consumed.to.is_none();
         let is_usual = is_all && consumed.continues() && changes.are_none();
         if !is_usual || !(passes || consumed.passed == 0) {
             return Some(Exit::Consumed { consumed, changes, len });

@@ -35,6 +35,11 @@ impl ConnectionId {
     }
 }
 
+/// A connection of the same thread, to forward bytes to, see [`Context::link`]. It is never used for
+/// another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Link(pub(crate) Token);
+
 /// The requests of a callback besides output.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Changes {
@@ -60,6 +65,8 @@ pub struct Context<'a, L, M> {
     pub(crate) token: Token,
     /// The number of bytes that waited to be sent before this step.
     pub(crate) pending: usize,
+    /// What is written here is transformed by an outer protocol, and what is forwarded could not be.
+    pub(crate) is_transformed: bool,
 }
 
 impl<L, M> Context<'_, L, M> {
@@ -137,6 +144,14 @@ impl<L, M> Context<'_, L, M> {
         ConnectionId::new(self.turn.thread, self.token)
     }
 
+    /// Returns the link to a connection, for [`Consumed::forward`](crate::Consumed::forward). `None`: it is
+    /// not this thread's, threads share connections, or an outer protocol transforms what this one reads.
+    #[must_use]
+    pub fn link(&self, other: ConnectionId) -> Option<Link> {
+        let is_own = self.turn.has_links && other.thread == self.turn.thread;
+        (is_own && !self.is_transformed).then_some(Link(other.token))
+    }
+
     /// Sends `message` to a connection, of whichever thread, at the end of this turn. Messages of one sender
     /// arrive in order.
     pub fn send(&mut self, to: ConnectionId, message: M) {
@@ -165,7 +180,9 @@ impl<L, M> Context<'_, L, M> {
         part: impl FnOnce(&'b mut L) -> &'b mut K,
         output: Option<&'b mut Vec<u8>>,
     ) -> Context<'b, K, M> {
+        let is_transformed = self.is_transformed || output.is_some();
         Context {
+            is_transformed,
             local: part(self.local),
             output: output.unwrap_or(self.output),
             turn: self.turn,

@@ -56,6 +56,14 @@ impl<A: Protocol, B: Protocol<Message = A::Message>> Protocol for Either<A, B> {
         delegate!(self, context, protocol, inner => protocol.on_peer_finished(rest, inner))
     }
 
+    fn on_forwarded(
+        &mut self,
+        bytes: &[u8],
+        context: &mut Context<'_, Self::Local, A::Message>,
+    ) -> bool {
+        delegate!(self, context, protocol, inner => protocol.on_forwarded(bytes, inner))
+    }
+
     fn on_message(
         &mut self,
         message: &A::Message,

@@ -1,5 +1,7 @@
 //! The answers of a protocol's callbacks.
 
+use crate::Link;
+
 /// The way in which a connection goes on after a callback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -36,6 +38,9 @@ pub struct Consumed {
     /// The number of those bytes, from the beginning, that are output, after what was written. They are
     /// sent from where they are where possible.
     pub passed: usize,
+    /// The connection that the passed bytes go to, if not back to the peer. If it has no room for all of
+    /// them, nothing is read until it has sent them. To one that is gone, or about to end, they are dropped.
+    pub to: Option<Link>,
     /// The length of the next message, if it is known: the input is not shown again before it is so
     /// long. Zero asks for any input. A message longer than the thread's buffer has to be asked for like
     /// this; [`Limits::input_max`](crate::Limits::input_max) bounds it.
@@ -48,7 +53,7 @@ impl Consumed {
     /// Consumes `bytes`.
     #[inline]
     pub const fn bytes(bytes: usize) -> Self {
-        Self { bytes, passed: 0, need: 0, flow: Flow::Keep }
+        Self { bytes, passed: 0, to: None, need: 0, flow: Flow::Keep }
     }
 
     /// Consumes nothing: the message is not complete.
@@ -67,6 +72,13 @@ impl Consumed {
     #[inline]
     pub const fn pass(bytes: usize) -> Self {
         Self { passed: bytes, ..Self::bytes(bytes) }
+    }
+
+    /// Consumes `bytes`, which go to another connection as they stand: a proxy. They are sent at once; what
+    /// is [written](crate::Context::write) to this one is not affected.
+    #[inline]
+    pub const fn forward(bytes: usize, to: Link) -> Self {
+        Self { to: Some(to), ..Self::pass(bytes) }
     }
 
     /// The same, and then goes on like `flow`.

@@ -61,6 +61,7 @@
 //!                 reactor.set_interest(token, interest)?;
 //!                 reactor.revisit(token, readiness | Readiness::IN);
 //!             }
+//!             Step::Forward => unreachable!("this protocol forwards nothing"),
 //!             Step::Done(reason) => {
 //!                 assert_eq!(reason, CloseReason::PeerClosed);
 //!                 reactor.close(token);
@@ -89,8 +90,8 @@ mod transport;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 
-pub use connection::{Connection, StepRest};
-pub use context::{ConnectionId, Context};
+pub use connection::{Connection, Forward, StepRest};
+pub use context::{ConnectionId, Context, Link};
 pub use either::Either;
 pub use flow::{Consumed, Flow};
 pub use protocol::Protocol;

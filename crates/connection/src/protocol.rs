@@ -86,6 +86,19 @@ pub trait Protocol {
         Flow::Finish
     }
 
+    /// Bytes have arrived that another connection [forwards](crate::Consumed::forward). Returns whether the
+    /// protocol has written what is to be sent for them; otherwise they are sent as they stand. One that
+    /// transforms what it sends, to encrypt it for example, does it here.
+    #[inline]
+    fn on_forwarded(
+        &mut self,
+        bytes: &[u8],
+        context: &mut Context<'_, Self::Local, Self::Message>,
+    ) -> bool {
+        let _ = (bytes, context);
+        false
+    }
+
     /// A message has arrived, perhaps one for many connections. It comes even while output waits, see
     /// [`Context::pending`]. What all messages of a turn have a connection write is sent at once.
     #[inline]
@@ -173,6 +186,14 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
         context: &mut Context<'_, P::Local, P::Message>,
     ) -> Flow {
         (**self).on_peer_finished(rest, context)
+    }
+
+    fn on_forwarded(
+        &mut self,
+        bytes: &[u8],
+        context: &mut Context<'_, P::Local, P::Message>,
+    ) -> bool {
+        (**self).on_forwarded(bytes, context)
     }
 
     fn on_message(

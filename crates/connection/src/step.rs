@@ -19,6 +19,10 @@ pub enum Step {
     /// Call [`splice`](crate::Connection::splice): the peer sends so much that it pays not to bring it
     /// into the process. Answered only if the limits allow it and the protocol passes everything.
     Splice,
+    /// Take the bytes to forward from the [thread](crate::ThreadState::take_forward), give them to the
+    /// connection that they are for, and call [`forwarded`](crate::Connection::forwarded), before anything
+    /// else is done with the thread.
+    Forward,
     /// The connection is over; [`on_close`](crate::Protocol::on_close) was called. Drop it.
     Done(CloseReason),
 }

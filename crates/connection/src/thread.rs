@@ -2,7 +2,7 @@
 //! protocols ask of the service. Invariant: the output is empty between two steps.
 
 use crate::context::Changes;
-use crate::{CloseReason, ConnectionId, Context, Protocol};
+use crate::{CloseReason, ConnectionId, Context, Forward, Protocol};
 use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
 use epoll_reactor::net::Address;
@@ -74,6 +74,9 @@ pub enum Request<M> {
         /// The message that the protocol of the new connection is made from.
         message: M,
     },
+    /// Call [`resume_forwarding`](crate::Connection::resume_forwarding) of this connection of the thread:
+    /// what it has forwarded is sent.
+    ResumeForwarding(Token),
 }
 
 /// The state of a thread that callbacks can reach, besides the protocol's own.
@@ -82,6 +85,8 @@ pub(crate) struct Turn<M> {
     pub(crate) requests: Vec<Request<M>>,
     pub(crate) limits: Limits,
     pub(crate) thread: u32,
+    /// The connections of the thread are its own, so they can be linked.
+    pub(crate) has_links: bool,
     now: Option<Timestamp>,
     wall_clock: Option<ClockTime<Realtime>>,
     clocks: Clocks,
@@ -112,6 +117,7 @@ pub struct ThreadState<P: Protocol + ?Sized> {
     pub(crate) turn: Turn<P::Message>,
     pub(crate) input: Box<[u8]>,
     pub(crate) output: Vec<u8>,
+    pub(crate) forward: Option<Forward>,
 }
 
 impl<P: Protocol + ?Sized> ThreadState<P> {
@@ -119,9 +125,35 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
     #[must_use]
     pub fn new(thread: u32, local: P::Local, limits: Limits, clocks: Clocks) -> Self {
         let input = vec![0; limits.read_buffer_len.get()].into();
-        let turn =
-            Turn { requests: Vec::new(), limits, thread, now: None, wall_clock: None, clocks };
-        Self { local, turn, input, output: Vec::new() }
+        let turn = Turn {
+            requests: Vec::new(),
+            limits,
+            thread,
+            has_links: true,
+            now: None,
+            wall_clock: None,
+            clocks,
+        };
+        Self { local, turn, input, output: Vec::new(), forward: None }
+    }
+
+    /// Says that threads share the connections, so that none can be [linked](Context::link).
+    #[must_use]
+    pub fn without_links(mut self) -> Self {
+        self.turn.has_links = false;
+        self
+    }
+
+    /// Returns whether a connection has answered [`Step::Forward`](crate::Step::Forward).
+    #[inline]
+    #[must_use]
+    pub fn has_forward(&self) -> bool {
+        self.forward.is_some()
+    }
+
+    /// Takes the bytes that a connection forwards.
+    pub fn take_forward(&mut self) -> Option<Forward> {
+        self.forward.take()
     }
 
     /// Begins a turn of the loop: protocols that ask for the time get `now`, or have it read.
@@ -169,6 +201,7 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
             changes: &mut changes,
             token,
             pending: 0,
+            is_transformed: false,
         };
         protocol.on_close(reason, &mut context);
         self.output.clear();
@@ -192,6 +225,7 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
     /// buffer every read would look like the end of its stream.
     pub fn recover(&mut self) {
         self.output = Vec::new();
+        self.forward = None;
         if self.input.is_empty() {
             // The callback had it.
             self.input = vec![0; self.turn.limits.read_buffer_len.get()].into();

@@ -76,6 +76,8 @@ pub(crate) struct Handler<S: Service> {
     /// Requests of protocols that are being handled; empty otherwise.
     requests: Vec<Request<Message<S>>>,
     connects: Vec<Connect<Message<S>>>,
+    /// The connections whose forwarded bytes are sent.
+    resumes: Vec<Token>,
     /// Requests were filed since they were last handled.
     has_filed: bool,
     stats: Arc<Mutex<Stats>>,
@@ -90,6 +92,8 @@ impl<S: Service> Handler<S> {
         let mailbox = if config.mode.is_shared() { 0 } else { index };
         let local = parts.service.local(index);
         let number = u32::try_from(mailbox).unwrap_or(u32::MAX);
+        let thread = ThreadState::new(number, local, config.limits.clone(), Clocks::default());
+        let thread = if config.mode.is_shared() { thread.without_links() } else { thread };
         Self {
             service: Arc::clone(&parts.service),
             control: Arc::clone(&parts.control),
@@ -97,7 +101,7 @@ impl<S: Service> Handler<S> {
             timing: Arc::clone(&parts.timing),
             mailbox,
             mode: config.mode,
-            thread: ThreadState::new(number, local, config.limits.clone(), Clocks::default()),
+            thread,
             pipe: None,
             timeouts: config.timeouts,
             connect_options: ConnectOptions {
@@ -111,6 +115,7 @@ impl<S: Service> Handler<S> {
             current: None,
             requests: Vec::new(),
             connects: Vec::new(),
+            resumes: Vec::new(),
             has_filed: false,
             stats: Arc::clone(&parts.stats),
         }
@@ -175,7 +180,8 @@ impl<S: Service> Handler<S> {
     ) -> Option<R> {
         self.file_if_shared();
         match step {
-            Step::Wait => Some(entry),
+            // Whoever has the connections takes the bytes to the one that they are for.
+            Step::Wait | Step::Forward => Some(entry),
             Step::Changed => self.refresh(entry),
             Step::Yield => {
                 let mut entry = self.refresh(entry)?;
@@ -435,12 +441,23 @@ impl<S: Service> Handler<S> {
         connections: &mut C,
         part: impl FnOnce(&mut Self, &mut C) -> T,
     ) -> Option<T> {
-        let done = catch_unwind(AssertUnwindSafe(|| part(self, connections)));
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let done = part(self, connections);
+            if self.thread.has_forward() {
+                self.forward(connections);
+            }
+            done
+        }));
         let current = self.current.take();
         if done.is_err() {
             self.close_panicked(current, connections);
         }
         done.ok()
+    }
+
+    /// Takes the connection whose callbacks were last called without a report.
+    pub(crate) fn take_current(&mut self) -> Option<Token> {
+        self.current.take()
     }
 
     /// Closes the connection whose callback has panicked. If even that panics, the thread lives on

@@ -177,6 +177,12 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 self.on_close(reason, token, thread);
                 step
             }
+            Step::Forward => {
+                if let Some(forward) = &mut thread.forward {
+                    (forward.readiness, forward.progress) = (readiness, progress);
+                }
+                step
+            }
             Step::Wait if has_changed => Step::Changed,
             step => step,
         }
@@ -320,6 +326,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             changes: &mut changes,
             token,
             pending,
+            is_transformed: false,
         };
         let flow = callback(&mut self.protocol, &mut context);
         let has_written = thread.output.len() > output_before;
@@ -344,8 +351,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
         match flow {
             Flow::Keep => {}
-            Flow::Read => self.flags.remove(Flags::PAUSED | Flags::SILENCED),
-            Flow::Pause => self.flags.insert(Flags::PAUSED),
+            Flow::Read => self.end_pause(),
+            Flow::Pause => self.pause(),
             Flow::Produce => self.flags.insert(Flags::WRITTEN_DUE),
             Flow::Finish => self.flags.insert(Flags::FINISHING),
             Flow::Abort => return Err(Step::Done(CloseReason::Aborted)),
@@ -374,6 +381,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             Flow::Keep
         });
         thread.clear_output();
+        self.release_feeders(thread);
     }
 
     /// The reason of a connection whose peer has closed its half after ours.
@@ -391,7 +399,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
 
     /// Returns whether the owner has to look at the connection. What messages have changed is forgotten:
     /// the owner is told by this answer, whichever it is.
-    fn has_changed(&mut self, before: Registered) -> bool {
+    pub(super) fn has_changed(&mut self, before: Registered) -> bool {
         let has_changed = self
             .cold
             .as_mut()

@@ -1,6 +1,7 @@
 //! What most connections do not have at rest: output that waits, input that is kept, a deadline.
 
 use crate::Step;
+use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::Timestamp;
 
 #[derive(Debug, Default)]
@@ -28,6 +29,12 @@ pub(super) struct Cold {
     pub(super) is_end_announced: bool,
     /// `on_finish` was called.
     pub(super) has_said_last_words: bool,
+    /// Bytes of this connection wait for room in another one.
+    pub(super) waits_for_receiver: bool,
+    /// The protocol wants no input either, while bytes wait for their receiver.
+    pub(super) is_paused_besides: bool,
+    /// The connections whose bytes wait for room in this one.
+    pub(super) feeders: Vec<Token>,
 }
 
 impl Cold {

@@ -4,9 +4,12 @@
 use super::advance::Progress;
 use super::{Connection, Flags, failed};
 use crate::context::Changes;
-use crate::{CloseReason, Consumed, Context, Flow, Misuse, Protocol, Step, ThreadState, Transport};
+use crate::{
+    CloseReason, Consumed, Context, Flow, Link, Misuse, Protocol, Step, ThreadState, Transport,
+};
 use epoll_reactor::{Readiness, Token};
 use std::io;
+use std::ops::Range;
 
 /// The progress of a protocol with its input.
 struct Received {
@@ -16,6 +19,8 @@ struct Received {
     need: usize,
     /// The rest is to be shown as soon as nothing forbids it.
     is_fresh: bool,
+    /// The connection that bytes are forwarded to, and where in the input they are.
+    forward: Option<(Token, Range<usize>)>,
     /// The end of the step, if it has come.
     outcome: Result<(), Step>,
 }
@@ -156,13 +161,16 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         progress: &mut Progress,
     ) -> Result<(), Step> {
         let mut input = std::mem::take(&mut thread.input);
-        let received = self.receive(&mut input[..len], first, token, thread, progress);
+        let mut received = self.receive(&mut input[..len], first, token, thread, progress);
         let rest = &input[received.consumed.min(len)..len];
         if !rest.is_empty() && !self.is_finishing() {
             self.cold_mut().keep(rest);
             self.flags.insert(Flags::KEPT);
         }
-        thread.input = input;
+        match received.forward.take() {
+            Some((to, range)) => self.set_forward(to, input, range, true, token, thread),
+            None => thread.input = input,
+        }
         self.after_receiving(&received, token, thread)
     }
 
@@ -174,11 +182,18 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         progress: &mut Progress,
     ) -> Result<(), Step> {
         let Some((mut input, at, end)) = self.take_kept() else { return Ok(()) };
-        let received = self.receive(&mut input[at..end], None, token, thread, progress);
-        let at = end.min(at + received.consumed);
-        if at < end && !self.is_finishing() {
-            self.cold_mut().keep_from(input, at, end);
-            self.flags.insert(Flags::KEPT);
+        let mut received = self.receive(&mut input[at..end], None, token, thread, progress);
+        let rest = end.min(at + received.consumed);
+        let is_kept = rest < end && !self.is_finishing();
+        self.flags.set(Flags::KEPT, is_kept);
+        if let Some((to, range)) = received.forward.take() {
+            if is_kept {
+                self.cold_mut().keep(&input[rest..end]);
+            }
+            let range = at + range.start..at + range.end;
+            self.set_forward(to, input, range, false, token, thread);
+        } else if is_kept {
+            self.cold_mut().keep_from(input, rest, end);
         }
         self.after_receiving(&received, token, thread)
     }
@@ -227,7 +242,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Received {
-        let mut received = Received { consumed: 0, need: 0, is_fresh: false, outcome: Ok(()) };
+        let mut received =
+            Received { consumed: 0, need: 0, is_fresh: false, forward: None, outcome: Ok(()) };
         while received.consumed < input.len() {
             let shown = &mut input[received.consumed..];
             let shown_len = shown.len();
@@ -239,13 +255,22 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 received.outcome = Err(Step::Done(CloseReason::Misuse(Misuse::ConsumedTooMuch)));
                 break;
             }
-            let has_written = thread.output.len() > output_before || consumed.passed > 0;
+            let is_answer = consumed.to.is_none();
+            let has_written =
+                thread.output.len() > output_before || (is_answer && consumed.passed > 0);
+            let at = received.consumed;
             received.consumed += consumed.bytes;
             received.need = consumed.need;
             let applied = self.apply(consumed.flow, changes, has_written);
             let is_last = consumed.bytes == shown_len || !consumed.continues();
             let passed = &shown[..consumed.passed];
-            received.outcome = applied.and_then(|()| self.pass(passed, is_last, thread, progress));
+            received.outcome = applied.and_then(|()| match consumed.to {
+                Some(Link(to)) if !passed.is_empty() => {
+                    received.forward = Some((to, at..at + passed.len()));
+                    Err(Step::Forward)
+                }
+                _ => self.pass(passed, is_last, thread, progress),
+            });
             let rest = shown_len - consumed.bytes;
             let stops = Flags::FINISHING | Flags::PAUSED | Flags::WRITTEN_DUE;
             if received.outcome.is_err() || self.flags.intersects(stops) {
@@ -282,6 +307,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             changes: &mut changes,
             token,
             pending: 0,
+            is_transformed: false,
         };
         (self.protocol.on_input(input, &mut context), changes)
     }

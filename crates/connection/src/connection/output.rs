@@ -53,6 +53,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.flags.insert(Flags::WRITTEN_DUE);
             return Err(Step::Wait);
         }
+        self.release_feeders(thread);
         if was_blocked {
             // What arrived while nothing was read may not be reported again: look.
             self.flags.insert(Flags::READABLE);

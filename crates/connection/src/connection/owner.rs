@@ -116,7 +116,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     }
 
     /// Returns whether the protocol may be called: it is neither connecting nor about to end.
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         !self.flags.intersects(Flags::CONNECTING | Flags::FINISHING)
             && self.cold.as_ref().is_none_or(|cold| cold.failed.is_none())
     }

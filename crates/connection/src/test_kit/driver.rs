@@ -3,7 +3,7 @@
 use super::observed::Observed;
 use super::wire::{Act, SharedWire, Wire};
 use crate::{
-    Awaits, Clocks, CloseReason, Connection, Limits, Protocol, Request, Step, ThreadState,
+    Awaits, Clocks, CloseReason, Connection, Forward, Limits, Protocol, Request, Step, ThreadState,
 };
 use epoll_reactor::epoll_sys::{ClockTime, Timestamp};
 use epoll_reactor::{Interest, Readiness, Token};
@@ -53,6 +53,10 @@ pub struct Driver<P: Protocol> {
     closed: Option<CloseReason>,
     /// How much of what was sent is known to be what was written.
     checked: Cell<usize>,
+    /// The bytes that were forwarded, and where to.
+    forwarded: Vec<(Token, Vec<u8>)>,
+    /// The number of bytes that their receiver takes before they wait.
+    receiver_room: usize,
 }
 
 impl<P: Protocol> Driver<P> {
@@ -108,6 +112,8 @@ impl<P: Protocol> Driver<P> {
             timer_changes: 0,
             closed: None,
             checked: Cell::new(0),
+            forwarded: Vec::new(),
+            receiver_room: usize::MAX,
         }
     }
 
@@ -377,6 +383,7 @@ impl<P: Protocol> Driver<P> {
                 assert_ne!(step, Step::Splice);
                 return self.apply(step, readiness);
             }
+            Step::Forward => return self.forward(),
             Step::Done(reason) => {
                 let told = self.connection.protocol().log.borrow().closed;
                 assert_eq!(told, Some(reason), "the reason that the protocol is told");
@@ -388,6 +395,43 @@ impl<P: Protocol> Driver<P> {
         let thread = &self.thread;
         assert!(thread.output.is_empty(), "output is left to the next connection");
         assert_eq!(thread.input.len(), thread.limits().read_buffer_len.get(), "the read buffer");
+    }
+
+    /// Takes what is forwarded, as a connection with room for so much would.
+    #[track_caller]
+    fn forward(&mut self) {
+        let mut forward = self.thread.take_forward().expect("bytes to forward");
+        self.forwarded.push((forward.to(), forward.bytes().to_vec()));
+        let len = forward.bytes().len();
+        if len > self.receiver_room {
+            forward.wait();
+        }
+        self.receiver_room = self.receiver_room.saturating_sub(len);
+        let (token, readiness) = (self.token(), forward.readiness());
+        let step = self.connection.forwarded(forward, token, &mut self.thread);
+        self.apply(step, readiness);
+    }
+
+    /// Gives the receiver of what is forwarded room for so many bytes more than it has taken already.
+    #[track_caller]
+    pub fn give_receiver_room(&mut self, bytes: usize) {
+        self.receiver_room = bytes;
+        self.owner(Connection::resume_forwarding);
+    }
+
+    /// Returns what was forwarded, and to which connections.
+    pub fn forwarded(&self) -> &[(Token, Vec<u8>)] {
+        &self.forwarded
+    }
+
+    /// Forwards bytes of another connection to this one. Returns whether they have to wait.
+    #[track_caller]
+    pub fn receive_forward(&mut self, mut forward: Forward) -> bool {
+        let token = self.token();
+        let step = self.connection.receive_forward(&mut forward, token, &mut self.thread);
+        self.apply(step, Readiness::empty());
+        self.settle();
+        forward.is_waiting()
     }
 
     /// Sets the timer if it would fire after the deadline.

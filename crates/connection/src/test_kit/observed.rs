@@ -133,7 +133,9 @@ impl<P: Protocol> Protocol for Observed<P> {
         let bytes = consumed.bytes.min(input.len());
         log.consumed += bytes;
         log.rest = input[bytes..].to_vec();
-        log.output.extend_from_slice(&input[..consumed.passed.min(bytes)]);
+        if consumed.to.is_none() {
+            log.output.extend_from_slice(&input[..consumed.passed.min(bytes)]);
+        }
         log.need = consumed.need;
         log.waits_for_more = bytes == 0 && matches!(consumed.flow, Flow::Keep | Flow::Read);
         log.note(consumed.flow);
@@ -165,6 +167,19 @@ impl<P: Protocol> Protocol for Observed<P> {
         let before = std::mem::replace(&mut self.log.borrow_mut().is_peer_finished, true);
         assert!(!before, "told twice that the peer has closed its half");
         self.ask(context, |protocol, context| protocol.on_peer_finished(rest, context))
+    }
+
+    fn on_forwarded(
+        &mut self,
+        bytes: &[u8],
+        context: &mut Context<'_, P::Local, P::Message>,
+    ) -> bool {
+        let is_written =
+            self.observe(context, |protocol, context| protocol.on_forwarded(bytes, context));
+        if !is_written {
+            self.log.borrow_mut().output.extend_from_slice(bytes);
+        }
+        is_written
     }
 
     fn on_message(

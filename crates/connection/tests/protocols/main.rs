@@ -7,6 +7,7 @@ mod cost;
 mod deadlines;
 mod ending;
 mod exhaustive;
+mod forwarding;
 mod harness;
 mod input;
 mod messages;

@@ -64,6 +64,7 @@ impl<S: Service> Handler<S> {
                 Request::Connect { from, address, message } => {
                     self.connects.push(Connect { from, address, message });
                 }
+                Request::ResumeForwarding(token) => self.resumes.push(token),
             }
         }
         self.has_filed = true;
@@ -82,8 +83,49 @@ impl<S: Service> Handler<S> {
         for connect in std::mem::take(&mut self.connects) {
             self.isolate(connections, |handler, connections| handler.connect(connect, connections));
         }
+        for token in std::mem::take(&mut self.resumes) {
+            self.isolate(connections, |handler, connections| {
+                let Some(mut entry) = connections.entry(token) else { return };
+                handler.current = Some(token);
+                let (now, thread) = (Timestamp::now(), &mut handler.thread);
+                let step =
+                    entry.date(now, |client| client.connection.resume_forwarding(token, thread));
+                handler.apply(entry, step, Readiness::IN);
+            });
+        }
         self.deliver_mail(connections);
         self.file_if_shared();
+    }
+
+    /// Takes the bytes that connections forward to where they go.
+    #[cold]
+    pub(crate) fn forward<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        while let Some(mut forward) = self.thread.take_forward() {
+            let (from, to) = (forward.from(), forward.to());
+            let (now, readiness) = (self.now(), forward.readiness());
+            self.current = Some(to);
+            if let Some(mut entry) = connections.entry(to) {
+                let thread = &mut self.thread;
+                let receive = |client: &mut Client<S::Protocol>| {
+                    client.connection.receive_forward(&mut forward, to, thread)
+                };
+                let step = entry.date(now, receive);
+                self.apply(entry, step, Readiness::empty());
+            }
+            self.current = Some(from);
+            match connections.entry(from) {
+                Some(mut entry) => {
+                    let thread = &mut self.thread;
+                    let go_on = |client: &mut Client<S::Protocol>| {
+                        client.connection.forwarded(forward, from, thread)
+                    };
+                    let step = entry.date(now, go_on);
+                    self.apply(entry, step, readiness);
+                }
+                None => forward.give_back(&mut self.thread),
+            }
+        }
+        self.current = None;
     }
 
     /// Delivers what has come into the thread's mailbox.

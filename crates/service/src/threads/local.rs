@@ -3,7 +3,6 @@
 
 use crate::Service;
 use crate::acceptor::Acceptor;
-use crate::client::Client;
 use crate::control::Control;
 use crate::handler::{Handler, Parts, Turn};
 use crate::signals;
@@ -12,7 +11,7 @@ use crate::store::{Event, LocalStore, SharedStore, Store};
 use crate::timeouts::Draining;
 use epoll_connection::StepRest;
 use epoll_reactor::net::{AcceptCounters, Listener};
-use epoll_reactor::{Counters, Reactor, Readiness, Ready};
+use epoll_reactor::{Counters, Readiness, Ready};
 use epoll_shutdown::{Drain, Phase, Signal};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
@@ -99,8 +98,12 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             let turn = AssertUnwindSafe(|| self.turn(coordinator.as_deref_mut()));
             match catch_unwind(turn) {
                 Ok(done) => done?,
-                // Whatever else calls protocols sees to it itself, so this was about a report.
-                Err(_) => self.handler.close_panicked(self.store.panicked(), &mut self.store),
+                // Whatever else calls protocols sees to it itself, so this was about a report, or about what
+                // the connection that was reported forwards.
+                Err(_) => {
+                    let panicked = self.handler.take_current().or(self.store.panicked());
+                    self.handler.close_panicked(panicked, &mut self.store);
+                }
             }
         }
         Ok(())
@@ -269,14 +272,13 @@ impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
     /// The hot path, kept out of line so that cold code does not affect how it is compiled.
     #[inline(never)]
     fn serve_until_event(&mut self, handler: &mut Handler<S>) -> io::Result<Event> {
-        let reactor = &mut self.reactor;
         loop {
             let now = handler.now();
-            while let Some(ready) = reactor.next_ready() {
+            while let Some(ready) = self.reactor.next_ready() {
                 match ready {
                     Ready::Owned { source, readiness, .. } => {
                         if let Some(rest) = source.begin_step(readiness, &mut handler.thread, now) {
-                            finish_step(reactor, handler, rest, readiness, now);
+                            finish_step(self, handler, rest, readiness, now);
                         }
                     }
                     Ready::Watched { tag, .. } => return Ok(tag),
@@ -286,7 +288,7 @@ impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
             if handler.has_requests() {
                 return Ok(Event::Requests);
             }
-            reactor.wait(None)?;
+            self.reactor.wait(None)?;
         }
     }
 }
@@ -296,15 +298,19 @@ impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
 #[cold]
 #[inline(never)]
 fn finish_step<S: Service>(
-    reactor: &mut Reactor<Client<S::Protocol>, Event>,
+    store: &mut LocalStore<S::Protocol>,
     handler: &mut Handler<S>,
     rest: StepRest,
     readiness: Readiness,
     now: Timestamp,
 ) {
-    let turn = Turn { number: reactor.counters().waits, now };
-    if let Some(entry) = reactor.last_reported().and_then(|token| reactor.entry(token)) {
+    let turn = Turn { number: store.reactor.counters().waits, now };
+    if let Some(entry) = store.reactor.last_reported().and_then(|token| store.reactor.entry(token))
+    {
         handler.finish_step(entry, rest, readiness, turn);
+    }
+    if handler.thread.has_forward() {
+        handler.forward(store);
     }
 }
 
