@@ -23,7 +23,7 @@ pub enum Flow {
     /// Send what was written, say the [last words](crate::Protocol::on_finish), close our half, and
     /// discard what arrives until the peer closes its own.
     Finish,
-    /// Drop the connection, and what was written.
+    /// Drop the connection, and what was written: a peer over TCP sees a reset, not an end.
     Abort,
 }
 

@@ -99,6 +99,10 @@ pub use step::{Awaits, CloseReason, Misuse, Step};
 pub use thread::{Clocks, Limits, Request, ThreadState};
 pub use transport::Transport;
 
+/// The types of this crate's signatures that others define.
+pub use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
+pub use epoll_reactor::net::Address;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -417,8 +417,9 @@ impl<S: Service> Handler<S> {
             let protocol = type_name::<S::Protocol>();
             tracing::error!(protocol, ?misuse, "a protocol has broken its rules");
         }
-        if closed == Closed::Stalled {
-            // What waits in the socket would keep the kernel busy for minutes; it is discarded.
+        if matches!(closed, Closed::Stalled | Closed::Over(CloseReason::Aborted)) {
+            // Of one that stalls, what waits in the socket would keep the kernel busy for minutes. The peer
+            // of one that is aborted must not take it for an end.
             if let Err(error) = connection.transport().reset_on_close() {
                 tracing::debug!(%error, "connection not reset");
             }

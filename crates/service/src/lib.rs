@@ -88,6 +88,7 @@ pub use signals::exit_status;
 pub use stats::{Stats, ThreadStats};
 
 pub use epoll_connection;
+pub use epoll_reactor::net::{Address, Peer};
 pub use epoll_shutdown::{DrainOutcome, Signal, Signals};
 
 #[cfg(doctest)]

@@ -1,0 +1,193 @@
+//! A proxy: `cargo run -p epoll-service --example proxy 127.0.0.1:0 127.0.0.1:8080,unix:/run/web`.
+//!
+//! Each client gets a connection to one of the backends, in turn; one that refuses is left out for ten
+//! seconds. Bytes go straight from one socket to the other. A side that takes nothing slows the other side
+//! down, and the end of each direction is passed on by itself: a client that has sent its FIN still gets
+//! the whole answer. Connections on which nothing moves for a minute are closed; two more arguments set the timeouts of a
+//! connect and of a connection on which nothing moves, in milliseconds.
+
+#![forbid(unsafe_code)]
+
+use epoll_connection::{
+    Address, CloseReason, ConnectionId, Consumed, Context, Flow, Protocol, Timestamp,
+};
+use epoll_service::{Config, Peer, Server, Service, Signal, Signals};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The time for which a backend that has refused a connection is left out.
+const PENALTY: Duration = Duration::from_secs(10);
+
+/// What the two sides of a connection tell one another.
+enum Note {
+    /// To the service: connect to a backend for a client, unless it is gone by then.
+    Connect { backend: usize, is_client_gone: Arc<AtomicBool> },
+    /// To the client's side: the backend is connected.
+    Connected(ConnectionId),
+    /// To the client's side: the backend, which has this number, cannot be reached.
+    Refused(usize),
+    /// To the other side: no more bytes come from this one.
+    Ended,
+    /// To the other side: this one is over, and not because both have ended.
+    Broken,
+}
+
+/// What a thread knows of the backends.
+struct Backends {
+    addresses: Arc<[Address]>,
+    /// The times until which they are left out.
+    refusals: Vec<Option<Timestamp>>,
+    /// The next one in turn, of all threads together.
+    next: Arc<AtomicUsize>,
+}
+
+type Surroundings<'a> = Context<'a, Backends, Note>;
+
+/// One side of a proxied connection.
+enum Side {
+    Client { backend: Option<ConnectionId>, tries_left: usize, is_gone: Arc<AtomicBool> },
+    Backend { number: usize, client: ConnectionId, is_client_gone: Arc<AtomicBool> },
+}
+
+impl Side {
+    fn other(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Client { backend, .. } => *backend,
+            Self::Backend { client, .. } => Some(*client),
+        }
+    }
+
+    /// Tries the next backend that is not left out; all of them if all are.
+    fn connect(&mut self, context: &mut Surroundings<'_>) -> Flow {
+        let Self::Client { tries_left, is_gone, .. } = self else { return Flow::Keep };
+        if *tries_left == 0 {
+            return Flow::Finish;
+        }
+        *tries_left -= 1;
+        let now = context.now();
+        let Backends { addresses, refusals, next } = context.local();
+        let next = next.fetch_add(1, Ordering::Relaxed);
+        let mut numbers = (0..addresses.len()).map(|at| next.wrapping_add(at) % addresses.len());
+        let usable = numbers.find(|&at| refusals[at].is_none_or(|until| until <= now));
+        let backend = usable.unwrap_or(next % addresses.len());
+        let address = addresses[backend];
+        let is_client_gone = Arc::clone(is_gone);
+        context.connect(address, Note::Connect { backend, is_client_gone });
+        Flow::Pause
+    }
+}
+
+impl Protocol for Side {
+    type Local = Backends;
+    type Message = Note;
+
+    fn on_open(&mut self, context: &mut Surroundings<'_>) -> Flow {
+        match self {
+            Self::Client { .. } => self.connect(context),
+            Self::Backend { is_client_gone, .. } if is_client_gone.load(Ordering::Relaxed) => {
+                Flow::Abort
+            }
+            Self::Backend { client, .. } => {
+                let note = Note::Connected(context.id());
+                context.send(*client, note);
+                Flow::Keep
+            }
+        }
+    }
+
+    fn on_input(&mut self, input: &mut [u8], context: &mut Surroundings<'_>) -> Consumed {
+        match self.other().and_then(|other| context.link(other)) {
+            Some(link) => Consumed::forward(input.len(), link),
+            None => Consumed::nothing().then(Flow::Abort),
+        }
+    }
+
+    fn on_message(&mut self, note: &Note, context: &mut Surroundings<'_>) -> Flow {
+        match (note, self) {
+            (Note::Connected(id), Self::Client { backend, .. }) => {
+                *backend = Some(*id);
+                Flow::Read
+            }
+            (Note::Refused(number), side @ Self::Client { .. }) => {
+                let until = context.now() + PENALTY;
+                context.local().refusals[*number] = Some(until);
+                side.connect(context)
+            }
+            (Note::Ended, _) => {
+                context.end_output();
+                Flow::Keep
+            }
+            (Note::Broken, _) => Flow::Abort,
+            _ => Flow::Keep,
+        }
+    }
+
+    fn on_peer_finished(&mut self, _: &[u8], context: &mut Surroundings<'_>) -> Flow {
+        if let Some(other) = self.other() {
+            context.send(other, Note::Ended);
+        }
+        Flow::Keep
+    }
+
+    fn on_close(&mut self, reason: CloseReason, context: &mut Surroundings<'_>) {
+        let note = match (reason, &*self) {
+            (CloseReason::PeerClosed, _) => return,
+            (CloseReason::ConnectFailed(_), Self::Backend { number, .. }) => Note::Refused(*number),
+            _ => Note::Broken,
+        };
+        match self {
+            Self::Client { backend: None, is_gone, .. } => is_gone.store(true, Ordering::Relaxed),
+            Self::Client { backend: Some(other), .. } | Self::Backend { client: other, .. } => {
+                context.send(*other, note);
+            }
+        }
+    }
+}
+
+struct Proxy {
+    backends: Arc<[Address]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Service for Proxy {
+    type Protocol = Side;
+
+    fn local(&self, _: usize) -> Backends {
+        let (addresses, next) = (Arc::clone(&self.backends), Arc::clone(&self.next));
+        Backends { refusals: vec![None; addresses.len()], next, addresses }
+    }
+
+    fn accept(&self, _: usize, _: &Peer, _: &mut Backends) -> Option<Side> {
+        let tries_left = self.backends.len();
+        Some(Side::Client { backend: None, tries_left, is_gone: Arc::default() })
+    }
+
+    fn connect(&self, from: ConnectionId, note: Note, _: &mut Backends) -> Option<Side> {
+        let Note::Connect { backend, is_client_gone } = note else { return None };
+        Some(Side::Backend { number: backend, client: from, is_client_gone })
+    }
+}
+
+const USAGE: &str = "usage: proxy ADDRESS BACKEND[,BACKEND...] [CONNECT_MS IDLE_MS]";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [listen, backends, timeouts @ ..] = &arguments[..] else { return Err(USAGE.into()) };
+    let backends = backends.split(',').map(str::parse).collect::<Result<Arc<[_]>, _>>()?;
+    let mut config = Config::at([listen.parse()?]);
+    match timeouts {
+        [] => config.timeouts.idle = Some(Duration::from_secs(60)),
+        [connect, idle] => {
+            config.timeouts.connect = Some(Duration::from_millis(connect.parse()?));
+            config.timeouts.idle = Some(Duration::from_millis(idle.parse()?));
+        }
+        _ => return Err(USAGE.into()),
+    }
+    // First of all, while there is one thread.
+    let signals = Signals::block([Signal::TERM, Signal::INT])?;
+    let server = Server::bind(Proxy { backends, next: Arc::default() }, &config)?;
+    let address = server.addresses()[0];
+    server.run(&signals, || println!("listening on {address}"))?;
+    Ok(())
+}
