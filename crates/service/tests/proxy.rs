@@ -12,6 +12,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use suite::{Proxy, address_of, assert_echoes, listener};
 
 const EXAMPLES: Examples = Examples { package: env!("CARGO_PKG_NAME") };
+/// The memory that five connections and two threads may take under way, in bytes.
+const MEMORY_MAX: usize = 3 << 20;
+/// The first bytes that arrive during a pause end one wait, and silence the connection.
+const SWITCHES_OF_A_PAUSE_MAX: usize = 2;
 
 fn in_front_of(backends: &[&TcpListener]) -> Proxy {
     let addresses: Vec<_> = backends.iter().map(|one| address_of(one).to_string()).collect();

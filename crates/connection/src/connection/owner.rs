@@ -110,9 +110,15 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
     }
 
-    /// Tells the protocol that the owner closes the connection. The owner drops it then.
+    /// Tells the protocol that the owner closes the connection, or that it took too long to be established.
+    /// The owner drops it then.
     pub fn close(&mut self, token: Token, thread: &mut ThreadState<P>) {
-        self.on_close(CloseReason::ClosedByOwner, token, thread);
+        let reason = if self.flags.contains(Flags::CONNECTING) {
+            CloseReason::ConnectFailed(std::io::ErrorKind::TimedOut)
+        } else {
+            CloseReason::ClosedByOwner
+        };
+        self.on_close(reason, token, thread);
     }
 
     /// Returns whether the protocol may be called: it is neither connecting nor about to end.

@@ -10,6 +10,10 @@ use std::net::TcpStream;
 use suite::{Proxy, assert_echoes, listener};
 
 const EXAMPLES: Examples = Examples { package: env!("CARGO_PKG_NAME") };
+/// The memory that five connections may take under way, in bytes.
+const MEMORY_MAX: usize = 2 << 20;
+/// A source that waits for another one is parked.
+const SWITCHES_OF_A_PAUSE_MAX: usize = 0;
 
 #[test]
 fn a_signal_lets_connections_finish_and_a_second_one_does_not() {

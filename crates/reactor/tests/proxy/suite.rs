@@ -1,7 +1,7 @@
 //! What every proxy among the examples has to do, as its own process between clients and backends of all
 //! kinds. The file that includes this one says which proxy.
 
-use crate::EXAMPLES;
+use crate::{EXAMPLES, MEMORY_MAX, SWITCHES_OF_A_PAUSE_MAX};
 use epoll_kit_testing::{DEADLINE, Guard, Random, eventually, sleeps_in_a_wait};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Signal, kill_process};
@@ -230,7 +230,7 @@ fn every_byte_arrives_in_both_directions_beside_a_slow_reader() {
             thread::sleep(Duration::from_millis(20));
         }
     });
-    assert!(most <= at_rest + 2 * MIB, "{at_rest} bytes at rest, {most} at most");
+    assert!(most <= at_rest + MEMORY_MAX, "{at_rest} bytes at rest, {most} at most");
     proxy.await_rest();
 }
 
@@ -380,7 +380,7 @@ fn what_a_client_says_before_the_backend_answers_waits_and_wakes_nobody() {
     }
     client.shutdown(Shutdown::Write).unwrap();
     proxy.await_rest();
-    assert_eq!(proxy.switches(), before);
+    assert!(proxy.switches() <= before + SWITCHES_OF_A_PAUSE_MAX);
     for _ in queue {
         backend.accept().unwrap();
     }

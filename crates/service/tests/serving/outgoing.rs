@@ -78,7 +78,7 @@ pub(crate) fn one_that_is_never_answered_times_out() {
         let ended = serve(signals, &config, &world, |running| {
             let mut client = running.client();
             client.say("connect outgoing");
-            running.world.await_note("outgoing close ClosedByOwner");
+            running.world.await_note("outgoing close ConnectFailed(TimedOut)");
             client.assert_alive();
         });
         assert_eq!(closed(&ended, "connect-timed-out"), 1);
