@@ -27,6 +27,7 @@ pub fn leave_out(test: &str, program: &str) {
 /// The name of the Debian package that brings a program.
 fn package(program: &str) -> &str {
     match program {
+        "ab" => "apache2-utils",
         "nc" => "netcat-openbsd",
         "chrt" | "prlimit" | "setpriv" | "taskset" => "util-linux",
         other => other,
