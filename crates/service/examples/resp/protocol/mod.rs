@@ -225,7 +225,8 @@ impl Resp {
     }
 
     fn leave_channels(&mut self, shared: &Shared, id: ConnectionId) {
-        for channel in self.session.iter_mut().flat_map(|session| session.channels.drain()) {
+        let channels = self.session.as_mut().map(|session| std::mem::take(&mut session.channels));
+        for channel in channels.into_iter().flatten() {
             shared.channels.remove(&channel, id);
         }
     }

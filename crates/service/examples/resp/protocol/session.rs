@@ -3,7 +3,7 @@
 use super::reply;
 use super::request::Gathered;
 use super::store::Bytes;
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 /// Replies of this length and more are written piece by piece, as the client takes them.
 pub(super) const LONG_MIN: usize = 64 * 1024;
@@ -11,7 +11,7 @@ pub(super) const LONG_MIN: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Session {
     pub(super) name: Vec<u8>,
-    pub(super) channels: HashSet<Bytes>,
+    pub(super) channels: BTreeSet<Bytes>,
     pub(super) gathered: Option<Gathered>,
     pub(super) long_reply: LongReply,
 }
