@@ -212,7 +212,7 @@ fn a_server_that_is_to_end_answers_what_has_arrived() {
 fn allocations(program: &std::path::Path, requests: usize) -> Option<u64> {
     let mut command = Command::new("valgrind");
     command.arg(program).arg("127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped());
-    let guard = match Guard::spawn(&mut command.stdin(Stdio::null())) {
+    let guard = match Guard::spawn(command.stdin(Stdio::null())) {
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         guard => guard.expect("a process"),
     };

@@ -69,14 +69,15 @@ pub(super) fn info(call: &mut Call<'_, '_, '_>) -> Answer {
     let keys: usize = maps.shards.iter().map(|shard| shard.len()).sum();
     let expires: usize = maps.shards.iter().map(|shard| shard.expiring_len()).sum();
     drop(maps);
-    let mut sections = vec![
+    let keyspace = match keys {
+        0 => String::new(),
+        _ => format!("db0:keys={keys},expires={expires},avg_ttl=0\r\n"),
+    };
+    let sections = [
         ("server", format!("redis_version:{VERSION}\r\nredis_mode:standalone\r\n")),
         ("clients", format!("connected_clients:{clients}\r\n")),
-        ("keyspace", String::new()),
+        ("keyspace", keyspace),
     ];
-    if keys > 0 {
-        sections[2].1 = format!("db0:keys={keys},expires={expires},avg_ttl=0\r\n");
-    }
     let is_asked = |section: &str| {
         let mut asked = call.arguments.from(1);
         let words = ["all", "default", "everything", section];
