@@ -106,3 +106,27 @@ fn a_long_array_that_turns_out_malformed_is_refused() {
         assert_eq!(client.received(), "-ERR Protocol error: expected '$', got '?'\r\n");
     }
 }
+
+#[test]
+fn a_value_of_a_long_array_is_asked_for_by_its_length() {
+    let (one, other) = (vec![b'1'; 5000], vec![b'2'; 9000]);
+    let input = request(&[b"MSET", &b"a"[..], &one, b"b", &other]);
+    for cuts in [[5100, 5200], [6000, 14_000], [20, 5060]] {
+        let mut client = Client::new();
+        client.driver.act(Act::Arrive(input[..cuts[0]].to_vec()));
+        client.driver.act(Act::Arrive(input[cuts[0]..cuts[1]].to_vec()));
+        assert_eq!(client.send(&input[cuts[1]..]), "+OK\r\n", "cut at {cuts:?}");
+        assert_eq!(client.ask("GET b").len(), 9000 + 9);
+    }
+}
+
+#[test]
+fn many_values_are_not_written_before_they_are_taken() {
+    let mut driver = connect(Trigger::Level, &shared(1));
+    driver.act(Act::Room(10));
+    // Just too short for a long reply.
+    driver.act(Act::Arrive(request(&[b"SET", &b"k"[..], &vec![b'v'; 60_000]])));
+    driver.act(Act::Arrive(array("GET k").repeat(64)));
+    let (_, _, pending, _) = driver.counts();
+    assert!(pending < 64 * 1024 + 60_010, "{pending} bytes wait");
+}

@@ -208,6 +208,26 @@ fn a_server_that_is_to_end_answers_what_has_arrived() {
     assert!(guard.output(DEADLINE).status.success());
 }
 
+#[test]
+fn an_announced_length_reserves_no_memory() {
+    let mut server = Server::start("1");
+    let mut clients: Vec<_> = (0..20).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send(b"PING\r\n*2\r\n$4\r\nECHO\r\n$536870912\r\nabc");
+        assert_eq!(client.reply(), "+PONG\r\n");
+        client.send(b"def");
+    }
+    // Answered after what the others have sent.
+    assert_eq!(server.client().ask("PING"), "+PONG\r\n");
+    let pid = server.guard.child().id();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:")).expect("a line");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kilobytes < 512 * 1024, "{kilobytes} kB");
+    drop(clients);
+    server.terminate();
+}
+
 /// Returns how many blocks the example allocates until it ends, having answered so many requests.
 fn allocations(program: &std::path::Path, requests: usize) -> Option<u64> {
     let mut command = Command::new("valgrind");

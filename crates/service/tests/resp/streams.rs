@@ -27,7 +27,7 @@ fn bytes(random: &mut Random, bits_max: u64) -> Vec<u8> {
 /// Returns a request, or something like one.
 fn piece(random: &mut Random) -> Vec<u8> {
     let (words, _) = TABLE[index(random, TABLE.len())];
-    match random.below(12) {
+    match random.below(13) {
         0 => bytes(random, 6),
         1 => format!("{words}\r\n").into_bytes(),
         2 => MALFORMED[index(random, MALFORMED.len())].0.as_bytes().to_vec(),
@@ -42,6 +42,10 @@ fn piece(random: &mut Random) -> Vec<u8> {
         7 => format!("ECHO \"{words}\\x{:02x}\" '\\''\r\n", random.below(256)).into_bytes(),
         8 => format!("*{}\r\n", random.of_any_size(24)).into_bytes(),
         9 => format!("*2\r\n$4\r\nECHO\r\n${}\r\n", random.of_any_size(40)).into_bytes(),
+        10 => {
+            let [one, other] = [bytes(random, 14), bytes(random, 14)];
+            request(&[b"MSET", &b"a"[..], &one, b"k", &other, b"b", &one])
+        }
         _ => request(&words.split(' ').collect::<Vec<_>>()),
     }
 }
