@@ -28,13 +28,18 @@ pub(super) fn append_number(output: &mut Vec<u8>, number: i64) {
 
 /// Reads a number as redis does: no sign but a minus, no blanks, and no zeros before it.
 pub(super) fn parse_number(bytes: &[u8]) -> Option<i64> {
-    match bytes {
-        [b'0'] => Some(0),
-        [b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..] => {
-            std::str::from_utf8(bytes).ok()?.parse().ok()
-        }
+    let digits = match bytes {
+        [b'0'] => return Some(0),
+        [b'1'..=b'9', ..] => bytes,
+        [b'-', digits @ ..] if matches!(digits, [b'1'..=b'9', ..]) => digits,
+        _ => return None,
+    };
+    // Below zero, where there is one number more.
+    let negated = digits.iter().try_fold(0_i64, |number, byte| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_sub(i64::from(byte - b'0')),
         _ => None,
-    }
+    })?;
+    if digits.len() < bytes.len() { Some(negated) } else { negated.checked_neg() }
 }
 
 pub(super) fn integer(output: &mut Vec<u8>, number: i64) {

@@ -40,10 +40,12 @@ pub(super) struct Shard {
 impl Shard {
     /// Returns the value of a key that has not expired. One that has is removed.
     pub(super) fn get(&mut self, key: &[u8], now: Time) -> Option<&Entry> {
-        let expires = self.entries.get(key)?.expires;
-        if expires.is_some_and(|expires| now > expires) {
-            self.remove(key);
-            return None;
+        // A second look is needed only where something is due.
+        if self.expiring.first().is_some_and(|(expires, _)| now > *expires) {
+            let expires = self.entries.get(key)?.expires;
+            if expires.is_some_and(|expires| now > expires) {
+                self.remove(key);
+            }
         }
         self.entries.get(key)
     }
@@ -161,7 +163,7 @@ impl Store {
             && !self.is_swept.swap(true, Ordering::SeqCst)
     }
 
-    /// Sweeps no more.
+    /// Has the caller sweep no more.
     pub(super) fn end_sweeping(&self) {
         self.is_swept.store(false, Ordering::SeqCst);
     }
