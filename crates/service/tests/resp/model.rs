@@ -48,11 +48,10 @@ impl Model {
         if is_set {
             self.keys.insert(key.into(), (value.into(), given.or(kept)));
         }
-        match () {
-            () if has("GET") => old,
-            () if is_set => "+OK\r\n".into(),
-            () => "$-1\r\n".into(),
+        if has("GET") {
+            return old;
         }
+        if is_set { "+OK\r\n".into() } else { "$-1\r\n".into() }
     }
 
     fn add(&mut self, key: &str, by: i64) -> String {

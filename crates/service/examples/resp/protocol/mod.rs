@@ -231,6 +231,8 @@ impl Resp {
         }
     }
 
+    /// Has this connection sweep by its deadline, if keys expire and no connection sweeps. A thread has no
+    /// timer for its protocols: when the last connection is closed, keys stay until the next request.
     fn sweep_if_nobody_does(&mut self, context: &mut Context<'_>) {
         if context.local().shared.store.begin_sweeping() {
             self.sweeps = true;

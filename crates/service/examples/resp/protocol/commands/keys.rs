@@ -52,16 +52,18 @@ impl Conditions {
     fn of(call: &Call<'_, '_, '_>) -> Result<Self, Refusal> {
         let mut conditions = Self::default();
         for at in 3..call.arguments.len() {
-            match () {
-                () if call.is(at, "nx") => conditions.if_none = true,
-                () if call.is(at, "xx") => conditions.if_any = true,
-                () if call.is(at, "gt") => conditions.if_later = true,
-                () if call.is(at, "lt") => conditions.if_earlier = true,
-                () => {
-                    let option = shown(&call.arguments[at]);
-                    return Err(format!("ERR Unsupported option {option}").into());
-                }
-            }
+            let condition = [
+                ("nx", &mut conditions.if_none),
+                ("xx", &mut conditions.if_any),
+                ("gt", &mut conditions.if_later),
+                ("lt", &mut conditions.if_earlier),
+            ];
+            let Some((_, is_set)) = condition.into_iter().find(|(word, _)| call.is(at, word))
+            else {
+                let option = shown(&call.arguments[at]);
+                return Err(format!("ERR Unsupported option {option}").into());
+            };
+            *is_set = true;
         }
         let Self { if_none, if_any, if_later, if_earlier } = conditions;
         if if_none && (if_any || if_later || if_earlier) {

@@ -33,18 +33,19 @@ pub(super) fn config(call: &mut Call<'_, '_, '_>) -> Answer {
 }
 
 pub(super) fn command(call: &mut Call<'_, '_, '_>) -> Answer {
-    match () {
-        () if call.arguments.len() == 1 => {
-            reply::array(call.output(), COMMANDS.len());
-            COMMANDS.iter().for_each(|command| describe(command, call.output()));
-        }
-        () if call.is(1, "count") && call.arguments.len() > 2 => {
+    if call.arguments.len() == 1 {
+        reply::array(call.output(), COMMANDS.len());
+        COMMANDS.iter().for_each(|command| describe(command, call.output()));
+    } else if call.is(1, "count") {
+        if call.arguments.len() > 2 {
             return Err(wrong_number("command|count"));
         }
-        () if call.is(1, "count") => reply::count(call.output(), COMMANDS.len()),
+        reply::count(call.output(), COMMANDS.len());
+    } else if call.is(1, "docs") {
         // Clients do without.
-        () if call.is(1, "docs") => reply::array(call.output(), 0),
-        () => return Err(call.unknown_subcommand()),
+        reply::array(call.output(), 0);
+    } else {
+        return Err(call.unknown_subcommand());
     }
     Ok(Flow::Keep)
 }

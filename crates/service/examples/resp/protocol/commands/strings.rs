@@ -55,26 +55,33 @@ struct Options {
     expiry: Option<(usize, i64)>,
 }
 
+impl Options {
+    /// Returns whether the value before does not matter.
+    fn are_plain(&self) -> bool {
+        !(self.if_missing || self.if_present || self.returns_old || self.keeps_expiry)
+    }
+}
+
 fn options(call: &Call<'_, '_, '_>) -> Result<Options, Refusal> {
     let mut options = Options::default();
     let mut at = 3;
     while at < call.arguments.len() {
-        let has_value = at + 1 < call.arguments.len();
-        let is_kept = options.keeps_expiry;
-        match () {
-            () if call.is(at, "nx") && !options.if_present => options.if_missing = true,
-            () if call.is(at, "xx") && !options.if_missing => options.if_present = true,
-            () if call.is(at, "get") => options.returns_old = true,
-            () if call.is(at, "keepttl") && options.expiry.is_none() => options.keeps_expiry = true,
-            () if has_value && !is_kept && options.expiry.is_none() => {
-                at += 1;
-                options.expiry = Some(match () {
-                    () if call.is(at - 1, "ex") => (at, 1000),
-                    () if call.is(at - 1, "px") => (at, 1),
-                    () => return Err(SYNTAX.into()),
-                });
-            }
-            () => return Err(SYNTAX.into()),
+        let may_expire = options.expiry.is_none() && !options.keeps_expiry;
+        let is_unit = call.is(at, "ex") || call.is(at, "px");
+        if is_unit && may_expire && at + 1 < call.arguments.len() {
+            let unit = if call.is(at, "ex") { 1000 } else { 1 };
+            at += 1;
+            options.expiry = Some((at, unit));
+        } else if call.is(at, "nx") && !options.if_present {
+            options.if_missing = true;
+        } else if call.is(at, "xx") && !options.if_missing {
+            options.if_present = true;
+        } else if call.is(at, "get") {
+            options.returns_old = true;
+        } else if call.is(at, "keepttl") && options.expiry.is_none() {
+            options.keeps_expiry = true;
+        } else {
+            return Err(SYNTAX.into());
         }
         at += 1;
     }
@@ -96,8 +103,7 @@ pub(super) fn set(call: &mut Call<'_, '_, '_>) -> Answer {
     let value: Bytes = call.arguments[2].into();
     let (store, output) = call.store();
     let mut shard = store.shard(key);
-    let is_plain = call_is_plain(&options);
-    if is_plain {
+    if options.are_plain() {
         shard.set(key, value, expires);
         drop(shard);
         reply::ok(output);
@@ -111,17 +117,15 @@ pub(super) fn set(call: &mut Call<'_, '_, '_>) -> Answer {
         shard.set(key, value, expires.or(kept));
     }
     drop(shard);
-    match () {
-        () if options.returns_old => return write_value(call, old),
-        () if is_set => reply::ok(output),
-        () => reply::null(output),
+    if options.returns_old {
+        return write_value(call, old);
+    }
+    if is_set {
+        reply::ok(output);
+    } else {
+        reply::null(output);
     }
     Ok(Flow::Keep)
-}
-
-/// Returns whether the value before does not matter.
-fn call_is_plain(options: &Options) -> bool {
-    !(options.if_missing || options.if_present || options.returns_old || options.keeps_expiry)
 }
 
 pub(super) fn mget(call: &mut Call<'_, '_, '_>) -> Answer {
