@@ -10,6 +10,7 @@ use epoll_connection::CloseReason;
 use epoll_connection::test_kit::{Act, Driver, Exploration, Trigger, explore};
 use epoll_kit_testing::{DEADLINE, Examples, Guard, Random, leave_out, output_of};
 use http::{Http, Shared};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -264,6 +265,7 @@ fn files_are_sent_in_pieces_and_nothing_else_of_the_disk() {
     fs::write(folder.path().join("file.bin"), &bytes).unwrap();
     fs::write(folder.path().join("empty"), b"").unwrap();
     fs::write(folder.path().join(".hidden"), b"secret").unwrap();
+    mknodat(CWD, folder.path().join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     for trigger in BOTH {
         let mut driver = Driver::new(trigger, Http::default(), Shared::of(Some(folder.path())));
         driver.act(Act::Arrive(b"GET /file.bin HTTP/1.1\r\nHost: a\r\n\r\n".to_vec()));
@@ -278,6 +280,7 @@ fn files_are_sent_in_pieces_and_nothing_else_of_the_disk() {
             ("HEAD /file.bin", 200),
             ("GET /empty", 200),
             ("GET /.hidden", 404),
+            ("GET /fifo", 404),
             ("GET /../etc/passwd", 404),
             ("GET /a/../../x", 404),
             ("GET /%2e%2e/etc/passwd", 404),
@@ -308,10 +311,10 @@ fn below(random: &mut Random, end: usize) -> usize {
 
 /// Valid requests with a few bytes changed, in pieces: the answers do not depend on the pieces.
 ///
-/// `EPOLL_KIT_FUZZ_SECONDS` makes it go on for so long.
+/// `EPOLL_KIT_HTTP_SECONDS` makes it go on for so long.
 #[test]
 fn mutated_requests_are_answered_alike_in_any_pieces() {
-    let seconds = env::var("EPOLL_KIT_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
+    let seconds = env::var("EPOLL_KIT_HTTP_SECONDS").ok().and_then(|text| text.parse().ok());
     let begin = std::time::Instant::now();
     let is_over = |count: u64| match seconds {
         Some(seconds) => begin.elapsed() >= Duration::from_secs(seconds),

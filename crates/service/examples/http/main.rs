@@ -1,7 +1,7 @@
 //! An HTTP/1.1 server (RFC 9110, RFC 9112): `cargo run -p epoll-service --example http 127.0.0.1:0 FOLDER`.
 //!
 //! `/` answers two bytes, `/1k` a kibibyte, `/echo` what is posted to it, and other paths are files of the
-//! folder, if one is given. What could be understood in two ways, so that a proxy and a server disagree on
+//! folder, if one is given, and of where links in it lead. What could be understood in two ways, so that a proxy and a server disagree on
 //! where a request ends, is refused and ends the connection.
 
 #![forbid(unsafe_code)]
@@ -11,8 +11,10 @@ mod head;
 use epoll_connection::{Consumed, Context, Flow, Protocol};
 use epoll_service::{Config, Peer, Server, Service, Signal, Signals};
 use head::{Head, Length, Method, Status};
+use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,7 +267,9 @@ impl Http {
 
     fn send_file(&mut self, context: &mut Surroundings<'_>) -> Flow {
         let open = |path: Box<Path>| {
-            let file = File::open(path)?;
+            // A FIFO without a writer would stop the thread.
+            let flags = OFlags::NONBLOCK.bits().cast_signed();
+            let file = File::options().read(true).custom_flags(flags).open(path)?;
             let about = file.metadata()?;
             Ok::<_, std::io::Error>(about.is_file().then_some((file, about.len())))
         };
