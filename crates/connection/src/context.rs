@@ -1,44 +1,12 @@
 //! What a protocol can do during a callback.
 
-use crate::thread::{Request, Turn};
+use crate::turn::Turn;
+use crate::{ConnectionId, Link, Request};
 use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
 use epoll_reactor::net::Address;
 use std::fmt;
 use std::time::Duration;
-
-/// The name of a connection, of whichever thread. It is never used again; a message to a connection that
-/// is gone is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    thread: u32,
-    token: Token,
-}
-
-impl ConnectionId {
-    /// Names the connection that a thread knows by `token`.
-    #[must_use]
-    pub const fn new(thread: u32, token: Token) -> Self {
-        Self { thread, token }
-    }
-
-    /// Returns the number of the thread whose callbacks the connection was named in.
-    #[must_use]
-    pub const fn thread(self) -> u32 {
-        self.thread
-    }
-
-    /// Returns the name of the connection in its reactor.
-    #[must_use]
-    pub const fn token(self) -> Token {
-        self.token
-    }
-}
-
-/// A connection of the same thread, to forward bytes to, see [`Context::link`]. It is never used for
-/// another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Link(pub(crate) Token);
 
 /// The requests of a callback besides output.
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,8 +116,8 @@ impl<L, M> Context<'_, L, M> {
     /// not this thread's, threads share connections, or an outer protocol transforms what this one reads.
     #[must_use]
     pub fn link(&self, other: ConnectionId) -> Option<Link> {
-        let is_own = self.turn.has_links && other.thread == self.turn.thread;
-        (is_own && !self.is_transformed).then_some(Link(other.token))
+        let is_own = self.turn.has_links && other.thread() == self.turn.thread;
+        (is_own && !self.is_transformed).then_some(Link(other.token()))
     }
 
     /// Sends `message` to a connection, of whichever thread, at the end of this turn. Messages of one sender

@@ -82,22 +82,26 @@ mod connection;
 mod context;
 mod either;
 mod flow;
+mod id;
 mod protocol;
 mod step;
 mod thread;
 mod transport;
+mod turn;
 
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 
 pub use connection::{Connection, Forward, StepRest};
-pub use context::{ConnectionId, Context, Link};
+pub use context::Context;
 pub use either::Either;
 pub use flow::{Consumed, Flow};
+pub use id::{ConnectionId, Link};
 pub use protocol::Protocol;
 pub use step::{Awaits, CloseReason, Misuse, Step};
-pub use thread::{Clocks, Limits, Request, ThreadState};
+pub use thread::ThreadState;
 pub use transport::Transport;
+pub use turn::{Clocks, Limits, Request};
 
 /// The types of this crate's signatures that others define.
 pub use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};

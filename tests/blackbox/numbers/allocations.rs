@@ -33,9 +33,8 @@ fn a_message_makes_none(mode: Mode) {
     let Some(valgrind) = tool("valgrind") else { return };
     let _alone = alone();
     let launch = Launch::tcp(mode);
-    let run = |count| {
-        allocations(&valgrind, &launch, |server| Ready::One.send(server.inet(), count))
-    };
+    let run =
+        |count| allocations(&valgrind, &launch, |server| Ready::One.send(server.inet(), count));
     let (once, twice) = (run(MESSAGES), run(2 * MESSAGES));
     println!("{mode}: {once} allocations with {MESSAGES} messages, {twice} with twice as many");
     assert!(once > 0, "starting takes some");
@@ -60,6 +59,8 @@ fn a_connection_makes_none(mode: Mode) {
         })
     };
     let (once, twice) = (run(CONNECTIONS), run(2 * CONNECTIONS));
-    println!("{mode}: {once} allocations with {CONNECTIONS} connections, {twice} with twice as many");
+    println!(
+        "{mode}: {once} allocations with {CONNECTIONS} connections, {twice} with twice as many"
+    );
     assert!(twice.abs_diff(once) < u64::from(CONNECTIONS) / 50, "{once}, then {twice}");
 }

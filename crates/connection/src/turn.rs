@@ -1,0 +1,124 @@
+//! A turn of a thread's loop as callbacks see it: the limits, the time, and what protocols ask of the
+//! service. Each clock is read at most once a turn.
+
+use crate::ConnectionId;
+use epoll_reactor::Token;
+use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
+use epoll_reactor::net::Address;
+use std::num::NonZeroUsize;
+
+/// The limits of every connection.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The length of the buffer that connections read into, one for the thread.
+    pub read_buffer_len: NonZeroUsize,
+    /// The number of bytes that a connection may read and write in a step before others get their turn.
+    pub step_bytes_max: usize,
+    /// The number of bytes of output that may gather before they are sent within a step.
+    pub output_max: usize,
+    /// The length of the longest message that a protocol may [ask for](crate::Consumed::need).
+    pub input_max: usize,
+    /// The number of bytes to move through a pipe at once where a
+    /// [protocol passes everything](Protocol::passes_everything); `None` moves no bytes like that. See
+    /// [`Step::Splice`](crate::Step::Splice). A peer that has reset a TCP connection then raises
+    /// `SIGPIPE`, which Rust programs ignore unless they say otherwise.
+    pub splice_bytes_max: Option<NonZeroUsize>,
+}
+
+const READ_BUFFER_LEN: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+
+impl Default for Limits {
+    /// 64 KiB for the buffer and for output, 256 KiB a step, messages of up to 1 MiB, no splicing.
+    fn default() -> Self {
+        Self {
+            read_buffer_len: READ_BUFFER_LEN,
+            step_bytes_max: 256 * 1024,
+            output_max: 64 * 1024,
+            input_max: 1024 * 1024,
+            splice_bytes_max: None,
+        }
+    }
+}
+
+/// The clocks that protocols see. Nothing here reads any other.
+#[derive(Clone, Copy, Debug)]
+pub struct Clocks {
+    /// The clock of deadlines.
+    pub monotonic: fn() -> Timestamp,
+    /// The clock of dates.
+    pub realtime: fn() -> ClockTime<Realtime>,
+}
+
+impl Default for Clocks {
+    /// The clocks of the system.
+    fn default() -> Self {
+        Self { monotonic: Timestamp::now, realtime: ClockTime::now }
+    }
+}
+
+/// A request of a protocol to the service, to be done when the events of the turn are handled.
+#[derive(Debug)]
+pub enum Request<M> {
+    /// Send the message to this connection.
+    Send(ConnectionId, M),
+    /// Send the message to every connection.
+    Broadcast(M),
+    /// Begin an outgoing connection.
+    Connect {
+        /// The connection that asked for it.
+        from: ConnectionId,
+        /// The address to connect to.
+        address: Address,
+        /// The message that the protocol of the new connection is made from.
+        message: M,
+    },
+    /// Call [`resume_forwarding`](crate::Connection::resume_forwarding) of this connection of the thread:
+    /// what it has forwarded is sent.
+    ResumeForwarding(Token),
+}
+
+/// The state of a thread that callbacks can reach, besides the protocol's own.
+#[derive(Debug)]
+pub(crate) struct Turn<M> {
+    pub(crate) requests: Vec<Request<M>>,
+    pub(crate) limits: Limits,
+    pub(crate) thread: u32,
+    /// The connections of the thread are its own, so they can be linked.
+    pub(crate) has_links: bool,
+    now: Option<Timestamp>,
+    wall_clock: Option<ClockTime<Realtime>>,
+    clocks: Clocks,
+}
+
+impl<M> Turn<M> {
+    pub(crate) fn new(thread: u32, limits: Limits, clocks: Clocks) -> Self {
+        Self {
+            requests: Vec::new(),
+            limits,
+            thread,
+            has_links: true,
+            now: None,
+            wall_clock: None,
+            clocks,
+        }
+    }
+
+    /// Forgets the times of the turn before.
+    #[inline]
+    pub(crate) fn begin(&mut self, now: Option<Timestamp>) {
+        self.now = now;
+        self.wall_clock = None;
+    }
+
+    #[inline]
+    pub(crate) fn now(&mut self) -> Timestamp {
+        let clock = self.clocks.monotonic;
+        *self.now.get_or_insert_with(clock)
+    }
+
+    #[inline]
+    pub(crate) fn wall_clock(&mut self) -> ClockTime<Realtime> {
+        let clock = self.clocks.realtime;
+        *self.wall_clock.get_or_insert_with(clock)
+    }
+}
