@@ -1,23 +1,20 @@
-//! What the threads of a service have in common: the limits, the drain, and the way to the first of them,
-//! which decides.
+//! What the threads of a service have in common: the limits, the state of the drain, requests for statistics, and
+//! the way to the first of them, which decides.
 
 use crate::admission::Admission;
+use crate::drain::DrainState;
 use crate::error::Error;
 use crate::signals::SignalQueue;
 use crate::stats::Stats;
-use crate::timeouts::Draining;
 use epoll_reactor::Waker;
-use epoll_shutdown::{DrainWatch, Signal};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use epoll_shutdown::Signal;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) struct Control {
     pub(crate) admission: Admission,
-    /// The phase of the drain.
-    pub(crate) watch: DrainWatch,
+    pub(crate) drain: DrainState,
     /// Signals for the first thread.
     pub(crate) signals: SignalQueue,
-    /// Set before `watch` has the phase.
-    draining: OnceLock<Draining>,
     /// The wakers of the threads that wait for a reactor of their own; the first one decides.
     wakers: Vec<Waker>,
     stats: Mutex<StatsRequest>,
@@ -36,30 +33,19 @@ struct StatsRequest {
 
 impl Control {
     pub(crate) fn new(admission: Admission, wakers: Vec<Waker>) -> Self {
-        let watch = DrainWatch::new();
+        let drain = DrainState::new();
         for waker in &wakers {
             let waker = waker.clone();
-            watch.on_change(move || wake(&waker));
+            drain.on_change(move || wake(&waker));
         }
         Self {
             admission,
-            watch,
+            drain,
             signals: SignalQueue::default(),
-            draining: OnceLock::new(),
             wakers,
             stats: Mutex::default(),
             failure: Mutex::default(),
         }
-    }
-
-    pub(crate) fn draining(&self) -> Option<Draining> {
-        self.draining.get().copied()
-    }
-
-    /// Stores how the drain goes, before threads are told of it.
-    pub(crate) fn begin_drain(&self, draining: Draining) {
-        // There is one drain.
-        let _ = self.draining.set(draining);
     }
 
     /// Wakes the first thread if there is no connection left and will not be one.
@@ -82,7 +68,7 @@ impl Control {
     /// Ends everything because of `error`.
     pub(crate) fn fail(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        self.watch.abort();
+        self.drain.abort();
     }
 
     pub(crate) fn take_failure(&self) -> Option<Error> {

@@ -2,27 +2,26 @@
 //! Whether they are its own or shared with other threads makes no difference here.
 
 mod delivery;
+mod drain;
 mod expiry;
-
-pub(crate) use expiry::Timing;
 
 use crate::admission::Refusal;
 use crate::client::Client;
 use crate::control::Control;
-use crate::mail::{Held, Post};
+use crate::mail::Post;
 use crate::service::Message;
 use crate::stats::{Closed, Stats};
-use crate::store::{Connections, Store};
+use crate::store::Connections;
+use crate::timing::{TIMER_STEPS_MAX, Timing, lock};
 use crate::{Config, Mode, Service, Timeouts};
-use delivery::Connect;
 use epoll_connection::{
-    Awaits, Clocks, CloseReason, Connection, Limits, Request, Step, StepRest, ThreadState,
+    Awaits, Clocks, CloseReason, Connection, ConnectionId, Limits, Request, Step, StepRest,
+    ThreadState,
 };
 use epoll_reactor::epoll_sys::Pipe;
-use epoll_reactor::net::{Accepted, ConnectOptions, Peer};
+use epoll_reactor::net::{Accepted, Address, ConnectOptions, Peer};
 use epoll_reactor::{Readiness, Registration, Token};
 use epoll_timers::Timestamp;
-use expiry::{TIMER_STEPS_MAX, lock};
 use std::any::type_name;
 use std::io;
 use std::num::NonZeroUsize;
@@ -40,6 +39,13 @@ pub(crate) struct Parts<S: Service> {
     pub(crate) timing: Arc<Mutex<Timing>>,
     pub(crate) stats: Arc<Mutex<Stats>>,
     pub(crate) config: Arc<Config>,
+}
+
+/// An outgoing connection that a protocol has asked for.
+struct Connect<M> {
+    from: ConnectionId,
+    address: Address,
+    message: M,
 }
 
 /// A turn of a thread's loop.
@@ -138,19 +144,6 @@ impl<S: Service> Handler<S> {
             self.turn = turn;
             self.thread.begin_turn(self.is_timed.then_some(now));
         }
-    }
-
-    /// Starts recording activity times if the service is draining, even when no timeout is configured.
-    pub(crate) fn refresh_drain(&mut self) {
-        self.is_draining = self.control.draining().is_some();
-        self.is_timed |= self.is_draining;
-    }
-
-    /// Returns the time to date a single step with, given that of its turn. While the service drains that
-    /// is not good enough where threads share connections: two turns, one of them long, may overlap.
-    #[inline]
-    pub(crate) fn now_within(&self, turn: Timestamp) -> Timestamp {
-        if self.is_draining { Timestamp::now() } else { turn }
     }
 
     /// Finishes a step, and does what it asks for.
@@ -326,59 +319,6 @@ impl<S: Service> Handler<S> {
                 tracing::warn!(%peer, error = %failed.error, "connection not watched");
             }
         }
-    }
-
-    /// Begins to drain: connections are told, those that are quiet finish, and all are ended at half time.
-    pub(crate) fn begin_drain<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
-        self.refresh_drain();
-        self.thread.begin_turn(None);
-        for token in connections.tokens() {
-            self.isolate(connections, |handler, connections| {
-                handler.current = Some(token);
-                if let Some(entry) = connections.entry(token) {
-                    handler.tell_drain(entry);
-                } else {
-                    // Held first: the thread that has it may let go of it at any moment.
-                    handler.post.hold(token, Held::Drain);
-                    handler.give_held_or_notify(token, connections);
-                }
-            });
-        }
-    }
-
-    /// Tells a connection that the service drains, unless it knows, and sets its timer. One that is being
-    /// established is told when it is.
-    fn tell_drain<R: Registration<Source = Client<S::Protocol>>>(
-        &mut self,
-        mut entry: R,
-    ) -> Option<R> {
-        let (token, now) = (entry.token(), Timestamp::now());
-        let is_open = entry.connection.awaits() != Awaits::Connect;
-        if is_open && !entry.tell_of_drain() {
-            let thread = &mut self.thread;
-            let step = entry.date(now, |client| client.connection.drain(token, thread));
-            entry = self.apply(entry, step, Readiness::IN)?;
-        }
-        self.set_timer(&mut entry);
-        Some(entry)
-    }
-
-    /// Records every connection that is left when the service ends, and returns their number.
-    pub(crate) fn cut<T: Store<S::Protocol>>(&mut self, store: T) -> u64 {
-        let rest = store.into_rest();
-        let count = rest.len() as u64;
-        self.thread.begin_turn(None);
-        for mut client in rest {
-            let thread = &mut self.thread;
-            let told = AssertUnwindSafe(|| client.connection.close(Token::detached(0), thread));
-            if catch_unwind(told).is_err() {
-                self.thread.recover();
-            }
-            self.record_close(&client, None, Closed::Cut);
-            // Its protocol may panic when it is dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(client)));
-        }
-        count
     }
 
     #[cold]

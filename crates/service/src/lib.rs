@@ -69,6 +69,7 @@ mod admission;
 mod client;
 mod control;
 mod cores;
+mod drain;
 mod handler;
 mod mail;
 mod resources;
@@ -77,6 +78,7 @@ mod stats;
 mod store;
 mod threads;
 mod timeouts;
+mod timing;
 
 pub use config::{Accept, Config, THREADS_MAX, Timeouts};
 pub use error::{Error, Setting};

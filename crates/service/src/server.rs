@@ -5,21 +5,23 @@ use crate::admission::Admission;
 use crate::client::Client;
 use crate::config::{Accept, THREADS_MAX};
 use crate::control::Control;
+use crate::drain::Coordinator;
 use crate::error::{Context, Error, Setting};
-use crate::handler::{Parts, Timing};
+use crate::handler::Parts;
 use crate::mail::{Handle, Post, PostGuard};
 use crate::service::Message;
-use crate::signals::SignalReader;
+use crate::signals::reader::SignalReader;
 use crate::stats::ThreadStats;
 use crate::store::{Event, LocalStore, SharedStore};
-use crate::threads::local::{Coordinator, LocalThread, LocalWorker, Serve};
+use crate::threads::local::{LocalThread, LocalWorker, Serve};
 use crate::threads::shared;
+use crate::timing::Timing;
 use crate::{Config, Service, cores, resources};
 use epoll_reactor::epoll_sys::EventFd;
 use epoll_reactor::net::{Address, ListenOptions, Listener, PausedBy};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Source, Token, Watch};
-use epoll_shutdown::{Drain, DrainOutcome, Phase, Signals};
+use epoll_shutdown::{Drain, DrainOutcome, Signals};
 use epoll_timers::Timers;
 use std::fmt;
 use std::io;
@@ -148,7 +150,7 @@ impl<S: Service> Server<S> {
             let _stop = signal_reader
                 .start(scope, signals, Arc::clone(&control))
                 .context("failed to start the thread that reads signals")?;
-            let mut coordinator = Coordinator { drain };
+            let mut coordinator = Coordinator::new(drain);
             let team = Team { control: &control, cores, started: Vec::new() };
             let (served, threads) = match threads {
                 Threads::Local(threads) => team.serve_local(threads, &mut coordinator, on_serving),
@@ -162,9 +164,9 @@ impl<S: Service> Server<S> {
             }
             sum.stats.log("stopped");
             served?;
-            match coordinator.drain.phase() {
-                Phase::Stopped { outcome } => Ok(Ended { outcome, cut: sum.cut, threads }),
-                phase => Err(io::Error::other(format!("it stopped while {phase:?}")))
+            match coordinator.outcome() {
+                Ok(outcome) => Ok(Ended { outcome, cut: sum.cut, threads }),
+                Err(phase) => Err(io::Error::other(format!("it stopped while {phase:?}")))
                     .context("the server failed"),
             }
         })
@@ -344,7 +346,7 @@ impl Team<'_> {
             worker.insert(first).run(Some(coordinator)).context("the event loop of thread 0 failed")
         });
         // They have been told already, unless something has failed.
-        self.control.watch.abort();
+        self.control.drain.abort();
         served = served.and(stop().context("failed to stop the threads"));
         let mut others = Vec::new();
         for thread in self.started {

@@ -1,18 +1,10 @@
-//! The thread that reads signals. It hands them to the first thread and waits for no other one.
-//! Invariant: after a second signal to end, the process ends, whatever any other thread does.
+//! Signals: which of them end the service, and the queue in which they reach the first thread. SIGTERM and
+//! SIGINT end it, SIGHUP and any other one asks for the counters.
 
-use crate::control::Control;
-use crate::error::Context;
-use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
-use epoll_shutdown::{Signal, Signals};
-use std::io;
-use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, Scope};
-use std::time::{Duration, Instant};
+pub(crate) mod reader;
 
-/// After the second signal to end, threads have this long to cut connections and write statistics.
-const GRACE: Duration = Duration::from_secs(1);
+use epoll_shutdown::Signal;
+use std::sync::{Mutex, PoisonError};
 
 /// Returns whether a signal asks the server to end; any other one asks for the counters.
 pub(crate) fn is_ending(signal: Signal) -> bool {
@@ -44,117 +36,6 @@ impl SignalQueue {
     }
 }
 
-/// The event loop of the thread that reads signals.
-pub(crate) struct SignalReader {
-    reactor: Reactor<NoSource>,
-    before_exit: fn(),
-}
-
-/// Guard that ends the thread that reads signals, also by a panic: its scope would wait for it.
-pub(crate) struct StopOnDrop(Waker);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        // No error of it is known.
-        if let Err(error) = self.0.wake() {
-            tracing::error!(%error, "the thread that reads signals cannot be woken");
-        }
-    }
-}
-
-impl SignalReader {
-    pub(crate) fn new(before_exit: fn()) -> io::Result<Self> {
-        Ok(Self { reactor: Reactor::watch_only()?, before_exit })
-    }
-
-    /// Starts the thread. If it fails, it ends the server, which no signal would end any more.
-    pub(crate) fn start<'scope>(
-        mut self,
-        scope: &'scope Scope<'scope, '_>,
-        signals: &'scope Signals,
-        control: Arc<Control>,
-    ) -> io::Result<StopOnDrop> {
-        self.reactor.watch(signals, (), Watch::level(Interest::IN))?;
-        let stop = StopOnDrop(self.reactor.waker());
-        let run = move || {
-            if let Err(error) = self.run(signals, &control) {
-                let failed: Result<(), _> = Err(error).context("failed to wait for signals");
-                failed.unwrap_or_else(|error| control.fail(error));
-            }
-        };
-        Builder::new().name("signals".to_owned()).spawn_scoped(scope, run)?;
-        Ok(stop)
-    }
-
-    /// Reads signals until it is woken, or ends the process.
-    fn run(&mut self, signals: &Signals, control: &Control) -> io::Result<()> {
-        let mut endings = Endings::None;
-        loop {
-            match endings.grace_left() {
-                Ok(left) => self.reactor.wait(left)?,
-                Err(signal) => {
-                    tracing::error!(%signal, "threads are stuck, exiting without them");
-                    (self.before_exit)();
-                    // It does not wait for a thread that is at stdout: it only tries the lock.
-                    process::exit(exit_status(signal).into());
-                }
-            }
-            while let Some(ready) = self.reactor.next_ready() {
-                if matches!(ready, Ready::Woken) {
-                    return Ok(());
-                }
-                // One for each report, so that a storm of signals delays neither the end of the grace
-                // period nor a wake-up.
-                if let Some(info) = signals.read()? {
-                    if endings.on_signal(info.signal) {
-                        control.on_signal(info.signal);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The signals to end that have come.
-enum Endings {
-    None,
-    One,
-    /// Threads may take until `deadline` to obey `signal`, the second one.
-    Two {
-        signal: Signal,
-        deadline: Instant,
-    },
-}
-
-impl Endings {
-    /// Counts a signal and returns whether it matters to the server: a third one to end changes nothing.
-    fn on_signal(&mut self, signal: Signal) -> bool {
-        if !is_ending(signal) {
-            return true;
-        }
-        *self = match self {
-            Self::None => Self::One,
-            Self::One => Self::Two { signal, deadline: Instant::now() + GRACE },
-            Self::Two { .. } => return false,
-        };
-        true
-    }
-
-    /// Returns the time that threads have left to obey the second signal, if it has come.
-    ///
-    /// # Errors
-    ///
-    /// That signal, if none is left: the threads are stuck.
-    fn grace_left(&self) -> Result<Option<Duration>, Signal> {
-        let Self::Two { signal, deadline } = *self else { return Ok(None) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(signal);
-        }
-        Ok(Some(left))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,19 +51,5 @@ mod tests {
         assert_eq!(queue.take(), []);
         queue.push(Signal::HUP);
         assert_eq!(queue.take(), [Signal::HUP]);
-    }
-
-    #[test]
-    fn the_second_signal_to_end_begins_the_grace_period_and_a_third_one_changes_nothing() {
-        let mut endings = Endings::None;
-        for signal in [Signal::TERM, Signal::HUP] {
-            assert!(endings.on_signal(signal));
-            assert_eq!(endings.grace_left(), Ok(None));
-        }
-        assert!(endings.on_signal(Signal::INT));
-        assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
-        assert!(!endings.on_signal(Signal::TERM));
-        assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
-        assert!(endings.on_signal(Signal::HUP));
     }
 }

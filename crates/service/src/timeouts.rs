@@ -1,6 +1,7 @@
 //! Which timeout of a connection comes next, as a function of its state and of the drain.
 
 use crate::Timeouts;
+use crate::drain::Draining;
 use crate::stats::Closed;
 use epoll_connection::Awaits;
 use epoll_timers::Timestamp;
@@ -23,14 +24,6 @@ pub(crate) struct Times {
     pub(crate) last_activity: Timestamp,
     /// The deadline of the protocol.
     pub(crate) protocol: Option<Timestamp>,
-}
-
-/// The drain, as far as a single connection is concerned.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Draining {
-    pub(crate) since: Timestamp,
-    /// The time at which connections that are still busy are ended.
-    pub(crate) half_time: Option<Timestamp>,
 }
 
 /// The finding of a look at a connection. The socket is writable again only when much of its buffer is free,

@@ -1,23 +1,17 @@
 //! Messages for connections, and what else protocols ask of the service. Each connection is visited once
 //! for all its messages of a turn, so that what they have it write is sent at once.
 
-use super::{Connections, Handler, Permit};
+use super::{Connect, Handler, Permit};
 use crate::client::Client;
 use crate::mail::{Delivery, Held, receivers};
 use crate::service::Message;
+use crate::store::Connections;
 use crate::{Service, service};
-use epoll_connection::{CloseReason, Connection, ConnectionId, Request};
-use epoll_reactor::net::{Address, Peer, Stream};
+use epoll_connection::{CloseReason, Connection, Request};
+use epoll_reactor::net::{Peer, Stream};
 use epoll_reactor::{Readiness, Registration, Token};
 use epoll_timers::Timestamp;
 use std::sync::Arc;
-
-/// An outgoing connection that a protocol has asked for.
-pub(super) struct Connect<M> {
-    from: ConnectionId,
-    address: Address,
-    message: M,
-}
 
 impl<S: Service> Handler<S> {
     /// Returns whether protocols have asked for something that is not done yet.

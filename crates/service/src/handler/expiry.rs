@@ -7,34 +7,15 @@ use crate::client::Client;
 use crate::stats::Closed;
 use crate::store::Connections;
 use crate::timeouts::{self, Deadline, Sample};
+use crate::timing::{Timing, lock};
 use epoll_connection::Step;
-use epoll_reactor::{Readiness, Registration, Token};
-use epoll_timers::{Timers, Timestamp};
-use std::collections::HashMap;
+use epoll_reactor::{Readiness, Registration};
+use epoll_timers::Timestamp;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The number of timers that a pass may touch before the loop looks after its connections again.
-pub(super) const TIMER_STEPS_MAX: usize = 1024;
 /// The time after which a timer fires again whose connection is in other hands, or about to be handled.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
-
-/// The timers of connections that are kept together.
-///
-/// Who locks it may have a connection in hand, but does not wait for one.
-pub(crate) struct Timing {
-    pub(super) timers: Timers<Token>,
-    /// The findings about connections that were looked at.
-    pub(super) samples: HashMap<Token, Sample>,
-}
-
-impl Timing {
-    pub(crate) fn new(mut timers: Timers<Token>) -> Arc<Mutex<Self>> {
-        timers.set_steps_max(TIMER_STEPS_MAX);
-        Arc::new(Mutex::new(Self { timers, samples: HashMap::new() }))
-    }
-}
 
 impl<S: Service> Handler<S> {
     /// Sets a connection's timer for what will be due next.
@@ -45,7 +26,8 @@ impl<S: Service> Handler<S> {
         let token = entry.token();
         let mut timing = lock(&self.timing);
         let sample = timing.samples.get(&token).copied();
-        let next = timeouts::next(entry.times(), &self.timeouts, self.control.draining(), sample);
+        let next =
+            timeouts::next(entry.times(), &self.timeouts, self.control.drain.draining(), sample);
         entry.connection.set_timer_time(next.map(|(time, _)| time));
         let Some((deadline, _)) = next else {
             entry.timer.take().map(|key| timing.timers.cancel(key));
@@ -71,7 +53,7 @@ impl<S: Service> Handler<S> {
         let now = Timestamp::now();
         // Protocols whose deadlines have passed see a time at which they have.
         self.thread.begin_turn(Some(now));
-        let draining = self.control.draining();
+        let draining = self.control.drain.draining();
         let mut timing = lock(&self.timing);
         let Timing { timers, samples } = &mut *timing;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
@@ -180,7 +162,8 @@ impl<S: Service> Handler<S> {
         now: Timestamp,
     ) -> Option<Deadline> {
         let sample = lock(&self.timing).samples.get(&entry.token()).copied();
-        let next = timeouts::next(entry.times(), &self.timeouts, self.control.draining(), sample);
+        let next =
+            timeouts::next(entry.times(), &self.timeouts, self.control.drain.draining(), sample);
         next.filter(|&(deadline, _)| deadline <= now).map(|(_, what)| what)
     }
 
@@ -229,22 +212,4 @@ impl<S: Service> Handler<S> {
         }
         is_taking
     }
-
-    /// Returns whether nothing has moved between two looks. A single one proves nothing: what moved is
-    /// dated by the beginning of its turn, and a turn can take long.
-    fn is_quiet<R: Registration<Source = Client<S::Protocol>>>(
-        &self,
-        entry: &R,
-        now: Timestamp,
-    ) -> bool {
-        let last_activity = entry.last_activity;
-        let look = Sample::Quiet { last_activity, looked_at: now };
-        let before = lock(&self.timing).samples.insert(entry.token(), look);
-        matches!(before, Some(Sample::Quiet { last_activity: before, .. }) if before == last_activity)
-    }
-}
-
-pub(super) fn lock(timing: &Mutex<Timing>) -> MutexGuard<'_, Timing> {
-    // A panic may leave a timer too many or too few; the service lives on.
-    timing.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,15 +4,14 @@
 use crate::Service;
 use crate::acceptor::Acceptor;
 use crate::control::Control;
+use crate::drain::Coordinator;
 use crate::handler::{Handler, Parts, Turn};
 use crate::signals;
 use crate::stats::{Stats, ThreadStats};
 use crate::store::{Event, LocalStore, SharedStore, Store};
-use crate::timeouts::Draining;
 use epoll_connection::StepRest;
 use epoll_reactor::net::{AcceptCounters, Listener};
 use epoll_reactor::{Counters, Readiness, Ready};
-use epoll_shutdown::{Drain, Phase, Signal};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,11 +44,6 @@ pub(crate) struct LocalWorker<S: Service, T> {
     /// The last request for statistics that it has answered.
     stats_epoch: u64,
     pool_stats: Vec<Arc<Mutex<Stats>>>,
-}
-
-/// The state with which the first thread decides.
-pub(crate) struct Coordinator {
-    pub(crate) drain: Drain,
 }
 
 /// Guard held while a thread may still accept. Dropping it, also by a panic, tells the drain that this
@@ -94,7 +88,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Serves until the drain is over. The first thread has the coordinator.
     pub(crate) fn run(&mut self, mut coordinator: Option<&mut Coordinator>) -> io::Result<()> {
-        while !matches!(self.control.watch.phase(), Phase::Stopped { .. }) {
+        while !self.control.drain.is_over() {
             let turn = AssertUnwindSafe(|| self.turn(coordinator.as_deref_mut()));
             match catch_unwind(turn) {
                 Ok(done) => done?,
@@ -158,8 +152,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             self.remind_at(Timestamp::now() + pause)?;
         }
         if let Some(coordinator) = coordinator {
-            coordinator.drain.expire(now);
-            self.control.watch.set(coordinator.drain.phase());
+            coordinator.expire(now, &self.control.drain);
         }
         Ok(())
     }
@@ -167,7 +160,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     fn on_signals(&mut self, coordinator: &mut Coordinator) -> io::Result<()> {
         for signal in self.control.signals.take() {
             if signals::is_ending(signal) {
-                self.begin_drain(coordinator, signal)?;
+                if let Some(deadline) = coordinator.on_signal(signal, &self.control.drain) {
+                    self.remind_at(deadline)?;
+                }
             } else {
                 tracing::info!(%signal, "logging the counters");
                 self.control.request_stats();
@@ -176,46 +171,31 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         Ok(())
     }
 
-    fn begin_drain(&mut self, coordinator: &mut Coordinator, signal: Signal) -> io::Result<()> {
-        match coordinator.drain.on_signal(signal, Timestamp::now()) {
-            Some(Phase::Draining { since, deadline, .. }) => {
-                tracing::info!(%signal, "draining");
-                let half_time = deadline.map(|deadline| since + (deadline - since) / 2);
-                self.control.begin_drain(Draining { since, half_time });
-                if let Some(deadline) = deadline {
-                    self.remind_at(deadline)?;
-                }
-            }
-            Some(_) => tracing::info!(%signal, "stopping at once"),
-            None => {}
-        }
-        // The others are woken, and this thread too: it drains as they do.
-        self.control.watch.set(coordinator.drain.phase());
-        Ok(())
-    }
-
     /// Another thread, or this one, has changed something that concerns all, or has sent mail.
     fn on_wake(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
         if self.control.is_stats_requested(&mut self.stats_epoch) {
             self.report_stats();
         }
-        let is_draining = matches!(self.control.watch.phase(), Phase::Draining { .. });
-        if is_draining && !self.is_draining {
-            self.is_draining = true;
-            let control = Arc::clone(&self.control);
-            let guard = AcceptGuard(&control);
-            self.close_listeners();
-            self.handler.begin_drain(&mut self.store);
-            drop(guard);
+        if self.control.drain.is_draining() && !self.is_draining {
+            self.begin_drain();
         }
         self.handler.deliver_mail(&mut self.store);
         let Some(coordinator) = coordinator else { return Ok(()) };
         self.on_signals(coordinator)?;
         if self.control.admission.is_drained() {
-            coordinator.drain.finish();
-            self.control.watch.set(coordinator.drain.phase());
+            coordinator.finish(&self.control.drain);
         }
         Ok(())
+    }
+
+    /// Accepts for the last time, and tells the connections.
+    fn begin_drain(&mut self) {
+        self.is_draining = true;
+        let control = Arc::clone(&self.control);
+        let guard = AcceptGuard(&control);
+        self.close_listeners();
+        self.handler.begin_drain(&mut self.store);
+        drop(guard);
     }
 
     /// Logs the counters of this thread, and the sums of all if the others have reported already.
