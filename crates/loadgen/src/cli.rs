@@ -26,7 +26,7 @@ const CONNECTIONS: u32 = 50;
 
 /// Messages under way on a connection at most, and on all of them.
 const PIPELINE_MAX: u32 = 65_536;
-const UNDER_WAY_MAX: u64 = 1 << 24;
+const IN_FLIGHT_MAX: u64 = 1 << 24;
 
 /// Requests a second: one in a quarter of an hour at least, one each 100 nanoseconds at most.
 const RATES: RangeInclusive<f64> = 0.001..=1e7;
@@ -191,9 +191,9 @@ fn check(plan: &Plan) -> Result<(), String> {
     if pipeline > PIPELINE_MAX {
         return Err(format!("--pipeline {pipeline}: {PIPELINE_MAX} is the most"));
     }
-    if pipeline > 1 && u64::from(pipeline) * u64::from(connections) > UNDER_WAY_MAX {
+    if pipeline > 1 && u64::from(pipeline) * u64::from(connections) > IN_FLIGHT_MAX {
         return Err(format!(
-            "--pipeline {pipeline}: on {connections} connections more than {UNDER_WAY_MAX} messages \
+            "--pipeline {pipeline}: on {connections} connections more than {IN_FLIGHT_MAX} messages \
              would be under way"
         ));
     }
@@ -229,19 +229,19 @@ pub fn run() -> ExitCode {
     match outcome {
         Ok(outcome) => print(&plan, &outcome, args.json),
         Err(error) => {
-            complain(&format!("error: {error:#}"));
+            eprint_line(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn refuse(message: &str) -> ExitCode {
-    complain(message);
+    eprint_line(message);
     ExitCode::from(2)
 }
 
 /// A line on stderr, if anybody reads it.
-fn complain(message: &str) {
+fn eprint_line(message: &str) {
     // A host or a path with a line break in it.
     let message = message.replace(char::is_control, "?");
     let _ = writeln!(io::stderr(), "epoll-load: {message}");
@@ -257,19 +257,19 @@ fn print(plan: &Plan, outcome: &Outcome, as_json: bool) -> ExitCode {
     let report = Report { plan, outcome };
     let text = if as_json { json::object(&report).to_string() } else { report.to_string() };
     if let Err(error) = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
-        complain(&format!("error: failed to write the report: {error}"));
+        eprint_line(&format!("error: failed to write the report: {error}"));
         return ExitCode::FAILURE;
     }
-    match (outcome.tally.first_failure(), outcome.is_interrupted) {
+    match (outcome.stats.first_failure(), outcome.is_interrupted) {
         (None, false) => ExitCode::SUCCESS,
         (None, true) => {
-            complain("interrupted");
+            eprint_line("interrupted");
             ExitCode::from(INTERRUPTED)
         }
         (Some(first), is_interrupted) => {
-            let count = outcome.tally.failures_sum();
+            let count = outcome.stats.failures_sum();
             let interrupted = if is_interrupted { "interrupted; " } else { "" };
-            complain(&format!("error: {interrupted}{count} errors; the first: {first}"));
+            eprint_line(&format!("error: {interrupted}{count} errors; the first: {first}"));
             ExitCode::FAILURE
         }
     }

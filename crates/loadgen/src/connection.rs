@@ -4,7 +4,7 @@
 //! messages so cost a `send` and a `recv` and never an `epoll_ctl`; a large one is watched for output
 //! too until it is sent, and what comes back is read meanwhile.
 
-use crate::exchange::Exchange;
+use crate::echo_check::EchoCheck;
 use crate::failure::Failure;
 use crate::pattern::Pattern;
 use epoll_sys::{Epoll, Interest, Timestamp, Watch, socket};
@@ -25,15 +25,15 @@ pub(crate) struct End {
 
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) exchange: Exchange,
+    pub(crate) check: EchoCheck,
     socket: Option<OwnedFd>,
     stage: Stage,
     /// Whether output is watched for.
     awaits_room: bool,
     /// Whether it is in the worker's list of those with room.
-    pub(crate) is_listed: bool,
+    pub(crate) is_ready: bool,
     /// Since when the server owes the next answer, or its end.
-    owed_since: Timestamp,
+    awaiting_since: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ enum Stage {
     /// Our half is closed, and the server's is to follow.
     Closing,
     /// It has failed.
-    Lost,
+    Failed,
 }
 
 /// What a read has brought.
@@ -65,14 +65,14 @@ impl From<io::Error> for End {
 
 impl Connection {
     /// Without a socket yet.
-    pub(crate) fn new(exchange: Exchange) -> Self {
+    pub(crate) fn new(check: EchoCheck) -> Self {
         Self {
-            exchange,
+            check,
             socket: None,
             stage: Stage::Open,
             awaits_room: false,
-            is_listed: false,
-            owed_since: Timestamp::EPOCH,
+            is_ready: false,
+            awaiting_since: Timestamp::EPOCH,
         }
     }
 
@@ -90,8 +90,8 @@ impl Connection {
         self.socket.is_some()
     }
 
-    pub(crate) fn is_lost(&self) -> bool {
-        self.stage == Stage::Lost
+    pub(crate) fn has_failed(&self) -> bool {
+        self.stage == Stage::Failed
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -101,42 +101,42 @@ impl Connection {
     /// Whether a message may be begun.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.stage == Stage::Open && self.exchange.has_room()
+        self.stage == Stage::Open && self.check.has_room()
     }
 
     /// Whether the server owes an answer, or the end of the stream.
     #[inline]
-    pub(crate) fn is_owed(&self) -> bool {
+    pub(crate) fn is_awaiting(&self) -> bool {
         match self.stage {
-            Stage::Open => self.exchange.under_way() > 0,
+            Stage::Open => self.check.in_flight() > 0,
             Stage::Closing => true,
-            Stage::Lost => false,
+            Stage::Failed => false,
         }
     }
 
     /// The server has done something, or is to do something from now on.
     #[inline]
-    pub(crate) fn owed_from(&mut self, now: Timestamp) {
-        self.owed_since = now;
+    pub(crate) fn await_from(&mut self, now: Timestamp) {
+        self.awaiting_since = now;
     }
 
     /// Whether the server has owed something for too long at `now`.
     pub(crate) fn is_overdue(&self, now: Timestamp, limit: Duration) -> bool {
-        self.is_owed() && now - self.owed_since >= limit
+        self.is_awaiting() && now - self.awaiting_since >= limit
     }
 
     /// Sends what the socket takes, and has `epoll` watch for room for the rest.
     pub(crate) fn flush(&mut self, pattern: &Pattern, epoll: &Epoll, data: u64) -> Result<(), End> {
         let Some(socket) = &self.socket else { return Ok(()) };
         for _ in 0..SENDS_MAX {
-            let bytes = self.exchange.unsent(pattern);
+            let bytes = self.check.unsent(pattern);
             if bytes.is_empty() {
                 break;
             }
             let asked = bytes.len();
             match socket::send(socket, bytes) {
                 Ok(len) => {
-                    self.exchange.sent(pattern, len);
+                    self.check.sent(pattern, len);
                     if len < asked {
                         break;
                     }
@@ -146,7 +146,7 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        let awaits_room = self.exchange.has_unsent();
+        let awaits_room = self.check.has_unsent();
         if awaits_room != self.awaits_room {
             let interest = if awaits_room { Interest::IN | Interest::OUT } else { Interest::IN };
             epoll.modify(socket, data, Watch::level(interest))?;
@@ -178,7 +178,7 @@ impl Connection {
     /// Closes our half; the server's end is owed from `now` on.
     pub(crate) fn close_half(&mut self, now: Timestamp) -> io::Result<()> {
         self.stage = Stage::Closing;
-        self.owed_from(now);
+        self.await_from(now);
         match &self.socket {
             Some(socket) => socket::shutdown(socket, Shutdown::Write),
             None => Ok(()),
@@ -192,8 +192,8 @@ impl Connection {
     }
 
     /// Closes it for good.
-    pub(crate) fn lose(&mut self) {
+    pub(crate) fn fail(&mut self) {
         self.socket = None;
-        self.stage = Stage::Lost;
+        self.stage = Stage::Failed;
     }
 }

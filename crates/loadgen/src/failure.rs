@@ -1,6 +1,6 @@
 //! What can go wrong with a connection, by kind, as reports count it.
 
-use crate::exchange::Wrong;
+use crate::echo_check::Mismatch;
 use std::io;
 
 /// What has happened to a connection, or to requests. A connection ends with its first failure.
@@ -70,11 +70,11 @@ impl From<&io::Error> for Failure {
     }
 }
 
-impl From<Wrong> for Failure {
-    fn from(wrong: Wrong) -> Self {
+impl From<Mismatch> for Failure {
+    fn from(wrong: Mismatch) -> Self {
         match wrong {
-            Wrong::Byte { .. } => Self::WrongBytes,
-            Wrong::Extra { .. } => Self::ExtraBytes,
+            Mismatch::Byte { .. } => Self::WrongBytes,
+            Mismatch::Extra { .. } => Self::ExtraBytes,
         }
     }
 }

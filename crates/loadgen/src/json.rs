@@ -22,7 +22,7 @@ use std::time::Duration;
 pub fn object(report: &Report<'_>) -> Value {
     let (plan, outcome) = (report.plan, report.outcome);
     let errors: Map<String, Value> = outcome
-        .tally
+        .stats
         .failures()
         .map(|(kind, count)| (kind.name().to_owned(), count.into()))
         .collect();
@@ -39,9 +39,9 @@ pub fn object(report: &Report<'_>) -> Value {
         "duration_s": rounded(outcome.elapsed.as_secs_f64()),
         "requests": report.requests(),
         "bytes": report.bytes(),
-        "connects": outcome.tally.connects,
+        "connects": outcome.stats.connects,
         "interrupted": outcome.is_interrupted,
-        "unanswered": outcome.tally.unanswered,
+        "unanswered": outcome.stats.unanswered,
         "throughput_per_s": rounded(report.throughput()),
         "mib_per_s": rounded(report.mib_per_second()),
         "latency_us": {

@@ -14,25 +14,25 @@ pub mod json;
 pub mod pattern;
 
 mod address;
-mod exchange;
+mod echo_check;
 mod failure;
 mod pacing;
 mod plan;
 mod report;
 mod run;
-mod tally;
+mod stats;
 
 mod connection;
+mod connector;
 mod interrupt;
 mod limits;
-mod opening;
 mod process;
 mod progress;
 mod worker;
 
 pub use address::Target;
+pub use echo_check::{EchoCheck, Mismatch};
 pub use epoll_sys::socket::Address;
-pub use exchange::{Exchange, Wrong};
 pub use failure::Failure;
 pub use pacing::{Pacer, Share, Until};
 pub use pattern::Pattern;
@@ -40,4 +40,4 @@ pub use plan::{Loop, Plan};
 pub use process::Used;
 pub use report::Report;
 pub use run::{Outcome, Progress, Server, run};
-pub use tally::Tally;
+pub use stats::Stats;

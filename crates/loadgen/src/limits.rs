@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 const RESERVE: u64 = 24;
 
 /// Raises the soft limit of descriptors to the hard one, and makes sure that the plan fits in.
-pub(crate) fn make_room(plan: &Plan) -> anyhow::Result<()> {
+pub(crate) fn raise_nofile_limit(plan: &Plan) -> anyhow::Result<()> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).context("failed to read RLIMIT_NOFILE")?;
     if soft < hard {

@@ -33,7 +33,7 @@ pub struct Pattern {
 
 /// A place in a connection's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(usize);
+pub struct Offset(usize);
 
 impl Pattern {
     /// The table for messages of `size` bytes, which are to be at most [`SIZE_MAX`].
@@ -58,39 +58,39 @@ impl Pattern {
 
     /// Where the stream of connection `number` begins.
     #[must_use]
-    pub fn beginning(&self, number: u64) -> Place {
+    pub fn beginning(&self, number: u64) -> Offset {
         let period = self.period as u64;
         // A remainder is below the period, so it fits.
-        Place(usize::try_from(number % period * STRIDE % period).unwrap_or(0))
+        Offset(usize::try_from(number % period * STRIDE % period).unwrap_or(0))
     }
 
-    /// At most `len` bytes of the stream from `place` on: less if that is more than [`CHUNK_MAX`].
+    /// At most `len` bytes of the stream from `offset` on: less if that is more than [`CHUNK_MAX`].
     #[inline]
     #[must_use]
-    pub fn slice(&self, place: Place, len: u64) -> &[u8] {
+    pub fn slice(&self, offset: Offset, len: u64) -> &[u8] {
         let len = usize::try_from(len).unwrap_or(CHUNK_MAX).min(CHUNK_MAX);
-        &self.table[place.0..][..len]
+        &self.table[offset.0..][..len]
     }
 
-    /// The place `len` bytes after `place`.
+    /// The place `len` bytes after `offset`.
     #[inline]
     #[must_use]
-    pub fn after(&self, place: Place, len: usize) -> Place {
-        let sum = place.0 + len;
-        Place(if sum < self.period { sum } else { sum % self.period })
+    pub fn after(&self, offset: Offset, len: usize) -> Offset {
+        let sum = offset.0 + len;
+        Offset(if sum < self.period { sum } else { sum % self.period })
     }
 
-    /// The index of the first of `bytes` that is not the stream's at `place`.
+    /// The index of the first of `bytes` that is not the stream's at `offset`.
     #[must_use]
-    pub fn mismatch(&self, place: Place, bytes: &[u8]) -> Option<usize> {
-        let mut place = place;
+    pub fn mismatch(&self, offset: Offset, bytes: &[u8]) -> Option<usize> {
+        let mut offset = offset;
         for (chunk, at) in bytes.chunks(CHUNK_MAX).zip((0..).step_by(CHUNK_MAX)) {
-            let expected = &self.table[place.0..][..chunk.len()];
+            let expected = &self.table[offset.0..][..chunk.len()];
             if chunk != expected {
                 let wrong = chunk.iter().zip(expected).position(|(got, wanted)| got != wanted);
                 return wrong.map(|index| at + index);
             }
-            place = self.after(place, chunk.len());
+            offset = self.after(offset, chunk.len());
         }
         None
     }
@@ -133,9 +133,9 @@ mod tests {
     #[test]
     fn the_table_goes_round() {
         let pattern = Pattern::for_size(1);
-        let last = Place(pattern.period - 1);
-        assert_eq!(pattern.slice(last, 3)[1..], *pattern.slice(Place(0), 2));
-        assert_eq!(pattern.after(last, 1), Place(0));
+        let last = Offset(pattern.period - 1);
+        assert_eq!(pattern.slice(last, 3)[1..], *pattern.slice(Offset(0), 2));
+        assert_eq!(pattern.after(last, 1), Offset(0));
         assert_eq!(pattern.after(last, 2 * pattern.period), last);
         assert_eq!(pattern.slice(last, u64::MAX).len(), CHUNK_MAX);
     }

@@ -23,7 +23,7 @@ pub(crate) const PERCENTILES: [(&str, f64); 4] =
 impl Report<'_> {
     /// Requests that were answered.
     pub(crate) fn requests(&self) -> u64 {
-        self.outcome.tally.answers()
+        self.outcome.stats.answers()
     }
 
     /// Bytes of the answered requests, one way.
@@ -53,7 +53,7 @@ impl Report<'_> {
 
     /// The latencies, in nanoseconds; `None` without an answer.
     fn latencies_ns(&self) -> Option<&Histogram<u64>> {
-        Some(self.outcome.tally.latencies_ns()).filter(|latencies| !latencies.is_empty())
+        Some(self.outcome.stats.latencies_ns()).filter(|latencies| !latencies.is_empty())
     }
 
     /// A percentile of the latencies, in microseconds.
@@ -94,8 +94,8 @@ impl fmt::Display for Report<'_> {
             write!(f, " and {} idle", plan.idle)?;
         }
         writeln!(f, ", {} bytes, {} at a time", plan.size, plan.pipeline)?;
-        write!(f, "requests    {requests} in {seconds:.3} s, {} connects", outcome.tally.connects)?;
-        match (outcome.is_interrupted, outcome.tally.unanswered) {
+        write!(f, "requests    {requests} in {seconds:.3} s, {} connects", outcome.stats.connects)?;
+        match (outcome.is_interrupted, outcome.stats.unanswered) {
             (true, count) => writeln!(f, ", interrupted with {count} unanswered")?,
             (false, 0) => writeln!(f)?,
             (false, count) => writeln!(f, ", {count} unanswered")?,
@@ -112,7 +112,7 @@ impl fmt::Display for Report<'_> {
         self.fmt_server(f)?;
         write!(f, "errors      ")?;
         let kinds: Vec<_> = outcome
-            .tally
+            .stats
             .failures()
             .map(|(kind, count)| format!("{} {count}", kind.name()))
             .collect();

@@ -1,15 +1,15 @@
 //! A run from its plan to its outcome: connections are opened, threads exchange messages, and what
 //! they have counted becomes one.
 
+use crate::connector::Connector;
 use crate::interrupt::Interrupt;
 use crate::limits;
-use crate::opening::Opening;
 use crate::pacing::Share;
 use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::process::{Process, Used};
-use crate::tally::Tally;
-use crate::worker::{Common, Counters, Worker, close_all};
+use crate::stats::Stats;
+use crate::worker::{Counters, Shared, Worker, close_all};
 use anyhow::Context;
 use epoll_sys::Timestamp;
 use epoll_sys::socket::Address;
@@ -46,7 +46,7 @@ pub struct Outcome {
     /// Whether SIGINT ended it early, be it the load or the wait for the server's ends after that.
     pub is_interrupted: bool,
     /// Counts and latencies of all threads.
-    pub tally: Tally,
+    pub stats: Stats,
     /// CPU time of this process, user and system.
     pub client: (Duration, Duration),
     /// What the server has used, where it was to be measured and could be to the end.
@@ -76,19 +76,19 @@ pub struct Server {
 /// does not exist, threads that cannot be started, a `/proc` that does not say whether SIGINT is
 /// ignored.
 pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcome> {
-    limits::make_room(plan)?;
+    limits::raise_nofile_limit(plan)?;
     let process = plan.server_pid.map(Process::find).transpose()?;
     let address = plan.target.reach(plan.answer_limit)?;
     let congestion = plan.congestion.as_deref();
-    let opening = Opening { address: &address, congestion, limit: plan.answer_limit };
+    let connector = Connector { address: &address, congestion, limit: plan.answer_limit };
     if plan.churn {
         // Its connections are opened during the run; whether anybody is there shows here.
-        drop(opening.open(1)?);
+        drop(connector.open(1)?);
     }
     let memory_before = process.as_ref().and_then(Process::memory_bytes);
     let pattern = Pattern::for_size(plan.size);
-    let common = Common { plan, opening, pattern: &pattern };
-    let mut workers = workers(common)?;
+    let shared = Shared { plan, connector, pattern: &pattern };
+    let mut workers = workers(shared)?;
 
     let interrupt = Interrupt::catch()?;
     let usage_before = process.as_ref().and_then(|process| process.usage().ok());
@@ -113,9 +113,9 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     // Not measured: a server has nothing to do for it but to close.
     close_all(&mut workers).context("failed to wait for the ends of connections")?;
     let is_interrupted = interrupt.has_come();
-    let mut tally = Tally::new()?;
+    let mut stats = Stats::new()?;
     for worker in workers {
-        tally.merge(worker.into_tally())?;
+        stats.merge(worker.into_stats())?;
     }
     let server = process.zip(usage_before.zip(usage_after)).map(|(process, (before, after))| {
         let grown = memory_before.zip(memory_after).map(|(was, is)| is.saturating_sub(was));
@@ -125,14 +125,14 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
         Server { pid: process.pid(), used: after.since(&before), memory_per_connection }
     });
     let client = (client_after.0 - client_before.0, client_after.1 - client_before.1);
-    let answered = tally.until.unwrap_or(end) - begin;
-    let pace = plan.pace().filter(|_| tally.unanswered == 0).unwrap_or_default();
+    let answered = stats.until.unwrap_or(end) - begin;
+    let pace = plan.pace().filter(|_| stats.unanswered == 0).unwrap_or_default();
     let elapsed = match is_cut_short {
         true => answered,
-        false if tally.failures_sum() > 0 => (end - begin).max(pace),
+        false if stats.failures_sum() > 0 => (end - begin).max(pace),
         false => answered.max(pace),
     };
-    Ok(Outcome { address, elapsed, is_interrupted, tally, client, server })
+    Ok(Outcome { address, elapsed, is_interrupted, stats, client, server })
 }
 
 fn held_throughout(plan: &Plan) -> u64 {
@@ -141,17 +141,17 @@ fn held_throughout(plan: &Plan) -> u64 {
 
 /// The workers, with all connections open. Idle ones come first: a server that answers on a later one
 /// has accepted them.
-fn workers(common: Common<'_>) -> anyhow::Result<Vec<Worker<'_>>> {
-    let plan = common.plan;
+fn workers(shared: Shared<'_>) -> anyhow::Result<Vec<Worker<'_>>> {
+    let plan = shared.plan;
     let shares: Vec<_> = (0..plan.threads).map(|index| Share { index, of: plan.threads }).collect();
-    let mut idle = common.opening.open(held_throughout(plan).try_into()?)?;
+    let mut idle = shared.connector.open(held_throughout(plan).try_into()?)?;
     let mut active = idle.split_off(plan.idle.try_into()?);
     let mut workers = Vec::new();
     for share in shares {
         let connections = part(plan.connections, share);
         let sockets = take(&mut active, connections)?;
         let held = take(&mut idle, part(plan.idle, share))?;
-        let worker = Worker::new(common, share, connections, sockets, held);
+        let worker = Worker::new(shared, share, connections, sockets, held);
         workers.push(worker.context("failed to set up a thread's connections")?);
     }
     Ok(workers)

@@ -12,13 +12,13 @@ mod sending;
 pub(crate) use closing::close_all;
 
 use crate::connection::{Connection, End, Read};
-use crate::exchange::Exchange;
+use crate::connector::Connector;
+use crate::echo_check::EchoCheck;
 use crate::failure::Failure;
-use crate::opening::Opening;
 use crate::pacing::{Pacer, Share};
 use crate::pattern::Pattern;
 use crate::plan::Plan;
-use crate::tally::Tally;
+use crate::stats::Stats;
 use epoll_sys::{Epoll, Event, Events, Interest, Timestamp, Watch};
 use idle::Idle;
 use std::collections::VecDeque;
@@ -42,11 +42,11 @@ const IDLE: u64 = 1 << 63;
 /// The data of the event that tells of an interrupt; no connection has this number.
 const INTERRUPT: u64 = u64::MAX;
 
-/// What all workers have in common.
+/// What all workers have in shared.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Common<'a> {
+pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) opening: Opening<'a>,
+    pub(crate) connector: Connector<'a>,
     pub(crate) pattern: &'a Pattern,
 }
 
@@ -59,14 +59,14 @@ pub(crate) struct Counters {
 
 /// Since when no connection can be opened, and when to try again.
 #[derive(Clone, Copy, Debug)]
-struct HeldUp {
+struct Backoff {
     since: Timestamp,
     again: Timestamp,
 }
 
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
-    common: Common<'a>,
+    shared: Shared<'a>,
     share: Share,
     /// When its run began.
     begin: Timestamp,
@@ -76,40 +76,40 @@ pub(crate) struct Worker<'a> {
     connections: Vec<Connection>,
     idle: Idle,
     /// Connections with room for a message, the one that has waited longest first.
-    free: VecDeque<u32>,
+    ready: VecDeque<u32>,
     pacer: Pacer,
     /// Connections from which something is to come.
-    owed: usize,
+    awaiting: usize,
     /// Connections that are not lost.
     alive: usize,
     /// The number of the next connection of a churn.
     next_number: u64,
     next_sweep: Timestamp,
     /// While no connection can be opened.
-    held_up: Option<HeldUp>,
+    connect_backoff: Option<Backoff>,
     /// Whether everything is to end now, whatever is still to come.
     is_interrupted: bool,
-    tally: Tally,
+    stats: Stats,
 }
 
 impl<'a> Worker<'a> {
     /// A worker with these connections; those of a churn it opens itself, as many at a time as
     /// `connections`.
     pub(crate) fn new(
-        common: Common<'a>,
+        shared: Shared<'a>,
         share: Share,
         connections: u32,
         sockets: Vec<OwnedFd>,
         idle: Vec<OwnedFd>,
     ) -> anyhow::Result<Self> {
-        let (plan, pattern) = (common.plan, common.pattern);
+        let (plan, pattern) = (shared.plan, shared.pattern);
         let epoll = Epoll::new()?;
-        let mut tally = Tally::new()?;
-        tally.connects = (sockets.len() + idle.len()) as u64;
+        let mut stats = Stats::new()?;
+        stats.connects = (sockets.len() + idle.len()) as u64;
         let pipeline = usize::try_from(plan.pipeline)?;
         let mut all: Vec<_> = (0..connections)
             .map(|index| numbered(share, index.into()))
-            .map(|number| Exchange::new(pattern, number, plan.size, pipeline))
+            .map(|number| EchoCheck::new(pattern, number, plan.size, pipeline))
             .map(Connection::new)
             .collect();
         for ((connection, socket), data) in all.iter_mut().zip(sockets).zip(0..) {
@@ -124,23 +124,23 @@ impl<'a> Worker<'a> {
             events: Events::with_capacity(events_max),
             buffer: vec![0; READ_MAX].into(),
             alive: all.len(),
-            free: VecDeque::with_capacity(all.len()),
+            ready: VecDeque::with_capacity(all.len()),
             connections: all,
             idle,
             pacer: Pacer::new(Timestamp::EPOCH, plan.rate, plan.until, share),
-            owed: 0,
+            awaiting: 0,
             next_number: numbered(share, 0),
             next_sweep: Timestamp::EPOCH,
-            held_up: None,
+            connect_backoff: None,
             is_interrupted: false,
-            tally,
-            common,
+            stats,
+            shared,
         })
     }
 
     /// What it has counted.
-    pub(crate) fn into_tally(self) -> Tally {
-        self.tally
+    pub(crate) fn into_stats(self) -> Stats {
+        self.stats
     }
 
     /// When its run began.
@@ -150,7 +150,7 @@ impl<'a> Worker<'a> {
 
     /// When its last answer came, or the interrupt that ended it.
     pub(crate) fn until(&self) -> Option<Timestamp> {
-        self.tally.until
+        self.stats.until
     }
 
     /// Whether an interrupt has come before it was done.
@@ -166,7 +166,7 @@ impl<'a> Worker<'a> {
         interrupt: BorrowedFd<'_>,
         counters: &Counters,
     ) -> io::Result<()> {
-        let plan = self.common.plan;
+        let plan = self.shared.plan;
         self.epoll.add(interrupt, INTERRUPT, Watch::level(Interest::IN))?;
         if plan.rate.is_some() {
             // The kernel adds this to every timeout: a nanosecond in place of 50 microseconds. Without
@@ -179,17 +179,17 @@ impl<'a> Worker<'a> {
         self.pacer = Pacer::new(begin, plan.rate, plan.until, self.share);
         self.next_sweep = begin + self.sweep_every();
         for index in 0..self.connections.len() {
-            self.list(index);
+            self.make_ready(index);
         }
-        self.begin_due(begin);
+        self.send_due(begin);
         let mut now = begin;
         while !self.is_over(now) {
             now = self.turn(now)?;
-            counters.answers.store(self.tally.answers(), Ordering::Relaxed);
-            counters.failures.store(self.tally.failures_sum(), Ordering::Relaxed);
+            counters.answers.store(self.stats.answers(), Ordering::Relaxed);
+            counters.failures.store(self.stats.failures_sum(), Ordering::Relaxed);
         }
         if self.is_interrupted {
-            self.tally.until = Some(now);
+            self.stats.until = Some(now);
         }
         Ok(())
     }
@@ -197,29 +197,29 @@ impl<'a> Worker<'a> {
     /// Counts the requests that were due by `end`, the end of the run, and have not been answered; those
     /// of lost connections too, which keep what was under way.
     pub(crate) fn count_unanswered(&mut self, end: Timestamp) {
-        let under_way = self.connections.iter().map(|connection| connection.exchange.under_way());
-        self.tally.unanswered = self.pacer.overdue(end) + under_way.sum::<usize>() as u64;
+        let in_flight = self.connections.iter().map(|connection| connection.check.in_flight());
+        self.stats.unanswered = self.pacer.overdue(end) + in_flight.sum::<usize>() as u64;
     }
 
     fn is_over(&mut self, now: Timestamp) -> bool {
         if self.alive == 0 || self.is_interrupted {
             return true;
         }
-        let limit = self.common.plan.answer_limit;
+        let limit = self.shared.plan.answer_limit;
         if !self.pacer.is_over(now) && now >= self.pacer.end() + limit {
             let unsent = self.pacer.overdue(now);
             let what = || format!("{unsent} requests were due and no connection was free for them");
-            self.tally.failed(Failure::Unsent, unsent, what);
+            self.stats.failed(Failure::Unsent, unsent, what);
             self.pacer.stop();
         }
-        self.pacer.is_over(now) && self.owed == 0
+        self.pacer.is_over(now) && self.awaiting == 0
     }
 
     /// Waits and handles what has come. Gives the time after the wait.
     fn turn(&mut self, now: Timestamp) -> io::Result<Timestamp> {
         self.wait(self.next_wake(now) - now)?;
         let now = Timestamp::now();
-        self.begin_due(now);
+        self.send_due(now);
         if now >= self.next_sweep {
             self.sweep(now);
             self.next_sweep = now + self.sweep_every();
@@ -244,33 +244,35 @@ impl<'a> Worker<'a> {
 
     fn next_wake(&self, now: Timestamp) -> Timestamp {
         // Nothing can be begun; what has held it up does not matter any more.
-        if self.pacer.is_over(now) || self.free.is_empty() {
+        if self.pacer.is_over(now) || self.ready.is_empty() {
             return self.next_sweep;
         }
         // While it is held up, what is due has to wait.
-        let again = self.held_up.map(|held_up| held_up.again);
+        let again = self.connect_backoff.map(|connect_backoff| connect_backoff.again);
         // No time is less than any time.
         let begin = self.pacer.next_due().max(again);
         begin.map_or(self.next_sweep, |begin| begin.min(self.next_sweep))
     }
 
     fn sweep_every(&self) -> Duration {
-        let fraction = self.common.plan.answer_limit / 8;
+        let fraction = self.shared.plan.answer_limit / 8;
         fraction.clamp(Duration::from_millis(1), SWEEP_EVERY)
     }
 
     /// Ends connections whose answer takes too long.
     fn sweep(&mut self, now: Timestamp) {
-        let limit = self.common.plan.answer_limit;
+        let limit = self.shared.plan.answer_limit;
         for index in 0..self.connections.len() {
-            while self.connections[index].is_overdue(now, limit) && self.catch_up(index, now) {}
+            while self.connections[index].is_overdue(now, limit) && self.drain_readable(index, now)
+            {
+            }
             if self.connections[index].is_overdue(now, limit) {
                 let limit = humantime::format_duration(limit);
                 let what = match self.connections[index].is_closing() {
                     true => format!("it was not closed within {limit}"),
                     false => format!("no answer within {limit}"),
                 };
-                self.lose(index, &End { failure: Failure::NoAnswer, what });
+                self.drop_connection(index, &End { failure: Failure::NoAnswer, what });
             }
         }
     }
@@ -279,11 +281,11 @@ impl<'a> Worker<'a> {
     /// late this thread comes to look, and what was not sent for that reason has no answer yet. Says whether
     /// there was anything.
     #[cold]
-    fn catch_up(&mut self, index: usize, now: Timestamp) -> bool {
+    fn drain_readable(&mut self, index: usize, now: Timestamp) -> bool {
         if self.connections[index].awaits_room() {
             self.flush(index);
             if !self.connections[index].awaits_room() {
-                self.connections[index].owed_from(now);
+                self.connections[index].await_from(now);
                 return true;
             }
         }
@@ -297,7 +299,7 @@ impl<'a> Worker<'a> {
                 self.is_interrupted = true;
                 return;
             }
-            return self.idle.look(event.data & !IDLE, &mut self.buffer, &mut self.tally);
+            return self.idle.look(event.data & !IDLE, &mut self.buffer, &mut self.stats);
         }
         let index = usize::try_from(event.data).unwrap_or(usize::MAX);
         if index >= self.connections.len() {
@@ -322,10 +324,10 @@ impl<'a> Worker<'a> {
             Ok(Read::End) if self.connections[index].is_closing() => self.ended(index),
             Ok(Read::End) => {
                 let what = "the server closed it".to_owned();
-                self.lose(index, &End { failure: Failure::Closed, what });
+                self.drop_connection(index, &End { failure: Failure::Closed, what });
             }
             Ok(Read::Nothing) => {}
-            Err(end) => self.lose(index, &end),
+            Err(end) => self.drop_connection(index, &end),
         }
         false
     }
@@ -334,45 +336,45 @@ impl<'a> Worker<'a> {
     #[inline]
     fn check(&mut self, index: usize, len: usize) {
         let now = Timestamp::now();
-        let (connection, tally) = (&mut self.connections[index], &mut self.tally);
-        let under_way = connection.exchange.under_way();
+        let (connection, stats) = (&mut self.connections[index], &mut self.stats);
+        let in_flight = connection.check.in_flight();
         let bytes = &self.buffer[..len];
-        let answered = |due| tally.answered(due, now);
-        if let Err(wrong) = connection.exchange.receive(self.common.pattern, bytes, answered) {
+        let answered = |due| stats.answered(due, now);
+        if let Err(wrong) = connection.check.receive(self.shared.pattern, bytes, answered) {
             let end = End { failure: wrong.into(), what: wrong.to_string() };
-            return self.lose(index, &end);
+            return self.drop_connection(index, &end);
         }
-        let left = connection.exchange.under_way();
-        if left == under_way {
+        let left = connection.check.in_flight();
+        if left == in_flight {
             return;
         }
-        connection.owed_from(now);
-        if self.common.plan.churn {
+        connection.await_from(now);
+        if self.shared.plan.churn {
             return match connection.close_half(now) {
                 Ok(()) => {}
-                Err(error) => self.lose(index, &error.into()),
+                Err(error) => self.drop_connection(index, &error.into()),
             };
         }
         if left == 0 {
-            self.owed -= 1;
+            self.awaiting -= 1;
         }
-        self.fill(index, now, self.common.plan.pipeline);
+        self.fill(index, now, self.shared.plan.pipeline);
     }
 
     #[cold]
-    fn lose(&mut self, index: usize, end: &End) {
+    fn drop_connection(&mut self, index: usize, end: &End) {
         let connection = &mut self.connections[index];
-        if connection.is_lost() {
+        if connection.has_failed() {
             return;
         }
-        if connection.is_owed() {
-            self.owed -= 1;
+        if connection.is_awaiting() {
+            self.awaiting -= 1;
         }
-        connection.lose();
+        connection.fail();
         self.alive -= 1;
         let number = numbered(self.share, index as u64);
         let what = || format!("connection {number}: {}", end.what);
-        self.tally.failed(end.failure, 1, what);
+        self.stats.failed(end.failure, 1, what);
     }
 }
 

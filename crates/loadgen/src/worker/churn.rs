@@ -6,7 +6,7 @@
 //! ports is what one address gets in a second, some 14 000; (c) every address of 127.0.0.0/8 has a
 //! range of its own.
 
-use super::{HeldUp, Worker};
+use super::{Backoff, Worker};
 use crate::address::connect;
 use crate::connection::End;
 use crate::failure::Failure;
@@ -25,14 +25,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 impl Worker<'_> {
     /// Connects for the next request, if one is due. Says whether that may be sent.
     pub(super) fn connect(&mut self, index: usize, now: Timestamp) -> bool {
-        if self.is_held_up(now) || !self.pacer.is_due(now) {
-            self.list(index);
+        if self.is_backing_off(now) || !self.pacer.is_due(now) {
+            self.make_ready(index);
             return false;
         }
         match self.open(index) {
             Ok(()) => {
-                self.held_up = None;
-                self.tally.connects += 1;
+                self.connect_backoff = None;
+                self.stats.connects += 1;
                 true
             }
             // The queue of a UNIX listener is full, or all ports are taken. Nothing tells when that
@@ -40,37 +40,37 @@ impl Worker<'_> {
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::AddrNotAvailable) =>
             {
-                self.hold_up(index, now, &error);
+                self.back_off(index, now, &error);
                 false
             }
             Err(error) => {
-                self.lose(index, &error.into());
+                self.drop_connection(index, &error.into());
                 false
             }
         }
     }
 
     /// Whether no connection can be opened at `now`.
-    pub(super) fn is_held_up(&self, now: Timestamp) -> bool {
-        self.held_up.is_some_and(|held_up| now < held_up.again)
+    pub(super) fn is_backing_off(&self, now: Timestamp) -> bool {
+        self.connect_backoff.is_some_and(|connect_backoff| now < connect_backoff.again)
     }
 
     fn open(&mut self, index: usize) -> io::Result<()> {
-        let opening = self.common.opening;
+        let connector = self.shared.connector;
         let number = self.next_number;
-        let source = source(opening.address, number);
-        let socket = connect(opening.address, opening.congestion, source)?;
+        let source = source(connector.address, number);
+        let socket = connect(connector.address, connector.congestion, source)?;
         self.next_number += u64::from(self.share.of);
         let connection = &mut self.connections[index];
-        connection.exchange.restart(self.common.pattern, number);
+        connection.check.restart(self.shared.pattern, number);
         connection.attach(socket, &self.epoll, index as u64)
     }
 
-    fn hold_up(&mut self, index: usize, now: Timestamp, error: &io::Error) {
-        let since = self.held_up.map_or(now, |held_up| held_up.since);
-        self.held_up = Some(HeldUp { since, again: now + PAUSE });
-        if now - since < self.common.opening.limit {
-            return self.list(index);
+    fn back_off(&mut self, index: usize, now: Timestamp, error: &io::Error) {
+        let since = self.connect_backoff.map_or(now, |connect_backoff| connect_backoff.since);
+        self.connect_backoff = Some(Backoff { since, again: now + PAUSE });
+        if now - since < self.shared.connector.limit {
+            return self.make_ready(index);
         }
         let end = match error.kind() {
             ErrorKind::WouldBlock => End {
@@ -79,7 +79,7 @@ impl Worker<'_> {
             },
             _ => End { failure: error.into(), what: error.to_string() },
         };
-        self.lose(index, &end);
+        self.drop_connection(index, &end);
     }
 }
 

@@ -54,28 +54,28 @@ impl Worker<'_> {
             if !self.connections[index].is_attached() {
                 continue;
             }
-            self.owed += 1;
+            self.awaiting += 1;
             if let Err(error) = self.connections[index].close_half(now) {
                 // It was reset a moment ago, as a read says.
                 let read = self.connections[index].read(&mut self.buffer);
                 let end = read.err().unwrap_or_else(|| End::from(error));
-                self.lose(index, &end);
+                self.drop_connection(index, &end);
             }
         }
-        self.idle.close_halves(&mut self.buffer, &mut self.tally);
+        self.idle.close_halves(&mut self.buffer, &mut self.stats);
     }
 
     /// Reads until the server has closed its half of each, or has taken too long since `begin`.
     fn read_to_the_ends(&mut self, begin: Timestamp) -> io::Result<()> {
-        let limit = self.common.plan.answer_limit;
+        let limit = self.shared.plan.answer_limit;
         let deadline = begin + limit;
-        while !self.is_interrupted && (self.owed > 0 || self.idle.is_owed()) {
+        while !self.is_interrupted && (self.awaiting > 0 || self.idle.is_awaiting()) {
             let now = Timestamp::now();
             // What has arrived is in time, however late this thread comes to look.
             self.listen(now)?;
             self.sweep(now);
             if now >= deadline {
-                self.idle.give_up(limit, &mut self.tally);
+                self.idle.give_up(limit, &mut self.stats);
             }
             let next = (now + self.sweep_every()).min(deadline);
             self.wait(next - now)?;
@@ -86,8 +86,8 @@ impl Worker<'_> {
     /// The server has closed its half after ours. In a churn the next conversation may begin.
     pub(super) fn ended(&mut self, index: usize) {
         self.connections[index].close();
-        self.owed -= 1;
-        if self.common.plan.churn {
+        self.awaiting -= 1;
+        if self.shared.plan.churn {
             self.fill(index, Timestamp::now(), 1);
         }
     }

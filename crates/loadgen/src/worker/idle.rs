@@ -2,7 +2,7 @@
 //! server's.
 
 use crate::failure::Failure;
-use crate::tally::Tally;
+use crate::stats::Stats;
 use epoll_sys::{Epoll, Interest, Watch, socket};
 use std::io;
 use std::net::Shutdown;
@@ -29,24 +29,24 @@ impl Idle {
     }
 
     /// Whether the server has yet to close its half of any.
-    pub(super) fn is_owed(&self) -> bool {
+    pub(super) fn is_awaiting(&self) -> bool {
         self.is_closing && self.open > 0
     }
 
     /// Closes our half of each.
-    pub(super) fn close_halves(&mut self, buffer: &mut [u8], tally: &mut Tally) {
+    pub(super) fn close_halves(&mut self, buffer: &mut [u8], stats: &mut Stats) {
         self.is_closing = true;
         for index in 0..self.sockets.len() {
             let Some(socket) = &self.sockets[index] else { continue };
             if socket::shutdown(socket, Shutdown::Write).is_err() {
                 // It was reset a moment ago, as a read says.
-                self.look(index as u64, buffer, tally);
+                self.look(index as u64, buffer, stats);
             }
         }
     }
 
     /// The server has taken `limit` to close its halves, which was too long.
-    pub(super) fn give_up(&mut self, limit: Duration, tally: &mut Tally) {
+    pub(super) fn give_up(&mut self, limit: Duration, stats: &mut Stats) {
         if self.open == 0 {
             return;
         }
@@ -54,12 +54,12 @@ impl Idle {
         self.sockets.clear();
         let limit = humantime::format_duration(limit);
         let what = || format!("an idle connection: it was not closed within {limit}");
-        tally.failed(Failure::NoAnswer, count, what);
+        stats.failed(Failure::NoAnswer, count, what);
     }
 
     /// Looks what has come on the connection at `index`.
     #[cold]
-    pub(super) fn look(&mut self, index: u64, buffer: &mut [u8], tally: &mut Tally) {
+    pub(super) fn look(&mut self, index: u64, buffer: &mut [u8], stats: &mut Stats) {
         let Some(place) = usize::try_from(index).ok().and_then(|at| self.sockets.get_mut(at))
         else {
             return;
@@ -80,6 +80,6 @@ impl Idle {
         };
         *place = None;
         self.open -= 1;
-        tally.failed(failure, 1, || format!("an idle connection: {what}"));
+        stats.failed(failure, 1, || format!("an idle connection: {what}"));
     }
 }

@@ -8,12 +8,12 @@ use epoll_sys::Timestamp;
 
 impl Worker<'_> {
     /// Begins what is due on connections that have room.
-    pub(super) fn begin_due(&mut self, mut now: Timestamp) {
-        let Plan { rate, pipeline, .. } = *self.common.plan;
-        while self.pacer.is_due(now) && !self.is_held_up(now) {
-            let Some(index) = self.free.pop_front() else { return };
+    pub(super) fn send_due(&mut self, mut now: Timestamp) {
+        let Plan { rate, pipeline, .. } = *self.shared.plan;
+        while self.pacer.is_due(now) && !self.is_backing_off(now) {
+            let Some(index) = self.ready.pop_front() else { return };
             let index = index as usize;
-            self.connections[index].is_listed = false;
+            self.connections[index].is_ready = false;
             match rate {
                 // They take turns.
                 Some(_) => self.fill(index, now, 1),
@@ -30,44 +30,44 @@ impl Worker<'_> {
     /// Begins at most `count_max` messages that are due on one connection, and sends them.
     #[inline]
     pub(super) fn fill(&mut self, index: usize, now: Timestamp, count_max: u32) {
-        if self.common.plan.churn && !self.connect(index, now) {
+        if self.shared.plan.churn && !self.connect(index, now) {
             return;
         }
         let connection = &mut self.connections[index];
-        let was_owed = connection.is_owed();
+        let was_awaiting = connection.is_awaiting();
         for _ in 0..count_max {
             if !connection.has_room() {
                 break;
             }
             let Some(due) = self.pacer.next(now) else { break };
-            connection.exchange.begin(due);
+            connection.check.begin(due);
         }
-        if !was_owed && connection.is_owed() {
-            self.owed += 1;
-            connection.owed_from(now);
+        if !was_awaiting && connection.is_awaiting() {
+            self.awaiting += 1;
+            connection.await_from(now);
         }
-        if connection.exchange.has_unsent() && !connection.awaits_room() {
+        if connection.check.has_unsent() && !connection.awaits_room() {
             self.flush(index);
         }
-        self.list(index);
+        self.make_ready(index);
     }
 
     #[inline]
     pub(super) fn flush(&mut self, index: usize) {
-        let (pattern, epoll) = (self.common.pattern, &self.epoll);
+        let (pattern, epoll) = (self.shared.pattern, &self.epoll);
         if let Err(end) = self.connections[index].flush(pattern, epoll, index as u64) {
-            self.lose(index, &end);
+            self.drop_connection(index, &end);
         }
     }
 
     /// Puts a connection that has room into the list of those.
     #[inline]
-    pub(super) fn list(&mut self, index: usize) {
+    pub(super) fn make_ready(&mut self, index: usize) {
         let connection = &mut self.connections[index];
-        if connection.has_room() && !connection.is_listed {
-            connection.is_listed = true;
+        if connection.has_room() && !connection.is_ready {
+            connection.is_ready = true;
             // As many connections as a u32 counts.
-            self.free.push_back(u32::try_from(index).unwrap_or(u32::MAX));
+            self.ready.push_back(u32::try_from(index).unwrap_or(u32::MAX));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The pattern and the exchange, as properties: what was sent is taken in any pieces, and anything
 //! else is not.
 
-use epoll_load::{Exchange, Pattern, Wrong};
+use epoll_load::{EchoCheck, Mismatch, Pattern};
 use epoll_sys::Timestamp;
 use proptest::prelude::*;
 
@@ -18,30 +18,30 @@ fn messages(pattern: &Pattern, connection: u64, size: usize, count: usize) -> Ve
 }
 
 /// A connection on which `count` messages were sent.
-fn sent(pattern: &Pattern, connection: u64, size: usize, count: usize) -> Exchange {
-    let mut exchange = Exchange::new(pattern, connection, size as u64, count);
+fn sent(pattern: &Pattern, connection: u64, size: usize, count: usize) -> EchoCheck {
+    let mut check = EchoCheck::new(pattern, connection, size as u64, count);
     for at in 0..count {
-        exchange.begin(Timestamp::from_nanos(at as u64));
+        check.begin(Timestamp::from_nanos(at as u64));
     }
-    while exchange.has_unsent() {
-        let len = exchange.unsent(pattern).len();
-        exchange.sent(pattern, len);
+    while check.has_unsent() {
+        let len = check.unsent(pattern).len();
+        check.sent(pattern, len);
     }
-    exchange
+    check
 }
 
 /// Receives `bytes` in pieces that are as long as `cuts` say, over and over.
 fn receive(
-    exchange: &mut Exchange,
+    check: &mut EchoCheck,
     pattern: &Pattern,
     bytes: &[u8],
     cuts: &[usize],
-) -> Result<Vec<u64>, Wrong> {
+) -> Result<Vec<u64>, Mismatch> {
     let mut answered = Vec::new();
     let (mut rest, mut cuts) = (bytes, cuts.iter().cycle());
     while !rest.is_empty() {
         let len = cuts.next().map_or(rest.len(), |cut| rest.len().min(*cut));
-        exchange.receive(pattern, &rest[..len], |due| answered.push(due.as_nanos()))?;
+        check.receive(pattern, &rest[..len], |due| answered.push(due.as_nanos()))?;
         rest = &rest[len..];
     }
     Ok(answered)
@@ -60,12 +60,12 @@ proptest! {
     ) {
         let pattern = Pattern::for_size(size as u64);
         let bytes = messages(&pattern, connection, size, count);
-        let mut exchange = sent(&pattern, connection, size, count);
-        let answered = receive(&mut exchange, &pattern, &bytes, &cuts);
+        let mut check = sent(&pattern, connection, size, count);
+        let answered = receive(&mut check, &pattern, &bytes, &cuts);
         prop_assert_eq!(answered, Ok((0..count as u64).collect()));
-        prop_assert_eq!(exchange.under_way(), 0);
-        let extra = receive(&mut exchange, &pattern, &[0], &[]);
-        prop_assert_eq!(extra, Err(Wrong::Extra { sent: bytes.len() as u64 }));
+        prop_assert_eq!(check.in_flight(), 0);
+        let extra = receive(&mut check, &pattern, &[0], &[]);
+        prop_assert_eq!(extra, Err(Mismatch::Extra { sent: bytes.len() as u64 }));
     }
 
     #[test]
@@ -78,7 +78,7 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         let found = receive(&mut sent(&pattern, 3, size, count), &pattern, &bytes, &cuts);
-        prop_assert_eq!(found, Err(Wrong::Byte { position: at as u64, size: size as u64 }));
+        prop_assert_eq!(found, Err(Mismatch::Byte { position: at as u64, size: size as u64 }));
     }
 
     #[test]
@@ -119,25 +119,25 @@ proptest! {
         size in 1..100_usize, begun in 1..5_usize, sent_len: prop::sample::Index,
     ) {
         let pattern = Pattern::for_size(size as u64);
-        let mut exchange = Exchange::new(&pattern, 9, size as u64, begun);
+        let mut check = EchoCheck::new(&pattern, 9, size as u64, begun);
         for _ in 0..begun {
-            exchange.begin(Timestamp::EPOCH);
+            check.begin(Timestamp::EPOCH);
         }
         let sent_len = sent_len.index(size * begun);
-        exchange.sent(&pattern, sent_len);
+        check.sent(&pattern, sent_len);
         let bytes = messages(&pattern, 9, size, begun);
-        let early = exchange.receive(&pattern, &bytes[..=sent_len], |_| {});
-        prop_assert_eq!(early, Err(Wrong::Extra { sent: sent_len as u64 }));
+        let early = check.receive(&pattern, &bytes[..=sent_len], |_| {});
+        prop_assert_eq!(early, Err(Mismatch::Extra { sent: sent_len as u64 }));
     }
 }
 
 #[test]
 fn a_connection_that_starts_over_is_another_one() {
     let pattern = Pattern::for_size(16);
-    let mut exchange = sent(&pattern, 1, 16, 2);
-    exchange.restart(&pattern, 2);
-    assert_eq!(exchange.under_way(), 0);
-    assert!(!exchange.has_unsent());
-    exchange.begin(Timestamp::EPOCH);
-    assert_eq!(exchange.unsent(&pattern), messages(&pattern, 2, 16, 1));
+    let mut check = sent(&pattern, 1, 16, 2);
+    check.restart(&pattern, 2);
+    assert_eq!(check.in_flight(), 0);
+    assert!(!check.has_unsent());
+    check.begin(Timestamp::EPOCH);
+    assert_eq!(check.unsent(&pattern), messages(&pattern, 2, 16, 1));
 }

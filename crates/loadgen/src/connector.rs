@@ -1,4 +1,4 @@
-//! Opening many connections before a run begins. One that fails fails all: a run with fewer than were
+//! Connector many connections before a run begins. One that fails fails all: a run with fewer than were
 //! asked for would measure something else.
 
 use crate::address::connect;
@@ -19,14 +19,14 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// How connections are opened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Opening<'a> {
+pub(crate) struct Connector<'a> {
     pub(crate) address: &'a Address,
     pub(crate) congestion: Option<&'a str>,
     /// How long each may take.
     pub(crate) limit: Duration,
 }
 
-impl Opening<'_> {
+impl Connector<'_> {
     /// Opens this many connections.
     pub(crate) fn open(&self, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
         let mut sockets = Vec::with_capacity(count);

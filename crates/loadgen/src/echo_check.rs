@@ -4,7 +4,7 @@
 //! Messages are answered in the order in which they were begun, and no byte can come back before it
 //! was sent.
 
-use crate::pattern::{Pattern, Place};
+use crate::pattern::{Offset, Pattern};
 use epoll_sys::Timestamp;
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,24 +12,24 @@ use std::fmt;
 /// The messages of a connection and their answers.
 ///
 /// ```
-/// use epoll_load::{Exchange, Pattern};
+/// use epoll_load::{EchoCheck, Pattern};
 /// use epoll_sys::Timestamp;
 ///
 /// let pattern = Pattern::for_size(5);
-/// let mut exchange = Exchange::new(&pattern, 1, 5, 1);
-/// exchange.begin(Timestamp::EPOCH);
+/// let mut check = EchoCheck::new(&pattern, 1, 5, 1);
+/// check.begin(Timestamp::EPOCH);
 ///
-/// let message = exchange.unsent(&pattern).to_vec();
-/// exchange.sent(&pattern, message.len());
-/// assert!(exchange.unsent(&pattern).is_empty());
+/// let message = check.unsent(&pattern).to_vec();
+/// check.sent(&pattern, message.len());
+/// assert!(check.unsent(&pattern).is_empty());
 ///
 /// let mut answers = 0;
-/// exchange.receive(&pattern, &message, |_| answers += 1)?;
+/// check.receive(&pattern, &message, |_| answers += 1)?;
 /// assert_eq!(answers, 1);
-/// # Ok::<(), epoll_load::Wrong>(())
+/// # Ok::<(), epoll_load::Mismatch>(())
 /// ```
 #[derive(Debug)]
-pub struct Exchange {
+pub struct EchoCheck {
     /// The size of a message.
     size: u64,
     /// Bytes of messages that were begun and were not sent yet.
@@ -38,17 +38,17 @@ pub struct Exchange {
     unanswered: u64,
     /// Bytes that are missing of the oldest answer; `size` if there is none to wait for.
     missing: u64,
-    send_place: Place,
-    receive_place: Place,
+    send_offset: Offset,
+    receive_offset: Offset,
     received: u64,
     /// When each of the messages under way was due, the oldest first. Never grows.
     due: VecDeque<Timestamp>,
-    under_way_max: usize,
+    in_flight_max: usize,
 }
 
 /// What came back is not what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrong {
+pub enum Mismatch {
     /// The byte at this position of the connection's stream is another one.
     Byte {
         /// The position, counted from 0.
@@ -63,22 +63,22 @@ pub enum Wrong {
     },
 }
 
-impl Exchange {
-    /// The connection of this number, with messages of `size` bytes, up to `under_way_max` of them
+impl EchoCheck {
+    /// The connection of this number, with messages of `size` bytes, up to `in_flight_max` of them
     /// under way at a time. Both are at least 1.
     #[must_use]
-    pub fn new(pattern: &Pattern, number: u64, size: u64, under_way_max: usize) -> Self {
+    pub fn new(pattern: &Pattern, number: u64, size: u64, in_flight_max: usize) -> Self {
         let beginning = pattern.beginning(number);
         Self {
             size,
             unsent: 0,
             unanswered: 0,
             missing: size,
-            send_place: beginning,
-            receive_place: beginning,
+            send_offset: beginning,
+            receive_offset: beginning,
             received: 0,
-            due: VecDeque::with_capacity(under_way_max),
-            under_way_max,
+            due: VecDeque::with_capacity(in_flight_max),
+            in_flight_max,
         }
     }
 
@@ -88,8 +88,8 @@ impl Exchange {
         self.unsent = 0;
         self.unanswered = 0;
         self.missing = self.size;
-        self.send_place = beginning;
-        self.receive_place = beginning;
+        self.send_offset = beginning;
+        self.receive_offset = beginning;
         self.received = 0;
         self.due.clear();
     }
@@ -98,13 +98,13 @@ impl Exchange {
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.due.len() < self.under_way_max
+        self.due.len() < self.in_flight_max
     }
 
     /// How many messages were begun and have not been answered.
     #[inline]
     #[must_use]
-    pub fn under_way(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.due.len()
     }
 
@@ -120,7 +120,7 @@ impl Exchange {
     #[inline]
     #[must_use]
     pub fn unsent<'a>(&self, pattern: &'a Pattern) -> &'a [u8] {
-        pattern.slice(self.send_place, self.unsent)
+        pattern.slice(self.send_offset, self.unsent)
     }
 
     /// Whether there are bytes to send.
@@ -133,7 +133,7 @@ impl Exchange {
     /// Takes note that `len` bytes of [`unsent`](Self::unsent) were sent.
     #[inline]
     pub fn sent(&mut self, pattern: &Pattern, len: usize) {
-        self.send_place = pattern.after(self.send_place, len);
+        self.send_offset = pattern.after(self.send_offset, len);
         self.unsent -= len as u64;
         self.unanswered += len as u64;
     }
@@ -143,27 +143,27 @@ impl Exchange {
     ///
     /// # Errors
     ///
-    /// [`Wrong`]: they are not the ones that were sent. No message of them is answered then.
+    /// [`Mismatch`]: they are not the ones that were sent. No message of them is answered then.
     #[inline]
     pub fn receive(
         &mut self,
         pattern: &Pattern,
         bytes: &[u8],
         mut answered: impl FnMut(Timestamp),
-    ) -> Result<(), Wrong> {
-        if let Some(index) = pattern.mismatch(self.receive_place, bytes) {
+    ) -> Result<(), Mismatch> {
+        if let Some(index) = pattern.mismatch(self.receive_offset, bytes) {
             // What is too much is wrong too, as a rule; the better word for it is that.
             if index as u64 >= self.unanswered {
                 return Err(self.extra());
             }
             let position = self.received + index as u64;
-            return Err(Wrong::Byte { position, size: self.size });
+            return Err(Mismatch::Byte { position, size: self.size });
         }
         let mut len = bytes.len() as u64;
         if len > self.unanswered {
             return Err(self.extra());
         }
-        self.receive_place = pattern.after(self.receive_place, bytes.len());
+        self.receive_offset = pattern.after(self.receive_offset, bytes.len());
         self.received += len;
         self.unanswered -= len;
         while len >= self.missing {
@@ -178,12 +178,12 @@ impl Exchange {
         Ok(())
     }
 
-    fn extra(&self) -> Wrong {
-        Wrong::Extra { sent: self.received + self.unanswered }
+    fn extra(&self) -> Mismatch {
+        Mismatch::Extra { sent: self.received + self.unanswered }
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Byte { position, size } => {
@@ -195,4 +195,4 @@ impl fmt::Display for Wrong {
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for Mismatch {}

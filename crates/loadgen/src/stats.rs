@@ -14,7 +14,7 @@ const DIGITS: u8 = 3;
 
 /// Counts and latencies.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct Stats {
     /// Of answered requests, in nanoseconds.
     latencies_ns: Histogram<u64>,
     /// Connections that were opened; those of a churn, begun.
@@ -28,7 +28,7 @@ pub struct Tally {
     first_failure: Option<String>,
 }
 
-impl Tally {
+impl Stats {
     /// Nothing has happened yet.
     ///
     /// # Errors
