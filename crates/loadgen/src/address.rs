@@ -26,7 +26,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// What is wrong with the text or the port, as one line.
+    /// A description of the error in the text or the port, as one line.
     pub fn parse(text: &str, port: Option<&str>) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match (path, port) {
@@ -69,12 +69,12 @@ impl Target {
         }
     }
 
-    /// The address at which the server is. Of several that a host has, it is the first that can be
-    /// connected to; where there is one, nothing is tried.
+    /// Returns the address of the server. If a host has several addresses, it is the first one that accepts
+    /// a connection; a single address is returned without trying it.
     ///
     /// # Errors
     ///
-    /// A host that is not known, and why the last of its addresses was of no use.
+    /// An unknown host, or the error of the last address that was tried.
     pub fn reach(&self, limit: Duration) -> anyhow::Result<Address> {
         let (host, port) = match self {
             Self::Unix(name) => return Ok(Address::Unix(*name)),
@@ -104,7 +104,7 @@ impl Target {
     }
 }
 
-/// Whether a port stands with the host, which is then no bare IPv6 address.
+/// Returns whether the text includes a port. A bare IPv6 address does not.
 fn has_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         (host.ends_with(']') || !host.contains(':')) && port.parse::<u16>().is_ok()
@@ -135,11 +135,12 @@ pub(crate) fn connect(
     Ok(socket)
 }
 
-/// Names what cannot be had: a module that is not loaded, or one that only root may choose.
+/// Sets the congestion control. An error names it: the module may not be loaded, or only root may choose
+/// it.
 fn use_congestion(socket: &OwnedFd, name: &str) -> io::Result<()> {
     socket::set_congestion(socket, name).map_err(|error| {
         let what = format!("failed to use congestion control '{name}': {error}");
-        // Not with its kind: what is not found is not the server.
+        // The kind is not kept: `NotFound` would read as a missing server.
         io::Error::new(io::ErrorKind::InvalidInput, what)
     })
 }

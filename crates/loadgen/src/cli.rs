@@ -1,4 +1,4 @@
-//! The command line: flags, what is said when one of them is wrong, and the exit status.
+//! The command line: flags, error messages, and the exit status.
 
 use crate::pattern::SIZE_MAX;
 use crate::progress::ProgressLine;
@@ -11,41 +11,41 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const EXIT_STATUS: &str = "Exit status: 0 when every request was answered with the right bytes, 1 when \
-a byte was wrong, a connection was lost, a request was not sent or the run failed, 2 when the command \
-line is wrong, 130 when nothing was wrong but it was interrupted (Ctrl-C): the report is about what was \
-measured by then. A second Ctrl-C ends it without one.";
+a byte was wrong, a connection failed, a request was not sent or the run failed, 2 when the command \
+line is wrong, 130 when the run was interrupted (Ctrl-C) and nothing had failed until then; the report \
+covers the time up to the interrupt. A second Ctrl-C ends the program without a report.";
 
-/// 128 and the number of SIGINT, as shells have it.
+/// 128 and the number of SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
 
-/// Requests of a run that has neither a number nor a duration.
+/// The number of requests if neither a number nor a duration is given.
 const REQUESTS: u64 = 100_000;
 
-/// Connections of a run that says nothing about them.
+/// The default number of connections.
 const CONNECTIONS: u32 = 50;
 
-/// Messages under way on a connection at most, and on all of them.
+/// The largest number of messages in flight on a connection, and on all of them.
 const PIPELINE_MAX: u32 = 65_536;
 const IN_FLIGHT_MAX: u64 = 1 << 24;
 
-/// Requests a second: one in a quarter of an hour at least, one each 100 nanoseconds at most.
+/// Requests a second: from one in a quarter of an hour to one every 100 nanoseconds.
 const RATES: RangeInclusive<f64> = 0.001..=1e7;
 
-/// Threads at most.
+/// The largest number of threads.
 const THREADS_MAX: u32 = 256;
 
 /// Loads an echo server and checks every byte that comes back.
 ///
-/// Without --rate, a connection sends its next message when the answer has come. With --rate, messages
-/// are due at fixed times, and latencies count from when they were due.
+/// Without --rate, a connection sends its next message when it has received the answer to the previous one.
+/// With --rate, messages are due at fixed times, and latencies count from those times.
 #[derive(Debug, Parser)]
 #[command(name = "epoll-load", version, after_long_help = EXIT_STATUS)]
 struct Args {
-    /// The server: HOST with a PORT after it, HOST:PORT, unix:PATH or unix:@NAME (abstract).
+    /// The server: HOST followed by a PORT, HOST:PORT, unix:PATH or unix:@NAME (abstract).
     #[arg(value_name = "HOST")]
     target: String,
 
-    /// The server's port, unless it stands with the host.
+    /// The server's port, unless HOST includes it.
     #[arg(value_name = "PORT")]
     port: Option<String>,
 
@@ -61,44 +61,44 @@ struct Args {
     )]
     requests_short: Option<NonZeroU64>,
 
-    /// Connections that exchange messages [default: 50].
+    /// Number of connections that exchange messages [default: 50].
     #[arg(long, value_name = "N", value_parser = count)]
     connections: Option<NonZeroU32>,
 
-    /// How many messages to send, all connections together [default: 100000].
+    /// Number of messages to send, over all connections [default: 100000].
     #[arg(long, value_name = "N", value_parser = requests, conflicts_with = "duration")]
     requests: Option<NonZeroU64>,
 
-    /// How long to send messages, such as 10s, in place of a number of them. At a fixed rate, what was
-    /// due by then is still sent where it is late, for as long as --timeout at most.
+    /// Time for which to send messages, such as 10s, instead of a number of them. With --rate, messages
+    /// that were due by then are still sent if they are late, for at most --timeout.
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     duration: Option<Duration>,
 
-    /// Bytes of a message, such as 64, 16KiB or 4MiB.
+    /// Size of a message in bytes, such as 64, 16KiB or 4MiB.
     #[arg(long, value_name = "BYTES", value_parser = size, default_value = "64")]
     size: u64,
 
-    /// Messages under way on a connection.
+    /// Number of messages in flight on a connection.
     #[arg(long, value_name = "N", value_parser = count, default_value = "1")]
     pipeline: NonZeroU32,
 
-    /// Messages a second, all connections together, whether answers come or not.
+    /// Messages a second, over all connections, regardless of answers.
     #[arg(long, value_name = "N", value_parser = rate, allow_hyphen_values = true)]
     rate: Option<f64>,
 
-    /// Threads, each with a part of the connections.
+    /// Number of threads, which share the connections.
     #[arg(long, value_name = "N", value_parser = count, default_value = "1")]
     threads: NonZeroU32,
 
-    /// More connections, which are opened first and only held.
+    /// Number of additional idle connections, which are opened first.
     #[arg(long, value_name = "N", value_parser = count)]
     idle: Option<NonZeroU32>,
 
-    /// A connection for each message: connect, exchange it, close.
+    /// Open a connection for each message: connect, exchange it, close.
     #[arg(long, conflicts_with = "pipeline")]
     churn: bool,
 
-    /// How long an answer may take, and a connection to come about.
+    /// Time limit for an answer, and for establishing a connection.
     #[arg(
         long,
         value_name = "TIME",
@@ -108,11 +108,11 @@ struct Args {
     )]
     timeout: Duration,
 
-    /// The TCP congestion control of the connections, such as cubic.
+    /// TCP congestion control of the connections, such as cubic.
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
 
-    /// The server's process, whose CPU time, context switches and memory are to be measured.
+    /// Process id of the server: measure its CPU time, context switches and memory.
     #[arg(long, value_name = "PID", value_parser = count)]
     server_pid: Option<NonZeroU32>,
 
@@ -156,7 +156,7 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 impl Args {
-    /// What the flags say; what they contradict one another in, as one line.
+    /// Returns the plan that the flags describe, or their contradiction as one line.
     fn plan(&self) -> Result<Plan, String> {
         let connections = self.connections.or(self.connections_short);
         let requests = self.requests.or(self.requests_short).map_or(REQUESTS, NonZeroU64::get);
@@ -179,22 +179,22 @@ impl Args {
     }
 }
 
-/// What flags contradict one another in.
+/// Checks that the flags do not contradict one another.
 fn check(plan: &Plan) -> Result<(), String> {
     let Plan { threads, connections, pipeline, .. } = *plan;
     if threads > THREADS_MAX {
-        return Err(format!("--threads {threads}: {THREADS_MAX} is the most"));
+        return Err(format!("--threads {threads}: at most {THREADS_MAX} are allowed"));
     }
     if threads > connections {
         return Err(format!("--threads {threads}: there are only {connections} connections"));
     }
     if pipeline > PIPELINE_MAX {
-        return Err(format!("--pipeline {pipeline}: {PIPELINE_MAX} is the most"));
+        return Err(format!("--pipeline {pipeline}: at most {PIPELINE_MAX} are allowed"));
     }
     if pipeline > 1 && u64::from(pipeline) * u64::from(connections) > IN_FLIGHT_MAX {
         return Err(format!(
             "--pipeline {pipeline}: on {connections} connections more than {IN_FLIGHT_MAX} messages \
-             would be under way"
+             would be in flight"
         ));
     }
     if plan.congestion.is_some() && matches!(plan.target, Target::Unix(_)) {
@@ -205,15 +205,14 @@ fn check(plan: &Plan) -> Result<(), String> {
 
 /// Runs the program with the process's arguments.
 ///
-/// The exit status is 0 when every request was answered with the right bytes, 1 when anything went
-/// wrong, 2 when the command line cannot be understood, 130 when it was interrupted and nothing was
-/// wrong until then.
+/// The exit status is 0 when every request was answered with the right bytes, 1 when anything failed, 2
+/// when the command line is wrong, and 130 when the run was interrupted and nothing had failed until then.
 #[must_use]
 pub fn run() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) if error.exit_code() == 0 => {
-            // Help or the version, on stdout; a reader that went away is no error.
+            // Help or the version, on stdout; a reader that has closed it is no error.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
@@ -240,14 +239,14 @@ fn refuse(message: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A line on stderr, if anybody reads it.
+/// Prints a line to stderr. Errors are ignored: nobody may be reading.
 fn eprint_line(message: &str) {
-    // A host or a path with a line break in it.
+    // A host or a path may contain a line break.
     let message = message.replace(char::is_control, "?");
     let _ = writeln!(io::stderr(), "epoll-load: {message}");
 }
 
-/// The message of the command-line parser without its usage hints.
+/// Returns the message of the command-line parser without its usage hints.
 fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
     lines.collect::<Vec<_>>().join(" ")

@@ -1,8 +1,8 @@
-//! A connection of a worker: its socket, its exchange, and what it waits for.
+//! A connection of a worker: its socket, the check of its echoes, and the event that it waits for.
 //!
-//! Watched with a level trigger, for input alone as long as the socket takes what is sent. Small
-//! messages so cost a `send` and a `recv` and never an `epoll_ctl`; a large one is watched for output
-//! too until it is sent, and what comes back is read meanwhile.
+//! It is watched with a level trigger, for input alone as long as the socket takes everything that is sent.
+//! A small message therefore costs a `send` and a `recv` and never an `epoll_ctl`. A large message is also
+//! watched for output until it is sent; echoes are read meanwhile.
 
 use crate::echo_check::EchoCheck;
 use crate::failure::Failure;
@@ -13,10 +13,10 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// Sends to one connection before the others get their turn: a MiB.
+/// The number of sends to one connection before other connections get a turn: one MiB.
 const SENDS_MAX: usize = 8;
 
-/// Why a connection has ended.
+/// The reason for which a connection has ended.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) failure: Failure,
@@ -28,28 +28,28 @@ pub(crate) struct Connection {
     pub(crate) check: EchoCheck,
     socket: Option<OwnedFd>,
     stage: Stage,
-    /// Whether output is watched for.
+    /// Output is watched for.
     awaits_room: bool,
-    /// Whether it is in the worker's list of those with room.
+    /// The connection is in the worker's queue of connections with room.
     pub(crate) is_ready: bool,
-    /// Since when the server owes the next answer, or its end.
+    /// The time from which the next answer, or the server's end, is awaited.
     awaiting_since: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Messages are exchanged, or can be.
+    /// Messages can be exchanged.
     Open,
-    /// Our half is closed, and the server's is to follow.
+    /// Our half is closed; the server has yet to close its own.
     Closing,
     /// It has failed.
     Failed,
 }
 
-/// What a read has brought.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Nothing.
+    /// No bytes are there.
     Nothing,
     /// This many bytes.
     Bytes(usize),
@@ -64,7 +64,7 @@ impl From<io::Error> for End {
 }
 
 impl Connection {
-    /// Without a socket yet.
+    /// Returns a connection that has no socket yet.
     pub(crate) fn new(check: EchoCheck) -> Self {
         Self {
             check,
@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Gives it a socket, which `epoll` watches from now on.
+    /// Gives the connection a socket and registers it with `epoll`.
     pub(crate) fn attach(&mut self, socket: OwnedFd, epoll: &Epoll, data: u64) -> io::Result<()> {
         epoll.add(&socket, data, Watch::level(Interest::IN))?;
         self.socket = Some(socket);
@@ -85,7 +85,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether it has a socket.
+    /// Returns whether it has a socket.
     pub(crate) fn is_attached(&self) -> bool {
         self.socket.is_some()
     }
@@ -98,13 +98,13 @@ impl Connection {
         self.stage == Stage::Closing
     }
 
-    /// Whether a message may be begun.
+    /// Returns whether a message may be begun.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.stage == Stage::Open && self.check.has_room()
     }
 
-    /// Whether the server owes an answer, or the end of the stream.
+    /// Returns whether an answer or the end of the stream is awaited.
     #[inline]
     pub(crate) fn is_awaiting(&self) -> bool {
         match self.stage {
@@ -114,18 +114,18 @@ impl Connection {
         }
     }
 
-    /// The server has done something, or is to do something from now on.
+    /// Restarts the timeout for the next answer.
     #[inline]
     pub(crate) fn await_from(&mut self, now: Timestamp) {
         self.awaiting_since = now;
     }
 
-    /// Whether the server has owed something for too long at `now`.
+    /// Returns whether the awaited answer has taken longer than `limit`.
     pub(crate) fn is_overdue(&self, now: Timestamp, limit: Duration) -> bool {
         self.is_awaiting() && now - self.awaiting_since >= limit
     }
 
-    /// Sends what the socket takes, and has `epoll` watch for room for the rest.
+    /// Sends as much as the socket takes, and watches for output while bytes are left.
     pub(crate) fn flush(&mut self, pattern: &Pattern, epoll: &Epoll, data: u64) -> Result<(), End> {
         let Some(socket) = &self.socket else { return Ok(()) };
         for _ in 0..SENDS_MAX {
@@ -155,7 +155,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether there is something to send when the socket takes it.
+    /// Returns whether bytes wait until the socket has room.
     #[inline]
     pub(crate) fn awaits_room(&self) -> bool {
         self.awaits_room && self.stage == Stage::Open
@@ -175,7 +175,7 @@ impl Connection {
         }
     }
 
-    /// Closes our half; the server's end is owed from `now` on.
+    /// Closes our half; the server's end is awaited from `now` on.
     pub(crate) fn close_half(&mut self, now: Timestamp) -> io::Result<()> {
         self.stage = Stage::Closing;
         self.await_from(now);
@@ -185,13 +185,13 @@ impl Connection {
         }
     }
 
-    /// Closes it after the server's end; another may take its place.
+    /// Closes the socket after the server's end; the connection may get another one.
     pub(crate) fn close(&mut self) {
         self.socket = None;
         self.stage = Stage::Open;
     }
 
-    /// Closes it for good.
+    /// Closes the connection for good.
     pub(crate) fn fail(&mut self) {
         self.socket = None;
         self.stage = Stage::Failed;

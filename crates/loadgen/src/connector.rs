@@ -1,5 +1,5 @@
-//! Connector many connections before a run begins. One that fails fails all: a run with fewer than were
-//! asked for would measure something else.
+//! Opens the connections before a run begins. One failure fails them all: a run with fewer connections than
+//! requested would measure something else.
 
 use crate::address::connect;
 use anyhow::{Context, bail};
@@ -10,24 +10,24 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-/// Connections that are under way at once: a fraction of any server's backlog, beyond which the kernel
-/// would drop them and try again a second later.
+/// The number of connections that are established at the same time. It is a fraction of any server's
+/// backlog; beyond the backlog the kernel drops a connection attempt and repeats it a second later.
 const WAVE: usize = 64;
 
-/// How long to wait before trying again where the queue of a UNIX listener is full.
+/// The delay before another attempt if the queue of a UNIX listener is full.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How connections are opened.
+/// The settings with which connections are opened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connector<'a> {
     pub(crate) address: &'a Address,
     pub(crate) congestion: Option<&'a str>,
-    /// How long each may take.
+    /// The time limit for each connection.
     pub(crate) limit: Duration,
 }
 
 impl Connector<'_> {
-    /// Opens this many connections.
+    /// Opens `count` connections.
     pub(crate) fn open(&self, count: usize) -> anyhow::Result<Vec<OwnedFd>> {
         let mut sockets = Vec::with_capacity(count);
         while sockets.len() < count {
@@ -51,7 +51,7 @@ impl Connector<'_> {
         let mut sockets = Vec::with_capacity(count);
         for data in 0..count as u64 {
             let socket = self.begin(deadline)?;
-            // One report each: how it went.
+            // Each socket is reported once, connected or failed.
             epoll.add(&socket, data, Watch::oneshot(Interest::OUT))?;
             sockets.push(socket);
         }
@@ -63,7 +63,7 @@ impl Connector<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 waited => waited?,
             };
-            // Not before a look: this thread may be late where the server was in time.
+            // Checked only after a wait: this thread may be late although the server was in time.
             if left.is_zero() && events.is_empty() {
                 bail!("no answer within {}", humantime::format_duration(self.limit));
             }

@@ -1,15 +1,15 @@
-//! What one connection has sent, what came back, and what is still to come: a state machine that
-//! makes no system call and reads no clock.
+//! The check that a connection's echoes are the bytes it sent: a state machine that makes no system call
+//! and reads no clock.
 //!
-//! Messages are answered in the order in which they were begun, and no byte can come back before it
-//! was sent.
+//! Messages are answered in the order in which they were begun, and no byte can come back before it was
+//! sent.
 
 use crate::pattern::{Offset, Pattern};
 use epoll_sys::Timestamp;
 use std::collections::VecDeque;
 use std::fmt;
 
-/// The messages of a connection and their answers.
+/// The messages of a connection in flight, and the expected bytes of their answers.
 ///
 /// ```
 /// use epoll_load::{EchoCheck, Pattern};
@@ -32,40 +32,40 @@ use std::fmt;
 pub struct EchoCheck {
     /// The size of a message.
     size: u64,
-    /// Bytes of messages that were begun and were not sent yet.
+    /// The number of bytes of begun messages that are not sent yet.
     unsent: u64,
-    /// Bytes that were sent and have not come back.
+    /// The number of bytes that were sent and have not come back.
     unanswered: u64,
-    /// Bytes that are missing of the oldest answer; `size` if there is none to wait for.
+    /// The number of bytes missing from the oldest answer; `size` if no answer is awaited.
     missing: u64,
     send_offset: Offset,
     receive_offset: Offset,
     received: u64,
-    /// When each of the messages under way was due, the oldest first. Never grows.
+    /// The due times of the messages in flight, the oldest first. Its buffer never grows.
     due: VecDeque<Timestamp>,
     in_flight_max: usize,
 }
 
-/// What came back is not what was sent.
+/// A difference between the bytes that came back and those that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
-    /// The byte at this position of the connection's stream is another one.
+    /// The byte at this position of the connection's stream differs.
     Byte {
         /// The position, counted from 0.
         position: u64,
         /// The size of a message.
         size: u64,
     },
-    /// More came back than was sent, which was this much.
+    /// More bytes came back than were sent.
     Extra {
-        /// How many bytes had been sent.
+        /// The number of bytes that had been sent.
         sent: u64,
     },
 }
 
 impl EchoCheck {
-    /// The connection of this number, with messages of `size` bytes, up to `in_flight_max` of them
-    /// under way at a time. Both are at least 1.
+    /// Returns the check for the connection with this number. Its messages have `size` bytes, and up to
+    /// `in_flight_max` of them are in flight at a time; both are at least 1.
     #[must_use]
     pub fn new(pattern: &Pattern, number: u64, size: u64, in_flight_max: usize) -> Self {
         let beginning = pattern.beginning(number);
@@ -82,7 +82,7 @@ impl EchoCheck {
         }
     }
 
-    /// Starts over, as the connection of another number. What was under way is forgotten.
+    /// Starts over as the connection with another number, and forgets the messages in flight.
     pub fn restart(&mut self, pattern: &Pattern, number: u64) {
         let beginning = pattern.beginning(number);
         self.unsent = 0;
@@ -94,21 +94,21 @@ impl EchoCheck {
         self.due.clear();
     }
 
-    /// Whether one more message may be begun.
+    /// Returns whether one more message may be begun.
     #[inline]
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.due.len() < self.in_flight_max
     }
 
-    /// How many messages were begun and have not been answered.
+    /// Returns the number of messages that were begun and have not been answered.
     #[inline]
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.due.len()
     }
 
-    /// Begins a message that was due at `due`; there is to be room for it.
+    /// Begins a message that was due at `due`. There must be room for it.
     #[inline]
     pub fn begin(&mut self, due: Timestamp) {
         debug_assert!(self.has_room());
@@ -116,21 +116,21 @@ impl EchoCheck {
         self.unsent += self.size;
     }
 
-    /// The bytes to send next, or a part of them; empty: there are none.
+    /// Returns the bytes to send next, or a part of them; an empty slice if there are none.
     #[inline]
     #[must_use]
     pub fn unsent<'a>(&self, pattern: &'a Pattern) -> &'a [u8] {
         pattern.slice(self.send_offset, self.unsent)
     }
 
-    /// Whether there are bytes to send.
+    /// Returns whether there are bytes to send.
     #[inline]
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         self.unsent > 0
     }
 
-    /// Takes note that `len` bytes of [`unsent`](Self::unsent) were sent.
+    /// Records that `len` bytes of [`unsent`](Self::unsent) were sent.
     #[inline]
     pub fn sent(&mut self, pattern: &Pattern, len: usize) {
         self.send_offset = pattern.after(self.send_offset, len);
@@ -138,12 +138,12 @@ impl EchoCheck {
         self.unanswered += len as u64;
     }
 
-    /// Checks bytes that came back, and calls `answered` for each message that is complete with
-    /// them, with the time when it was due.
+    /// Checks bytes that came back, and calls `answered` with the due time of each message that they
+    /// complete.
     ///
     /// # Errors
     ///
-    /// [`Mismatch`]: they are not the ones that were sent. No message of them is answered then.
+    /// [`Mismatch`]: the bytes differ from those that were sent. None of them then completes a message.
     #[inline]
     pub fn receive(
         &mut self,
@@ -152,7 +152,7 @@ impl EchoCheck {
         mut answered: impl FnMut(Timestamp),
     ) -> Result<(), Mismatch> {
         if let Some(index) = pattern.mismatch(self.receive_offset, bytes) {
-            // What is too much is wrong too, as a rule; the better word for it is that.
+            // Surplus bytes usually differ from the pattern as well; they are reported as surplus.
             if index as u64 >= self.unanswered {
                 return Err(self.extra());
             }

@@ -1,33 +1,33 @@
-//! What can go wrong with a connection, by kind, as reports count it.
+//! The kinds of failures, as reports count them.
 
 use crate::echo_check::Mismatch;
 use std::io;
 
-/// What has happened to a connection, or to requests. A connection ends with its first failure.
+/// A failure of a connection or of requests. A connection ends with its first failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// A byte came back that is not the one that was sent.
+    /// A byte that came back differs from the one that was sent.
     WrongBytes,
-    /// More came back than was sent.
+    /// More bytes came back than were sent.
     ExtraBytes,
     /// The server closed the connection.
     Closed,
     /// The server reset the connection.
     Reset,
-    /// Nobody listens there (any more).
+    /// Nobody listens at the address, or not any more.
     Refused,
-    /// No answer, or no connection, within the limit.
+    /// No answer or no connection came within the limit.
     NoAnswer,
-    /// Requests of an open loop that were due and for which no connection was free in time.
+    /// Requests of an open loop were due, and no connection was free for them in time.
     Unsent,
-    /// No address was free for the own end of a connection.
+    /// No local address was free for a connection.
     NoAddress,
-    /// Any other error of a system call.
+    /// Another error of a system call.
     Failed,
 }
 
 impl Failure {
-    /// Each of them.
+    /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::WrongBytes,
         Self::ExtraBytes,
@@ -40,7 +40,7 @@ impl Failure {
         Self::Failed,
     ];
 
-    /// As reports name it.
+    /// Returns the name that reports use.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,7 +61,7 @@ impl From<&io::Error> for Failure {
     fn from(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Reset,
-            // A path without a socket has nobody listening either.
+            // A UNIX path without a socket has no listener either.
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::TimedOut => Self::NoAnswer,
             io::ErrorKind::AddrNotAvailable => Self::NoAddress,

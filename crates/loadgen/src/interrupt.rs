@@ -1,12 +1,13 @@
-//! Ctrl-C during a run: the first ends the load, and the measurements so far are reported; the next
+//! Ctrl-C during a run: the first one ends the load, and the results so far are reported; the second one
 //! ends the program.
 //!
-//! The signal is blocked and makes a descriptor readable, which every worker watches and none reads:
-//! so all of them see it. Threads inherit the mask, so it is blocked before any is started.
+//! The signal is blocked and makes a descriptor readable. Every worker watches that descriptor and none
+//! reads it, so all of them see it. Threads inherit the mask, so the signal is blocked before any thread is
+//! started.
 //!
-//! Kernel facts: (a) a signal that is ignored survives `exec` as such: a shell starts the background
-//! jobs of a script with SIGINT ignored; (b) where it is blocked too, it is kept and reported all the
-//! same, so to leave it ignored is not to block it.
+//! Kernel facts: (a) an ignored signal stays ignored over `exec`; a shell starts the background jobs of a
+//! script with SIGINT ignored; (b) a signal that is ignored and blocked is queued and reported
+//! nevertheless, so one that is to stay ignored must not be blocked.
 
 use anyhow::Context;
 use epoll_sys::{MaskGuard, Signal, SignalFd, SignalSet};
@@ -15,12 +16,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     signals: SignalFd,
-    /// Dropped last: what is pending by then stays blocked.
+    /// Dropped last: a signal that is pending by then stays blocked.
     _guard: MaskGuard,
 }
 
 impl Interrupt {
-    /// Keeps SIGINT from ending the process. If it is ignored, it stays so and never comes.
+    /// Keeps SIGINT from ending the process. A SIGINT that is ignored stays ignored and is never reported.
     pub(crate) fn catch() -> anyhow::Result<Self> {
         let is_ignored =
             Signal::INT.is_ignored().context("failed to ask whether SIGINT is ignored")?;
@@ -33,7 +34,7 @@ impl Interrupt {
         Ok(Self { signals, _guard: guard })
     }
 
-    /// Returns whether SIGINT has come. From now on it ends the process again.
+    /// Returns whether SIGINT has come. From this call on, SIGINT ends the process again.
     pub(crate) fn has_come(self) -> bool {
         // WouldBlock is the only error of a read on Linux.
         self.signals.read().is_ok()

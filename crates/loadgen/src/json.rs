@@ -4,20 +4,21 @@ use crate::report::Report;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// The report as one JSON object. Latencies have three digits, other fractions up to three decimals.
+/// Returns the report as one JSON object. Latencies have three digits, other fractions up to three
+/// decimals.
 ///
-/// `duration_s` ends with the last answer or the interrupt; with the run where anything went wrong. At a
-/// rate it is no less than the requests are to take, if all were answered.
+/// `duration_s` ends with the last answer or the interrupt; if anything failed, with the run. With `rate`,
+/// it is at least as long as the requests take at that rate, if all were answered.
 ///
-/// A figure that there is none of is null: `rate` of a closed loop, `server` if it was not measured,
+/// A figure that does not exist is null: `rate` of a closed loop, `server` if it was not measured,
 /// `memory_bytes_per_connection` of a churn without idle connections, where the server's memory has not
-/// grown, or where the kernel does not tell, and, if no request was answered, every latency and every CPU
-/// time per request; `latency_curve` is empty then.
+/// grown, or where the kernel does not report it. If no request was answered, every latency and every CPU
+/// time per request is null, and `latency_curve` is empty.
 ///
-/// `client` has the CPU time of this process, `server` that of the measured one: `user_us` and
-/// `system_us` in all, `user_us_per_request` and `system_us_per_request` for an answered request.
+/// `client` has the CPU time of this process, `server` that of the measured one: the totals `user_us` and
+/// `system_us`, and `user_us_per_request` and `system_us_per_request` for each answered request.
 ///
-/// A request that was due is one of `requests`, of `unanswered` or of the errors `unsent`.
+/// Each request that was due is counted once: in `requests`, in `unanswered` or in the errors `unsent`.
 #[must_use]
 pub fn object(report: &Report<'_>) -> Value {
     let (plan, outcome) = (report.plan, report.outcome);
@@ -81,8 +82,8 @@ fn server(report: &Report<'_>) -> Value {
     })
 }
 
-/// Pairs of a percentile and a latency: each halves what is left to 100, until that is less than one
-/// request, and the last is 100.
+/// Returns pairs of a percentile and a latency. Each pair halves the distance to 100 until that is less
+/// than one request; the last percentile is 100.
 fn curve(report: &Report<'_>) -> Vec<[f64; 2]> {
     let mut percentiles = Vec::new();
     let mut left = 50.0;
@@ -98,7 +99,7 @@ fn curve(report: &Report<'_>) -> Vec<[f64; 2]> {
     points.filter_map(|(percentile, latency)| Some([percentile, rounded(latency?)])).collect()
 }
 
-/// Null if there is no such figure.
+/// Returns `None`, which becomes null, if the figure does not exist.
 fn known(figure: Option<f64>) -> Option<f64> {
     figure.map(rounded)
 }

@@ -1,11 +1,11 @@
-//! `epoll-load`: a client that loads an echo server, checks every byte that comes back, and measures
-//! how long answers take. It shares no code with a server beyond `epoll-sys`.
+//! `epoll-load`: a client that puts load on an echo server, checks every byte that comes back, and measures
+//! latencies. It shares no code with a server beyond `epoll-sys`.
 //!
-//! A closed loop sends the next message when an answer has come. An open loop sends at a rate of its
-//! own, and counts a latency from the time when the request was due: a server that stands still for a
-//! while cannot hide by keeping requests from being sent.
+//! In a closed loop, a connection sends its next message when it has received an answer. In an open loop,
+//! messages are sent at a fixed rate, and a latency counts from the time at which the request was due: a
+//! server that stalls cannot hide it by delaying requests.
 //!
-//! Not here: protocols other than echo, TLS, more than one server at a time.
+//! Not included: protocols other than echo, TLS, more than one server at a time.
 
 #![forbid(unsafe_code)]
 

@@ -1,14 +1,14 @@
-//! How many connections the process can hold: its limit of descriptors, raised as far as it goes.
+//! The limit of descriptors, which bounds the number of connections.
 
 use crate::plan::Plan;
 use anyhow::{Context, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors kept for everything that is not a connection or a thread's epoll: the standard
-/// streams, files of `/proc`, and what libraries open for a moment.
+/// Descriptors that are reserved for everything but connections and epoll instances: the standard streams,
+/// files of `/proc`, and descriptors that libraries open for a moment.
 const RESERVE: u64 = 24;
 
-/// Raises the soft limit of descriptors to the hard one, and makes sure that the plan fits in.
+/// Raises the soft limit of descriptors to the hard one, and checks that the plan fits.
 pub(crate) fn raise_nofile_limit(plan: &Plan) -> anyhow::Result<()> {
     let (soft, hard) =
         getrlimit(Resource::RLIMIT_NOFILE).context("failed to read RLIMIT_NOFILE")?;
@@ -26,7 +26,8 @@ pub(crate) fn raise_nofile_limit(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many connections fit in: each thread has an epoll besides them.
+/// Returns the number of connections that fit; each thread needs one descriptor more for its epoll
+/// instance.
 fn room(descriptors: u64, threads: u32) -> u64 {
     descriptors.saturating_sub(RESERVE + u64::from(threads))
 }

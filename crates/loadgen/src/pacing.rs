@@ -1,19 +1,19 @@
-//! When requests are due: whenever there is room for one (closed loop), or at times that nothing moves
-//! (open loop). Pure: the time comes in as an argument.
+//! The times at which requests are due: whenever a connection has room (closed loop), or at fixed times
+//! (open loop). Pure: the time is an argument.
 
 use epoll_sys::Timestamp;
 use std::time::Duration;
 
-/// One thread's part of the requests.
+/// The share of the requests that one thread makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// Which thread, counted from 0.
+    /// The index of the thread, from 0.
     pub index: u32,
-    /// Of how many.
+    /// The number of threads.
     pub of: u32,
 }
 
-/// When a run is over.
+/// The condition that ends a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// After this many requests, all threads together.
@@ -40,23 +40,23 @@ pub enum Until {
 #[derive(Clone, Debug)]
 pub struct Pacer {
     start: Timestamp,
-    /// No request is due then or later.
+    /// The time from which on no request is due.
     end: Timestamp,
-    /// Between two requests of the whole, in nanoseconds; 0 in a closed loop.
+    /// The time between two requests of all threads, in nanoseconds; 0 in a closed loop.
     interval_ns: f64,
     /// The number of the next request among those of all threads.
     number: u64,
-    /// How many threads there are: how far apart the numbers of one thread are.
+    /// The number of threads, by which the numbers of one thread's requests differ.
     step: u64,
-    /// The number that no request reaches.
+    /// The number of requests of all threads.
     count: u64,
-    /// When the next request is due; in a closed loop the start.
+    /// The time at which the next request is due; in a closed loop the start.
     due: Timestamp,
 }
 
 impl Pacer {
-    /// A run that begins at `start`, with `rate` requests a second (all threads together), or as many
-    /// as there is room for if that is `None`.
+    /// Returns the pacer of a run that begins at `start`, with `rate` requests a second over all threads.
+    /// `None` is a closed loop: a request is due whenever a connection has room.
     #[must_use]
     pub fn new(start: Timestamp, rate: Option<f64>, until: Until, share: Share) -> Self {
         let (count, end) = match until {
@@ -73,14 +73,14 @@ impl Pacer {
         pacer
     }
 
-    /// Whether a request is due at `now` or earlier.
+    /// Returns whether a request is due at `now` or earlier.
     #[inline]
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.due <= now && !self.is_over(now)
     }
 
-    /// When the next request is due, if that is at `now` or earlier. It counts as begun.
+    /// Takes the next request if it is due at `now` or earlier, and returns its due time.
     #[inline]
     pub fn next(&mut self, now: Timestamp) -> Option<Timestamp> {
         if !self.is_due(now) {
@@ -92,8 +92,8 @@ impl Pacer {
         Some(due)
     }
 
-    /// Whether no request is left at `now`. In an open loop one that was due in time is left however
-    /// late it is.
+    /// Returns whether no request is left at `now`. In an open loop a request that was due before the end
+    /// is left until it is taken.
     #[inline]
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
@@ -101,26 +101,26 @@ impl Pacer {
         self.number >= self.count || time >= self.end
     }
 
-    /// When to look again: the next request's time in an open loop, `None` in a closed one.
+    /// Returns the due time of the next request in an open loop; `None` in a closed one.
     #[inline]
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.is_open().then_some(self.due)
     }
 
-    /// No request is due at this time or later; [`Timestamp::MAX`] where a closed loop ends with their
-    /// number.
+    /// Returns the time from which on no request is due; [`Timestamp::MAX`] in a closed loop that ends
+    /// after a number of requests.
     #[must_use]
     pub fn end(&self) -> Timestamp {
         self.end
     }
 
-    /// No request is left from now on.
+    /// Drops all requests that are left.
     pub fn stop(&mut self) {
         self.count = 0;
     }
 
-    /// How many requests were due at `now` or earlier and were not begun; none in a closed loop.
+    /// Returns the number of requests that were due by `now` and were not begun; 0 in a closed loop.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "exact up to 104 days")]
     #[allow(clippy::cast_possible_truncation, reason = "a conversion from a float saturates")]

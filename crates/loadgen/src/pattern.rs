@@ -1,42 +1,42 @@
-//! What bytes the messages consist of. A connection sends one long stream, cut from a table of random
-//! bytes that goes round; its n-th message is the n-th piece of that stream.
+//! The bytes of messages. A connection sends one long stream, cut from a table of random bytes that is
+//! repeated; its n-th message is the n-th piece of that stream.
 //!
-//! Any eight bytes of the table stand in it once. So a byte that is out of place, doubled, missing or
-//! of another connection does not match what is expected, but for chance where a message is shorter
-//! than that. Nothing is copied or computed for a message: what to send is a slice of the table, and
-//! checking an answer compares it with one.
+//! Any eight bytes occur in the table once. A byte that is out of place, doubled, missing or of another
+//! connection therefore does not match, except by chance in a message of less than eight bytes. Nothing is
+//! copied or computed for a message: the bytes to send are a slice of the table, and an answer is compared
+//! with a slice.
 
-/// Lengths of the round, two primes: messages of one connection differ as long as their size is no
-/// multiple of the length, so a size that is gets the other.
+/// Lengths of the table, two primes. Messages of one connection differ unless their size is a multiple of
+/// the length; such a size gets the other length.
 const PERIODS: [usize; 2] = [262_139, 262_133];
 
-/// The longest slice that can be had at once, in bytes. Shorter than a round.
+/// The longest slice that is returned at once, in bytes. It is shorter than the table.
 pub const CHUNK_MAX: usize = 128 * 1024;
 
 const _: () = assert!(CHUNK_MAX < PERIODS[0] && CHUNK_MAX < PERIODS[1]);
 
-/// The largest message, in bytes.
+/// The largest size of a message, in bytes.
 pub const SIZE_MAX: u64 = 1 << 30;
 
 const _: () = assert!(SIZE_MAX < (PERIODS[0] * PERIODS[1]) as u64);
 
-/// How far apart the streams of neighbouring connections begin; any number below a period would do.
+/// The distance between the streams of neighbouring connections; any number below a period would do.
 const STRIDE: u64 = 162_011;
 
-/// The table.
+/// The table of random bytes.
 #[derive(Debug)]
 pub struct Pattern {
-    /// A round, and after it as much of the next that a slice may begin anywhere in the first.
+    /// One period, followed by so much of the next one that a slice may begin anywhere in the first.
     table: Box<[u8]>,
     period: usize,
 }
 
-/// A place in a connection's stream.
+/// An offset in a connection's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset(usize);
 
 impl Pattern {
-    /// The table for messages of `size` bytes, which are to be at most [`SIZE_MAX`].
+    /// Returns the table for messages of `size` bytes, at most [`SIZE_MAX`].
     ///
     /// Two messages of a connection differ if they are less than 262 133 apart, and so do two of the
     /// same number on two connections whose numbers are less than that apart. (A message of less than
@@ -56,7 +56,7 @@ impl Pattern {
         Self { table: table.into(), period }
     }
 
-    /// Where the stream of connection `number` begins.
+    /// Returns the offset at which the stream of connection `number` begins.
     #[must_use]
     pub fn beginning(&self, number: u64) -> Offset {
         let period = self.period as u64;
@@ -64,7 +64,7 @@ impl Pattern {
         Offset(usize::try_from(number % period * STRIDE % period).unwrap_or(0))
     }
 
-    /// At most `len` bytes of the stream from `offset` on: less if that is more than [`CHUNK_MAX`].
+    /// Returns at most `len` bytes of the stream from `offset` on, and at most [`CHUNK_MAX`].
     #[inline]
     #[must_use]
     pub fn slice(&self, offset: Offset, len: u64) -> &[u8] {
@@ -72,7 +72,7 @@ impl Pattern {
         &self.table[offset.0..][..len]
     }
 
-    /// The place `len` bytes after `offset`.
+    /// Returns the offset `len` bytes after `offset`.
     #[inline]
     #[must_use]
     pub fn after(&self, offset: Offset, len: usize) -> Offset {
@@ -80,7 +80,7 @@ impl Pattern {
         Offset(if sum < self.period { sum } else { sum % self.period })
     }
 
-    /// The index of the first of `bytes` that is not the stream's at `offset`.
+    /// Returns the index of the first of `bytes` that differs from the stream at `offset`.
     #[must_use]
     pub fn mismatch(&self, offset: Offset, bytes: &[u8]) -> Option<usize> {
         let mut offset = offset;
@@ -96,7 +96,7 @@ impl Pattern {
     }
 }
 
-/// The next number of the generator SplitMix64.
+/// Returns the next number of the generator SplitMix64.
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut word = *state;

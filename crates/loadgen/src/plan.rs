@@ -1,51 +1,51 @@
-//! What a run is to do; the flags of the program.
+//! The plan of a run, which the flags of the program describe.
 
 use crate::address::Target;
 use crate::pacing::Until;
 use std::time::Duration;
 
-/// What to do to the server. Numbers are at least 1 unless they say otherwise.
+/// The plan of a run. Numbers are at least 1 unless documented otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The server.
     pub target: Target,
-    /// Connections that exchange messages.
+    /// The number of connections that exchange messages.
     pub connections: u32,
-    /// Connections that are only held, from 0.
+    /// The number of idle connections, from 0.
     pub idle: u32,
-    /// Threads, each with its share of the connections; at most as many as those.
+    /// The number of threads, which share the connections; at most as many as those.
     pub threads: u32,
     /// The size of a message in bytes, at most [`SIZE_MAX`](crate::pattern::SIZE_MAX).
     pub size: u64,
-    /// Messages under way on a connection; 1 if `churn`.
+    /// The number of messages in flight on a connection; 1 if `churn`.
     pub pipeline: u32,
-    /// Requests a second of an open loop, above 0; a closed loop if `None`.
+    /// The number of requests a second of an open loop, above 0; `None` is a closed loop.
     pub rate: Option<f64>,
-    /// How long the run is.
+    /// The length of the run.
     pub until: Until,
-    /// Whether each message has a connection of its own.
+    /// Each message has a connection of its own.
     pub churn: bool,
-    /// How long an answer may take, and a connection to come about.
+    /// The time limit for an answer, and for establishing a connection.
     pub answer_limit: Duration,
-    /// The congestion control of the connections; the system's if `None`.
+    /// The congestion control of the connections; the system's default if `None`.
     pub congestion: Option<String>,
-    /// The server's process, to measure it.
+    /// The number of the server's process, if it is to be measured.
     pub server_pid: Option<u32>,
 }
 
-/// How requests follow one another.
+/// The rule by which a request follows the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loop {
-    /// As soon as there is room for the next.
+    /// A request is sent as soon as a connection has room.
     Closed,
-    /// At a rate of their own.
+    /// Requests are sent at a fixed rate.
     Open,
-    /// Each on a connection of its own.
+    /// Each request has a connection of its own.
     Churn,
 }
 
 impl Plan {
-    /// How requests follow one another.
+    /// Returns the rule by which requests follow one another.
     #[must_use]
     pub fn kind(&self) -> Loop {
         match (self.churn, self.rate) {
@@ -55,7 +55,7 @@ impl Plan {
         }
     }
 
-    /// How long the requests of an open loop take by their rate.
+    /// Returns the time that the requests of an open loop take at their rate.
     #[must_use]
     pub fn pace(&self) -> Option<Duration> {
         let rate = self.rate?;
@@ -70,7 +70,7 @@ impl Plan {
 }
 
 impl Loop {
-    /// As reports name it.
+    /// Returns the name that reports use.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

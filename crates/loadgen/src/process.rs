@@ -1,11 +1,11 @@
-//! What the kernel says about the server's process, by its CPU clock and from `/proc`.
+//! The resource usage of the server's process, from its CPU clock and from `/proc`.
 //!
 //! Kernel facts: (a) the CPU clock of a process counts user and system time together in nanoseconds,
-//! threads that have ended included; (b) `stat` has each of both, in units of 10 ms: unless the kernel
-//! is built to measure them, it looks which of both a processor is at when its clock ticks (100 to 1000
-//! times a second), and divides the sum in the proportion of what it saw; (c) switches are counted
-//! thread by thread, and the counts of a thread that has ended are gone; (d) `smaps_rollup` needs the
-//! rights of a debugger.
+//! including threads that have ended; (b) `stat` reports both separately, in units of 10 ms. Unless the
+//! kernel is built to account precisely, it samples at every clock tick (100 to 1000 times a second) in
+//! which mode a processor is, and divides the sum in proportion to the samples; (c) switches are counted
+//! for each thread, and the counts of a thread that has ended are lost; (d) `smaps_rollup` needs the rights
+//! of a debugger.
 
 use anyhow::Context;
 use nix::errno::Errno;
@@ -16,19 +16,19 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// `USER_HZ`, which is 100 on every architecture of today.
+/// `USER_HZ`, which is 100 on every architecture today.
 const TICK: Duration = Duration::from_millis(10);
 
-/// A process, by its number.
+/// A process, by its id.
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: u32,
 }
 
-/// What a process has used up to now, all its threads together.
+/// The resources that all threads of a process have used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// User and system time together, to the nanosecond.
+    /// The sum of user and system time, to the nanosecond.
     cpu: Duration,
     user_ticks: Duration,
     system_ticks: Duration,
@@ -36,22 +36,22 @@ pub(crate) struct Usage {
     involuntary_switches: u64,
 }
 
-/// What a process has used between two times.
+/// The resources that a process has used between two times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// CPU time in user mode. The sum of both is precise; it is divided as the kernel's samples are,
-    /// which are shown in units of 10 ms.
+    /// The CPU time in user mode. The sum of both modes is precise; the division follows the kernel's
+    /// samples, in units of 10 ms.
     pub user: Duration,
-    /// CPU time in system mode; all of it where no unit was reached.
+    /// The CPU time in system mode; the whole time if neither mode has reached a unit.
     pub system: Duration,
-    /// How often a thread gave up its processor.
+    /// The number of times that a thread gave up its processor.
     pub voluntary_switches: u64,
-    /// How often a thread had to.
+    /// The number of times that a thread was preempted.
     pub involuntary_switches: u64,
 }
 
 impl Process {
-    /// The process of this number, which has to exist.
+    /// Returns the process with this id, which must exist.
     pub(crate) fn find(pid: u32) -> anyhow::Result<Self> {
         let process = Self { pid };
         match process.usage() {
@@ -64,7 +64,7 @@ impl Process {
         self.pid
     }
 
-    /// What it has used up to now.
+    /// Returns the resources used so far.
     pub(crate) fn usage(&self) -> io::Result<Usage> {
         let cpu = self.cpu()?;
         let (user_ticks, system_ticks) = cpu_ticks(&self.file("stat")?).ok_or_else(unreadable)?;
@@ -80,16 +80,16 @@ impl Process {
         Ok(usage)
     }
 
-    /// What its CPU clock shows.
+    /// Returns the time on its CPU clock.
     fn cpu(&self) -> io::Result<Duration> {
         let pid = i32::try_from(self.pid).ok().filter(|pid| *pid > 0);
-        // 0 would be this process.
+        // The id 0 would mean this process.
         let pid = Pid::from_raw(pid.ok_or(Errno::ESRCH)?);
         Ok(clock_getcpuclockid(pid)?.now()?.into())
     }
 
-    /// The memory that is its own, in bytes: pages it has written to, in memory or swapped out; what
-    /// is resident if the kernel does not tell.
+    /// Returns the size of its private memory in bytes: pages that it has written to, resident or swapped
+    /// out. If the kernel does not report that, it is the resident size.
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         let own = self.file("smaps_rollup").ok().and_then(|text| {
             Some(number(&text, "Private_Dirty:")? + number(&text, "Swap:").unwrap_or(0))
@@ -108,12 +108,12 @@ impl Process {
 }
 
 impl Usage {
-    /// What was used from `before` to now.
+    /// Returns the resources used since `before`.
     pub(crate) fn since(&self, before: &Self) -> Used {
         let cpu = self.cpu.saturating_sub(before.cpu);
         let user = self.user_ticks.saturating_sub(before.user_ticks);
         let ticks = user + self.system_ticks.saturating_sub(before.system_ticks);
-        // Without a tick there is nothing to divide by; most of an echo is the kernel's.
+        // Without a sample all time counts as system time: most of an echo is the kernel's.
         let user = if ticks.is_zero() {
             Duration::ZERO
         } else {
@@ -134,7 +134,7 @@ fn unreadable() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "its stat has an unknown form")
 }
 
-/// User and system time of a `/proc/PID/stat`.
+/// Returns the user and the system time in a `/proc/PID/stat`.
 fn cpu_ticks(stat: &str) -> Option<(Duration, Duration)> {
     // The name before the third field may hold blanks and brackets.
     let (_, rest) = stat.rsplit_once(')')?;
@@ -143,7 +143,7 @@ fn cpu_ticks(stat: &str) -> Option<(Duration, Duration)> {
     Some((time()?, time()?))
 }
 
-/// The number after `label` at the beginning of a line.
+/// Returns the number after `label` at the beginning of a line.
 fn number(text: &str, label: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(label))?;
     rest.split_whitespace().next()?.parse().ok()

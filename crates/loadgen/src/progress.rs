@@ -1,5 +1,4 @@
-//! The line on a terminal that tells how far a run has come. It is written over and over, and gone at
-//! the end.
+//! The progress line on a terminal. It is overwritten at every update and erased at the end.
 
 use crate::pacing::Until;
 use crate::run::Progress;
@@ -14,7 +13,7 @@ pub(crate) struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Nothing is ever shown where stderr is no terminal.
+    /// Returns a line that is never shown if stderr is not a terminal.
     pub(crate) fn new(until: Until) -> Self {
         Self { is_terminal: io::stderr().is_terminal(), until }
     }
@@ -29,7 +28,7 @@ impl ProgressLine {
 
     fn write(&self, text: &str) {
         if self.is_terminal {
-            // Nobody may be reading. The cursor goes back to where the next text is to begin.
+            // Nobody may be reading. The cursor returns to where the next text begins.
             let _ = write!(io::stderr(), "{text}{ERASE}\r");
         }
     }

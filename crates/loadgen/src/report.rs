@@ -1,4 +1,4 @@
-//! The figures of an outcome, from which both forms of a report are made, and the table for people.
+//! The figures of an outcome, which both forms of a report share, and the table for people.
 
 use crate::plan::Plan;
 use crate::run::Outcome;
@@ -6,12 +6,12 @@ use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
-/// A plan with its outcome. Displayed, it is the table.
+/// A plan with its outcome. It is displayed as the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
-    /// What was to be done.
+    /// The plan of the run.
     pub plan: &'a Plan,
-    /// What came out.
+    /// The outcome of the run.
     pub outcome: &'a Outcome,
 }
 
@@ -21,17 +21,17 @@ pub(crate) const PERCENTILES: [(&str, f64); 4] =
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people and plots")]
 impl Report<'_> {
-    /// Requests that were answered.
+    /// Returns the number of answered requests.
     pub(crate) fn requests(&self) -> u64 {
         self.outcome.stats.answers()
     }
 
-    /// Bytes of the answered requests, one way.
+    /// Returns the number of bytes in the answered requests, in one direction.
     pub(crate) fn bytes(&self) -> u64 {
         self.requests().saturating_mul(self.plan.size)
     }
 
-    /// `count` a second; 0 if no time has passed.
+    /// Returns `count` per second; 0 if no time has passed.
     pub(crate) fn per_second(&self, count: f64) -> f64 {
         let seconds = self.outcome.elapsed.as_secs_f64();
         if seconds > 0.0 { count / seconds } else { 0.0 }
@@ -45,18 +45,18 @@ impl Report<'_> {
         self.per_second(self.bytes() as f64) / f64::from(1 << 20)
     }
 
-    /// `time` divided by the number of requests, in microseconds; `None` without an answer.
+    /// Returns `time` divided by the number of requests, in microseconds; `None` without an answer.
     pub(crate) fn us_per_request(&self, time: Duration) -> Option<f64> {
         let requests = self.requests();
         (requests > 0).then(|| time.as_secs_f64() * 1e6 / requests as f64)
     }
 
-    /// The latencies, in nanoseconds; `None` without an answer.
+    /// Returns the latencies, in nanoseconds; `None` without an answer.
     fn latencies_ns(&self) -> Option<&Histogram<u64>> {
         Some(self.outcome.stats.latencies_ns()).filter(|latencies| !latencies.is_empty())
     }
 
-    /// A percentile of the latencies, in microseconds.
+    /// Returns a percentile of the latencies, in microseconds.
     pub(crate) fn latency_us(&self, percentile: f64) -> Option<f64> {
         Some(self.latencies_ns()?.value_at_percentile(percentile) as f64 / 1e3)
     }
@@ -74,7 +74,7 @@ impl Report<'_> {
     }
 }
 
-/// A CPU time of a request for people; `-` if there is none.
+/// Formats a CPU time per request; `-` if it does not exist.
 fn shown(figure: Option<f64>) -> String {
     figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.2}"))
 }

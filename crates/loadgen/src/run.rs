@@ -1,5 +1,5 @@
-//! A run from its plan to its outcome: connections are opened, threads exchange messages, and what
-//! they have counted becomes one.
+//! A run from its plan to its outcome: it opens the connections, starts the threads that exchange messages,
+//! and merges their statistics.
 
 use crate::connector::Connector;
 use crate::interrupt::Interrupt;
@@ -21,54 +21,55 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How often the progress is told.
+/// The interval of progress reports.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Since the first request.
+    /// The time since the first request.
     pub elapsed: Duration,
-    /// Requests that were answered.
+    /// The number of answered requests.
     pub answers: u64,
-    /// Everything that has gone wrong.
+    /// The number of failures.
     pub failures: u64,
 }
 
-/// What has come out of a run.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Where the server was.
+    /// The address of the server.
     pub address: Address,
-    /// From the first request to the last answer, or to the interrupt; to the end of the run where
-    /// anything went wrong. In an open loop in which all was answered, no less than it is to take.
+    /// The time from the first request to the last answer or to the interrupt; to the end of the run if
+    /// anything failed. In an open loop whose requests were all answered, it is at least the time that they
+    /// take at their rate.
     pub elapsed: Duration,
-    /// Whether SIGINT ended it early, be it the load or the wait for the server's ends after that.
+    /// SIGINT ended the run early, either the load or the wait for the server to close its connections.
     pub is_interrupted: bool,
-    /// Counts and latencies of all threads.
+    /// The statistics of all threads.
     pub stats: Stats,
-    /// CPU time of this process, user and system.
+    /// The CPU time of this process, user and system.
     pub client: (Duration, Duration),
-    /// What the server has used, where it was to be measured and could be to the end.
+    /// The resource usage of the server, if it was to be measured and lived to the end.
     pub server: Option<Server>,
 }
 
-/// What the server has used during a run.
+/// The resource usage of the server during a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Server {
-    /// Its number.
+    /// The id of its process.
     pub pid: u32,
-    /// CPU time and context switches.
+    /// The CPU time and the context switches.
     pub used: Used,
-    /// By how many bytes its memory has grown for each connection that was open throughout; `None` if
-    /// it has not, as where it had as many before.
+    /// The number of bytes by which its memory has grown for each connection that was open throughout;
+    /// `None` if it has not grown, for example because the server held as many connections before.
     pub memory_per_connection: Option<u64>,
 }
 
-/// Does what `plan` says, and tells `progress` now and then how far it has come.
+/// Carries out `plan`, and calls `progress` at regular intervals.
 ///
-/// What goes wrong with single connections is counted in the outcome. Once all connections are open,
-/// SIGINT ends the run early instead of the process.
+/// Failures of single connections are counted in the outcome. Once all connections are open, SIGINT ends
+/// the run early instead of the process.
 ///
 /// # Errors
 ///
@@ -82,7 +83,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     let congestion = plan.congestion.as_deref();
     let connector = Connector { address: &address, congestion, limit: plan.answer_limit };
     if plan.churn {
-        // Its connections are opened during the run; whether anybody is there shows here.
+        // Its connections are opened during the run; this one shows whether the server can be reached.
         drop(connector.open(1)?);
     }
     let memory_before = process.as_ref().and_then(Process::memory_bytes);
@@ -102,7 +103,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
 
     let begin = workers.iter().map(Worker::begin).min().unwrap_or(start);
     let is_cut_short = workers.iter().any(Worker::is_interrupted);
-    // The time that counts is also the one by which requests were due.
+    // Requests count as due up to the time at which the measurement ends.
     let due_end = match is_cut_short {
         true => workers.iter().filter_map(Worker::until).max().unwrap_or(end),
         false => end,
@@ -110,7 +111,7 @@ pub fn run(plan: &Plan, progress: impl FnMut(Progress)) -> anyhow::Result<Outcom
     for worker in &mut workers {
         worker.count_unanswered(due_end);
     }
-    // Not measured: a server has nothing to do for it but to close.
+    // Not measured: the server does nothing but close its connections.
     close_all(&mut workers).context("failed to wait for the ends of connections")?;
     let is_interrupted = interrupt.has_come();
     let mut stats = Stats::new()?;
@@ -139,8 +140,8 @@ fn held_throughout(plan: &Plan) -> u64 {
     u64::from(plan.idle) + if plan.churn { 0 } else { u64::from(plan.connections) }
 }
 
-/// The workers, with all connections open. Idle ones come first: a server that answers on a later one
-/// has accepted them.
+/// Returns the workers, with all connections open. Idle connections are opened first: a server that answers
+/// on a later one has accepted them.
 fn workers(shared: Shared<'_>) -> anyhow::Result<Vec<Worker<'_>>> {
     let plan = shared.plan;
     let shares: Vec<_> = (0..plan.threads).map(|index| Share { index, of: plan.threads }).collect();
@@ -157,13 +158,13 @@ fn workers(shared: Shared<'_>) -> anyhow::Result<Vec<Worker<'_>>> {
     Ok(workers)
 }
 
-/// Takes the first of these; all, if there are fewer.
+/// Removes and returns the first `count` sockets; all, if there are fewer.
 fn take(sockets: &mut Vec<OwnedFd>, count: u32) -> anyhow::Result<Vec<OwnedFd>> {
     let count = usize::try_from(count)?.min(sockets.len());
     Ok(sockets.drain(..count).collect())
 }
 
-/// The part of `count` things that a thread gets.
+/// Returns the part of `count` things that a thread gets.
 fn part(count: u32, share: Share) -> u32 {
     count / share.of + u32::from(share.index < count % share.of)
 }
@@ -183,9 +184,9 @@ fn run_all(
             let sender = sender.clone();
             let (ready, go) = channel();
             let work = move || {
-                // If one cannot be started, none begins.
+                // If one thread cannot be started, none begins.
                 if go.recv().is_ok() {
-                    // Nobody listens any more after another thread has failed.
+                    // Nobody receives any more after another thread has failed.
                     let _ = sender.send(worker.run(start, interrupt, counters));
                 }
             };
@@ -195,7 +196,7 @@ fn run_all(
         }
         drop(sender);
         for ready in begin {
-            // It waits for this.
+            // The thread waits for this.
             let _ = ready.send(());
         }
         loop {

@@ -1,4 +1,4 @@
-//! What a thread counts while it runs, and how the counts of several become one.
+//! The statistics that a thread collects during a run, and how those of several threads are merged.
 
 use crate::failure::Failure;
 use anyhow::Context;
@@ -6,34 +6,37 @@ use epoll_sys::Timestamp;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 
-/// The longest latency that is told from a longer one. Far above any limit of an answer's time.
+/// The longest latency that is recorded as such; a longer one counts as this. It is far above any limit for
+/// an answer.
 const LATENCY_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Three digits: a latency is off by a thousandth at most.
+/// Three digits: a recorded latency is off by a thousandth at most.
 const DIGITS: u8 = 3;
 
-/// Counts and latencies.
+/// Counters and latencies.
 #[derive(Clone, Debug)]
 pub struct Stats {
-    /// Of answered requests, in nanoseconds.
+    /// The latencies of answered requests, in nanoseconds.
     latencies_ns: Histogram<u64>,
-    /// Connections that were opened; those of a churn, begun.
+    /// The number of connections that were opened; of a churn, that were begun.
     pub connects: u64,
-    /// When the last answer came, or the interrupt; `None` without either.
+    /// The time of the last answer or of the interrupt; `None` without either.
     pub until: Option<Timestamp>,
-    /// Requests that were due and had no answer when the run ended, but for those that were given up
-    /// as [`Failure::Unsent`]. They are no failures of their own: what ended their connection is one.
+    /// The number of requests that were due and had no answer when the run ended, except those counted as
+    /// [`Failure::Unsent`]. They are no failures in themselves; the failure of their connection is counted
+    /// separately.
     pub unanswered: u64,
     failures: [u64; Failure::ALL.len()],
     first_failure: Option<String>,
 }
 
 impl Stats {
-    /// Nothing has happened yet.
+    /// Returns empty statistics.
     ///
     /// # Errors
     ///
-    /// None that is known.
+    /// Does not fail: the range of the histogram is valid. The `Result` is that of the histogram's
+    /// constructor.
     pub fn new() -> anyhow::Result<Self> {
         let longest_ns = u64::try_from(LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
         let latencies_ns = Histogram::new_with_max(longest_ns, DIGITS)
@@ -48,7 +51,7 @@ impl Stats {
         })
     }
 
-    /// A request that was due at `due` was answered at `now`.
+    /// Records the answer at `now` to a request that was due at `due`.
     #[inline]
     pub fn answered(&mut self, due: Timestamp, now: Timestamp) {
         let latency_ns = now.as_nanos().saturating_sub(due.as_nanos());
@@ -56,7 +59,7 @@ impl Stats {
         self.until = Some(now);
     }
 
-    /// Something failed `count` times; `what` says how the first of all failures came about.
+    /// Counts `count` failures; `what` describes the first failure of all.
     pub fn failed(&mut self, failure: Failure, count: u64, what: impl FnOnce() -> String) {
         self.failures[failure as usize] += count;
         if count > 0 && self.first_failure.is_none() {
@@ -64,11 +67,11 @@ impl Stats {
         }
     }
 
-    /// Adds the counts of another thread.
+    /// Adds the statistics of another thread.
     ///
     /// # Errors
     ///
-    /// None that is known: the histograms have the same range.
+    /// Does not fail: the histograms have the same range.
     pub fn merge(&mut self, other: Self) -> anyhow::Result<()> {
         self.latencies_ns
             .add(&other.latencies_ns)
@@ -83,31 +86,31 @@ impl Stats {
         Ok(())
     }
 
-    /// How many requests were answered.
+    /// Returns the number of answered requests.
     #[must_use]
     pub fn answers(&self) -> u64 {
         self.latencies_ns.len()
     }
 
-    /// Latencies of the answered requests, in nanoseconds.
+    /// Returns the latencies of the answered requests, in nanoseconds.
     #[must_use]
     pub fn latencies_ns(&self) -> &Histogram<u64> {
         &self.latencies_ns
     }
 
-    /// The kinds of failures that occurred, and how often.
+    /// Returns the kinds of failures that occurred, with their counts.
     pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
         let counted = Failure::ALL.into_iter().map(|kind| (kind, self.failures[kind as usize]));
         counted.filter(|(_, count)| *count > 0)
     }
 
-    /// All failures together.
+    /// Returns the number of all failures.
     #[must_use]
     pub fn failures_sum(&self) -> u64 {
         self.failures.iter().sum()
     }
 
-    /// How the first failure came about.
+    /// Returns the description of the first failure.
     #[must_use]
     pub fn first_failure(&self) -> Option<&str> {
         self.first_failure.as_deref()

@@ -1,8 +1,8 @@
-//! The loop of one thread: its connections, its part of the requests, and what it counts.
+//! The event loop of one thread: its connections, its share of the requests, and its statistics.
 //!
 //! A message costs no system call besides a `send`, a `recv` and its part of an `epoll_wait`, and no
-//! allocation. Every wait ends: by an event, by the next request that is due, or to look for answers
-//! that take too long.
+//! allocation. Every wait ends: with an event, when the next request is due, or for the next check of
+//! timeouts.
 
 mod churn;
 mod closing;
@@ -27,22 +27,22 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What one read brings at most, in bytes.
+/// The length of the read buffer, in bytes.
 const READ_MAX: usize = 256 * 1024;
 
-/// Events of one wait at most.
+/// The largest number of events of one wait.
 const EVENTS_MAX: usize = 512;
 
-/// How often answers that take too long are looked for, unless the limit is shorter.
+/// The interval at which answers are checked for timeouts, unless the limit is shorter.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
-/// Set in the data of events of connections that are only held.
+/// A bit in the event data of idle connections.
 const IDLE: u64 = 1 << 63;
 
-/// The data of the event that tells of an interrupt; no connection has this number.
+/// The event data of an interrupt; no connection has this number.
 const INTERRUPT: u64 = u64::MAX;
 
-/// What all workers have in shared.
+/// The state that all workers share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
@@ -50,14 +50,14 @@ pub(crate) struct Shared<'a> {
     pub(crate) pattern: &'a Pattern,
 }
 
-/// How far a worker has come, for others to see.
+/// The progress of a worker, which other threads read.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) answers: AtomicU64,
     pub(crate) failures: AtomicU64,
 }
 
-/// Since when no connection can be opened, and when to try again.
+/// The backoff while no connection can be opened: when that began, and when to try again.
 #[derive(Clone, Copy, Debug)]
 struct Backoff {
     since: Timestamp,
@@ -68,7 +68,7 @@ struct Backoff {
 pub(crate) struct Worker<'a> {
     shared: Shared<'a>,
     share: Share,
-    /// When its run began.
+    /// The time at which its run began.
     begin: Timestamp,
     epoll: Epoll,
     events: Events,
@@ -78,23 +78,22 @@ pub(crate) struct Worker<'a> {
     /// Connections with room for a message, the one that has waited longest first.
     ready: VecDeque<u32>,
     pacer: Pacer,
-    /// Connections from which something is to come.
+    /// The number of connections from which an answer or an end is awaited.
     awaiting: usize,
-    /// Connections that are not lost.
+    /// The number of connections that have not failed.
     alive: usize,
     /// The number of the next connection of a churn.
     next_number: u64,
     next_sweep: Timestamp,
-    /// While no connection can be opened.
+    /// The backoff, while no connection can be opened.
     connect_backoff: Option<Backoff>,
-    /// Whether everything is to end now, whatever is still to come.
+    /// The run is to end now, whatever is still awaited.
     is_interrupted: bool,
     stats: Stats,
 }
 
 impl<'a> Worker<'a> {
-    /// A worker with these connections; those of a churn it opens itself, as many at a time as
-    /// `connections`.
+    /// Returns a worker with these sockets. In a churn it opens its own, up to `connections` at a time.
     pub(crate) fn new(
         shared: Shared<'a>,
         share: Share,
@@ -138,28 +137,28 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// What it has counted.
+    /// Returns its statistics.
     pub(crate) fn into_stats(self) -> Stats {
         self.stats
     }
 
-    /// When its run began.
+    /// Returns the time at which its run began.
     pub(crate) fn begin(&self) -> Timestamp {
         self.begin
     }
 
-    /// When its last answer came, or the interrupt that ended it.
+    /// Returns the time of its last answer, or of the interrupt that ended it.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         self.stats.until
     }
 
-    /// Whether an interrupt has come before it was done.
+    /// Returns whether an interrupt has ended its run.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.is_interrupted
     }
 
     /// Runs from `start` until nothing is left to do, or until `interrupt` is readable. Connections stay
-    /// open, but for those of a churn.
+    /// open, except those of a churn.
     pub(crate) fn run(
         &mut self,
         start: Timestamp,
@@ -169,11 +168,11 @@ impl<'a> Worker<'a> {
         let plan = self.shared.plan;
         self.epoll.add(interrupt, INTERRUPT, Watch::level(Interest::IN))?;
         if plan.rate.is_some() {
-            // The kernel adds this to every timeout: a nanosecond in place of 50 microseconds. Without
-            // it, requests are only less punctual, and it shows in their latencies.
+            // The kernel adds the slack to every timeout: a nanosecond instead of 50 microseconds. If this
+            // fails, requests are only less punctual, which shows in their latencies.
             let _ = nix::sys::prctl::set_timerslack(1);
         }
-        // Without a rate, a thread that begins late has all of its time from then on.
+        // Without a rate, a thread that begins late still gets the whole duration.
         let begin = plan.rate.map_or_else(Timestamp::now, |_| start);
         self.begin = begin;
         self.pacer = Pacer::new(begin, plan.rate, plan.until, self.share);
@@ -194,8 +193,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Counts the requests that were due by `end`, the end of the run, and have not been answered; those
-    /// of lost connections too, which keep what was under way.
+    /// Counts the requests that were due by `end`, the end of the run, and have not been answered. Messages
+    /// in flight on failed connections are included.
     pub(crate) fn count_unanswered(&mut self, end: Timestamp) {
         let in_flight = self.connections.iter().map(|connection| connection.check.in_flight());
         self.stats.unanswered = self.pacer.overdue(end) + in_flight.sum::<usize>() as u64;
@@ -215,7 +214,7 @@ impl<'a> Worker<'a> {
         self.pacer.is_over(now) && self.awaiting == 0
     }
 
-    /// Waits and handles what has come. Gives the time after the wait.
+    /// Waits and handles the events. Returns the time after the wait.
     fn turn(&mut self, now: Timestamp) -> io::Result<Timestamp> {
         self.wait(self.next_wake(now) - now)?;
         let now = Timestamp::now();
@@ -227,7 +226,7 @@ impl<'a> Worker<'a> {
         Ok(now)
     }
 
-    /// Waits so long at most, and handles what has come.
+    /// Waits for at most `timeout` and handles the events.
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
         match self.epoll.wait(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -243,13 +242,13 @@ impl<'a> Worker<'a> {
     }
 
     fn next_wake(&self, now: Timestamp) -> Timestamp {
-        // Nothing can be begun; what has held it up does not matter any more.
+        // Nothing can be begun, so the backoff does not matter any more.
         if self.pacer.is_over(now) || self.ready.is_empty() {
             return self.next_sweep;
         }
-        // While it is held up, what is due has to wait.
+        // Requests that are due have to wait until the backoff ends.
         let again = self.connect_backoff.map(|connect_backoff| connect_backoff.again);
-        // No time is less than any time.
+        // `None` is less than any time.
         let begin = self.pacer.next_due().max(again);
         begin.map_or(self.next_sweep, |begin| begin.min(self.next_sweep))
     }
@@ -259,7 +258,7 @@ impl<'a> Worker<'a> {
         fraction.clamp(Duration::from_millis(1), SWEEP_EVERY)
     }
 
-    /// Ends connections whose answer takes too long.
+    /// Drops connections whose answer has timed out.
     fn sweep(&mut self, now: Timestamp) {
         let limit = self.shared.plan.answer_limit;
         for index in 0..self.connections.len() {
@@ -277,9 +276,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Does what there is to do on a connection, reported yet or not: what has arrived is in time, however
-    /// late this thread comes to look, and what was not sent for that reason has no answer yet. Says whether
-    /// there was anything.
+    /// Flushes and reads a connection whether or not it was reported: bytes that have arrived are in time
+    /// however late this thread is, and messages that were not sent for that reason cannot have an answer.
+    /// Returns whether there was anything to do.
     #[cold]
     fn drain_readable(&mut self, index: usize, now: Timestamp) -> bool {
         if self.connections[index].awaits_room() {
@@ -313,7 +312,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Handles what one read brings. Says whether it was bytes.
+    /// Handles the result of one read. Returns whether it brought bytes.
     #[inline]
     fn read(&mut self, index: usize) -> bool {
         match self.connections[index].read(&mut self.buffer) {
@@ -332,7 +331,7 @@ impl<'a> Worker<'a> {
         false
     }
 
-    /// Checks `len` bytes that came back, and goes on with the next messages.
+    /// Checks `len` bytes that came back, and sends the next messages.
     #[inline]
     fn check(&mut self, index: usize, len: usize) {
         let now = Timestamp::now();
@@ -378,7 +377,7 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The number, among those of all threads, of a thread's thing at `index`.
+/// Returns the number, over all threads, of the item at `index` of this thread.
 fn numbered(share: Share, index: u64) -> u64 {
     index * u64::from(share.of) + u64::from(share.index)
 }

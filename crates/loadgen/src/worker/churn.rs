@@ -1,10 +1,9 @@
-//! A connection for each message. The client closes its half when the answer is complete and reads on
-//! to the server's end, so whatever comes too much is found.
+//! A connection for each message. The client closes its half when the answer is complete and reads up to
+//! the server's end, so surplus bytes are found.
 //!
-//! Kernel facts: (a) the side that closes first keeps its port for a minute (`TIME_WAIT`), though on
-//! the loopback interface another connection may take it over after a second; (b) so half the range of
-//! ports is what one address gets in a second, some 14 000; (c) every address of 127.0.0.0/8 has a
-//! range of its own.
+//! Kernel facts: (a) the side that closes first keeps its port for a minute (`TIME_WAIT`), though on the
+//! loopback interface another connection may take it over after a second; (b) one address therefore gets
+//! half the range of ports a second, some 14 000; (c) every address of 127.0.0.0/8 has a range of its own.
 
 use super::{Backoff, Worker};
 use crate::address::connect;
@@ -16,14 +15,14 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-/// How many addresses of this machine take turns.
+/// The number of local addresses that are used in turn.
 const SOURCES: u32 = 32;
 
-/// How long to wait before trying again where no connection can be opened.
+/// The delay before another attempt if no connection can be opened.
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Worker<'_> {
-    /// Connects for the next request, if one is due. Says whether that may be sent.
+    /// Connects for the next request, if one is due. Returns whether that request may be sent.
     pub(super) fn connect(&mut self, index: usize, now: Timestamp) -> bool {
         if self.is_backing_off(now) || !self.pacer.is_due(now) {
             self.make_ready(index);
@@ -35,8 +34,8 @@ impl Worker<'_> {
                 self.stats.connects += 1;
                 true
             }
-            // The queue of a UNIX listener is full, or all ports are taken. Nothing tells when that
-            // is over.
+            // The queue of a UNIX listener is full, or all ports are taken. No event reports the end of
+            // either.
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::AddrNotAvailable) =>
             {
@@ -50,7 +49,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Whether no connection can be opened at `now`.
+    /// Returns whether the backoff lasts at `now`.
     pub(super) fn is_backing_off(&self, now: Timestamp) -> bool {
         self.connect_backoff.is_some_and(|connect_backoff| now < connect_backoff.again)
     }
@@ -83,7 +82,7 @@ impl Worker<'_> {
     }
 }
 
-/// The address that a connection comes from; `None`: the kernel chooses.
+/// Returns the local address of a connection; `None` lets the kernel choose.
 fn source(server: &Address, number: u64) -> Option<Ipv4Addr> {
     match server {
         Address::Inet(address) if matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback()) => {

@@ -1,8 +1,8 @@
-//! The end of connections: a server that was asked for nothing more is to send nothing more, and is to
-//! close its half after ours, not before.
+//! The end of connections: after its last answer a server must send nothing more, and must not close its
+//! half before the client has closed its own.
 //!
-//! Whether its end has come before ours can only be said where it has arrived by then. So nothing is
-//! closed before a while of silence.
+//! An end that comes too early is only seen if it arrives before the client closes. The client therefore
+//! stays silent for a moment first.
 
 use super::Worker;
 use crate::connection::End;
@@ -10,16 +10,16 @@ use epoll_sys::Timestamp;
 use std::io;
 use std::time::Duration;
 
-/// How long a server that sends or closes too early has time to be found out.
+/// The time of silence in which a server that sends or closes too early is found.
 const SILENCE: Duration = Duration::from_millis(10);
 
-/// Closes our half of every connection, and reads to the server's end, for as long as an answer may
-/// take. What comes before that, and what does not, is counted as failures. An interrupt ends it, and
-/// after one in the run there is nothing to say about the end.
+/// Closes our half of every connection, and reads up to the server's end within the time limit of an
+/// answer. Surplus bytes and missing ends are counted as failures. An interrupt ends the wait; after an
+/// interrupted run nothing is checked.
 ///
 /// # Errors
 ///
-/// What `epoll_wait` fails with.
+/// Those of `epoll_wait`.
 pub(crate) fn close_all(workers: &mut [Worker<'_>]) -> io::Result<()> {
     if workers.iter().any(Worker::is_interrupted) {
         return Ok(());
@@ -36,12 +36,12 @@ pub(crate) fn close_all(workers: &mut [Worker<'_>]) -> io::Result<()> {
 }
 
 impl Worker<'_> {
-    /// Handles what comes up to this time, and what has come if that is over already.
+    /// Handles the events up to `end`, and those that are pending if that has passed.
     fn listen(&mut self, end: Timestamp) -> io::Result<()> {
         loop {
             let left = end - Timestamp::now();
             self.wait(left)?;
-            // A batch may not be all that there is. What is reported is closed, so this ends.
+            // A batch may not hold all events. Reported connections are closed, so this ends.
             if self.is_interrupted || left.is_zero() && self.events.is_empty() {
                 return Ok(());
             }
@@ -56,7 +56,7 @@ impl Worker<'_> {
             }
             self.awaiting += 1;
             if let Err(error) = self.connections[index].close_half(now) {
-                // It was reset a moment ago, as a read says.
+                // The connection was reset a moment ago; a read returns the error.
                 let read = self.connections[index].read(&mut self.buffer);
                 let end = read.err().unwrap_or_else(|| End::from(error));
                 self.drop_connection(index, &end);
@@ -65,13 +65,13 @@ impl Worker<'_> {
         self.idle.close_halves(&mut self.buffer, &mut self.stats);
     }
 
-    /// Reads until the server has closed its half of each, or has taken too long since `begin`.
+    /// Reads until the server has closed its half of each connection, or has taken too long since `begin`.
     fn read_to_the_ends(&mut self, begin: Timestamp) -> io::Result<()> {
         let limit = self.shared.plan.answer_limit;
         let deadline = begin + limit;
         while !self.is_interrupted && (self.awaiting > 0 || self.idle.is_awaiting()) {
             let now = Timestamp::now();
-            // What has arrived is in time, however late this thread comes to look.
+            // Bytes that have arrived are in time, however late this thread is.
             self.listen(now)?;
             self.sweep(now);
             if now >= deadline {
@@ -83,7 +83,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// The server has closed its half after ours. In a churn the next conversation may begin.
+    /// Handles the server's end after our own. In a churn the next request may begin.
     pub(super) fn ended(&mut self, index: usize) {
         self.connections[index].close();
         self.awaiting -= 1;

@@ -1,5 +1,4 @@
-//! Connections that are opened and only held. Nothing is to come on them but, after our end, the
-//! server's.
+//! Idle connections. Nothing is expected on them but the server's end after our own.
 
 use crate::failure::Failure;
 use crate::stats::Stats;
@@ -12,14 +11,14 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Idle {
     sockets: Vec<Option<OwnedFd>>,
-    /// How many there are.
+    /// The number of open connections.
     open: usize,
-    /// Whether our halves are closed, and the server's are to follow.
+    /// Our halves are closed; the server has yet to close its own.
     is_closing: bool,
 }
 
 impl Idle {
-    /// Has `epoll` watch the sockets; the data of their events counts from `data` on.
+    /// Registers the sockets with `epoll`; the data of their events counts from `data` on.
     pub(super) fn new(sockets: Vec<OwnedFd>, epoll: &Epoll, data: u64) -> io::Result<Self> {
         for (socket, data) in sockets.iter().zip(data..) {
             epoll.add(socket, data, Watch::level(Interest::IN))?;
@@ -28,24 +27,24 @@ impl Idle {
         Ok(Self { sockets: sockets.into_iter().map(Some).collect(), open, is_closing: false })
     }
 
-    /// Whether the server has yet to close its half of any.
+    /// Returns whether the server has yet to close its half of any connection.
     pub(super) fn is_awaiting(&self) -> bool {
         self.is_closing && self.open > 0
     }
 
-    /// Closes our half of each.
+    /// Closes our half of each connection.
     pub(super) fn close_halves(&mut self, buffer: &mut [u8], stats: &mut Stats) {
         self.is_closing = true;
         for index in 0..self.sockets.len() {
             let Some(socket) = &self.sockets[index] else { continue };
             if socket::shutdown(socket, Shutdown::Write).is_err() {
-                // It was reset a moment ago, as a read says.
+                // The connection was reset a moment ago; a read returns the error.
                 self.look(index as u64, buffer, stats);
             }
         }
     }
 
-    /// The server has taken `limit` to close its halves, which was too long.
+    /// Drops the connections that the server has not closed within `limit`.
     pub(super) fn give_up(&mut self, limit: Duration, stats: &mut Stats) {
         if self.open == 0 {
             return;
@@ -57,7 +56,7 @@ impl Idle {
         stats.failed(Failure::NoAnswer, count, what);
     }
 
-    /// Looks what has come on the connection at `index`.
+    /// Reads from the connection at `index` after an event.
     #[cold]
     pub(super) fn look(&mut self, index: u64, buffer: &mut [u8], stats: &mut Stats) {
         let Some(place) = usize::try_from(index).ok().and_then(|at| self.sockets.get_mut(at))

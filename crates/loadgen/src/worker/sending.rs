@@ -1,13 +1,13 @@
-//! Requests on their way out: which connection has room for the next, and what it sends.
+//! Sending requests: which connection has room for the next one, and what it sends.
 //!
-//! A connection is in the list of those with room once at most.
+//! A connection is in the queue of connections with room at most once.
 
 use super::Worker;
 use crate::plan::Plan;
 use epoll_sys::Timestamp;
 
 impl Worker<'_> {
-    /// Begins what is due on connections that have room.
+    /// Sends the requests that are due on connections that have room.
     pub(super) fn send_due(&mut self, mut now: Timestamp) {
         let Plan { rate, pipeline, .. } = *self.shared.plan;
         while self.pacer.is_due(now) && !self.is_backing_off(now) {
@@ -15,10 +15,10 @@ impl Worker<'_> {
             let index = index as usize;
             self.connections[index].is_ready = false;
             match rate {
-                // They take turns.
+                // Connections take turns.
                 Some(_) => self.fill(index, now, 1),
-                // Each is filled at once. Many are begun with, and the last must not seem to have
-                // waited for the first. Nor may the end come unnoticed meanwhile.
+                // Each connection is filled at once, with a time of its own: the last of many must not seem
+                // to have waited for the first, and the end of the run must be noticed meanwhile.
                 None => {
                     now = Timestamp::now();
                     self.fill(index, now, pipeline);
@@ -27,7 +27,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Begins at most `count_max` messages that are due on one connection, and sends them.
+    /// Sends at most `count_max` messages that are due on one connection.
     #[inline]
     pub(super) fn fill(&mut self, index: usize, now: Timestamp, count_max: u32) {
         if self.shared.plan.churn && !self.connect(index, now) {
@@ -60,13 +60,13 @@ impl Worker<'_> {
         }
     }
 
-    /// Puts a connection that has room into the list of those.
+    /// Puts a connection that has room into the queue of those.
     #[inline]
     pub(super) fn make_ready(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         if connection.has_room() && !connection.is_ready {
             connection.is_ready = true;
-            // As many connections as a u32 counts.
+            // There are at most as many connections as a `u32` counts.
             self.ready.push_back(u32::try_from(index).unwrap_or(u32::MAX));
         }
     }
