@@ -239,7 +239,7 @@ enum Exit {
     NothingRead(io::Result<usize>),
     /// So many bytes were read, at which the protocol looks.
     Input(usize),
-    /// Of so many bytes the protocol has consumed a part, or its answer is not the usual one.
+    /// The protocol has consumed a part of so many bytes, or its answer is not the usual one.
     Consumed { consumed: Consumed, changes: Changes, len: usize },
     /// The write took a part of the output: of the `len` bytes that were read, if those were passed.
     CutShort { write: io::Result<usize>, passed: bool, len: usize },

@@ -163,7 +163,7 @@ mod tests {
         Share { index: 0, of: 1 }
     }
 
-    /// What `pacer` hands out at `now`, a hundred requests at most.
+    /// Takes the requests that are due at `now`, a hundred at most.
     fn taken(pacer: &mut Pacer, now: Timestamp) -> Vec<Timestamp> {
         std::iter::from_fn(|| pacer.next(now)).take(100).collect()
     }

@@ -30,7 +30,7 @@ pub(crate) struct Times {
 /// so a peer that takes little is told from one that takes nothing by looking at its send queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sample {
-    /// Of a peer that has yet to take what was sent.
+    /// The send queue of a peer that has yet to take what was sent.
     SendQueue {
         /// The time at which the queue was last seen to be shorter than before.
         shrank_at: Timestamp,
@@ -38,7 +38,7 @@ pub(crate) enum Sample {
         /// The number of bytes that the peer had not taken by then.
         bytes: u64,
     },
-    /// Of a connection that may have finished.
+    /// The activity of a connection that may have finished.
     Quiet {
         /// The time at which a byte had last moved.
         last_activity: Timestamp,

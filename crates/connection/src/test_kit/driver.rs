@@ -47,11 +47,11 @@ pub struct Driver<P: Protocol> {
     awaits: Awaits,
     revisit: Readiness,
     now: Timestamp,
-    /// When the owner's timer fires.
+    /// The time at which the owner's timer fires.
     timer: Option<Timestamp>,
     timer_changes: usize,
     closed: Option<CloseReason>,
-    /// How much of what was sent is known to be what was written.
+    /// The number of sent bytes that are known to be those that were written.
     checked: Cell<usize>,
     /// The bytes that were forwarded, and where to.
     forwarded: Vec<(Token, Vec<u8>)>,

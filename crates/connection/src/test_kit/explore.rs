@@ -192,10 +192,10 @@ fn own<P: Protocol>(
     run(&mut driver, vec![Act::Arrive(exploration.input[place..].to_vec())], room);
 }
 
-/// When the peer closes its half.
+/// The moment at which the peer closes its half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// When everything else is over.
+    /// After everything else.
     Later,
     /// With the last bytes: one report announces both.
     WithTheLast,

@@ -7,30 +7,30 @@ use std::rc::Rc;
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// How many bytes were consumed.
+    /// The number of bytes that were consumed.
     consumed: usize,
     /// Input that was shown and not consumed, as the protocol left it.
     rest: Vec<u8>,
-    /// What the protocol has written and passed.
+    /// The bytes that the protocol has written and passed.
     pub(super) output: Vec<u8>,
     /// The reason that it was told.
     pub(super) closed: Option<CloseReason>,
-    /// Whether its last words were asked for.
+    /// Its last words were asked for.
     pub(super) has_finished: bool,
-    /// Whether it was opened.
+    /// It was opened.
     is_open: bool,
-    /// Whether it has ended its output and goes on reading.
+    /// It has ended its output and goes on reading.
     has_ended_output: bool,
-    /// Whether it was told that the peer has closed its half.
+    /// It was told that the peer has closed its half.
     is_peer_finished: bool,
     /// The length of the message that it has asked for.
     need: usize,
-    /// Whether it has consumed nothing of `rest`, and not said that it has other things to do.
+    /// It has consumed nothing of `rest`, and not said that it has other things to do.
     waits_for_more: bool,
     is_paused: bool,
-    /// Whether it has more to write before it takes input.
+    /// It has more to write before it takes input.
     produces: bool,
-    /// Whether it has answered with the end.
+    /// It has answered with the end.
     has_ended: bool,
 }
 

@@ -34,7 +34,7 @@ pub enum Act {
 
 #[derive(Debug, Default)]
 pub(super) struct Wire {
-    /// What happens during steps, an act before each read or write.
+    /// Acts that happen during steps, an act before each read or write.
     pub(super) during: VecDeque<Act>,
     inbox: VecDeque<u8>,
     fin: bool,
@@ -51,20 +51,20 @@ pub(super) struct Wire {
     pub(super) sent: Vec<u8>,
     pub(super) is_output_closed: bool,
     has_edge: bool,
-    /// How many reads and writes were made, through the pipe or not.
+    /// The number of reads and writes that were made, through the pipe or not.
     pub(super) calls: usize,
-    /// How many bytes have gone through the pipe.
+    /// The number of bytes that have gone through the pipe.
     pub(super) piped: usize,
-    /// How many bytes the pipe takes at once; none if it cannot be used.
+    /// The number of bytes that the pipe takes at once; none if it cannot be used.
     pub(super) piece_max: usize,
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     pub(super) read: usize,
-    /// How many of them before our half was closed. Those after it are discarded by all but a protocol
+    /// The number of them that were read before our half was closed. Those after it are discarded by all but a protocol
     /// that has ended its output.
     pub(super) received: usize,
-    /// Whether the outcome of connecting is awaited: nothing is reported before it is known.
+    /// The outcome of connecting is awaited: nothing is reported before it is known.
     pub(super) is_connecting: bool,
-    /// Why an outgoing connection cannot be established.
+    /// The reason for which an outgoing connection cannot be established.
     pub(super) refusal: Option<io::Error>,
 }
 
@@ -136,7 +136,7 @@ impl Wire {
         if fires { self.readiness() & wanted } else { Readiness::empty() }
     }
 
-    /// What a read brings, or a splice.
+    /// Returns the number of bytes that a read or a splice brings.
     fn take(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.call()?;
         assert!(!self.is_full, "a read while output waits for room");
