@@ -18,7 +18,8 @@ pub(crate) struct Client<P> {
     pub(crate) registered: Interest,
     /// The event that the timer is set for.
     pub(crate) awaits: Awaits,
-    /// The time at which it was opened, in seconds, and [`TOLD_OF_DRAIN`]; more would cost every connection eight bytes.
+    /// The time at which it was opened, in seconds, and [`TOLD_OF_DRAIN`]; more would cost every connection
+    /// eight bytes.
     began_s: u32,
     pub(crate) peer: Peer,
     /// Its timer, while it has one.

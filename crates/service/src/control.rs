@@ -1,5 +1,5 @@
-//! What the threads of a service have in common: the limits, the state of the drain, requests for statistics, and
-//! the way to the first of them, which decides.
+//! What the threads of a service have in common: the limits, the state of the drain, requests for
+//! statistics, and the way to the first of them, which decides.
 
 use crate::admission::Admission;
 use crate::drain::DrainState;

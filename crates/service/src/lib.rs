@@ -5,8 +5,8 @@
 //! addresses of its [`Config`] and serves them until a signal, and until the drain that it begins is over.
 //! A [`Handle`] sends messages to connections from other threads.
 //!
-//! Protocols need no lock: a connection is in the hands of one thread at a time. A thread that is held up by a
-//! protocol holds up all its connections: long work belongs to other threads, see the example `jobs`.
+//! Protocols need no lock: a connection is in the hands of one thread at a time. A thread that is held up by
+//! a protocol holds up all its connections: long work belongs to other threads, see the example `jobs`.
 //!
 //! Not here: what the bytes mean, and where logs go.
 //!

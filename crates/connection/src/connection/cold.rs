@@ -126,7 +126,8 @@ mod tests {
         ) {
             let (mut cold, mut written, mut sent) = (Cold::default(), 0_u8, 0_u8);
             for (len, takes) in steps {
-                let bytes: Vec<_> = (0..len).map(|_| { written = written.wrapping_add(1); written }).collect();
+                let mut next = || { written = written.wrapping_add(1); written };
+                let bytes: Vec<_> = (0..len).map(|_| next()).collect();
                 cold.append_output(&bytes);
                 // What was sent is dropped when it is as long as what waits, before more is appended.
                 prop_assert!(cold.output.len() <= 2 * cold.pending() + len);

@@ -59,8 +59,8 @@ pub(super) struct Wire {
     pub(super) piece_max: usize,
     /// The number of bytes that were read.
     pub(super) read: usize,
-    /// The number of them that were read before our half was closed. Those after it are discarded by all but a protocol
-    /// that has ended its output.
+    /// The number of them that were read before our half was closed. Those after it are discarded by all
+    /// but a protocol that has ended its output.
     pub(super) received: usize,
     /// The outcome of connecting is awaited: nothing is reported before it is known.
     pub(super) is_connecting: bool,

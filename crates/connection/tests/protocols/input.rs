@@ -249,3 +249,12 @@ fn a_message_that_comes_in_pieces_is_not_copied_for_each() {
     assert_eq!(driver.sent(), frame);
     assert!(*driver.local() <= 3);
 }
+
+#[test]
+fn one_that_needs_no_more_than_fills_the_buffer_and_takes_nothing_is_too_long() {
+    for trigger in BOTH {
+        let mut driver = answers(trigger, &[Consumed::need(16)], buffer(16));
+        arrive(&mut driver, [b'a'; 16]);
+        assert_eq!(driver.closed(), Some(CloseReason::InputTooLong), "{trigger:?}");
+    }
+}

@@ -2,7 +2,13 @@
 
 use crate::harness::{BOTH, PLENTY, arrive, buffer};
 use epoll_connection::test_kit::{Act, Driver, Trigger};
-use epoll_connection::{CloseReason, Consumed, Context, Flow, Limits, Protocol};
+use epoll_connection::{
+    Clocks, CloseReason, Connection, Consumed, Context, Flow, Limits, Protocol, Step, ThreadState,
+    Transport,
+};
+use epoll_reactor::{Readiness, Token};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
 use std::num::NonZeroUsize;
 
 /// Passes everything back until a message says otherwise, and takes what comes then in upper case.
@@ -87,7 +93,8 @@ fn a_message_follows_what_the_pipe_could_not_send() {
         driver.act(Act::Room(30));
         arrive(&mut driver, [b'a'; 50]);
         let waiting = driver.counts().2;
-        assert!(waiting > 0, "{trigger:?}");
+        assert!(waiting > 0 && !driver.is_at_rest(), "{trigger:?}");
+        assert_eq!(driver.arrived(), [b'a'; 50]);
         driver.message(&[Some("-")]);
         driver.act(PLENTY);
         assert_eq!(driver.sent(), [&[b'a'; 50][..], b"-"].concat(), "{trigger:?}");
@@ -104,4 +111,130 @@ fn without_a_limit_for_it_nothing_is_spliced() {
         arrive(&mut driver, [b'a'; 100]);
         assert_eq!((driver.piped(), driver.sent().len()), (0, 100), "{trigger:?}");
     }
+}
+
+/// A transport that always has bytes to read, and splices as a list says; nothing where that ends.
+#[derive(Debug, Default)]
+struct Piping {
+    fills: VecDeque<io::Result<usize>>,
+    /// The number of splices into the pipe that were tried.
+    tried: usize,
+}
+
+impl Read for Piping {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer.fill(b'x');
+        Ok(buffer.len())
+    }
+}
+
+impl Write for Piping {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Piping {
+    type Pipe = io::Empty;
+
+    fn fill(&mut self, _: &mut io::Empty, _: usize) -> io::Result<usize> {
+        self.tried += 1;
+        self.fills.pop_front().unwrap_or(Err(ErrorKind::WouldBlock.into()))
+    }
+
+    fn drain(&mut self, _: &mut io::Empty, len: usize) -> io::Result<usize> {
+        Ok(len)
+    }
+
+    fn is_connected(&mut self) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn token() -> Token {
+    Token::detached(0)
+}
+
+/// A connection whose first read has filled the buffer of 16 bytes, and the answer of that step.
+struct Streaming {
+    thread: ThreadState<Switch>,
+    connection: Connection<Switch, Piping>,
+    asked: Step,
+    slot: Option<io::Empty>,
+}
+
+impl Streaming {
+    fn begin(
+        limits: &Limits,
+        splice_bytes_max: usize,
+        fills: impl IntoIterator<Item = io::Result<usize>>,
+    ) -> Self {
+        let splice_bytes_max = NonZeroUsize::new(splice_bytes_max);
+        let limits = Limits { splice_bytes_max, ..limits.clone() };
+        let mut thread = ThreadState::new(0, (), limits, Clocks::default());
+        let transport = Piping { fills: fills.into_iter().collect(), tried: 0 };
+        let mut connection = Connection::new(Switch { passes: true }, transport);
+        assert_eq!(connection.open(token(), &mut thread), Step::Wait);
+        let asked = connection.step(Readiness::IN, token(), &mut thread);
+        Self { thread, connection, asked, slot: Some(io::empty()) }
+    }
+
+    fn splice(&mut self) -> Step {
+        assert_eq!(self.asked, Step::Splice);
+        self.connection.splice(Readiness::IN, &mut self.slot, token(), &mut self.thread)
+    }
+
+    fn step(&mut self) -> Step {
+        self.connection.step(Readiness::IN, token(), &mut self.thread)
+    }
+}
+
+#[test]
+fn a_buffer_that_is_short_for_a_pipe_asks_for_none() {
+    // A quarter of the splice is the least that is worth it.
+    assert_eq!(Streaming::begin(&buffer(16), 64, []).asked, Step::Splice);
+    assert_ne!(Streaming::begin(&buffer(16), 68, []).asked, Step::Splice);
+}
+
+#[test]
+fn a_splice_ends_when_it_has_moved_as_much_as_a_step_may() {
+    let limits = Limits { step_bytes_max: 80, ..buffer(16) };
+    let mut streaming = Streaming::begin(&limits, 40, (0..9).map(|_| Ok(40)));
+    assert_eq!(streaming.splice(), Step::Yield);
+    assert_eq!(streaming.connection.transport().tried, 2);
+    assert_eq!((streaming.connection.received(), streaming.connection.sent()), (96, 96));
+}
+
+#[test]
+fn a_stream_goes_on_without_a_read_if_the_last_splices_have_brought_much() {
+    for (len, next_is_spliced) in [(40, true), (9, false)] {
+        let mut streaming = Streaming::begin(&buffer(16), 40, [Ok(len)]);
+        assert_eq!(streaming.splice(), Step::Changed, "{len} bytes and then nothing");
+        let received = streaming.connection.received();
+        assert_eq!(streaming.step(), Step::Splice, "{len} bytes and then nothing");
+        // Otherwise a read has filled the buffer first.
+        let read = if next_is_spliced { 0 } else { 16 };
+        assert_eq!(streaming.connection.received() - received, read, "{len} bytes");
+    }
+}
+
+#[test]
+fn a_transport_that_cannot_be_spliced_takes_the_pipe_and_an_error_ends_the_connection() {
+    for kind in [ErrorKind::InvalidInput, ErrorKind::Unsupported, ErrorKind::PermissionDenied] {
+        let mut streaming = Streaming::begin(&buffer(16), 40, [Err(kind.into())]);
+        assert!(!matches!(streaming.splice(), Step::Done(_) | Step::Splice), "{kind:?}");
+        assert!(streaming.slot.is_none(), "{kind:?}");
+    }
+    let kind = ErrorKind::ConnectionReset;
+    let mut streaming = Streaming::begin(&buffer(16), 40, [Err(kind.into())]);
+    assert_eq!(streaming.splice(), Step::Done(CloseReason::Failed(kind)));
+    assert!(streaming.slot.is_some());
 }
