@@ -19,7 +19,7 @@ pub struct Limits {
     /// The length of the longest message that a protocol may [ask for](crate::Consumed::need).
     pub input_max: usize,
     /// The number of bytes to move through a pipe at once where a
-    /// [protocol passes everything](Protocol::passes_everything); `None` moves no bytes like that. See
+    /// [protocol passes everything](crate::Protocol::passes_everything); `None` moves no bytes like that. See
     /// [`Step::Splice`](crate::Step::Splice). A peer that has reset a TCP connection then raises
     /// `SIGPIPE`, which Rust programs ignore unless they say otherwise.
     pub splice_bytes_max: Option<NonZeroUsize>,

@@ -153,3 +153,34 @@ impl<P> Source for Client<P> {
         self.connection.is_unshared()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use epoll_connection::{Consumed, Context};
+
+    struct Silent;
+
+    impl Protocol for Silent {
+        type Local = ();
+        type Message = ();
+
+        fn on_input(&mut self, _: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+            Consumed::nothing()
+        }
+    }
+
+    #[test]
+    fn a_connection_is_told_of_the_drain_once_and_keeps_the_time_of_its_opening() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = epoll_reactor::net::Address::from(listener.local_addr().unwrap());
+        let stream = Stream::connect(&address).unwrap();
+        let opened = Timestamp::after_epoch(Duration::from_millis(5_900));
+        let connection = Connection::new(Silent, stream);
+        let mut client = Client::new(connection, Peer::from(&address), opened);
+        let second = Timestamp::after_epoch(Duration::from_secs(5));
+        assert_eq!(client.began(), second);
+        assert_eq!([client.tell_of_drain(), client.tell_of_drain()], [false, true]);
+        assert_eq!(client.began(), second);
+    }
+}
