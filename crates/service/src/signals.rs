@@ -52,4 +52,9 @@ mod tests {
         queue.push(Signal::HUP);
         assert_eq!(queue.take(), [Signal::HUP]);
     }
+
+    #[test]
+    fn the_exit_status_is_that_of_a_shell() {
+        assert_eq!((exit_status(Signal::INT), exit_status(Signal::TERM)), (130, 143));
+    }
 }
