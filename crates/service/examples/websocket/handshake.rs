@@ -40,7 +40,9 @@ fn accept(request: &Request<'_, '_>) -> Result<String, String> {
     let path = request.path.unwrap_or_default().split('?').next();
     match (request.method, path) {
         (Some("GET"), Some("/" | "/chat")) => {}
-        (_, Some("/" | "/chat")) => return Err(refusal("405 Method Not Allowed", "Allow: GET\r\n")),
+        (_, Some("/" | "/chat")) => {
+            return Err(refusal("405 Method Not Allowed", "Allow: GET\r\n"));
+        }
         _ => return Err(refusal("404 Not Found", "")),
     }
     if path == Some("/") {
@@ -88,5 +90,7 @@ pub(crate) fn refusal(status: &str, headers: &str) -> String {
 
 fn response(status: &str, headers: &str, body: &str) -> String {
     let len = body.len();
-    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {len}\r\nConnection: close\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {len}\r\nConnection: close\r\n\r\n{body}"
+    )
 }

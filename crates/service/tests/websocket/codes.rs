@@ -45,7 +45,9 @@ fn what_was_said_before_a_close_frame_is_sent_before_it() {
 
 #[test]
 fn nothing_after_a_close_frame_matters() {
-    for late in [client(PING, b"late"), client(TEXT | FIN, b"late"), close(1001, b""), vec![0xff; 20]] {
+    for late in
+        [client(PING, b"late"), client(TEXT | FIN, b"late"), close(1001, b""), vec![0xff; 20]]
+    {
         assert_answer(&[close(1000, b""), late.clone(), late], &[closed_with(1000)]);
     }
 }

@@ -44,7 +44,10 @@ fn the_handshake_of_the_rfc_is_answered() {
         ("Connection: Upgrade", "Connection: keep-alive\r\nConnection: upgrade"),
         ("/chat", "/chat?room=1"),
         ("Version: 13", "Version:13  "),
-        ("Origin", "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: a\r\nOrigin"),
+        (
+            "Origin",
+            "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: a\r\nOrigin",
+        ),
     ] {
         let request = REQUEST.replacen(change.0, change.1, 1);
         assert_eq!(reply(&mut connected(), request.as_bytes()), RESPONSE.as_bytes(), "{request}");

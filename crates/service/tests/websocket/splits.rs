@@ -2,9 +2,7 @@
 //! and messages of others at every place.
 
 use crate::chat::Chat;
-use crate::support::{
-    BINARY, CLOSE, CONTINUE, FIN, PING, REQUEST, TEXT, client, line,
-};
+use crate::support::{BINARY, CLOSE, CONTINUE, FIN, PING, REQUEST, TEXT, client, line};
 use epoll_connection::Limits;
 use epoll_connection::test_kit::{Exploration, explore};
 use std::num::NonZeroUsize;

@@ -28,7 +28,11 @@ pub(crate) fn client(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = server(first, payload);
     let header_len = frame.len() - payload.len();
     frame[1] |= 0x80;
-    frame.iter_mut().skip(header_len).zip(MASK.iter().cycle()).for_each(|(byte, mask)| *byte ^= mask);
+    frame
+        .iter_mut()
+        .skip(header_len)
+        .zip(MASK.iter().cycle())
+        .for_each(|(byte, mask)| *byte ^= mask);
     frame.splice(header_len..header_len, MASK);
     frame
 }
