@@ -62,7 +62,9 @@ impl<L, M> Context<'_, L, M> {
         (self.local, self.output)
     }
 
-    /// Returns how many bytes wait for the peer to take them, besides those of this step.
+    /// Returns how many bytes wait for the peer to take them, besides those of this step. Before a message
+    /// these include what other messages of the turn have had written, up to
+    /// [`Limits::output_max`](crate::Limits::output_max), which is sent together.
     #[inline]
     #[must_use]
     pub fn pending(&self) -> usize {

@@ -33,6 +33,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.cold_mut().append_output(&thread.output);
             thread.clear_output();
         }
+        let called = called.and_then(|()| self.send_gathered(thread));
         if let Err(step) = called {
             self.cold_mut().failed = Some(step);
         }
@@ -43,6 +44,19 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let is_settled = !self.flags.contains(Flags::UNSETTLED);
         self.flags.insert(Flags::UNSETTLED);
         is_settled
+    }
+
+    /// Sends early what messages have had the protocol write if it is much: it takes no more memory than
+    /// output otherwise does, and a peer that reads is not taken for one that does not.
+    fn send_gathered(&mut self, thread: &mut ThreadState<P>) -> Result<(), Step> {
+        if self.pending() < thread.limits().output_max.max(1) || self.flags.contains(Flags::BLOCKED)
+        {
+            return Ok(());
+        }
+        match self.flush(Readiness::empty(), thread, &mut Progress::default()) {
+            Err(Step::Wait) => Ok(()),
+            flushed => flushed,
+        }
     }
 
     /// Sends what messages had the protocol write, and goes on as it answered.

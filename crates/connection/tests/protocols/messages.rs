@@ -21,6 +21,35 @@ fn messages_of_a_turn_are_one_send() {
 }
 
 #[test]
+fn messages_that_write_much_are_sent_when_so_much_has_gathered() {
+    for trigger in BOTH {
+        let limits = Limits { output_max: 4, ..Limits::default() };
+        let mut driver = Driver::with_limits(trigger, Obedient::NEW, Vec::new(), limits);
+        driver.act(Act::Room(9));
+        driver.message(&["say abc", "say de", "say f", "say ghi", "say jk", "say l", "keep"]);
+        // A peer that takes everything lets nothing gather; one that does not is not asked again.
+        let calls = [0, 3, 0, 1, 0, 2, 3].map(|pending| format!("message with {pending} pending"));
+        assert_eq!(driver.local()[1..], calls, "{trigger:?}");
+        assert_eq!((driver.calls(), driver.sent()), (3, b"abcdefghi".to_vec()), "{trigger:?}");
+        assert!(driver.registered().contains(Interest::OUT));
+        driver.act(PLENTY);
+        assert_eq!(driver.sent(), b"abcdefghijkl", "{trigger:?}");
+        assert_eq!(driver.local().last().unwrap(), "written");
+    }
+}
+
+#[test]
+fn a_failure_to_send_early_is_told_once() {
+    for trigger in BOTH {
+        let limits = Limits { output_max: 1, ..Limits::default() };
+        let mut driver = Driver::with_limits(trigger, Obedient::NEW, Vec::new(), limits);
+        driver.act_during([Act::Reset]);
+        driver.message(&["say a", "say b"]);
+        assert!(matches!(driver.closed(), Some(CloseReason::Failed(_))), "{trigger:?}");
+    }
+}
+
+#[test]
 fn messages_that_write_nothing_cost_nothing() {
     for trigger in BOTH {
         let mut driver = obedient(trigger, Obedient::NEW);
