@@ -43,7 +43,7 @@ fn the_examples_of_the_rfc_are_understood() {
     let hello = vec![0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     let unmasked = vec![0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
     assert_eq!(client(TEXT | FIN, b"Hello"), hello);
-    assert_answer(&[hello], &[unmasked.clone()]);
+    assert_answer(&[hello], std::slice::from_ref(&unmasked));
     assert_protocol_error(&[unmasked]);
     let ping = vec![0x89, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert_answer(&[ping], &[vec![0x8a, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]]);
@@ -114,7 +114,8 @@ fn section_5_fragments_are_joined_with_control_frames_between() {
         let whole = server(kind | FIN, b"onetwothree");
         let [one, two, three] =
             [client(kind, b"one"), client(CONTINUE, b"two"), client(FIN, b"three")];
-        assert_answer(&[one.clone(), two.clone(), three.clone()], &[whole.clone()]);
+        let frames = [one.clone(), two.clone(), three.clone()];
+        assert_answer(&frames, std::slice::from_ref(&whole));
         let ping = client(PING, b"!");
         let pong = server(PONG, b"!");
         let frames = [one, ping.clone(), two, client(PONG, b""), ping, three];

@@ -64,6 +64,16 @@ fn one_that_reads_nothing_is_dropped_beyond_the_limit() {
 }
 
 #[test]
+fn one_that_reads_is_not_dropped_whatever_comes_in_one_turn() {
+    let mut driver = upgraded();
+    let text = "x".repeat(PENDING_MAX / 4);
+    let lines: Vec<_> = (0..20).map(|_| line(&text)).collect();
+    let sent = sent_by(&mut driver, |driver| driver.message(&lines));
+    assert_eq!(driver.closed(), None);
+    assert_eq!(sent.len(), 20 * server(TEXT | FIN, text.as_bytes()).len());
+}
+
+#[test]
 fn one_that_reads_late_is_not_dropped() {
     let mut driver = Driver::new(Trigger::Edge, Chat::default(), ());
     driver.act(Act::Room(RESPONSE.len()));
