@@ -1,7 +1,7 @@
 //! What a protocol can do during a callback.
 
 use crate::turn::Turn;
-use crate::{ConnectionId, Link, Request};
+use crate::{ConnectionId, Limits, Link, Request};
 use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
 use epoll_reactor::net::Address;
@@ -85,6 +85,13 @@ impl<L, M> Context<'_, L, M> {
     #[inline]
     pub fn end_output(&mut self) {
         self.changes.ends_output = true;
+    }
+
+    /// Returns the limits of the connection: for a protocol that keeps the input of another one.
+    #[inline]
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.turn.limits
     }
 
     /// Returns the time on the monotonic clock, which is read at most once a turn.

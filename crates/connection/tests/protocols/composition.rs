@@ -2,7 +2,7 @@
 
 use crate::harness::{Answers, BOTH, Calls, Obedient, ObedientContext, PLENTY, arrive};
 use epoll_connection::test_kit::{Act, Driver};
-use epoll_connection::{CloseReason, Consumed, Context, Either, Flow, Protocol};
+use epoll_connection::{CloseReason, Consumed, Context, Either, Flow, Limits, Protocol};
 use std::time::Duration;
 
 const ALL: Obedient = Obedient {
@@ -149,4 +149,28 @@ fn a_protocol_around_another_transforms_what_it_writes() {
         assert_eq!(driver.timer_changes(), 1, "the deadline is that of the connection");
         assert!(driver.is_output_closed());
     }
+}
+
+/// Writes the limits that it sees, from within another protocol.
+struct Bounds;
+
+impl Protocol for Bounds {
+    type Local = ();
+    type Message = ();
+
+    fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), ()>) -> Consumed {
+        let inner = context.within(|local| local, None);
+        let (input_max, output_max) = (inner.limits().input_max, inner.limits().output_max);
+        context.write(format!("{input_max} {output_max}").as_bytes());
+        Consumed::bytes(input.len())
+    }
+}
+
+#[test]
+fn a_protocol_within_another_sees_the_limits_of_the_connection() {
+    let limits = Limits { input_max: 12, output_max: 34, ..Limits::default() };
+    let mut driver = Driver::with_limits(BOTH[0], Bounds, (), limits);
+    driver.act(PLENTY);
+    arrive(&mut driver, "?");
+    assert_eq!(driver.sent(), b"12 34");
 }
