@@ -29,6 +29,7 @@ fn package(program: &str) -> &str {
     match program {
         "ab" => "apache2-utils",
         "nc" => "netcat-openbsd",
+        "gnutls-cli" => "gnutls-bin",
         "redis-benchmark" | "redis-cli" => "redis-tools",
         "chrt" | "prlimit" | "setpriv" | "taskset" => "util-linux",
         other => other,

@@ -15,11 +15,12 @@ const LAYERS: &[(&str, Below)] = &[
     ("epoll-shutdown", Below::Only(&["epoll-sys"])),
     ("epoll-connection", Below::Only(&["epoll-reactor"])),
     ("epoll-echo", Below::Only(&["epoll-connection"])),
+    ("epoll-tls", Below::Only(&["epoll-connection"])),
     (
         "epoll-service",
         Below::Only(&["epoll-connection", "epoll-timers", "epoll-shutdown", "epoll-reactor"]),
     ),
-    ("epoll-server", Below::Only(&["epoll-service", "epoll-echo", "epoll-reactor"])),
+    ("epoll-server", Below::Only(&["epoll-service", "epoll-echo", "epoll-tls", "epoll-reactor"])),
     // It shares no code with what it measures.
     ("epoll-load", Below::Only(&["epoll-sys"])),
     // The tests of all the others stand on it, those of the lowest too.
