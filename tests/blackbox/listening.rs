@@ -169,6 +169,8 @@ fn help_goes_to_stdout_and_names_every_flag() {
         "--drain-timeout <TIME>",
         "--linger-timeout <TIME>",
         "--stats-json <PATH>",
+        "--tls-cert <PATH>",
+        "--tls-key <PATH>",
     ] {
         assert!(help.contains(flag), "{flag} is not in:\n{help}");
     }

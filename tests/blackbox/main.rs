@@ -24,4 +24,5 @@ mod signals;
 mod streams;
 mod threads;
 mod timeouts;
+mod tls;
 mod unix_paths;

@@ -1,7 +1,7 @@
 //! The command line: flags, each of which can come from the environment too, and what is said when
 //! one of them is wrong.
 
-use crate::echo::EchoService;
+use crate::echo::{EchoService, TlsEchoService};
 use crate::{LogFormat, log, stats_file};
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
@@ -10,9 +10,10 @@ use epoll_echo::QuitWord;
 use epoll_reactor::net::{Address, AddressParseError, StreamOptions};
 use epoll_service::epoll_connection::Limits;
 use epoll_service::{
-    Accept, Config, DrainOutcome, Ended, Mode, Server, Setting, Signal, Signals, THREADS_MAX,
-    Timeouts, exit_status,
+    Accept, Config, DrainOutcome, Ended, Mode, Server, Service, Setting, Signal, Signals,
+    THREADS_MAX, Timeouts, exit_status,
 };
+use epoll_tls::TlsConfig;
 use std::io::{self, Write};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -80,8 +81,8 @@ struct Args {
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
     max_per_peer: Option<NonZeroU32>,
 
-    /// Length of the read buffer of each thread, in bytes. From 16384 on, and unless --quit-word is set,
-    /// longer bursts are spliced through a pipe of this size.
+    /// Length of the read buffer of each thread, in bytes. From 16384 on, and unless --quit-word or TLS is
+    /// set, longer bursts are spliced through a pipe of this size.
     #[arg(
         long,
         value_name = "BYTES",
@@ -94,6 +95,15 @@ struct Args {
     /// A line that equals this word ends the conversation.
     #[arg(long, value_name = "WORD", env = "EPOLL_SERVER_QUIT_WORD")]
     quit_word: Option<QuitWord>,
+
+    /// Speak TLS 1.2 and 1.3 with this certificate, a PEM file which those that certify it may follow. Needs
+    /// --tls-key.
+    #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert, a PEM file.
+    #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_TLS_KEY")]
+    tls_key: Option<PathBuf>,
 
     /// Number of connections that may wait to be accepted.
     #[arg(
@@ -297,14 +307,21 @@ fn start_and_serve(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn serve(args: &Args, signals: &Signals) -> anyhow::Result<Ended> {
     let mut stats_json = args.stats_json.as_deref().map(stats_file::create).transpose()?;
-    let service = EchoService { quit_word: args.quit_word.clone() };
-    let server = Server::bind(service, &args.config()).map_err(name_flag)?;
-    let addresses = server.addresses().to_vec();
-    let ended = server.run(signals, || announce(&addresses)).map_err(name_flag)?;
+    let echo = EchoService { quit_word: args.quit_word.clone() };
+    let ended = match args.tls()? {
+        None => run_service(echo, args, signals)?,
+        Some(tls) => run_service(TlsEchoService { echo, tls }, args, signals)?,
+    };
     if let Some(file) = &mut stats_json {
         stats_file::write(file, &ended.threads)?;
     }
     Ok(ended)
+}
+
+fn run_service<S: Service>(service: S, args: &Args, signals: &Signals) -> anyhow::Result<Ended> {
+    let server = Server::bind(service, &args.config()).map_err(name_flag)?;
+    let addresses = server.addresses().to_vec();
+    server.run(signals, || announce(&addresses)).map_err(name_flag)
 }
 
 /// Names the flag that an error is about.
@@ -331,6 +348,11 @@ fn announce(addresses: &[Address]) {
 impl Args {
     /// Checks what no single flag can tell.
     fn check(&self) -> Result<(), String> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => return Err("'--tls-cert' needs '--tls-key'".to_owned()),
+            (None, Some(_)) => return Err("'--tls-key' needs '--tls-cert'".to_owned()),
+            _ => {}
+        }
         match (self.mode, self.accept) {
             (ModeArg::Oneshot | ModeArg::EdgeShared, Some(_)) => Err(
                 "'--accept' is for the modes level and edge: in the others one thread accepts for all"
@@ -342,6 +364,18 @@ impl Args {
 }
 
 impl Args {
+    /// Reads the certificate and its key. The error names the flag and the file.
+    fn tls(&self) -> anyhow::Result<Option<TlsConfig>> {
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
+        TlsConfig::from_pem_files(certificate, key).map(Some).map_err(|error| {
+            let is_key = error.path() == Some(key);
+            let flag = if is_key { "--tls-key" } else { "--tls-cert" };
+            anyhow::anyhow!("failed to use {flag} {error}")
+        })
+    }
+
     fn config(&self) -> Config {
         let len = NonZeroUsize::try_from(self.read_buffer).unwrap_or(NonZeroUsize::MIN);
         // As much at once as a read could bring, so that what waits to be written is no more either.

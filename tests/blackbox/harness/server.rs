@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
 /// What every flag is called in the environment; a test inherits none of them.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 19] = [
     "EPOLL_SERVER_LISTEN",
     "EPOLL_SERVER_MODE",
     "EPOLL_SERVER_THREADS",
@@ -28,6 +28,8 @@ const VARIABLES: [&str; 17] = [
     "EPOLL_SERVER_DRAIN_TIMEOUT",
     "EPOLL_SERVER_LINGER_TIMEOUT",
     "EPOLL_SERVER_STATS_JSON",
+    "EPOLL_SERVER_TLS_CERT",
+    "EPOLL_SERVER_TLS_KEY",
 ];
 
 /// A command line in the making.
