@@ -436,6 +436,17 @@ impl<P: Protocol> Protocol for Tls<P> {
         Flow::Abort
     }
 
+    fn on_forwarded(&mut self, bytes: &[u8], context: &mut Outer<'_, P>) -> bool {
+        // As they stand they would not be encrypted. How it goes on does not change.
+        let _ = self.forward(context, |protocol, inner| {
+            if !protocol.on_forwarded(bytes, inner) {
+                inner.write(bytes);
+            }
+            Flow::Keep
+        });
+        true
+    }
+
     fn on_message(&mut self, message: &P::Message, context: &mut Outer<'_, P>) -> Flow {
         self.forward(context, |protocol, inner| protocol.on_message(message, inner))
     }

@@ -55,7 +55,7 @@ impl Server {
 
     #[track_caller]
     fn start_at(args: &[&str], folder: tempfile::TempDir) -> Self {
-        let mut guard = EXAMPLES.spawn("echo", args);
+        let mut guard = EXAMPLES.spawn("tls_echo", args);
         let stdout = guard.child().stdout.take().expect("a pipe");
         let (send, line) = mpsc::channel();
         thread::spawn(move || send.send(BufReader::new(stdout).lines().next()));

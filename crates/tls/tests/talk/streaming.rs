@@ -3,7 +3,8 @@
 use crate::harness::{BOTH, PLENTY, Talk, VERSIONS, buffer, client, server};
 use crate::script::Script;
 use epoll_connection::test_kit::{Act, Driver, Trigger};
-use epoll_connection::{CloseReason, Consumed, Context, Limits, Protocol};
+use epoll_connection::{CloseReason, Consumed, Context, Forward, Limits, Protocol};
+use epoll_reactor::Token;
 use epoll_tls::TlsLocal;
 use epoll_tls::rustls::version::TLS13;
 
@@ -311,4 +312,18 @@ fn new_keys_are_answered_while_a_connection_goes_on() {
         talk.say("say a\n");
     }
     assert_eq!(talk.received, b"aaaaa");
+}
+
+#[test]
+fn what_is_forwarded_is_encrypted() {
+    for trigger in BOTH {
+        for version in VERSIONS {
+            let mut talk = Talk::open(trigger, Script::NEW, version);
+            let token = Token::detached(0);
+            let waits = talk.driver.receive_forward(Forward::of(token, token, b"from elsewhere"));
+            assert!(!waits);
+            talk.take();
+            assert_eq!(talk.received, b"from elsewhere", "{:?}", talk.error);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Echo over TLS: `cargo run -p epoll-tls --example echo 127.0.0.1:0`.
+//! Echo over TLS: `cargo run -p epoll-tls --example tls_echo 127.0.0.1:0`.
 //!
 //! `CERTIFICATE KEY` are PEM files; without them it certifies itself, for `localhost` and for `echo.example`. After
 //! them, `AUTHORITIES` is a PEM file too: clients then need a certificate of one of those. Try it with
