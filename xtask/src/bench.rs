@@ -12,8 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// As the runner names them.
-const SUITES: [&str; 7] =
-    ["echo", "lesson", "select-poll-epoll", "dispatch", "wake", "timers", "syscalls"];
+const SUITES: [&str; 8] =
+    ["echo", "lesson", "select-poll-epoll", "dispatch", "wake", "timers", "syscalls", PROTOCOLS];
+
+/// The suite that measures examples.
+const PROTOCOLS: &str = "protocols";
 
 const RUNNER: &str = "epoll-kit-bench-runner";
 
@@ -56,6 +59,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     let manifest = root.join("bench/Cargo.toml");
     let bench = Workspace::of(&manifest)?;
     Step::cargo(&["build", "--release", "-p", "epoll-server", "-p", "epoll-load"]).run(root)?;
+    if options.suites.is_empty() || options.suites.iter().any(|suite| suite == PROTOCOLS) {
+        Step::cargo(&["build", "--release", "-p", "epoll-service", "--examples"]).run(root)?;
+    }
     Step::cargo(&["build", "--release", "--workspace", "--bins"]).run(&bench.root)?;
     let release = |workspace: &Workspace| workspace.target_folder.join("release");
     let (programs, bench_programs) = (release(workspace), release(&bench));

@@ -22,7 +22,8 @@ Commands:
                   test what was packed
   bench [SUITE...] [--quick] [--json PATH]
                   measure it beside other crates and write target/bench/report.html;
-                  suites: echo, lesson, select-poll-epoll, dispatch, wake, timers, syscalls;
+                  suites: echo, lesson, select-poll-epoll, dispatch, wake, timers,
+                  syscalls, protocols;
                   --quick takes 3 minutes instead of 30, --json writes every round to a file
   help            print this text
 

@@ -17,7 +17,7 @@ Usage: epoll-kit-bench-runner --root DIR --programs DIR --bench-programs DIR --o
                               [SUITE]... [--quick] [--json PATH]
 
 `cargo xtask bench` builds everything and calls it. Without a SUITE all are run:
-echo, lesson, select-poll-epoll, dispatch, wake, timers, syscalls.
+echo, lesson, select-poll-epoll, dispatch, wake, timers, syscalls, protocols.
 
   --root DIR            the repository
   --programs DIR        where epoll-server and epoll-load are

@@ -138,6 +138,21 @@ impl Process {
         self.wait(deadline, interrupt)
     }
 
+    /// Sends it SIGINT at this time, unless it has ended by then.
+    pub(crate) fn interrupt_at(
+        &mut self,
+        at: Instant,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<()> {
+        match wait_for(&[self.pidfd.as_fd()], at, interrupt) {
+            Ok(_) => Ok(()),
+            Err(error) if error.is::<Interrupted>() => Err(error),
+            // Its time is over. It is not waited for yet, so the id is still its own.
+            Err(_) => kill_process(self.pid, Signal::INT)
+                .with_context(|| format!("failed to interrupt {}", self.name)),
+        }
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(
         &mut self,
@@ -196,7 +211,7 @@ fn read_some(fd: impl AsFd, text: &mut Vec<u8>) -> anyhow::Result<usize> {
 
 /// Does it with this thread on one core. A process inherits the cores of the thread that starts it,
 /// so that it never runs anywhere else, and neither do the threads that it starts.
-fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> T {
+pub(crate) fn on_core<T>(core: Option<usize>, work: impl FnOnce() -> T) -> T {
     let Some(core) = core else { return work() };
     let Ok(before) = sched_getaffinity(None) else { return work() };
     let mut only = CpuSet::new();
@@ -255,6 +270,16 @@ mod tests {
             assert!(Instant::now() < deadline, "the grandchild {said:?} still runs");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn one_that_is_interrupted_at_a_time_says_what_it_has() {
+        let script = "trap 'echo early; exit' INT; echo ready; while :; do sleep 0.01; done";
+        let mut process = shell(script);
+        process.first_line(soon(), &interrupt()).unwrap();
+        process.interrupt_at(Instant::now(), &interrupt()).unwrap();
+        let output = process.collect(soon(), &interrupt(), |_| {}).unwrap();
+        assert_eq!(output.stdout, "early\n");
     }
 
     #[test]

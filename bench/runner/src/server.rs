@@ -6,11 +6,14 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::process::Process;
 use anyhow::{Context, bail};
 use std::fs::{self, File};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const START_MAX: Duration = Duration::from_secs(10);
+/// Between two attempts to connect to a server that does not say when it listens.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A running server.
 pub(crate) struct Server {
@@ -48,6 +51,35 @@ impl Server {
         };
         let address = address.trim().to_owned();
         Ok(Self { process, address, log })
+    }
+
+    /// Starts a server that was told to listen at this address, on the server's core, and waits until it
+    /// accepts connections.
+    pub(crate) fn start_at(
+        bench: &Bench,
+        label: &str,
+        mut command: Command,
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let log = bench.paths.log_of(label);
+        let stderr = File::create(&log).context("failed to create a log")?;
+        let stdout = stderr.try_clone().context("failed to share a log")?;
+        command.stdout(stdout).stderr(stderr);
+        let process = Process::start(command, bench.cores.server())?;
+        let mut server = Self { process, address: address.to_string(), log };
+        let deadline = bench.deadline(START_MAX);
+        while let Err(error) = TcpStream::connect(address) {
+            let pause = server.process.wait(Instant::now() + PAUSE, &bench.interrupt);
+            let is_over = pause.is_ok() || Instant::now() >= deadline;
+            if pause.is_err_and(|error| error.is::<Interrupted>()) {
+                return Err(Interrupted.into());
+            }
+            if is_over {
+                let error = anyhow::Error::from(error).context("it does not listen");
+                return Err(server.explain(error, &bench.interrupt));
+            }
+        }
+        Ok(server)
     }
 
     /// Says that it has died, if it has, in place of what its clients saw of that.

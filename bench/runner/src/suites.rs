@@ -3,6 +3,7 @@
 mod echo;
 mod lesson;
 mod micro;
+mod protocols;
 mod syscalls;
 mod workloads;
 
@@ -21,6 +22,7 @@ pub(crate) enum Suite {
     Wake,
     Timers,
     Syscalls,
+    Protocols,
 }
 
 /// Everything that was measured of one workload or case.
@@ -49,7 +51,7 @@ pub(crate) struct Outcome {
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Echo,
         Self::Lesson,
         Self::SelectPollEpoll,
@@ -57,6 +59,7 @@ impl Suite {
         Self::Wake,
         Self::Timers,
         Self::Syscalls,
+        Self::Protocols,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -68,6 +71,7 @@ impl Suite {
             Self::Wake => "wake",
             Self::Timers => "timers",
             Self::Syscalls => "syscalls",
+            Self::Protocols => "protocols",
         }
     }
 
@@ -89,6 +93,7 @@ impl Suite {
                 vec![micro::plan(self.name(), is_quick)]
             }
             Self::Syscalls => vec![syscalls::plan(paths, is_quick)],
+            Self::Protocols => protocols::plan(is_quick),
         }
     }
 
@@ -107,6 +112,7 @@ impl Suite {
                 micro::run(bench, self.name(), outcome)
             }
             Self::Syscalls => syscalls::run(bench, outcome),
+            Self::Protocols => protocols::run(bench, outcome),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Kind {
     pub(crate) fn of(label: &str) -> Self {
         let name = label.split(',').next().unwrap_or_default().trim_end_matches(" again");
         match name {
-            "floor" => Self::Reference,
+            "floor" | "redis-server" | "nginx" | "HAProxy" => Self::Reference,
             "level" | "edge" | "one-shot" | "edge-shared" | "epoll-kit" | "epoll-timers" => {
                 Self::Ours
             }
@@ -280,6 +280,7 @@ mod tests {
         assert_eq!(Kind::of("floor again"), Kind::Reference);
         assert_eq!(Kind::of("one-shot, 2 threads"), Kind::Ours);
         assert_eq!(Kind::of("edge-shared"), Kind::Ours);
+        assert_eq!(Kind::of("nginx again"), Kind::Reference);
         assert_eq!(Kind::of("tokio"), Kind::Other);
     }
 }

@@ -1,0 +1,170 @@
+//! The client of this program itself: both ends of a proxy, and connections that are only held. One
+//! thread does everything, so that nothing but the server runs beside it.
+
+use anyhow::{Context, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Bytes that are written or read at once.
+const PIECE: usize = 256 << 10;
+
+/// What is sent on a connection before it is idle, and what the answer begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) request: &'static [u8],
+    pub(crate) answer: &'static [u8],
+}
+
+/// Sends bytes from the backend through the proxy to a client for so long; returns how many.
+pub(crate) fn bulk(
+    proxy: SocketAddr,
+    backend: &TcpListener,
+    measured: Duration,
+) -> anyhow::Result<u64> {
+    let (mut client, mut origin) = pair(proxy, backend)?;
+    origin.set_nonblocking(true)?;
+    let (piece, mut buffer) = (vec![0x5A; PIECE], vec![0; PIECE]);
+    let (mut sent, mut received) = (0_u64, 0_u64);
+    let end = Instant::now() + measured;
+    // The last bytes are waited for: what the proxy has in hand is counted on both sides.
+    while Instant::now() < end || received < sent {
+        if Instant::now() < end {
+            match origin.write(&piece) {
+                Ok(len) => sent += len as u64,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error).context("the backend failed to send"),
+            }
+        }
+        // Something is under way, so this does not block for long.
+        let len = client.read(&mut buffer).context("the client failed to receive")?;
+        ensure!(len > 0, "the proxy closed a connection");
+        ensure!(buffer[..len].iter().all(|byte| *byte == 0x5A), "wrong bytes");
+        received += len as u64;
+    }
+    Ok(received)
+}
+
+/// Makes one connection after another for so long; on each a byte is sent and comes back, and then the
+/// backend closes it. Returns how many there were.
+pub(crate) fn connections(
+    proxy: SocketAddr,
+    backend: &TcpListener,
+    measured: Duration,
+) -> anyhow::Result<u64> {
+    let end = Instant::now() + measured;
+    let mut count = 0;
+    while Instant::now() < end || count == 0 {
+        let (mut client, origin) = pair(proxy, backend)?;
+        drop(origin);
+        ensure!(client.read(&mut [0])? == 0, "bytes that nobody sent");
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Holds so many connections through a proxy while `look` is called.
+pub(crate) fn hold_proxied<T>(
+    proxy: SocketAddr,
+    backend: &TcpListener,
+    count: usize,
+    look: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let held: Vec<_> = (0..count).map(|_| pair(proxy, backend)).collect::<Result<_, _>>()?;
+    let seen = look();
+    drop(held);
+    seen
+}
+
+/// Holds so many connections, each of which was answered once, while `look` is called.
+pub(crate) fn hold<T>(
+    server: SocketAddr,
+    greeting: Greeting,
+    count: usize,
+    look: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let held: Vec<_> = (0..count).map(|_| greeted(server, greeting)).collect::<Result<_, _>>()?;
+    let seen = look();
+    drop(held);
+    seen
+}
+
+fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address).context("failed to connect")?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn greeted(server: SocketAddr, greeting: Greeting) -> anyhow::Result<TcpStream> {
+    let mut stream = connect(server)?;
+    stream.write_all(greeting.request)?;
+    let mut answer = vec![0; greeting.answer.len()];
+    stream.read_exact(&mut answer).context("no answer")?;
+    if answer != greeting.answer {
+        bail!("the answer began with {:?}", String::from_utf8_lossy(&answer));
+    }
+    Ok(stream)
+}
+
+/// Connects through a proxy, and sends a byte from one end to the other and back.
+fn pair(proxy: SocketAddr, backend: &TcpListener) -> anyhow::Result<(TcpStream, TcpStream)> {
+    let mut client = connect(proxy)?;
+    client.write_all(b"x")?;
+    let mut origin = accept(backend)?;
+    let mut byte = [0];
+    origin.read_exact(&mut byte).context("the client's byte did not come")?;
+    origin.write_all(&byte)?;
+    client.read_exact(&mut byte).context("the backend's byte did not come")?;
+    ensure!(&byte == b"x", "a wrong byte");
+    Ok((client, origin))
+}
+
+fn accept(backend: &TcpListener) -> anyhow::Result<TcpStream> {
+    let timeout = Timespec::try_from(ANSWER_MAX).unwrap_or_default();
+    if poll(&mut [PollFd::new(backend, PollFlags::IN)], Some(&timeout))? == 0 {
+        bail!("the proxy did not connect to the backend");
+    }
+    let (stream, _) = backend.accept().context("failed to accept")?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    // The backend in the proxy's place: the kernel hands the client's connection straight on.
+    #[test]
+    fn bytes_and_connections_are_counted() {
+        let (backend, address) = listener();
+        let measured = Duration::from_millis(20);
+        assert!(bulk(address, &backend, measured).unwrap() > 0);
+        assert!(connections(address, &backend, measured).unwrap() > 0);
+        assert_eq!(hold_proxied(address, &backend, 3, || Ok(7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn another_answer_is_an_error() {
+        let (server, address) = listener();
+        let serve = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            stream.read_exact(&mut [0; 4]).unwrap();
+            stream.write_all(b"-ERR").unwrap();
+        });
+        let greeting = Greeting { request: b"PING", answer: b"+PON" };
+        let error = hold(address, greeting, 1, || Ok(())).unwrap_err().to_string();
+        assert_eq!(error, "the answer began with \"-ERR\"");
+        serve.join().unwrap();
+    }
+}
