@@ -20,7 +20,6 @@ use cases::{CASES, Case, Client};
 use clients::{redis_benchmark, redis_sample, wrk, wrk_sample};
 use programs::{Program, Running, find, start, version_of};
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use usage::usage;
 
 const SUITE: &str = "protocols";
@@ -110,8 +109,6 @@ fn measure(bench: &Bench, case: &Case) -> anyhow::Result<Vec<Series>> {
     let labels = contestants.each_ref().map(|(label, _)| label.clone());
     let item = item(case, bench.is_quick);
     let rounds = case.effort(bench.is_quick).rounds;
-    // Where both ends of a proxy are here, this is the other one.
-    let backend = TcpListener::bind("127.0.0.1:0").context("failed to listen for the proxies")?;
     let mut servers = contestants.each_ref().map(|_| None);
     bench.progress.begin(&item);
     let until = bench.until(&item);
@@ -119,7 +116,7 @@ fn measure(bench: &Bench, case: &Case) -> anyhow::Result<Vec<Series>> {
         bench.progress.at(&item, &format!("round {round} of {rounds}, {}", labels[at]));
         let server = &mut servers[at];
         let (label, program) = &contestants[at];
-        measure_one(bench, case, *program, label, &backend, server)
+        measure_one(bench, case, *program, label, server)
     };
     Ok(interleave(&labels, rounds, until, measure)?)
 }
@@ -129,16 +126,15 @@ fn measure_one(
     case: &Case,
     program: Program,
     label: &str,
-    backend: &TcpListener,
     server: &mut Option<Running>,
 ) -> anyhow::Result<Sample> {
     if server.is_none() || case.client.is_idle() {
-        let started = start(bench, program, label, backend.local_addr()?)?;
+        let started = start(bench, program, label)?;
         prepare(bench, case, &started)?;
         *server = Some(started);
     }
     let running = server.as_mut().context("it was just started")?;
-    let sample = load(bench, case, running, backend);
+    let sample = load(bench, case, running);
     let sample = sample.map_err(|error| running.server.explain(error, &bench.interrupt));
     if sample.is_err() {
         // Dropping it ends it.
@@ -157,13 +153,8 @@ fn prepare(bench: &Bench, case: &Case, running: &Running) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn load(
-    bench: &Bench,
-    case: &Case,
-    running: &Running,
-    backend: &TcpListener,
-) -> anyhow::Result<Sample> {
-    let (pid, address) = (running.server.process.id(), running.address);
+fn load(bench: &Bench, case: &Case, running: &Running) -> anyhow::Result<Sample> {
+    let (pid, address, backend) = (running.server.process.id(), running.address, &running.backend);
     let measured = case.effort(bench.is_quick).measured;
     let flags = flags(&case.client, &address.to_string(), bench.is_quick);
     let before = usage(pid)?;

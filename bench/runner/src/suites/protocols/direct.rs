@@ -114,9 +114,12 @@ fn greeted(server: SocketAddr, greeting: Greeting) -> anyhow::Result<TcpStream> 
 fn pair(proxy: SocketAddr, backend: &TcpListener) -> anyhow::Result<(TcpStream, TcpStream)> {
     let mut client = connect(proxy)?;
     client.write_all(b"x")?;
-    let mut origin = accept(backend)?;
     let mut byte = [0];
-    origin.read_exact(&mut byte).context("the client's byte did not come")?;
+    let mut origin = accept(backend)?;
+    // Whoever asked whether the proxy listens closed its connection at once, and so did the proxy.
+    while origin.read(&mut byte).context("the client's byte did not come")? == 0 {
+        origin = accept(backend)?;
+    }
     origin.write_all(&byte)?;
     client.read_exact(&mut byte).context("the backend's byte did not come")?;
     ensure!(&byte == b"x", "a wrong byte");
@@ -152,6 +155,13 @@ mod tests {
         assert!(bulk(address, &backend, measured).unwrap() > 0);
         assert!(connections(address, &backend, measured).unwrap() > 0);
         assert_eq!(hold_proxied(address, &backend, 3, || Ok(7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn connections_that_were_closed_at_once_are_passed_over() {
+        let (backend, address) = listener();
+        drop(TcpStream::connect(address).unwrap());
+        pair(address, &backend).unwrap();
     }
 
     #[test]

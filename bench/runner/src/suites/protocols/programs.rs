@@ -148,26 +148,24 @@ pub(crate) struct Running {
     // Dropped first: the process ends before its folder goes.
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
+    /// What a proxy connects to.
+    pub(crate) backend: TcpListener,
     _folder: TempDir,
 }
 
 /// Starts a program on the server's core; it accepts connections when this returns.
-pub(crate) fn start(
-    bench: &Bench,
-    program: Program,
-    label: &str,
-    backend: SocketAddr,
-) -> anyhow::Result<Running> {
+pub(crate) fn start(bench: &Bench, program: Program, label: &str) -> anyhow::Result<Running> {
     let path = match program.locate(&bench.paths) {
         Ok(path) => path,
         Err(message) => bail!(message),
     };
     let folder = TempDir::new().context("failed to create a temporary folder")?;
     let listen = free_address().context("failed to find a free port")?;
+    let backend = TcpListener::bind("127.0.0.1:0").context("failed to listen for the proxy")?;
     let mut command = Command::new(path);
-    command.args(program.arguments(folder.path(), listen, backend)?);
+    command.args(program.arguments(folder.path(), listen, backend.local_addr()?)?);
     let server = Server::start_at(bench, label, command, listen)?;
-    Ok(Running { server, address: listen, _folder: folder })
+    Ok(Running { server, address: listen, backend, _folder: folder })
 }
 
 /// Returns an address at which nobody listens. In a network namespace of its own nobody takes it before
