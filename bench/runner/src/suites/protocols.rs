@@ -97,7 +97,7 @@ fn intro() -> Vec<String> {
         "CPU time is that of the server, in user mode and in the kernel, over the whole run, connecting \
          included, for each request that was answered, each MiB, or each connection. Memory is what \
          1 000 connections that were used once and are idle add to the server's pages in memory \
-         (VmRSS), for each of them; buffers in the kernel are not part of it."
+         (Rss), for each of them; buffers in the kernel are not part of it."
             .to_owned(),
         about_rounds("nginx again”, and so for each program, “redis-server again"),
     ]

@@ -61,3 +61,12 @@ while :; do sleep 0.05; done
     assert!(fakes.report("tables.md").contains("4 320"), "{}", run.stdout);
     fakes.assert_ended();
 }
+
+#[test]
+fn protocols_whose_examples_are_missing_are_left_out_by_name() {
+    let fakes = Fakes::new();
+    let run = fakes.run(&["protocols", "--quick"]);
+    let missing = ["bench: protocols: left out: ", "no example http", "no example proxy"];
+    run.ends_with(0, &missing);
+    fakes.assert_ended();
+}

@@ -29,8 +29,10 @@ pub(crate) fn usage(pid: u32) -> anyhow::Result<Usage> {
         cpu_us += cpu(&text).context("the kernel does not tell CPU times")?;
     }
     ensure!(cpu_us > 0.0, "the kernel does not tell CPU times");
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the server is gone")?;
-    let memory_bytes = memory(&status).context("the kernel does not tell what is in memory")?;
+    // It walks the page tables. VmRSS in /proc/PID/status may be off by dozens of pages for each CPU.
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+    let memory_bytes = memory(&rollup.context("the server is gone")?)
+        .context("the kernel does not tell what is in memory")?;
     Ok(Usage { cpu_us, memory_bytes })
 }
 
@@ -40,8 +42,8 @@ fn cpu(schedstat: &str) -> Option<f64> {
     Some(ns / 1e3)
 }
 
-fn memory(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn memory(rollup: &str) -> Option<f64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
     let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1024.0)
 }
@@ -54,8 +56,8 @@ mod tests {
     fn files_of_the_kernel_are_read() {
         assert_eq!(cpu("559660500 604488119 19077\n"), Some(559_660.5));
         assert_eq!(cpu(""), None);
-        assert_eq!(memory("Name:\tx\nVmRSS:\t    1024 kB\n"), Some(1_048_576.0));
-        assert_eq!(memory("Name:\tx\n"), None);
+        assert_eq!(memory("5581-7ffc [rollup]\nRss:      1024 kB\nPss: 9 kB\n"), Some(1_048_576.0));
+        assert_eq!(memory("Pss: 9 kB\n"), None);
     }
 
     #[test]
