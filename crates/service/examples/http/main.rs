@@ -11,10 +11,9 @@ mod head;
 use epoll_connection::{Consumed, Context, Flow, Protocol};
 use epoll_service::{Config, Peer, Server, Service, Signal, Signals};
 use head::{Head, Length, Method, Status};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -268,8 +267,8 @@ impl Http {
     fn send_file(&mut self, context: &mut Surroundings<'_>) -> Flow {
         let open = |path: Box<Path>| {
             // A FIFO without a writer would stop the thread.
-            let flags = OFlags::NONBLOCK.bits().cast_signed();
-            let file = File::options().read(true).custom_flags(flags).open(path)?;
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let file = File::from(rustix::fs::open(&*path, flags, Mode::empty())?);
             let about = file.metadata()?;
             Ok::<_, std::io::Error>(about.is_file().then_some((file, about.len())))
         };
