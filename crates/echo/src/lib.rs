@@ -34,6 +34,7 @@
 //!             Step::Wait | Step::Changed => {}
 //!             // The limits do not allow splicing.
 //!             Step::Yield | Step::Splice => drop(reactor.revisit(token, readiness | Readiness::IN)),
+//!             Step::Forward => unreachable!("an echo forwards nothing"),
 //!             Step::Done(reason) => {
 //!                 assert_eq!(reason, CloseReason::Finished);
 //!                 reactor.close(token);
