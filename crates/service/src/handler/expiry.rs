@@ -111,6 +111,8 @@ impl<S: Service> Handler<S> {
             let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
             let step = entry.step(readiness, token, &mut self.thread, now);
             match self.apply(entry, step, readiness) {
+                // Its bytes go first, for they are in the thread's buffer. The timer fires again.
+                Some(_) if self.thread.has_forward() => return,
                 Some(still) => entry = still,
                 None => return,
             }
