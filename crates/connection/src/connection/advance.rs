@@ -156,8 +156,6 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         mut progress: Progress,
     ) -> Step {
-        // The thread's buffer is with them: a read would look like the end of the stream.
-        debug_assert!(thread.forward.is_none(), "a step before bytes are forwarded");
         let failed = self.cold.as_mut().and_then(|cold| cold.failed.take());
         let mut round = failed.map_or(begun, Err);
         let step = loop {

@@ -34,6 +34,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Result<(), Step> {
+        // The thread's buffer is with the bytes: a read would look like the end of the stream.
+        debug_assert!(thread.forward.is_none(), "a step before bytes are forwarded");
         let room = thread.input.len();
         let kept = self.kept();
         let need = self.cold.as_ref().map_or(0, |cold| cold.need);
