@@ -1,6 +1,5 @@
 //! The program, and clients that are not ours.
 
-use crate::chat::PENDING_MAX;
 use crate::support::{BINARY, FIN, REQUEST, RESPONSE, TEXT, client, closed_with, server};
 use epoll_kit_testing::{DEADLINE, Examples, Guard, leave_out, output_of};
 use rustix::process::{Signal, kill_process};
@@ -89,7 +88,8 @@ fn a_slow_reader_is_dropped_while_others_get_everything() {
         assert_brings(&mut other, &back);
     }
     let len = rest_len(&mut slow);
-    assert!(len > PENDING_MAX / 2 && len < rounds * back.len(), "{len} bytes");
+    // How much of what was sent before the reset it can still read is up to the kernel.
+    assert!(len < rounds * back.len(), "{len} bytes");
     chatting.assert_ends_well();
 }
 
