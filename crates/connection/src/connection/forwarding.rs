@@ -144,7 +144,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
     ) -> Step {
         let Forward { is_waiting, readiness, progress, .. } = forward;
-        forward.give_back(thread);
+        forward.return_buffer(thread);
         let before = self.registered();
         if is_waiting {
             let was_paused = self.flags.contains(Flags::PAUSED);
@@ -227,7 +227,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
 
 impl Forward {
     /// Gives the thread its buffer back, where the connection that has forwarded is gone.
-    pub fn give_back<P: Protocol + ?Sized>(self, thread: &mut ThreadState<P>) {
+    pub fn return_buffer<P: Protocol + ?Sized>(self, thread: &mut ThreadState<P>) {
         if self.is_borrowed {
             thread.input = self.buffer;
         }

@@ -116,7 +116,7 @@ impl<S: Service> Handler<S> {
                     let step = entry.date(now, go_on);
                     self.apply(entry, step, readiness);
                 }
-                None => forward.give_back(&mut self.thread),
+                None => forward.return_buffer(&mut self.thread),
             }
         }
         self.current = None;

@@ -90,7 +90,7 @@ impl SignalReader {
 enum Endings {
     None,
     One,
-    /// Threads may take until `deadline` to obey `signal`, the second one.
+    /// Threads may take until `deadline` to end after `signal`, the second one.
     Two {
         signal: Signal,
         deadline: Instant,
@@ -111,7 +111,7 @@ impl Endings {
         true
     }
 
-    /// Returns the time that threads have left to obey the second signal, if it has come.
+    /// Returns the time that threads have left to end after the second signal, if it has come.
     ///
     /// # Errors
     ///
