@@ -7,7 +7,8 @@
 //!   earlier, or after it fired: no system call for each turn of a loop, and none for a timeout that
 //!   is put off.
 //! - [`Fired`] timers are handed out one by one; nothing is borrowed meanwhile.
-//! - A [`Key`] never names another timer than its own, of this wheel or of another one.
+//! - A [`Key`] never names another timer than its own, of this wheel or of another one, unless it was made from
+//!   the [`CompactKey`] of another wheel.
 //!
 //! Not here: an event loop, callbacks per timer, threads, clocks that a test can turn (a [`Wheel`]
 //! needs none: it is given the time).
@@ -21,12 +22,14 @@ mod error;
 mod fired;
 mod key;
 mod levels;
+mod lists;
 mod nodes;
+mod place;
 mod ticks;
 
 pub use error::TickError;
 pub use fired::Fired;
-pub use key::Key;
+pub use key::{CompactKey, Key};
 pub use timers::{TICK, Timers};
 pub use wheel::{STEPS_MAX, Wheel};
 

@@ -1,31 +1,27 @@
-//! The timers themselves, in a slab, linked into circular lists by index. A list is named by its first
-//! node, whose `previous` is the last.
+//! The timers themselves, in a slab.
 //!
 //! A node holds a timer, which is in exactly one list; or it is reserved for a timer that has just
 //! fired; or it is vacant. The last two are in no list.
+
+use crate::place::{Place, TIMERS_MAX};
 
 /// One timer, or the place of one.
 pub(crate) struct Node<V> {
     /// The deadline, in nanoseconds since the clock's epoch. After the timer was re-scheduled it may be
     /// later than its list.
     pub(crate) deadline: u64,
-    next: u32,
-    previous: u32,
-    generation: u32,
-    /// The list that the timer is in.
-    pub(crate) list: u16,
-    /// The wheel's epoch in which a deferred timer was inserted, and in which it does not fire.
-    deferred_in: u16,
+    /// The generation and, in the lowest bits, where the timer is.
+    tag: u64,
     value: Option<V>,
 }
 
-/// A node costs 32 bytes at most besides its value.
-const _: () = assert!(size_of::<Node<[u64; 4]>>() <= 32 + 32);
+/// A node costs 16 bytes besides its value.
+const _: () = assert!(size_of::<Node<std::num::NonZeroU64>>() == 16 + 8);
 
-/// No node: an empty list.
-pub(crate) const NONE: u32 = u32::MAX;
+/// The bits of a place.
+const PLACE: u64 = (1 << Place::BITS) - 1;
 /// The generation that no timer ever has.
-const GENERATION_END: u32 = u32::MAX;
+const GENERATION_END: u32 = u32::MAX >> (Place::BITS - u32::BITS);
 
 pub(crate) struct Nodes<V> {
     nodes: Vec<Node<V>>,
@@ -52,6 +48,11 @@ impl<V> Nodes<V> {
         self.len + self.vacant.len() + self.nodes.capacity() - self.nodes.len()
     }
 
+    /// Returns for how many nodes there is room.
+    pub(crate) fn room(&self) -> usize {
+        self.nodes.capacity()
+    }
+
     pub(crate) fn reserve(&mut self, additional: usize) {
         self.nodes.reserve(additional.saturating_sub(self.vacant.len()));
         self.reserve_vacancies();
@@ -71,12 +72,13 @@ impl<V> Nodes<V> {
             let index = self.nodes.len() - 1;
             let is_vacant =
                 node.value.is_none() && reserved.is_none_or(|reserved| index != reserved as usize);
-            // One that is worn out stays: its index must not come back with an earlier generation.
-            if !is_vacant || node.generation == GENERATION_END {
+            // One that is worn out, or soon will be, stays: its index must not come back with an earlier
+            // generation, and new nodes begin with the latest one.
+            if !is_vacant || node.generation() > GENERATION_END / 2 {
                 break;
             }
             // Old keys of the index may be around. A later node there must not answer to them.
-            self.first_generation = self.first_generation.max(node.generation);
+            self.first_generation = self.first_generation.max(node.generation());
             self.nodes.pop();
         }
         let len = self.nodes.len();
@@ -85,33 +87,40 @@ impl<V> Nodes<V> {
         self.vacant.shrink_to(self.nodes.capacity());
     }
 
-    /// Puts a timer that is in no list yet into a node, and returns its index and generation.
+    /// Reserves a node for a timer. Calls `grown` if there is room for more nodes than before, and says for how
+    /// many.
     ///
     /// # Panics
     ///
-    /// If 2^32 - 1 timers exist.
+    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
     #[inline]
-    pub(crate) fn insert(&mut self, deadline: u64, value: V) -> (u32, u32) {
-        self.len += 1;
-        if let Some(index) = self.vacant.pop() {
-            let node = self.node(index);
-            node.value = Some(value);
-            node.deadline = deadline;
-            return (index, node.generation);
-        }
-        self.grow(deadline, value)
+    pub(crate) fn reserve_one(&mut self, grown: impl FnOnce(usize)) -> u32 {
+        self.vacant.pop().unwrap_or_else(|| self.grow(grown))
     }
 
     #[cold]
-    fn grow(&mut self, deadline: u64, value: V) -> (u32, u32) {
-        let index = u32::try_from(self.nodes.len()).ok().filter(|&index| index != NONE);
-        let index = index.expect("no more than 2^32 - 1 timers fit");
-        let generation = self.first_generation;
-        let value = Some(value);
-        let (next, previous, list, deferred_in) = (NONE, NONE, 0, 0);
-        self.nodes.push(Node { deadline, next, previous, generation, list, deferred_in, value });
-        self.reserve_vacancies();
-        (index, generation)
+    fn grow(&mut self, grown: impl FnOnce(usize)) -> u32 {
+        let (index, room) = (self.nodes.len(), self.room());
+        assert!(index < TIMERS_MAX, "no more than 32 million timers fit");
+        let tag = tag(self.first_generation, Place::from_bits(0));
+        self.nodes.push(Node { deadline: 0, tag, value: None });
+        if self.room() != room {
+            self.reserve_vacancies();
+            grown(self.room());
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "it is less than 32 million")]
+        (index as u32)
+    }
+
+    /// Puts a timer into a reserved node, and returns its generation.
+    #[inline]
+    pub(crate) fn put(&mut self, index: u32, deadline: u64, place: Place, value: V) -> u32 {
+        self.len += 1;
+        let node = self.node(index);
+        node.deadline = deadline;
+        node.set_place(place);
+        node.value = Some(value);
+        node.generation()
     }
 
     /// Returns the timer with this name.
@@ -119,14 +128,14 @@ impl<V> Nodes<V> {
     pub(crate) fn get(&self, index: u32, generation: u32) -> Option<(&Node<V>, &V)> {
         let node = self.nodes.get(index as usize)?;
         let value = node.value.as_ref()?;
-        (node.generation == generation).then_some((node, value))
+        (node.generation() == generation).then_some((node, value))
     }
 
     /// Returns the timer with this name.
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, generation: u32) -> Option<&mut Node<V>> {
         let node = self.nodes.get_mut(index as usize)?;
-        (node.value.is_some() && node.generation == generation).then_some(node)
+        (node.value.is_some() && node.generation() == generation).then_some(node)
     }
 
     /// Takes the value of a timer that is in no list, and reserves its node: its generation and its
@@ -134,30 +143,24 @@ impl<V> Nodes<V> {
     #[inline]
     pub(crate) fn take(&mut self, index: u32) -> Option<(u32, V)> {
         let node = self.node(index);
-        let (generation, value) = (node.generation, node.value.take()?);
+        let (generation, value) = (node.generation(), node.value.take()?);
         self.len -= 1;
         Some((generation, value))
     }
 
-    /// Puts a value back into a reserved node of this generation. `Err`: that is another one.
-    pub(crate) fn put_back(&mut self, index: u32, generation: u32, value: V) -> Result<(), V> {
-        match self.nodes.get_mut(index as usize) {
-            Some(node) if node.generation == generation && node.value.is_none() => {
-                node.value = Some(value);
-                self.len += 1;
-                Ok(())
-            }
-            _ => Err(value),
-        }
+    /// Returns whether a node of this generation is reserved.
+    pub(crate) fn is_reserved(&self, index: u32, generation: u32) -> bool {
+        let node = self.nodes.get(index as usize);
+        node.is_some_and(|node| node.generation() == generation && node.value.is_none())
     }
 
     /// Makes a reserved node vacant. Its keys name nothing from now on.
     #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         let node = self.node(index);
-        node.generation += 1;
+        node.tag += 1 << Place::BITS;
         // A node that is worn out is never used again, or its first key would name a timer once more.
-        if node.generation != GENERATION_END {
+        if node.generation() != GENERATION_END {
             self.vacant.push(index);
         }
     }
@@ -167,60 +170,54 @@ impl<V> Nodes<V> {
         &mut self.nodes[index as usize]
     }
 
+    /// Reads some nodes, so that they are in the cache.
     #[inline]
-    pub(crate) fn deferred_in(&self, index: u32) -> u16 {
-        self.nodes[index as usize].deferred_in
-    }
-
-    pub(crate) fn set_deferred_in(&mut self, index: u32, epoch: u16) {
-        self.node(index).deferred_in = epoch;
+    pub(crate) fn touch(&self, indices: &[u32]) {
+        let mut sum = 0;
+        for index in indices {
+            // Both fields that a pass reads, which may be in two lines of the cache.
+            let node = self.nodes.get(*index as usize);
+            sum ^= node.map_or(0, |node| node.deadline ^ node.tag);
+        }
+        std::hint::black_box(sum);
     }
 
     /// Iterates over the timers: index, generation, deadline and value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32, u64, &V)> {
         (0..).zip(&self.nodes).filter_map(|(index, node)| {
-            Some((index, node.generation, node.deadline, node.value.as_ref()?))
+            Some((index, node.generation(), node.deadline, node.value.as_ref()?))
         })
     }
 
     /// Iterates over the timers: index, generation, deadline and value.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, u32, u64, &mut V)> {
         (0..).zip(&mut self.nodes).filter_map(|(index, node)| {
-            Some((index, node.generation, node.deadline, node.value.as_mut()?))
+            Some((index, node.generation(), node.deadline, node.value.as_mut()?))
         })
-    }
-
-    /// Appends a node that is in no list to the list that begins with `first`, and returns the list's
-    /// first node.
-    #[inline]
-    pub(crate) fn append(&mut self, first: u32, index: u32, list: u16) -> u32 {
-        let (first, last) = match first {
-            NONE => (index, index),
-            first => (first, self.node(first).previous),
-        };
-        self.node(last).next = index;
-        self.node(first).previous = index;
-        let node = self.node(index);
-        (node.next, node.previous, node.list) = (first, last, list);
-        first
-    }
-
-    /// Takes a node out of the list that begins with `first`, and returns the list's first node, or
-    /// [`NONE`].
-    #[inline]
-    pub(crate) fn unlink(&mut self, first: u32, index: u32) -> u32 {
-        let node = self.node(index);
-        let (next, previous) = (node.next, node.previous);
-        if next == index {
-            return NONE;
-        }
-        self.node(previous).next = next;
-        self.node(next).previous = previous;
-        if first == index { next } else { first }
     }
 }
 
+fn tag(generation: u32, place: Place) -> u64 {
+    u64::from(generation) << Place::BITS | place.to_bits()
+}
+
 impl<V> Node<V> {
+    #[inline]
+    fn generation(&self) -> u32 {
+        (self.tag >> Place::BITS) as u32
+    }
+
+    /// Returns where the timer is.
+    #[inline]
+    pub(crate) fn place(&self) -> Place {
+        Place::from_bits(self.tag & PLACE)
+    }
+
+    #[inline]
+    pub(crate) fn set_place(&mut self, place: Place) {
+        self.tag = self.tag & !PLACE | place.to_bits();
+    }
+
     /// Returns the value of a node that holds a timer.
     pub(crate) fn value_mut(&mut self) -> Option<&mut V> {
         self.value.as_mut()
@@ -231,6 +228,11 @@ impl<V> Node<V> {
 mod tests {
     use super::*;
 
+    fn insert(nodes: &mut Nodes<&'static str>, deadline: u64, value: &'static str) -> (u32, u32) {
+        let index = nodes.reserve_one(|_| {});
+        (index, nodes.put(index, deadline, Place::from_bits(0), value))
+    }
+
     fn remove(nodes: &mut Nodes<&'static str>, index: u32) {
         nodes.take(index).unwrap();
         nodes.release(index);
@@ -239,13 +241,13 @@ mod tests {
     #[test]
     fn a_node_that_is_worn_out_is_never_used_again() {
         let mut nodes = Nodes::new();
-        let (worn, generation) = nodes.insert(1, "first");
+        let (worn, generation) = insert(&mut nodes, 1, "first");
         assert_eq!(generation, 0);
-        nodes.node(worn).generation = GENERATION_END - 1;
+        nodes.node(worn).tag = tag(GENERATION_END - 1, Place::from_bits(0));
         remove(&mut nodes, worn);
         assert_eq!((nodes.vacant.len(), nodes.len()), (0, 0));
 
-        let (other, _) = nodes.insert(2, "second");
+        let (other, _) = insert(&mut nodes, 2, "second");
         assert_ne!(other, worn);
         assert!(nodes.get(worn, 0).is_none() && nodes.get(worn, GENERATION_END).is_none());
         // Nor is its index, by giving the node back.
@@ -260,7 +262,8 @@ mod tests {
         for round in 1..6 {
             nodes.reserve(round * 7);
             assert!(nodes.vacant.capacity() >= nodes.nodes.capacity());
-            let names: Vec<_> = (0..1000 * round as u64).map(|n| nodes.insert(n, "")).collect();
+            let names: Vec<_> =
+                (0..1000 * round as u64).map(|n| insert(&mut nodes, n, "")).collect();
             assert!(nodes.vacant.capacity() >= nodes.nodes.capacity());
             for (index, _) in &names[1..] {
                 remove(&mut nodes, *index);
@@ -271,25 +274,36 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_was_used_often_is_not_given_back() {
+        let mut nodes = Nodes::new();
+        let (often, _) = insert(&mut nodes, 1, "");
+        nodes.node(often).tag = tag(GENERATION_END / 2, Place::from_bits(0));
+        remove(&mut nodes, often);
+        nodes.shrink_to_fit(None);
+        // New nodes do not begin with a generation from which few are left.
+        assert_eq!((nodes.nodes.len(), nodes.first_generation), (1, 0));
+    }
+
+    #[test]
     fn a_node_that_was_released_is_used_next_under_another_name() {
         let mut nodes = Nodes::new();
-        let (index, generation) = nodes.insert(1, "first");
+        let (index, generation) = insert(&mut nodes, 1, "first");
         remove(&mut nodes, index);
-        assert_eq!(nodes.insert(1, "second"), (index, generation + 1));
+        assert_eq!(insert(&mut nodes, 1, "second"), (index, generation + 1));
         assert!(nodes.get(index, generation).is_none());
     }
 
     #[test]
     fn a_node_that_was_given_back_comes_again_under_another_name() {
         let mut nodes = Nodes::new();
-        let names: Vec<_> = (0..10).map(|n| nodes.insert(n, "old")).collect();
+        let names: Vec<_> = (0..10).map(|n| insert(&mut nodes, n, "old")).collect();
         for (index, _) in &names[1..] {
             remove(&mut nodes, *index);
         }
         nodes.shrink_to_fit(None);
         assert_eq!((nodes.nodes.len(), nodes.vacant.len(), nodes.capacity()), (1, 0, 1));
         for _ in 1..10 {
-            nodes.insert(0, "new");
+            insert(&mut nodes, 0, "new");
         }
         for (index, generation) in &names[1..] {
             assert!(nodes.get(*index, *generation).is_none());
@@ -300,11 +314,12 @@ mod tests {
     #[test]
     fn a_reserved_node_is_not_given_back() {
         let mut nodes = Nodes::new();
-        let (index, generation) = nodes.insert(1, "fired");
+        let (index, generation) = insert(&mut nodes, 1, "fired");
         assert_eq!(nodes.take(index), Some((generation, "fired")));
         nodes.shrink_to_fit(Some(index));
-        assert_eq!(nodes.put_back(index, generation, "again"), Ok(()));
-        assert_eq!(nodes.put_back(index, generation, "twice"), Err("twice"));
+        assert!(nodes.is_reserved(index, generation));
+        nodes.put(index, 1, Place::from_bits(0), "again");
+        assert!(!nodes.is_reserved(index, generation));
         assert_eq!(nodes.get(index, generation).unwrap().1, &"again");
     }
 }

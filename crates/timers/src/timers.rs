@@ -6,7 +6,7 @@
 //! kernel makes a timer with `TFD_TIMER_CANCEL_ON_SET` readable when its clock is set, and says
 //! `ECANCELED` once, to a read or to the next setting, which sets the timer nevertheless.
 
-use crate::{Fired, Key, Wheel};
+use crate::{CompactKey, Fired, Key, Wheel};
 use epoll_sys::{Clock, ClockTime, Expiry, Monotonic, TimerFd, errno};
 use std::fmt;
 use std::io;
@@ -123,6 +123,13 @@ impl<V, C: Clock> Timers<V, C> {
         Ok(Self { wheel, timerfd, armed: None, settime_calls: 0, clock_sets: 0 })
     }
 
+    /// Returns the key of one of these timers; see [`CompactKey`].
+    #[inline]
+    #[must_use]
+    pub fn key(&self, stored: CompactKey) -> Key {
+        self.wheel.key(stored)
+    }
+
     /// Returns the time of the clock that the timers run on.
     #[inline]
     #[must_use]
@@ -139,7 +146,7 @@ impl<V, C: Clock> Timers<V, C> {
     ///
     /// # Panics
     ///
-    /// If 2^32 - 1 timers exist.
+    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
     #[inline]
     pub fn insert(&mut self, deadline: ClockTime<C>, value: V) -> io::Result<Key> {
         let key = self.wheel.insert(deadline, value);
@@ -193,7 +200,7 @@ impl<V, C: Clock> Timers<V, C> {
     ///
     /// # Panics
     ///
-    /// If 2^32 - 1 timers exist.
+    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
     ///
     /// # Examples
     ///

@@ -40,12 +40,14 @@ impl<V, C: Clock> Wheel<V, C> {
     pub fn reserve(&mut self, additional: usize) {
         // One more, for the node that a timer leaves reserved while it is fired.
         self.nodes.reserve(additional.saturating_add(1));
+        self.levels.reserve(self.nodes.room());
     }
 
     /// Releases the memory of places that no timer needs.
     ///
     /// Keys hold the place of their timer, so timers do not move: the one at the last place decides how
-    /// much memory stays.
+    /// much memory stays. The lists are written anew, which takes a step for each timer and, meanwhile, the memory
+    /// of a second copy of them.
     ///
     /// # Examples
     ///
@@ -66,6 +68,8 @@ impl<V, C: Clock> Wheel<V, C> {
     /// ```
     pub fn shrink_to_fit(&mut self) {
         self.nodes.shrink_to_fit(self.reserved);
+        let room = self.nodes.room();
+        self.levels.shrink_to(&mut self.nodes, room);
     }
 
     /// Returns the value of a timer. `None`: there is no such timer, or it has fired.

@@ -140,6 +140,24 @@ fn a_timer_of_another_wheel_does_not_take_the_place_that_is_reserved() {
 }
 
 #[test]
+fn a_compact_key_of_another_wheel_takes_no_vacant_place() {
+    let (mut ours, mut theirs) = (wheel(), wheel());
+    for wheel in [&mut ours, &mut theirs] {
+        let key = wheel.insert(at(5), "gone");
+        wheel.cancel(key).unwrap();
+    }
+    // The second timer at its place, which is vacant in our wheel.
+    let their_key = theirs.insert(at(5), "theirs");
+    let mut moved = theirs.next_due(at(5)).unwrap();
+    moved.key = ours.key(their_key.compact());
+    let moved = ours.restart(moved, at(9));
+    let other = ours.insert(at(9), "ours");
+    assert_eq!(ours.len(), 2);
+    assert_eq!((ours.get(moved), ours.get(other)), (Some(&"theirs"), Some(&"ours")));
+    assert_eq!(fired(&mut ours, at(9)), ["theirs", "ours"]);
+}
+
+#[test]
 fn a_loop_that_is_left_early_goes_on_where_it_was() {
     let mut wheel = wheel();
     let keys = [1, 2, 3].map(|value| wheel.insert(at(5), value));

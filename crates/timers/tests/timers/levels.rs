@@ -240,6 +240,43 @@ fn what_is_inserted_while_a_list_moves_down_comes_after_it() {
 }
 
 #[test]
+fn a_timer_alone_in_its_list_fires_in_its_turn() {
+    let mut wheel = wheel();
+    // Put off past the others, it is not in the list where it belongs.
+    let alone = wheel.insert(at(70), "last");
+    wheel.insert(at(5000), "second");
+    wheel.insert(at(300), "first");
+    assert!(wheel.reschedule(alone, at(9000)));
+    assert_eq!(fired(&mut wheel, at(10_000)), ["first", "second", "last"]);
+
+    // What its handler inserts comes after it, and in order.
+    wheel.insert(at(20_000), "alone");
+    assert_eq!(wheel.next_due(at(20_010)).map(|fired| fired.value), Some("alone"));
+    wheel.insert(at(20_030), "later");
+    wheel.insert(at(20_020), "sooner");
+    assert_eq!(wheel.next_due(at(20_010)), None);
+    assert!(fired(&mut wheel, at(20_019)).is_empty());
+    assert_eq!(fired(&mut wheel, at(20_040)), ["sooner", "later"]);
+}
+
+#[test]
+fn a_list_of_many_chunks_moves_down_in_its_order() {
+    let mut wheel = wheel();
+    wheel.set_steps_max(37);
+    let keys: Vec<_> = (0..1000).map(|value| wheel.insert(at(4096 + value % 3), value)).collect();
+    for key in keys.iter().skip(5).step_by(7) {
+        assert!(wheel.cancel(*key).is_some());
+    }
+    let mut values = Vec::new();
+    while !is_complete(&wheel, at(5000)) {
+        values.extend(fired_at_most(&mut wheel, at(5000)));
+    }
+    let mut expected: Vec<_> = (0..1000).filter(|value| value % 7 != 5).collect();
+    expected.sort_by_key(|value| value % 3);
+    assert_eq!(values, expected);
+}
+
+#[test]
 fn a_jump_of_hours_with_a_million_due_is_many_small_passes() {
     const TIMERS: usize = 1_000_000;
     const STEPS: usize = 1000;
