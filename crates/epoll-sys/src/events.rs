@@ -94,6 +94,15 @@ impl Events {
         event(self.list.remove(index))
     }
 
+    /// Moves the event at `from` to the place `to` before it; the order of the others stays.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such event, or `to` is a later place.
+    pub fn move_up(&mut self, from: usize, to: usize) {
+        self.list[to..=from].rotate_right(1);
+    }
+
     /// Iterates over the events, in the order in which the kernel reported them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event> + '_ {
         self.list.iter().copied().map(event)

@@ -9,6 +9,9 @@
 //! [`ErrorKind`](std::io::ErrorKind) where the standard library has a stable one and by errno
 //! where it has not. `EINTR` is the caller's.
 //!
+//! [`ClaimCell`], by which threads share what they wait for, is no system call. It is here because this crate alone
+//! may contain `unsafe`.
+//!
 //! Not here: an event loop (see `epoll-reactor`), buffering, other operating systems.
 //!
 //! # Examples
@@ -44,6 +47,7 @@ mod timeout;
 
 mod busy_poll;
 mod carry_over;
+mod claim_cell;
 mod clock;
 mod descriptor;
 mod eventfd;
@@ -61,6 +65,7 @@ pub mod socket;
 
 pub use busy_poll::BusyPoll;
 pub use carry_over::is_epoll;
+pub use claim_cell::{ClaimCell, ClaimGuard, Updated};
 pub use clock::{Boottime, Clock, ClockTime, Monotonic, Realtime, Timestamp};
 pub use descriptor::{is_nonblocking, poll_readable, read, replace, set_nonblocking, try_lock};
 pub use epoll::Epoll;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 /// The error of a text that is not an [`Address`](super::Address).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AddressParseError(pub(super) Malformed);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,13 @@ impl fmt::Display for AddressParseError {
             Malformed::NulByte => f.write_str("the path of a UNIX socket holds no NUL byte"),
             Malformed::Zone(name) => write!(f, "there is no network interface '{name}'"),
         }
+    }
+}
+
+/// Shows what [`Display`](fmt::Display) does, as `main` prints it.
+impl fmt::Debug for AddressParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

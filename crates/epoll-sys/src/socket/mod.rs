@@ -229,9 +229,41 @@ fn is_connecting(socket: impl AsFd) -> io::Result<()> {
 /// ```
 #[doc(alias = "POLLHUP")]
 pub fn has_hung_up(socket: impl AsFd) -> io::Result<bool> {
-    let mut polled = [PollFd::new(&socket, PollFlags::empty())];
+    // It is reported unasked.
+    Ok(poll_now(socket, PollFlags::empty())?.contains(PollFlags::HUP))
+}
+
+/// `poll(POLLIN)`: tells whether a read would not block because there is input, an end or an error, or whether
+/// the queue of a listener holds a connection, or was shut down. While descriptors are short, `accept` does not say
+/// so, because it takes one first,
+/// [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
+///
+/// # Errors
+///
+/// [`OutOfMemory`](io::ErrorKind::OutOfMemory): the kernel has no memory for the call.
+///
+/// # Examples
+///
+/// ```
+/// use epoll_sys::socket;
+///
+/// let (ours, theirs) = socket::pair()?;
+/// assert!(!socket::is_readable(&ours)?);
+/// socket::send(&theirs, b"hello")?;
+/// assert!(socket::is_readable(&ours)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "POLLIN")]
+pub fn is_readable(socket: impl AsFd) -> io::Result<bool> {
+    // Of a TCP listener that was shut down only the end is reported.
+    let ready = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+    Ok(poll_now(socket, PollFlags::IN)?.intersects(ready))
+}
+
+fn poll_now(socket: impl AsFd, flags: PollFlags) -> io::Result<PollFlags> {
+    let mut polled = [PollFd::new(&socket, flags)];
     poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
-    Ok(polled[0].revents().contains(PollFlags::HUP))
+    Ok(polled[0].revents())
 }
 
 /// `listen`: accepts connections from now on, with a queue of at most `backlog`, which the kernel

@@ -271,8 +271,22 @@ fn a_listener_that_was_shut_down_has_hung_up() {
         assert!(!socket::has_hung_up(&listener).unwrap());
         socket::shutdown(&listener, Shutdown::Both).unwrap();
         assert!(socket::has_hung_up(&listener).unwrap());
+        assert!(socket::is_readable(&listener).unwrap());
         assert_errno(socket::accept(&listener), errno);
     }
+}
+
+#[test]
+fn a_listener_with_a_connection_in_its_queue_is_readable() {
+    let (listener, address) = tcp_listener();
+    assert!(!socket::is_readable(&listener).unwrap());
+    let (_ours, theirs) = tcp_connected(&listener, &address);
+    assert!(!socket::is_readable(&listener).unwrap());
+    assert!(!socket::is_readable(&theirs).unwrap());
+    let waiting = inet();
+    // On loopback the handshake is over, or will be soon.
+    let _ = socket::connect(&waiting, address);
+    eventually("it is queued", || socket::is_readable(&listener).unwrap());
 }
 
 #[test]
