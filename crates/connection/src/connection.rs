@@ -1,7 +1,9 @@
 //! The state machine of one connection.
 //!
-//! Invariants: while output waits for room, no input is read or shown, so memory is bounded; without a
-//! flag nothing is kept and the transport is known to be dry, so a step without one is the usual case.
+//! Invariants: (a) while output waits for room, no input is read or shown, so memory is bounded. The
+//! exception is a protocol that forwards everything: what it reads waits in another connection, which bounds
+//! it. (b) Without a flag nothing is kept and the transport is known to be dry, so a step without a flag is
+//! the usual case.
 //!
 //! Kernel facts: (a) a read that does not fill its buffer has drained a stream socket, unless the end, an
 //! error or urgent data was announced with the event: then read on, for a read stops before each of them;
@@ -10,6 +12,7 @@
 
 mod advance;
 mod cold;
+mod forward;
 mod forwarding;
 mod input;
 mod output;
@@ -22,7 +25,7 @@ use bitflags::bitflags;
 use cold::Cold;
 use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::{Interest, Readiness, Source, Token};
-pub use forwarding::Forward;
+pub use forward::Forward;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -36,11 +39,12 @@ bitflags! {
         const READABLE = 1 << 1;
         /// Input is kept that the protocol has not consumed.
         const KEPT = 1 << 2;
-        /// The kept input is to be shown as soon as nothing forbids it, without waiting for more.
+        /// The kept input is shown as soon as neither a pause nor waiting output forbids it; it need not
+        /// wait for more.
         const FRESH = 1 << 3;
         /// Output waits for room.
         const BLOCKED = 1 << 4;
-        /// Callbacks that did not send their output wait for `settle`.
+        /// Callbacks of messages were called, and `settle` was not called since.
         const UNSETTLED = 1 << 5;
         /// The protocol wants no input.
         const PAUSED = 1 << 6;
@@ -118,8 +122,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
     }
 
-    /// Begins a [`step`](Self::step). `None` is [`Step::Wait`]; what is left otherwise is done by
-    /// [`finish_step`](Self::finish_step), at once.
+    /// Begins a [`step`](Self::step). `None` is [`Step::Wait`]; otherwise the rest goes to
+    /// [`finish_step`](Self::finish_step) at once.
     ///
     /// A loop that keeps the second call out of line keeps its usual case in registers.
     #[inline(always)]
@@ -140,20 +144,19 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         token: Token,
         thread: &mut ThreadState<P>,
     ) -> Step {
-        let exit = match rest.0 {
+        match rest.0 {
             Exit::Input(len) if len <= thread.input.len() => {
                 match self.receive_message(len, readiness, token, thread) {
-                    None => return Step::Wait,
-                    Some(exit) => exit,
+                    None => Step::Wait,
+                    Some(exit) => self.leave(exit, readiness, token, thread),
                 }
             }
-            exit => exit,
-        };
-        self.leave(exit, readiness, token, thread)
+            exit => self.leave(exit, readiness, token, thread),
+        }
     }
 
-    /// Reads a message and passes it back, the usual case of a protocol that passes everything. Returns
-    /// where something else is to be done.
+    /// Reads a message and passes it back, the usual case of a protocol that passes everything. Returns the
+    /// point at which the step is no longer the usual one.
     #[inline(always)]
     fn pass_message(&mut self, readiness: Readiness, thread: &mut ThreadState<P>) -> Option<Exit> {
         if !self.flags.is_empty() {
@@ -208,6 +211,9 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
         let output = if passes { input } else { &thread.output[..] };
         if !output.is_empty() {
+            if thread.turn.limits.sends_late {
+                return Some(Exit::Late { passes, len });
+            }
             match self.transport.write(output) {
                 Ok(written) if written == output.len() => self.sent += written as u64,
                 write => return Some(Exit::CutShort { write, passed: passes, len }),
@@ -243,6 +249,9 @@ enum Exit {
     Consumed { consumed: Consumed, changes: Changes, len: usize },
     /// The write took a part of the output: of the `len` bytes that were read, if those were passed.
     CutShort { write: io::Result<usize>, passed: bool, len: usize },
+    /// So many bytes were read, and the answer is to be sent at the end of the turn: the bytes, if those were
+    /// passed.
+    Late { passes: bool, len: usize },
     /// So many bytes were read and answered, and there may be more.
     NotDry(usize),
 }
@@ -284,15 +293,23 @@ impl<P, T> Connection<P, T> {
         self.flags.is_empty()
     }
 
-    /// Returns what to watch the connection for now.
-    pub fn interest(&self) -> Interest {
+    /// Returns the interest to register now. `None` asks for no report at all, not even of `HUP` and `ERR`,
+    /// which the kernel reports unasked: an owner with level-triggered or one-shot reports parks the
+    /// connection until this changes.
+    pub fn interest(&self) -> Option<Interest> {
         let flags = self.flags;
         if flags.intersects(Flags::BLOCKED | Flags::CONNECTING) {
-            WRITING
+            let is_reading = !flags.intersects(Flags::SILENCED | Flags::PEER_FINISHED)
+                && self.cold.as_ref().is_some_and(|cold| cold.is_duplex);
+            Some(if is_reading { WRITING.union(READING) } else { WRITING })
+        } else if flags.contains(Flags::PAUSED)
+            && self.cold.as_ref().is_some_and(|cold| cold.is_hung_up)
+        {
+            None
         } else if flags.intersects(Flags::SILENCED | Flags::PEER_FINISHED) {
-            Interest::empty()
+            Some(Interest::empty())
         } else {
-            READING
+            Some(READING)
         }
     }
 
@@ -304,6 +321,10 @@ impl<P, T> Connection<P, T> {
             Awaits::Room
         } else if self.is_lingering() {
             Awaits::Close
+        } else if self.flags.contains(Flags::PAUSED)
+            && self.cold.as_ref().is_some_and(|cold| cold.waits_for_receiver)
+        {
+            Awaits::Receiver
         } else {
             Awaits::Input
         }
@@ -321,15 +342,14 @@ impl<P, T> Connection<P, T> {
 
     /// Returns when [`on_deadline`](Protocol::on_deadline) is to be called.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.cold.as_ref().and_then(|cold| cold.deadline)
+        self.cold.as_ref().and_then(|cold| cold.deadline())
     }
 
     /// Tells the connection when the owner's timer for it fires: a deadline that is no earlier is then
     /// set without a [`Step::Changed`].
     pub fn set_timer_time(&mut self, time: Option<Timestamp>) {
         if let Some(cold) = &mut self.cold {
-            cold.timer_time = time;
-            cold.is_timer_late = false;
+            cold.set_timer_time(time);
         }
     }
 
@@ -376,5 +396,40 @@ impl<P, T: Source> Source for Connection<P, T> {
     #[inline]
     fn is_unshared(&self) -> bool {
         self.transport.is_unshared()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Clocks, Limits};
+    use epoll_reactor::net::Stream;
+    use std::io::Write;
+
+    /// Answers each byte with itself.
+    struct Bytes;
+
+    impl Protocol for Bytes {
+        type Local = ();
+        type Message = ();
+
+        fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), ()>) -> Consumed {
+            context.write(&input[..1]);
+            Consumed::bytes(1)
+        }
+    }
+
+    #[test]
+    fn one_whose_output_is_taken_and_whose_input_is_consumed_keeps_nothing() {
+        let mut thread = ThreadState::new(0, (), Limits::default(), Clocks::default());
+        let (ours, mut theirs) = Stream::pair().unwrap();
+        let (mut connection, token) = (Connection::new(Bytes, ours), Token::detached(0));
+        assert_eq!(connection.open(token, &mut thread), Step::Wait);
+        for input in ["a", "bcd"] {
+            theirs.write_all(input.as_bytes()).unwrap();
+            assert_eq!(connection.step(Readiness::IN, token, &mut thread), Step::Wait);
+            assert!(connection.cold.is_none() && connection.is_at_rest(), "after {input:?}");
+        }
+        assert_eq!((connection.received(), connection.sent()), (4, 4));
     }
 }

@@ -1,4 +1,4 @@
-//! What a protocol can do during a callback.
+//! The context of a callback: output, deadlines, messages, and the state of the thread.
 
 use crate::turn::Turn;
 use crate::{ConnectionId, Limits, Link, Request};
@@ -33,12 +33,12 @@ pub struct Context<'a, L, M> {
     pub(crate) token: Token,
     /// The number of bytes that waited to be sent before this step.
     pub(crate) pending: usize,
-    /// What is written here is transformed by an outer protocol, and what is forwarded could not be.
+    /// An outer protocol transforms what is written here. It could not transform what is forwarded.
     pub(crate) is_transformed: bool,
 }
 
 impl<L, M> Context<'_, L, M> {
-    /// Returns what the thread has once.
+    /// Returns the protocol's state of this thread.
     #[inline]
     pub fn local(&mut self) -> &mut L {
         self.local
@@ -56,38 +56,38 @@ impl<L, M> Context<'_, L, M> {
         self.output
     }
 
-    /// Returns the state of the thread and the output, for what is written out of that state.
+    /// Returns both the state of the thread and the output, to write out of that state.
     #[inline]
     pub fn parts(&mut self) -> (&mut L, &mut Vec<u8>) {
         (self.local, self.output)
     }
 
-    /// Returns how many bytes wait for the peer to take them, besides those of this step. Before a message
-    /// these include what other messages of the turn have had written, up to
-    /// [`Limits::output_max`](crate::Limits::output_max), which is sent together.
+    /// Returns how many bytes wait for the peer to take them, besides those of this step. In
+    /// [`on_message`](crate::Protocol::on_message) they include the output of earlier messages of the turn,
+    /// which is sent together once it reaches [`Limits::output_max`](crate::Limits::output_max) or the turn ends.
     #[inline]
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Returns whether so much output has gathered that it should be sent. A protocol that consumes many
-    /// messages a call stops then: it leaves the rest of the input, or answers
-    /// [`Flow::Produce`](crate::Flow::Produce).
+    /// Returns whether the output has reached [`Limits::output_max`](crate::Limits::output_max) and should be
+    /// sent. A protocol that consumes many messages a call stops then: it leaves the rest of the input, or
+    /// answers [`Flow::Produce`](crate::Flow::Produce).
     #[inline]
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.output.len() >= self.turn.limits.output_max
     }
 
-    /// Closes our half of the connection when everything is sent, and the
-    /// [last words](crate::Protocol::on_finish) are said, and goes on reading.
+    /// Closes our half of the connection when everything is sent, including the
+    /// [last output](crate::Protocol::on_finish). Reading goes on.
     #[inline]
     pub fn end_output(&mut self) {
         self.changes.ends_output = true;
     }
 
-    /// Returns the limits of the connection: for a protocol that keeps the input of another one.
+    /// Returns the limits of the connection; for a protocol that keeps input for an inner one.
     #[inline]
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -106,8 +106,8 @@ impl<L, M> Context<'_, L, M> {
         self.turn.wall_clock()
     }
 
-    /// Has [`on_deadline`](crate::Protocol::on_deadline) called after this time, in place of any deadline
-    /// before; `None` for no deadline. A later deadline than the one before touches no timer.
+    /// Sets the deadline: [`on_deadline`](crate::Protocol::on_deadline) is called after this time. It replaces
+    /// an earlier one; `None` removes it. Moving a deadline to a later time sets no timer.
     #[inline]
     pub fn set_deadline(&mut self, after: Option<Duration>) {
         let deadline = after.and_then(|after| self.now().checked_add(after));
@@ -121,16 +121,17 @@ impl<L, M> Context<'_, L, M> {
         ConnectionId::new(self.turn.thread, self.token)
     }
 
-    /// Returns the link to a connection, for [`Consumed::forward`](crate::Consumed::forward). `None`: it is
-    /// not this thread's, threads share connections, or an outer protocol transforms what this one reads.
+    /// Returns the link to a connection, for [`Consumed::forward`](crate::Consumed::forward). `None` if the
+    /// connection is another thread's, if threads share connections, or if an outer protocol transforms what
+    /// this one reads.
     #[must_use]
     pub fn link(&self, other: ConnectionId) -> Option<Link> {
         let is_own = self.turn.has_links && other.thread() == self.turn.thread;
         (is_own && !self.is_transformed).then_some(Link(other.token()))
     }
 
-    /// Sends `message` to a connection, of whichever thread, at the end of this turn. Messages of one sender
-    /// arrive in order.
+    /// Sends `message` to a connection of this or another thread, at the end of this turn. Messages of one
+    /// sender arrive in order.
     pub fn send(&mut self, to: ConnectionId, message: M) {
         self.turn.requests.push(Request::Send(to, message));
     }
@@ -142,7 +143,7 @@ impl<L, M> Context<'_, L, M> {
     }
 
     /// Begins to connect to `address`, in this thread, at the end of this turn. The service makes the
-    /// protocol of that connection and hands it `message`; it is told the outcome by
+    /// protocol of the new connection from `message`. That protocol is told the outcome by
     /// [`on_open`](crate::Protocol::on_open) or [`on_close`](crate::Protocol::on_close).
     pub fn connect(&mut self, address: Address, message: M) {
         let from = self.id();

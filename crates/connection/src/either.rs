@@ -1,6 +1,6 @@
 //! One of two protocols in the same service.
 
-use crate::{CloseReason, Consumed, Context, Flow, Protocol};
+use crate::{CloseReason, ConnectionId, Consumed, Context, Flow, Protocol};
 
 /// One of two protocols, chosen for each connection; nest it for more. Both have the same messages.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +94,20 @@ impl<A: Protocol, B: Protocol<Message = A::Message>> Protocol for Either<A, B> {
         context: &mut Context<'_, Self::Local, A::Message>,
     ) {
         delegate!(self, context, protocol, inner => protocol.on_close(reason, inner));
+    }
+
+    fn is_busy(&self) -> bool {
+        match self {
+            Self::A(protocol) => protocol.is_busy(),
+            Self::B(protocol) => protocol.is_busy(),
+        }
+    }
+
+    fn forwards_to(&self) -> Option<ConnectionId> {
+        match self {
+            Self::A(protocol) => protocol.forwards_to(),
+            Self::B(protocol) => protocol.forwards_to(),
+        }
     }
 
     fn passes_everything(&self, local: &Self::Local) -> bool {

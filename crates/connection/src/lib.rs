@@ -39,7 +39,7 @@
 //! let mut thread = ThreadState::new(0, (), Limits::default(), Clocks::default());
 //! let mut reactor = Reactor::<Connection<Shout, Stream>>::new()?;
 //! let connection = Connection::new(Shout, ours);
-//! let watch = Watch::level(connection.interest());
+//! let watch = Watch::level(Connection::<Shout, Stream>::FIRST_INTEREST);
 //! let token = reactor.insert(connection, watch)?;
 //! let mut entry = reactor.entry(token).expect("it is registered");
 //! assert_eq!(entry.open(token, &mut thread), Step::Wait);
@@ -55,10 +55,12 @@
 //!         let interest = source.interest();
 //!         match step {
 //!             Step::Wait => {}
-//!             Step::Changed => reactor.set_interest(token, interest)?,
-//!             // The limits do not allow splicing.
+//!             Step::Changed => match interest {
+//!                 Some(interest) => reactor.set_interest(token, interest)?,
+//!                 None => reactor.park(token)?,
+//!             },
+//!             // More is to be done at once, so what to watch for can wait. The limits allow no splicing.
 //!             Step::Yield | Step::Splice => {
-//!                 reactor.set_interest(token, interest)?;
 //!                 reactor.revisit(token, readiness | Readiness::IN);
 //!             }
 //!             Step::Forward => unreachable!("this protocol forwards nothing"),

@@ -1,13 +1,14 @@
-//! What a protocol is: callbacks for one connection, which take bytes and write bytes.
+//! The trait of a protocol: callbacks for one connection, which take bytes and write bytes.
 
-use crate::{CloseReason, Consumed, Context, Flow};
+use crate::{CloseReason, ConnectionId, Consumed, Context, Flow};
 
 /// The behaviour of one connection. It never blocks and makes no system call.
 ///
 /// Every callback may write, set the [deadline](Context::set_deadline) and send messages. What is written
-/// goes out with one system call when the step is over; while output waits for room,
-/// [`on_input`](Self::on_input) is not called. Only `on_input` has to be written; the defaults of the
-/// others suit a protocol that answers requests.
+/// goes out with one system call when the step is over. While output waits for room,
+/// [`on_input`](Self::on_input) is not called, except for a protocol that
+/// [forwards everything](Self::forwards_to). Only `on_input` has to be written; the defaults of the others
+/// suit a protocol that answers requests.
 ///
 /// The trait is dyn-compatible: a program that serves several protocols may box them, or use
 /// [`Either`](crate::Either), which needs no allocation.
@@ -16,6 +17,9 @@ use crate::{CloseReason, Consumed, Context, Flow};
 ///
 /// A protocol that consumes more bytes than it was shown, or writes after it has ended its output, is
 /// closed with [`CloseReason::Misuse`]. Nothing panics, and no other connection is concerned.
+///
+/// A panic of a callback unwinds into the owner, which may catch it and drop the connection;
+/// [`on_close`](Self::on_close) is not called then. Clean-up that must not be missed belongs into `Drop`.
 ///
 /// # Examples
 ///
@@ -41,10 +45,12 @@ use crate::{CloseReason, Consumed, Context, Flow};
 /// }
 /// ```
 pub trait Protocol {
-    /// The state that each thread has once: tables, caches, counters. Where threads share connections, two
-    /// callbacks of a connection may see two of them, so only caches and counters belong here then.
+    /// The state that each thread has once: tables, caches, counters. If threads share connections, two
+    /// callbacks of one connection may see the states of two threads: then only caches and counters belong
+    /// here.
     type Local;
-    /// The messages that other connections, and other threads, send to a connection.
+    /// The messages that other connections, and other threads, send to a connection. A message for many
+    /// connections is shared, so it comes by reference; it is dropped when all have had it.
     type Message;
 
     /// The connection was accepted, or an outgoing one is established. A protocol whose server speaks
@@ -86,9 +92,12 @@ pub trait Protocol {
         Flow::Finish
     }
 
-    /// Bytes have arrived that another connection [forwards](crate::Consumed::forward). Returns whether the
-    /// protocol has written what is to be sent for them; otherwise they are sent as they stand. One that
-    /// transforms what it sends, to encrypt it for example, does it here.
+    /// Another connection [forwards](crate::Consumed::forward) `bytes` to this one. Returns whether the
+    /// protocol has written what to send in their place; otherwise they are sent as they stand. A protocol that
+    /// encrypts its output, for example, does it here.
+    ///
+    /// It is not called for bytes that were spliced, which only go to a protocol that
+    /// [forwards everything](Self::forwards_to) itself.
     #[inline]
     fn on_forwarded(
         &mut self,
@@ -100,7 +109,7 @@ pub trait Protocol {
     }
 
     /// A message has arrived, perhaps one for many connections. It comes even while output waits, see
-    /// [`Context::pending`]. What all messages of a turn have a connection write is sent at once.
+    /// [`Context::pending`]. The output of all messages of a turn is sent together.
     #[inline]
     fn on_message(
         &mut self,
@@ -118,23 +127,24 @@ pub trait Protocol {
         Flow::Keep
     }
 
-    /// The deadline has passed. None is set any more.
+    /// The deadline has passed, and is no longer set.
     #[inline]
     fn on_deadline(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) -> Flow {
         let _ = context;
         Flow::Finish
     }
 
-    /// The service begins to drain. [`Flow::Finish`] ends the connection now. [`Flow::Keep`] has
-    /// everything received that has arrived, and the connection finished when it is quiet.
+    /// The service begins to drain. [`Flow::Finish`] ends the connection now. With [`Flow::Keep`] it goes on
+    /// until no byte moves and it is not [busy](Self::is_busy); then everything that has arrived is received,
+    /// and it is finished.
     #[inline]
     fn on_drain(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) -> Flow {
         let _ = context;
         Flow::Keep
     }
 
-    /// Our half is about to be closed, for whatever reason: the last words. Called once, when everything
-    /// else is sent.
+    /// Our half is about to be closed, for whatever reason; what is written here is the last output. Called
+    /// once, when everything else is sent.
     #[inline]
     fn on_finish(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) {
         let _ = context;
@@ -150,13 +160,33 @@ pub trait Protocol {
         let _ = (reason, context);
     }
 
+    /// Returns whether a drain has to wait for the connection even if no byte moves: the body of a request has
+    /// not come, or the connection is one side of a proxied pair. A message that has come in part is waited
+    /// for in any case. At half of the time that a drain may take, busy connections are ended as well.
+    #[inline]
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// Returns whether the protocol passes back everything that arrives now. Then
-    /// [`on_input`](Self::on_input) is not called, and where much arrives the bytes need not come into the
-    /// process.
+    /// [`on_input`](Self::on_input) is not called, and long streams may be spliced: their bytes do not come
+    /// into the process.
     #[inline]
     fn passes_everything(&self, local: &Self::Local) -> bool {
         let _ = local;
         false
+    }
+
+    /// Returns the connection to which the protocol forwards everything that arrives now, as it stands.
+    ///
+    /// Then [`on_input`](Self::on_input) is called for some of it at most, unless that connection cannot be
+    /// [linked](crate::Context::link). It is not asked where the protocol
+    /// [passes everything back](Self::passes_everything). Input is read even while output waits for room, because the two
+    /// directions are independent. Long streams may be spliced, so that their bytes do not come into the
+    /// process, if the receiver forwards everything as well; otherwise they are read out of the pipe.
+    #[inline]
+    fn forwards_to(&self) -> Option<ConnectionId> {
+        None
     }
 }
 
@@ -224,7 +254,15 @@ impl<P: Protocol + ?Sized> Protocol for Box<P> {
         (**self).on_close(reason, context);
     }
 
+    fn is_busy(&self) -> bool {
+        (**self).is_busy()
+    }
+
     fn passes_everything(&self, local: &P::Local) -> bool {
         (**self).passes_everything(local)
+    }
+
+    fn forwards_to(&self) -> Option<ConnectionId> {
+        (**self).forwards_to()
     }
 }

@@ -16,12 +16,13 @@ pub enum Step {
     Changed,
     /// Call again after the others, with the same readiness and `IN`: there is more to do.
     Yield,
-    /// Call [`splice`](crate::Connection::splice): the peer sends so much that it pays not to bring it
-    /// into the process. Answered only if the limits allow it and the protocol passes everything.
+    /// Call [`splice`](crate::Connection::splice): the peer sends so much that a splice is cheaper than a
+    /// read. Answered only if the limits allow it and the protocol passes or forwards everything.
     Splice,
     /// Take the bytes to forward from the [thread](crate::ThreadState::take_forward), give them to the
-    /// connection that they are for, and call [`forwarded`](crate::Connection::forwarded), before anything
-    /// else is done with the thread.
+    /// [receiver](crate::Connection::receive_forward), [drop](crate::Forward::drop_piped) what is left of them
+    /// in the pipe, and call [`forwarded`](crate::Connection::forwarded). Make no other step with the thread
+    /// before that.
     Forward,
     /// The connection is over; [`on_close`](crate::Protocol::on_close) was called. Drop it.
     Done(CloseReason),
@@ -70,6 +71,8 @@ pub enum Awaits {
     Input,
     /// Room for output: the peer has to take what was sent.
     Room,
+    /// Room in the connection that bytes are forwarded to.
+    Receiver,
     /// The peer's half to close, as ours is closed.
     Close,
 }

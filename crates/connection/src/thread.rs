@@ -1,5 +1,5 @@
-//! What the connections of a thread have in common: buffers, and the state of the turn. Invariant: the
-//! output is empty between two steps.
+//! The state that the connections of a thread share: buffers, and the turn. Invariant: the output is empty
+//! between two steps.
 
 use crate::context::Changes;
 use crate::turn::Turn;
@@ -31,10 +31,12 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
         Self { local, turn, input, output: Vec::new(), forward: None }
     }
 
-    /// Says that threads share the connections, so that none can be [linked](Context::link).
+    /// Says that threads share the connections, so that none can be [linked](Context::link), and no answer
+    /// is [sent late](crate::Limits::sends_late): another thread may have the connection next.
     #[must_use]
     pub fn without_links(mut self) -> Self {
         self.turn.has_links = false;
+        self.turn.limits.sends_late = false;
         self
     }
 

@@ -1,4 +1,4 @@
-//! What a connection asks of the bytes' carrier: a socket, or a script in a test.
+//! The byte stream under a connection: a socket, or a script in a test.
 
 use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::net::Stream;
@@ -10,13 +10,13 @@ use std::net::Shutdown;
 /// A read that brings fewer bytes than it had room for must mean that there are no more for now, as
 /// it does for stream sockets while neither their end, nor an error, nor urgent data is announced.
 pub trait Transport: Read + Write {
-    /// The pipe for bytes on their way back, which do not come into the process. A read takes
+    /// The pipe that bytes are spliced through, so that they do not come into the process. A read takes
     /// out what it holds.
     type Pipe: Read;
 
-    /// Moves what has come into the empty `pipe`, at most `len` bytes, and says how many.
+    /// Moves at most `len` bytes that have arrived into the empty `pipe`, and returns how many.
     ///
-    /// Unlike a read it says nothing by zero, nor by bringing fewer than it might.
+    /// Unlike with a read, neither 0 nor a short count means that the stream has ended or is dry.
     ///
     /// # Errors
     ///
@@ -26,7 +26,7 @@ pub trait Transport: Read + Write {
     /// Others are those of a read.
     fn fill(&mut self, pipe: &mut Self::Pipe, len: usize) -> io::Result<usize>;
 
-    /// Writes the `len` bytes that `pipe` holds, or some of them, and says how many.
+    /// Writes the `len` bytes that `pipe` holds, or some of them, and returns how many.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ pub trait Transport: Read + Write {
     ///
     /// # Errors
     ///
-    /// That of the carrier, for example that the connection is gone.
+    /// That of the socket, for example that the connection is gone.
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
 

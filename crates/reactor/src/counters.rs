@@ -7,6 +7,8 @@ use std::ops::Add;
 pub struct Counters {
     /// Calls of `epoll_wait`, those that a signal interrupted included.
     pub waits: u64,
+    /// Calls among them that did not sleep because of [busy polling](crate::Reactor::set_busy_polling).
+    pub spins: u64,
     /// Events that the kernel reported.
     pub events: u64,
     /// Events among them that were dropped, because their registration had ended.
@@ -34,6 +36,7 @@ impl Add for Counters {
     fn add(self, other: Self) -> Self {
         Self {
             waits: self.waits + other.waits,
+            spins: self.spins + other.spins,
             events: self.events + other.events,
             stale: self.stale + other.stale,
             adds: self.adds + other.adds,
@@ -64,6 +67,7 @@ mod tests {
             wakes: 10_000_000 * first,
             rebuilds: 100_000_000 * first,
             batch_max: first,
+            spins: 1_000_000_000 * first,
         };
         for (one, other) in [(1, 3), (3, 1)] {
             assert_eq!(count(one) + count(other), Counters { batch_max: 3, ..count(4) });

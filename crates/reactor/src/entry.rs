@@ -54,6 +54,10 @@ pub trait Registration: DerefMut<Target = Self::Source> {
     /// Returns the name of the registration.
     fn token(&self) -> Token;
 
+    /// Returns the interest; of a leased source the one that takes effect when the lease ends. `None` if the
+    /// source is parked.
+    fn interest(&self) -> Option<Interest>;
+
     /// Changes the interest of the source and keeps its trigger; of a leased source when the lease
     /// ends. A source that is parked is parked no longer.
     ///
@@ -114,6 +118,13 @@ impl<T: Source, S> Registration for Entry<'_, T, S> {
     #[inline]
     fn token(&self) -> Token {
         self.token
+    }
+
+    fn interest(&self) -> Option<Interest> {
+        match self.reactor.is_parked(self.token) {
+            true => None,
+            false => self.reactor.record(self.token).map(|record| record.watch().interest()),
+        }
     }
 
     #[inline]

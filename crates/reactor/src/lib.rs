@@ -125,8 +125,11 @@ mod reactor;
 mod record;
 mod registry;
 
+mod busy_polling;
+mod by_slot;
 mod entry;
 mod nesting;
+mod numbers;
 mod parking;
 mod rebuild;
 

@@ -6,7 +6,7 @@
 //! if it is ready.
 
 use crate::reactor::Reactor;
-use crate::record::{Arm, Record, State, Subject};
+use crate::record::{Arm, Record, State};
 use crate::registry::no_such_source;
 use crate::{Source, Token};
 use epoll_sys::Watch;
@@ -59,7 +59,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     pub fn park(&mut self, token: Token) -> io::Result<()> {
         match self.record(token) {
-            Some(Record { subject: Subject::Owned(_), .. }) => self.silence(token, None),
+            Some(Record::Owned { .. }) => self.silence(token, None),
             _ => Err(no_such_source()),
         }
     }
@@ -73,7 +73,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// [`Epoll::add`](epoll_sys::Epoll::add); the source stays parked then.
     pub fn unpark(&mut self, token: Token) -> io::Result<()> {
         match self.record(token) {
-            Some(Record { subject: Subject::Owned(_), .. }) => self.end_silence(token, None),
+            Some(Record::Owned { .. }) => self.end_silence(token, None),
             _ => Err(no_such_source()),
         }
     }
@@ -81,7 +81,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// Returns whether the token names a source or a watched descriptor that is parked.
     #[must_use]
     pub fn is_parked(&self, token: Token) -> bool {
-        self.record(token).is_some_and(|record| record.state.contains(State::PARKED))
+        self.record(token).is_some_and(|record| record.state().contains(State::PARKED))
     }
 
     /// Like [`park`](Self::park), for a descriptor that lives elsewhere.
@@ -129,11 +129,11 @@ impl<T: Source, S> Reactor<T, S> {
     fn silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let (index, generation) = token.parts();
         let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
-        if record.state.contains(State::PARKED) {
+        if record.state().contains(State::PARKED) {
             return Ok(());
         }
         // A one-shot source that was reported is silent already, and so is one without an entry.
-        if !record.state.intersects(State::DISARMED | State::DETACHED) {
+        if !record.state().intersects(State::DISARMED | State::DETACHED) {
             if let Some(fd) = elsewhere.or(record.owned_fd()) {
                 match self.epoll.delete(fd) {
                     // Somebody who shares the instance, a forked child, has deleted it.
@@ -141,19 +141,19 @@ impl<T: Source, S> Reactor<T, S> {
                     deleted => deleted?,
                 }
                 self.counters.dels += 1;
-                record.state.insert(State::DETACHED);
+                record.state_mut().insert(State::DETACHED);
             }
         }
         // The token stays in the queue of revisits, where it is skipped. PASS would let an event of the
         // present batch through.
-        record.state.remove(State::REVISIT | State::PASS);
-        record.state.insert(State::PARKED);
+        record.state_mut().remove(State::REVISIT | State::PASS);
+        record.state_mut().insert(State::PARKED);
         Ok(())
     }
 
     fn end_silence(&mut self, token: Token, elsewhere: Option<BorrowedFd<'_>>) -> io::Result<()> {
         match self.record(token) {
-            Some(record) if record.state.contains(State::PARKED) => {
+            Some(record) if record.state().contains(State::PARKED) => {
                 let watch = record.watch();
                 self.arm(token, elsewhere, watch)
             }
@@ -171,7 +171,7 @@ impl<T: Source, S> Reactor<T, S> {
         let (index, generation) = token.parts();
         let Some(record) = self.slots.get_mut(index, generation) else { return Ok(()) };
         let Some(fd) = elsewhere.or(record.owned_fd()) else { return Ok(()) };
-        if record.state.is_detached() {
+        if record.state().is_detached() {
             let arm = match record.arm() {
                 Arm::Normal(_) => Arm::Normal(watch),
                 // Cannot be modified, so it is added as it was.
@@ -191,9 +191,9 @@ impl<T: Source, S> Reactor<T, S> {
 
 impl<T: Source, S> Record<T, S> {
     fn owned_fd(&self) -> Option<BorrowedFd<'_>> {
-        match &self.subject {
-            Subject::Owned(source) => Some(source.as_fd()),
-            Subject::Watched { .. } | Subject::Waker => None,
+        match self {
+            Record::Owned { source, .. } => Some(source.as_fd()),
+            Record::Watched { .. } | Record::Waker { .. } => None,
         }
     }
 }

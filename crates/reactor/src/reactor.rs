@@ -8,17 +8,17 @@
 //! events, not for reports that are left of a batch or for revisits: see `nesting.rs`; (e) an entry
 //! whose descriptor was closed while a clone lives is reported for ever: see `rebuild.rs`.
 
-use crate::record::{Arm, Record, State, Subject, revisit_bits};
+use crate::numbers::Numbers;
+use crate::record::{Record, State, revisit_bits};
 use crate::slots::{Generation, Slots};
 use crate::suspects::Suspects;
 use crate::token::{ReactorId, unpack};
 use crate::turn::{Nesting, StepsDue, WAKER_DATA};
 use crate::{Counters, NoSource, Ready, Source, Token, Waker};
 use epoll_sys::{Epoll, Events, Interest, Readiness, Timestamp, Watch};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// The most events that one wait takes, unless [`Reactor::with_batch_max`] says otherwise.
@@ -157,12 +157,16 @@ pub struct Reactor<T, S = ()> {
     /// The steps that are left of this turn when the batch has been handed out.
     pub(crate) steps_due: StepsDue,
     /// The source that was revisited last, and how many waits there had been.
-    revisited: Option<(Token, u64)>,
+    pub(crate) revisited: Option<(Token, u64)>,
     pub(crate) waker: Waker,
     /// The descriptors that are watched and not owned, by their number.
-    pub(crate) numbers: BTreeMap<RawFd, Token>,
+    pub(crate) numbers: Numbers,
     pub(crate) nesting: Nesting,
     pub(crate) suspects: Suspects,
+    /// The time for which waits look before they sleep; not zero.
+    pub(crate) busy_polling: Option<Duration>,
+    /// It was busy before a wait that only looked.
+    pub(crate) is_busy: bool,
     pub(crate) counters: Counters,
 }
 
@@ -207,9 +211,11 @@ impl<T: Source, S: Copy> Reactor<T, S> {
             steps_due: StepsDue::default(),
             revisited: None,
             waker: Waker::new()?,
-            numbers: BTreeMap::new(),
+            numbers: Numbers::default(),
             nesting: Nesting::default(),
             suspects: Suspects::default(),
+            busy_polling: None,
+            is_busy: false,
             counters: Counters::default(),
         };
         // By edges: each write to the eventfd is one, so no turn has to read it.
@@ -217,7 +223,7 @@ impl<T: Source, S: Copy> Reactor<T, S> {
         reactor.epoll.add(&reactor.waker, WAKER_DATA, watch)?;
         reactor.counters.adds += 1;
         // The first insertion, whose slot and generation are those of `WAKER_DATA`.
-        reactor.slots.insert(Record::new(Subject::Waker, Arm::Normal(watch), 0));
+        reactor.slots.insert(Record::waker(watch));
         Ok(reactor)
     }
 }
@@ -300,14 +306,14 @@ impl<T: Source, S> Reactor<T, S> {
         }
         // The bits add up in the record and the token is queued once, so the queue is never longer than
         // the table.
-        if matches!(record.subject, Subject::Waker) {
+        if matches!(record, Record::Waker { .. }) {
             return false;
         }
         // Not by its readiness: a source that was parked since is still in the queue.
-        let is_queued = record.state.contains(State::QUEUED);
-        record.state.add_revisit(readiness);
+        let is_queued = record.state().contains(State::QUEUED);
+        record.state_mut().add_revisit(readiness);
         if !is_queued {
-            record.state.insert(State::QUEUED);
+            record.state_mut().insert(State::QUEUED);
             self.revisits.push_back(token);
             self.nesting.set_revisits_pending();
             self.signal_if_nested();
@@ -403,8 +409,8 @@ impl<T: Source, S> Reactor<T, S> {
         }
     }
 
-    /// Waits in a turn that is not the usual one: sources are to be revisited, the reactor is nested, or
-    /// its epoll instance is to be replaced.
+    /// Waits in a turn that is not the usual one: sources are to be revisited, the reactor is nested, it looks
+    /// before it sleeps, or its epoll instance is to be replaced.
     #[cold]
     fn wait_with_care(&mut self, deadline: Option<Timestamp>) -> io::Result<()> {
         if self.nesting.take_rebuild_due() && self.rebuild().is_err() {
@@ -424,6 +430,9 @@ impl<T: Source, S> Reactor<T, S> {
             return Ok(());
         }
         self.nesting.set_no_revisits_pending();
+        if self.spin(deadline)? {
+            return Ok(());
+        }
         match deadline {
             None => self.wait_after_interruption(),
             Some(deadline) => self.wait_for(deadline),
@@ -436,10 +445,10 @@ impl<T: Source, S> Reactor<T, S> {
         // time would take O(n).
         while let Some(&token) = self.revisits.front() {
             if let Some(record) = self.record_mut(token) {
-                if !record.state.revisit().is_empty() {
+                if !record.state().revisit().is_empty() {
                     return true;
                 }
-                record.state.remove(State::QUEUED);
+                record.state_mut().remove(State::QUEUED);
             }
             self.revisits.pop_front();
             self.steps_due.take_revisit();
@@ -469,7 +478,7 @@ impl<T: Source, S> Reactor<T, S> {
 
     /// Like [`fetch`](Self::fetch), for a reactor that may be nested. Returns `false` also when the
     /// wait brought nothing but the reactor's own signal.
-    fn fetch_with_care(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+    pub(crate) fn fetch_with_care(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         Ok(self.fetch(timeout)? && self.begin_nested_turn())
     }
 
@@ -534,7 +543,7 @@ impl<T: Source, S> Reactor<T, S> {
             // Looked at here and borrowed in `report`: a borrow that may be returned would last for the
             // whole loop. Nothing is written in between, so the compiler makes one lookup of both.
             match self.slots.get(index, generation) {
-                Some(record) if record.state.is_plain() => {
+                Some(record) if record.state().is_plain() => {
                     return self.report(index, generation, event.readiness);
                 }
                 _ => self.look_at(event.data, event.readiness),
@@ -555,15 +564,15 @@ impl<T: Source, S> Reactor<T, S> {
         };
         // The kernel has disarmed a one-shot entry with this event.
         record.set_fetched(self.counters.waits);
-        if record.state.contains(State::PARKED) {
+        if record.state().contains(State::PARKED) {
             // Fetched before the source was parked. To arm it polls it again, so nothing is lost.
-        } else if record.state.revisit().is_empty() {
-            record.state.insert(State::PASS);
+        } else if record.state().revisit().is_empty() {
+            record.state_mut().insert(State::PASS);
             // The event is looked at once more, and passes.
             self.handed_out -= 1;
         } else {
             // One report for both, when the source is revisited.
-            record.state.add_revisit(readiness);
+            record.state_mut().add_revisit(readiness);
         }
     }
 
@@ -579,10 +588,10 @@ impl<T: Source, S> Reactor<T, S> {
     {
         let (generation, record) = self.slots.entry(index, generation)?;
         let token = Token::new(self.id, index, generation);
-        match &mut record.subject {
-            Subject::Owned(source) => Some(Ready::Owned { token, source, readiness }),
-            Subject::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
-            Subject::Waker => {
+        match record {
+            Record::Owned { source, .. } => Some(Ready::Owned { token, source, readiness }),
+            Record::Watched { tag, .. } => Some(Ready::Watched { token, tag: *tag, readiness }),
+            Record::Waker { .. } => {
                 // Cleared before the wake is reported: a thread that wakes from now on writes again.
                 self.waker.take();
                 self.counters.wakes += 1;
@@ -603,9 +612,9 @@ impl<T: Source, S> Reactor<T, S> {
             let Some(token) = self.revisits.pop_front() else { break };
             // Removed since: its token was left in the queue.
             let Some(record) = self.record_mut(token) else { continue };
-            let readiness = record.state.revisit();
+            let readiness = record.state().revisit();
             // Before the report, so that the handler can ask again.
-            record.state.remove(State::REVISIT | State::QUEUED);
+            record.state_mut().remove(State::REVISIT | State::QUEUED);
             // Empty: the source was parked since.
             if !readiness.is_empty() {
                 self.counters.revisits += 1;

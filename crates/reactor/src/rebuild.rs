@@ -5,7 +5,7 @@
 //! the entry cannot be deleted and is reported for ever; (b) a child of `fork` shares the epoll instance
 //! with its parent; (c) a source that is added is reported if it is ready, whatever its trigger.
 
-use crate::record::{State, Subject};
+use crate::record::{Record, State};
 use crate::turn::WAKER_DATA;
 use crate::{Reactor, Source, Token};
 use epoll_sys::{Epoll, Interest, InterestEntry, Watch};
@@ -73,15 +73,17 @@ impl<T: Source, S> Reactor<T, S> {
         for (index, generation, record) in self.slots.iter() {
             let token = Token::new(self.id, index, generation);
             // Silent: adding a source would arm it.
-            if record.state.is_silent() || record.state.is_detached() {
+            if record.state().is_silent() || record.state().is_detached() {
                 continue;
             }
-            match &record.subject {
+            match record {
                 // Below, when nothing else can fail: from its renewal on, wakes do not reach the present
                 // instance, which stays in use after an error.
-                Subject::Waker => {}
-                Subject::Owned(source) => record.arm().add(&epoll, source.as_fd(), token.data())?,
-                Subject::Watched { fd, .. } => {
+                Record::Waker { .. } => {}
+                Record::Owned { source, .. } => {
+                    record.arm().add(&epoll, source.as_fd(), token.data())?;
+                }
+                Record::Watched { fd, .. } => {
                     let (events, data) = (record.arm().bits(), token.data());
                     let entry = InterestEntry { fd: *fd, events, data };
                     // Only the number is known, and another file may have it by now: the present
@@ -96,8 +98,8 @@ impl<T: Source, S> Reactor<T, S> {
         self.renew_waker(&epoll)?;
         for (_, _, record) in self.slots.iter_mut() {
             // Silent ones were not added, so arming them is an ADD from now on.
-            let is_silent = record.state.is_silent();
-            record.state.set(State::DETACHED, is_silent || record.state.is_detached());
+            let state = record.state_mut();
+            state.set(State::DETACHED, state.is_silent() || state.is_detached());
         }
         for &token in &closed {
             self.end_watched(token);

@@ -9,7 +9,7 @@
 //! only an entry that is deleted, or one-shot and disarmed, is silent.
 
 use crate::reactor::Reactor;
-use crate::record::{Arm, Record, State, Subject};
+use crate::record::{Arm, Record, State};
 use crate::{InsertError, Source, Token};
 use epoll_sys::{ExclusiveWatch, Interest, Watch, is_epoll, is_nonblocking};
 use std::io;
@@ -160,7 +160,7 @@ impl<T: Source, S> Reactor<T, S> {
         };
         match self.add(source.as_fd(), token, arm) {
             Ok(closed) => {
-                self.slots.insert(Record::new(Subject::Owned(source), arm, self.counters.waits));
+                self.slots.insert(Record::owned(source, arm, self.counters.waits));
                 closed.map(|closed| self.end_watched(closed));
                 Ok(token)
             }
@@ -241,11 +241,7 @@ impl<T: Source, S> Reactor<T, S> {
         let token = self.next_token()?;
         let closed = self.add(fd, token, arm)?;
         let number = fd.as_raw_fd();
-        self.slots.insert(Record::new(
-            Subject::Watched { tag, fd: number },
-            arm,
-            self.counters.waits,
-        ));
+        self.slots.insert(Record::watched(number, tag, arm, self.counters.waits));
         // First: to end the registration that had the number would otherwise take it from the new one.
         self.numbers.insert(number, token);
         closed.map(|closed| self.end_watched(closed));
@@ -259,17 +255,17 @@ impl<T: Source, S> Reactor<T, S> {
     fn add(&mut self, fd: BorrowedFd<'_>, token: Token, arm: Arm) -> io::Result<Option<Token>> {
         arm.add(&self.epoll, fd, token.data())?;
         self.counters.adds += 1;
-        Ok(self.numbers.remove(&fd.as_raw_fd()))
+        Ok(self.numbers.remove(fd.as_raw_fd()))
     }
 
     /// Ends the registration of a watched descriptor, as far as the reactor is concerned.
     pub(crate) fn end_watched(&mut self, token: Token) -> bool {
         let (index, generation) = token.parts();
         match self.slots.remove(index, generation) {
-            Some(Record { subject: Subject::Watched { fd, .. }, .. }) => {
+            Some(Record::Watched { fd, .. }) => {
                 // A newer registration may have the number by now.
-                if self.numbers.get(&fd) == Some(&token) {
-                    self.numbers.remove(&fd);
+                if self.numbers.get(fd) == Some(token) {
+                    self.numbers.remove(fd);
                 }
                 true
             }
@@ -308,9 +304,9 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     pub fn modify(&mut self, token: Token, watch: Watch) -> io::Result<()> {
         let Some(record) = self.record(token) else { return Err(no_such_source()) };
-        let Subject::Owned(source) = &record.subject else { return Err(no_such_source()) };
+        let Record::Owned { source, .. } = record else { return Err(no_such_source()) };
         // The kernel would say EINVAL, without a word about the way out.
-        if record.state.contains(State::EXCLUSIVE) {
+        if record.state().contains(State::EXCLUSIVE) {
             return Err(exclusive());
         }
         // Inserted as one that blocks, which a level trigger allows and an edge trigger does not.
@@ -352,10 +348,10 @@ impl<T: Source, S> Reactor<T, S> {
         let Some(record) = self.record(token) else { return Err(no_such_source()) };
         let wanted = record.watch().with_interest(interest);
         // Called after every message, so the usual answer, that nothing changes, is decided here.
-        match record.subject {
-            Subject::Owned(_) if wanted == record.watch() && record.state.is_empty() => Ok(()),
-            Subject::Owned(_) => self.set_other_interest(token, wanted),
-            Subject::Watched { .. } | Subject::Waker => Err(no_such_source()),
+        match record {
+            Record::Owned { .. } if wanted == record.watch() && record.state().is_empty() => Ok(()),
+            Record::Owned { .. } => self.set_other_interest(token, wanted),
+            Record::Watched { .. } | Record::Waker { .. } => Err(no_such_source()),
         }
     }
 
@@ -363,7 +359,7 @@ impl<T: Source, S> Reactor<T, S> {
         match self.record(token) {
             Some(record)
                 if wanted == record.watch()
-                    && !record.state.intersects(
+                    && !record.state().intersects(
                         State::PARKED | State::DETACHED | State::ONESHOT | State::EXCLUSIVE,
                     ) =>
             {
@@ -408,7 +404,7 @@ impl<T: Source, S> Reactor<T, S> {
     ) -> io::Result<()> {
         let fd = source.as_fd();
         self.check_watched(token, fd)?;
-        if self.record(token).is_some_and(|record| record.state.contains(State::EXCLUSIVE)) {
+        if self.record(token).is_some_and(|record| record.state().contains(State::EXCLUSIVE)) {
             return Err(exclusive());
         }
         refuse_blocking(fd, Arm::Normal(watch), Blocking::Allowed)?;
@@ -481,9 +477,9 @@ impl<T: Source, S> Reactor<T, S> {
         self.get(token)?;
         let (index, generation) = token.parts();
         let record = self.slots.remove(index, generation)?;
-        match record.subject {
-            Subject::Owned(source) => Some((source, record.state)),
-            Subject::Watched { .. } | Subject::Waker => None,
+        match record {
+            Record::Owned { state, source, .. } => Some((source, state)),
+            Record::Watched { .. } | Record::Waker { .. } => None,
         }
     }
 
@@ -511,7 +507,7 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn unwatch(&mut self, token: Token, source: impl AsFd) -> io::Result<()> {
         self.check_watched(token, source.as_fd())?;
         // The kernel's entry first: if that fails, the registration is as it was.
-        if self.record(token).is_some_and(|record| !record.state.is_detached()) {
+        if self.record(token).is_some_and(|record| !record.state().is_detached()) {
             self.epoll.delete(source)?;
             self.counters.dels += 1;
         }
@@ -541,7 +537,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     pub fn forget(&mut self, token: Token) -> bool {
         match self.record(token) {
-            Some(Record { subject: Subject::Watched { .. }, .. }) => self.end_watched(token),
+            Some(Record::Watched { .. }) => self.end_watched(token),
             _ => false,
         }
     }
@@ -549,11 +545,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// Refuses a token that names no watched descriptor, or another one than `source`.
     pub(crate) fn check_watched(&self, token: Token, source: BorrowedFd<'_>) -> io::Result<()> {
         match self.record(token) {
-            Some(Record { subject: Subject::Watched { fd, .. }, .. })
-                if *fd == source.as_raw_fd() =>
-            {
-                Ok(())
-            }
+            Some(Record::Watched { fd, .. }) if *fd == source.as_raw_fd() => Ok(()),
             _ => Err(no_such_source()),
         }
     }
@@ -627,7 +619,7 @@ impl<T: Source, S> Reactor<T, S> {
     #[inline]
     pub fn get(&self, token: Token) -> Option<&T> {
         match self.record(token) {
-            Some(Record { subject: Subject::Owned(source), .. }) => Some(source),
+            Some(Record::Owned { source, .. }) => Some(source),
             _ => None,
         }
     }
@@ -636,7 +628,7 @@ impl<T: Source, S> Reactor<T, S> {
     #[inline]
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
         match self.record_mut(token) {
-            Some(Record { subject: Subject::Owned(source), .. }) => Some(source),
+            Some(Record::Owned { source, .. }) => Some(source),
             _ => None,
         }
     }
@@ -662,10 +654,9 @@ impl<T: Source, S> Reactor<T, S> {
     pub fn get_disjoint_mut(&mut self, tokens: [Token; 2]) -> Option<[&mut T; 2]> {
         let [one, other] = tokens.map(|token| self.id.parts_of(token));
         match self.slots.get_disjoint_mut(one?, other?)? {
-            (
-                Record { subject: Subject::Owned(one), .. },
-                Record { subject: Subject::Owned(other), .. },
-            ) => Some([one, other]),
+            (Record::Owned { source: one, .. }, Record::Owned { source: other, .. }) => {
+                Some([one, other])
+            }
             _ => None,
         }
     }
@@ -694,20 +685,18 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     pub fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
         let reactor = self.id;
-        self.slots.iter().filter_map(move |(index, generation, record)| match &record.subject {
-            Subject::Owned(source) => Some((Token::new(reactor, index, generation), source)),
-            Subject::Watched { .. } | Subject::Waker => None,
+        self.slots.iter().filter_map(move |(index, generation, record)| match record {
+            Record::Owned { source, .. } => Some((Token::new(reactor, index, generation), source)),
+            Record::Watched { .. } | Record::Waker { .. } => None,
         })
     }
 
     /// Like [`iter`](Self::iter), to change the sources.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut T)> {
         let reactor = self.id;
-        self.slots.iter_mut().filter_map(move |(index, generation, record)| {
-            match &mut record.subject {
-                Subject::Owned(source) => Some((Token::new(reactor, index, generation), source)),
-                Subject::Watched { .. } | Subject::Waker => None,
-            }
+        self.slots.iter_mut().filter_map(move |(index, generation, record)| match record {
+            Record::Owned { source, .. } => Some((Token::new(reactor, index, generation), source)),
+            Record::Watched { .. } | Record::Waker { .. } => None,
         })
     }
 }

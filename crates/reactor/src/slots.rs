@@ -87,10 +87,10 @@ impl<V> Slots<V> {
         match self.vacant {
             Some(index) => {
                 let slot = &mut self.slots[index as usize];
-                let Content::Vacant { next } = std::mem::replace(&mut slot.content, content) else {
+                let Content::Vacant { next } = slot.content else {
                     unreachable!("the list of vacant slots holds vacant slots only");
                 };
-                self.vacant = next;
+                (slot.content, self.vacant) = (content, next);
             }
             None => self.slots.push(Slot { generation: Generation::MIN, content }),
         }
@@ -159,6 +159,20 @@ impl<V> Slots<V> {
         }
     }
 
+    /// Returns how many slots were ever used.
+    pub(crate) fn used(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Returns the generation and the value of the slot at `index`, if it is occupied.
+    pub(crate) fn occupant(&self, index: u32) -> Option<(Generation, &V)> {
+        let slot = self.slots.get(index as usize)?;
+        match &slot.content {
+            Content::Occupied(value) => Some((slot.generation, value)),
+            Content::Vacant { .. } => None,
+        }
+    }
+
     /// Iterates over the occupied slots: index, generation and value.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Generation, &V)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| match &slot.content {
@@ -211,6 +225,11 @@ mod tests {
                 }
                 prop_assert_eq!(slots.len(), model.len());
                 prop_assert_eq!(slots.iter_mut().count(), model.len());
+                let by_index = (0..).take(slots.used()).filter_map(|index| {
+                    let (generation, value) = slots.occupant(index)?;
+                    Some(((index, generation.get()), *value))
+                });
+                prop_assert_eq!(by_index.collect::<HashMap<_, _>>(), model.clone());
             }
         }
     }

@@ -63,11 +63,39 @@ impl Token {
         Self::new(ReactorId::DETACHED, number, Generation::MIN)
     }
 
+    /// Returns the slot of the registration in its reactor's table. It identifies the registration only while that
+    /// exists: the slot is used again afterwards. See [`Reactor::token_at`](crate::Reactor::token_at).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::{Interest, Reactor, Watch};
+    ///
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// let mut reactor: Reactor<Stream> = Reactor::new()?;
+    /// let token = reactor.insert(ours, Watch::level(Interest::IN))?;
+    /// assert_eq!(reactor.token_at(token.slot()), Some(token));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn slot(self) -> usize {
+        self.index() as usize
+    }
+
     #[inline]
     pub(crate) fn new(reactor: ReactorId, index: u32, generation: Generation) -> Self {
         let name = u64::from(generation.get()) << 32 | u64::from(index);
         // A generation is never zero.
         Self { name: NonZeroU64::new(name).unwrap_or(NonZeroU64::MIN), reactor }
+    }
+
+    /// Returns the token of a registration that the kernel has reported with these 64 bits.
+    #[inline]
+    pub(crate) fn of_event(reactor: ReactorId, data: u64) -> Self {
+        // The generation in it is never zero.
+        Self { name: NonZeroU64::new(data).unwrap_or(NonZeroU64::MIN), reactor }
     }
 
     /// Returns the 64 bits that epoll keeps with the source: the slot and its generation.

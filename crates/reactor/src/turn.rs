@@ -17,6 +17,8 @@ pub(crate) const SIGNALLED: u8 = 2;
 const REVISITS: u8 = 4;
 /// The instance is to be replaced.
 const REBUILD: u8 = 8;
+/// Waits look for a while before they sleep.
+const BUSY_POLLING: u8 = 16;
 
 /// The data of the waker's events: its slot is the first one, and keeps its first generation.
 pub(crate) const WAKER_DATA: u64 = 1 << 32;
@@ -44,6 +46,14 @@ impl Nesting {
         }
     }
 
+    pub(crate) fn set_busy_polling(&self, is_on: bool) {
+        if is_on {
+            self.set(BUSY_POLLING);
+        } else {
+            self.clear(BUSY_POLLING);
+        }
+    }
+
     pub(crate) fn take_rebuild_due(&self) -> bool {
         // Another loop may have begun to watch it since.
         self.clear(REBUILD) && !self.is_nested()
@@ -53,7 +63,7 @@ impl Nesting {
     pub(crate) fn set_rebuilt(&self) {
         // Neither nested nor signalled: the loop that watched the former instance has to ask for the
         // descriptor again.
-        self.0.set(self.0.get() & REVISITS);
+        self.0.set(self.0.get() & (REVISITS | BUSY_POLLING));
     }
 
     pub(crate) fn is_nested(&self) -> bool {

@@ -29,9 +29,6 @@ plus the signal's number when a second signal ended it.";
 /// The largest number of bytes that one read may take.
 const READ_BUFFER_LEN_MAX: u32 = 16 * 1024 * 1024;
 
-/// Fewer bytes than this at once go through a pipe no faster than through the process.
-const SPLICE_LEN_MIN: usize = 16 * 1024;
-
 /// The longest wait for the last log lines of a process that ends because threads are stuck.
 const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -59,11 +56,11 @@ struct Args {
     mode: ModeArg,
 
     /// Number of threads that serve [default: the cores that this process may use].
-    #[arg(long, value_name = "N", env = "EPOLL_SERVER_THREADS", value_parser = threads)]
+    #[arg(long, value_name = "N", env = "EPOLL_SERVER_THREADS", value_parser = count_to(THREADS_MAX))]
     threads: Option<NonZeroU32>,
 
-    /// Way in which threads accept in the modes level and edge. In the other modes one thread accepts for
-    /// all, and the flag is refused [default: reuseport].
+    /// Way in which threads accept in the modes level and edge. In the other modes whichever
+    /// thread is free accepts, and the flag is refused [default: reuseport].
     #[arg(long, env = "EPOLL_SERVER_ACCEPT")]
     accept: Option<AcceptArg>,
 
@@ -81,16 +78,20 @@ struct Args {
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
     max_per_peer: Option<NonZeroU32>,
 
-    /// Length of the read buffer of each thread, in bytes. From 16384 on, and unless --quit-word or TLS is
-    /// set, longer bursts are spliced through a pipe of this size.
+    /// Length of the read buffer of each thread, in bytes. It is also the most that is spliced at once.
     #[arg(
         long,
         value_name = "BYTES",
         env = "EPOLL_SERVER_READ_BUFFER",
         default_value = "65536",
-        value_parser = read_buffer_len
+        value_parser = count_to(READ_BUFFER_LEN_MAX)
     )]
     read_buffer: NonZeroU32,
+
+    /// Splices what follows a read that filled its buffer: it goes from socket to socket through a pipe, and not
+    /// into the process.
+    #[arg(long, env = "EPOLL_SERVER_SPLICE", default_value = "auto")]
+    splice: SpliceArg,
 
     /// A line that equals this word ends the conversation.
     #[arg(long, value_name = "WORD", env = "EPOLL_SERVER_QUIT_WORD")]
@@ -166,6 +167,17 @@ struct Args {
     )]
     linger_timeout: Timeout,
 
+    /// Look for the next event for this long before sleeping, which saves the time to wake up and keeps a core of
+    /// each thread busy meanwhile; 0 is off. For cores that nobody else needs.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_BUSY_POLL",
+        default_value = "0"
+    )]
+    busy_poll: Timeout,
+
     /// File to write statistics to at exit.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
     stats_json: Option<PathBuf>,
@@ -190,20 +202,14 @@ impl FromStr for Addresses {
 }
 
 fn count(text: &str) -> Result<NonZeroU32, String> {
-    count_to(u32::MAX, text)
+    count_to(u32::MAX)(text)
 }
 
-fn threads(text: &str) -> Result<NonZeroU32, String> {
-    count_to(THREADS_MAX, text)
-}
-
-fn read_buffer_len(text: &str) -> Result<NonZeroU32, String> {
-    count_to(READ_BUFFER_LEN_MAX, text)
-}
-
-fn count_to(max: u32, text: &str) -> Result<NonZeroU32, String> {
-    let count = text.parse().ok().filter(|count: &NonZeroU32| count.get() <= max);
-    count.ok_or_else(|| format!("expected a number from 1 to {max}"))
+fn count_to(max: u32) -> impl Fn(&str) -> Result<NonZeroU32, String> + Clone {
+    move |text| {
+        let count = text.parse().ok().filter(|count: &NonZeroU32| count.get() <= max);
+        count.ok_or_else(|| format!("expected a number from 1 to {max}"))
+    }
 }
 
 /// A time such as `30s`, `1m30s` or `250ms`; `0` is none.
@@ -242,6 +248,17 @@ enum AcceptArg {
     Reuseport,
     /// `EPOLLEXCLUSIVE`: one queue; whoever waits is woken, and not all.
     Exclusive,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SpliceArg {
+    /// Unless --quit-word or TLS has to look at every byte.
+    Auto,
+    /// As auto, but --quit-word and TLS are refused.
+    On,
+    /// Never: every byte is copied into the process and out again. With --read-buffer 262144 that is faster for
+    /// several long streams of clients whose cores share a cache with the server's.
+    Off,
 }
 
 /// Runs the program with the process's arguments and environment.
@@ -347,23 +364,31 @@ fn announce(addresses: &[Address]) {
 
 impl Args {
     /// Checks what no single flag can tell.
-    fn check(&self) -> Result<(), String> {
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => return Err("'--tls-cert' needs '--tls-key'".to_owned()),
-            (None, Some(_)) => return Err("'--tls-key' needs '--tls-cert'".to_owned()),
-            _ => {}
-        }
-        match (self.mode, self.accept) {
-            (ModeArg::Oneshot | ModeArg::EdgeShared, Some(_)) => Err(
-                "'--accept' is for the modes level and edge: in the others one thread accepts for all"
-                    .to_owned(),
-            ),
-            _ => Ok(()),
-        }
+    fn check(&self) -> Result<(), &'static str> {
+        let is_shared = matches!(self.mode, ModeArg::Oneshot | ModeArg::EdgeShared);
+        let complaint = match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => "'--tls-cert' needs '--tls-key'",
+            (None, Some(_)) => "'--tls-key' needs '--tls-cert'",
+            _ if is_shared && self.accept.is_some() => {
+                "'--accept' is for the modes level and edge: in the others any thread accepts"
+            }
+            _ if self.looks_at_bytes() && self.splice == SpliceArg::On => {
+                "'--splice on' is not for '--quit-word' and TLS, which look at every byte"
+            }
+            _ => return Ok(()),
+        };
+        Err(complaint)
     }
-}
 
-impl Args {
+    /// Returns whether long streams are spliced.
+    fn splices(&self) -> bool {
+        self.splice != SpliceArg::Off && !self.looks_at_bytes()
+    }
+
+    fn looks_at_bytes(&self) -> bool {
+        self.quit_word.is_some() || self.tls_cert.is_some()
+    }
+
     /// Reads the certificate and its key. The error names the flag and the file.
     fn tls(&self) -> anyhow::Result<Option<TlsConfig>> {
         let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
@@ -379,7 +404,7 @@ impl Args {
     fn config(&self) -> Config {
         let len = NonZeroUsize::try_from(self.read_buffer).unwrap_or(NonZeroUsize::MIN);
         // As much at once as a read could bring, so that what waits to be written is no more either.
-        let splice_bytes_max = Some(len).filter(|len| len.get() >= SPLICE_LEN_MIN);
+        let splice_bytes_max = self.splices().then_some(len);
         Config {
             listen: self.listen.iter().flat_map(|addresses| addresses.0.iter().copied()).collect(),
             mode: match self.mode {
@@ -407,6 +432,7 @@ impl Args {
                 linger: self.linger_timeout.0,
                 ..Timeouts::default()
             },
+            busy_polling: self.busy_poll.0,
             before_exit: || log::flush(FLUSH_PATIENCE),
         }
     }
@@ -434,6 +460,7 @@ mod tests {
         for (flag, value) in [
             ("--listen", "localhost"),
             ("--mode", "both"),
+            ("--splice", "sometimes"),
             ("--max-connections", "0"),
             ("--backlog", "many"),
             ("--quit-word", ""),
@@ -443,11 +470,47 @@ mod tests {
             ("--write-timeout", "-3s"),
             ("--drain-timeout", "30"),
             ("--linger-timeout", "99999999999999999999s"),
+            ("--busy-poll", "50"),
+            ("--busy-poll", "-50us"),
         ] {
             let error = Args::try_parse_from(["epoll-server", flag, value]).unwrap_err();
             let line = one_line(&error.to_string());
             assert!(line.contains(flag) && line.contains(&format!("'{value}'")), "{line}");
             assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_spliced_at_once_is_what_a_read_could_bring() {
+        let bytes_max = |flags: &str| {
+            let words = ["epoll-server"].into_iter().chain(flags.split(' '));
+            let limits = Args::try_parse_from(words).unwrap().config().limits;
+            limits.splice_bytes_max.map(NonZeroUsize::get)
+        };
+        for (flags, expected) in [
+            ("--pin", Some(65_536)),
+            ("--splice auto --read-buffer 1", Some(1)),
+            ("--splice on --read-buffer 262144", Some(262_144)),
+            ("--splice off", None),
+            ("--quit-word quit", None),
+            ("--splice auto --quit-word quit", None),
+            ("--splice auto --tls-cert cert.pem --tls-key key.pem", None),
+        ] {
+            assert_eq!(bytes_max(flags), expected, "{flags}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_looks_at_every_byte_is_spliced() {
+        for (flags, is_refused) in [
+            ("--splice on", false),
+            ("--splice on --quit-word quit", true),
+            ("--splice on --tls-cert cert.pem --tls-key key.pem", true),
+            ("--splice off --quit-word quit", false),
+        ] {
+            let words = ["epoll-server"].into_iter().chain(flags.split(' '));
+            let checked = Args::try_parse_from(words).unwrap().check();
+            assert_eq!(checked.is_err(), is_refused, "{flags}: {checked:?}");
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn start(level: LevelFilter, format: LogFormat) -> io::Result<FlushOn
         let queue = Queue::start(Stderr, reports(level, format))?;
         let queue = QUEUE.get_or_init(|| queue);
         // Fails only in a program that has a subscriber of its own, which then gets the lines.
-        let _ = dispatcher::set_global_default(dispatch(level, format, queue));
+        let _ = dispatcher::set_global_default(dispatch(level, format, move || queue));
     }
     Ok(FlushOnDrop(()))
 }
@@ -104,29 +104,22 @@ where
 /// behind it, which makes them, writes them itself.
 fn reports(level: LevelFilter, format: LogFormat) -> impl Fn(Report) -> Vec<u8> + Send {
     move |report| {
-        let formatted = Buffer::default();
-        let writer = formatted.clone();
+        let formatted = Arc::new(Buffer::default());
         // Made when it is needed: as long as there are two, `tracing` asks both about a new call site.
-        let dispatch = dispatch(level, format, move || writer.clone());
+        let dispatch = dispatch(level, format, Arc::clone(&formatted));
         dispatcher::with_default(&dispatch, || match report {
             Report::Dropped(lines) => tracing::warn!(lines, "log lines were dropped"),
             Report::DroppedInAll(lines) => tracing::warn!(lines, "log lines were dropped in all"),
         });
-        formatted.take()
+        std::mem::take(&mut *formatted.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Bytes in memory.
-#[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+#[derive(Default)]
+struct Buffer(Mutex<Vec<u8>>);
 
-impl Buffer {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Write for Buffer {
+impl Write for &Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
     }
@@ -145,10 +138,8 @@ impl Write for Stderr {
         loop {
             match stderr.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    poll(
-                        &mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)],
-                        PollTimeout::NONE,
-                    )?;
+                    let mut writable = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+                    poll(&mut writable, PollTimeout::NONE)?;
                 }
                 written => return written,
             }

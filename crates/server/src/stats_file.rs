@@ -13,9 +13,8 @@ use std::path::Path;
 
 /// Creates the file. A pipe that nobody reads is refused instead of waited for.
 pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
-    let flags = OFlag::O_NONBLOCK.bits();
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).custom_flags(flags);
+    options.write(true).create(true).truncate(true).custom_flags(OFlag::O_NONBLOCK.bits());
     options
         .open(path)
         .with_context(|| format!("failed to create the file of --stats-json {}", path.display()))
@@ -58,6 +57,7 @@ fn as_json(of_thread: &ThreadStats) -> Value {
         },
         "reactor": {
             "waits": reactor.waits,
+            "spins": reactor.spins,
             "events": reactor.events,
             "stale": reactor.stale,
             "adds": reactor.adds,

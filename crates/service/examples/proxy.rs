@@ -1,10 +1,11 @@
 //! A proxy: `cargo run -p epoll-service --example proxy 127.0.0.1:0 127.0.0.1:8080,unix:/run/web`.
 //!
 //! Each client gets a connection to one of the backends, in turn; one that refuses is left out for ten
-//! seconds. Bytes go straight from one socket to the other. A side that takes nothing slows the other side
-//! down, and the end of each direction is passed on by itself: a client that has sent its FIN still gets
-//! the whole answer. Connections on which nothing moves for a minute are closed; two more arguments set the timeouts of a
-//! connect and of a connection on which nothing moves, in milliseconds.
+//! seconds. Bytes go straight from one socket to the other, through a pipe where there are many. A side that
+//! takes nothing slows the other side down, but can still send, and the end of each direction is passed on by
+//! itself: a client that has sent its FIN still gets the whole answer. Connections on which nothing moves for
+//! a minute are closed; two more arguments set the timeouts of a connect and of a connection on which nothing
+//! moves, in milliseconds.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ use epoll_connection::{
     Address, CloseReason, ConnectionId, Consumed, Context, Flow, Protocol, Timestamp,
 };
 use epoll_service::{Config, Peer, Server, Service, Signal, Signals};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,7 +21,7 @@ use std::time::Duration;
 /// The time for which a backend that has refused a connection is left out.
 const PENALTY: Duration = Duration::from_secs(10);
 
-/// What the two sides of a connection tell one another.
+/// The messages between the two sides of a connection.
 enum Note {
     /// To the service: connect to a backend for a client, unless it is gone by then.
     Connect { backend: usize, is_client_gone: Arc<AtomicBool> },
@@ -33,7 +35,7 @@ enum Note {
     Broken,
 }
 
-/// What a thread knows of the backends.
+/// The backends, and the state that a thread keeps of them.
 struct Backends {
     addresses: Arc<[Address]>,
     /// The times until which they are left out.
@@ -91,6 +93,8 @@ impl Protocol for Side {
             Self::Backend { client, .. } => {
                 let note = Note::Connected(context.id());
                 context.send(*client, note);
+                // The client may go before it has the note.
+                context.set_deadline(Some(Duration::from_secs(1)));
                 Flow::Keep
             }
         }
@@ -130,18 +134,36 @@ impl Protocol for Side {
         Flow::Keep
     }
 
+    fn on_deadline(&mut self, _: &mut Surroundings<'_>) -> Flow {
+        match self {
+            Self::Backend { is_client_gone, .. } if is_client_gone.load(Ordering::Relaxed) => {
+                Flow::Abort
+            }
+            _ => Flow::Keep,
+        }
+    }
+
     fn on_close(&mut self, reason: CloseReason, context: &mut Surroundings<'_>) {
+        if let Self::Client { backend: None, is_gone, .. } = self {
+            is_gone.store(true, Ordering::Relaxed);
+        }
         let note = match (reason, &*self) {
             (CloseReason::PeerClosed, _) => return,
             (CloseReason::ConnectFailed(_), Self::Backend { number, .. }) => Note::Refused(*number),
             _ => Note::Broken,
         };
-        match self {
-            Self::Client { backend: None, is_gone, .. } => is_gone.store(true, Ordering::Relaxed),
-            Self::Client { backend: Some(other), .. } | Self::Backend { client: other, .. } => {
-                context.send(*other, note);
-            }
+        if let Some(other) = self.other() {
+            context.send(other, note);
         }
+    }
+
+    fn forwards_to(&self) -> Option<ConnectionId> {
+        self.other()
+    }
+
+    /// Always busy: the proxy does not know the messages, so only the two sides know when they are done.
+    fn is_busy(&self) -> bool {
+        true
     }
 }
 
@@ -184,6 +206,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         _ => return Err(USAGE.into()),
     }
+    // Long streams go through a pipe.
+    config.limits.splice_bytes_max = NonZeroUsize::new(256 * 1024);
     // First of all, while there is one thread.
     let signals = Signals::block([Signal::TERM, Signal::INT])?;
     let server = Server::bind(Proxy { backends, next: Arc::default() }, &config)?;

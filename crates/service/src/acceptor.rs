@@ -1,20 +1,70 @@
-//! A listener as a thread holds it: watched until it is over, paused while nothing can be accepted.
+//! A listener as a thread holds it: watched until it is over, paused while nothing can be accepted. The listeners
+//! of threads that share connections are in `acceptor/shared.rs`.
 //!
 //! A listener of one thread pauses by itself. Of one that several threads watch exclusively the socket is
 //! watched, and a pause ends the registration. Kernel facts: (a) of the threads that watch a socket
 //! exclusively the kernel always wakes the one that was registered first, as long as it waits: each thread
 //! goes to the end of the line now and then; (b) an exclusive registration cannot be changed.
 
-use crate::store::Event;
-use epoll_reactor::net::{AcceptBatch, BatchEnd, Closing, Listener};
+mod batch_len;
+mod shared;
+
+use crate::store::{Event, Store};
+use batch_len::BatchLen;
+use epoll_connection::Protocol;
+use epoll_reactor::net::{AcceptCounters, Accepted, BatchEnd, Closing, Listener};
 use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Source, Token, Watch};
+pub(crate) use shared::SharedAcceptors;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The number of batches after which a thread goes to the end of the line for an exclusive listener.
 const BATCHES_IN_FRONT: u32 = 8;
 /// The time until the next attempt to watch a listener again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The listeners of a thread.
+pub(crate) enum Acceptors {
+    /// The thread accepts from them.
+    Own(Vec<Acceptor>),
+    /// The threads that share its connections accept from them; it closes them.
+    Shared(Arc<SharedAcceptors>),
+}
+
+impl Acceptors {
+    /// Returns those that the thread accepts from.
+    pub(crate) fn own(&mut self) -> &mut [Acceptor] {
+        match self {
+            Self::Own(acceptors) => acceptors,
+            Self::Shared(_) => &mut [],
+        }
+    }
+
+    /// Returns the counters of those that are not closed.
+    pub(crate) fn counters(&self) -> AcceptCounters {
+        match self {
+            Self::Own(acceptors) => {
+                let counters = acceptors.iter().map(|one| one.listener.counters());
+                counters.fold(AcceptCounters::default(), |sum, one| sum + one)
+            }
+            Self::Shared(acceptors) => acceptors.counters(),
+        }
+    }
+
+    /// Stops watching them and returns the connections that wait in their queues, in the order of their addresses.
+    pub(crate) fn close<P: Protocol>(&mut self, store: &mut impl Store<P>) -> Vec<Closing> {
+        match self {
+            Self::Own(acceptors) => {
+                let acceptors = std::mem::take(acceptors).into_iter();
+                acceptors.map(|one| one.close(store.own())).collect()
+            }
+            Self::Shared(acceptors) => {
+                store.shared().map(|shared| acceptors.close(shared)).unwrap_or_default()
+            }
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Acceptor {
@@ -27,6 +77,7 @@ pub(crate) struct Acceptor {
     resumes_at: Option<Instant>,
     /// The number of batches since it was registered.
     batches: u32,
+    batch_len: BatchLen,
 }
 
 /// The threads that watch a queue.
@@ -43,19 +94,24 @@ impl Acceptor {
         sharing: Sharing,
         reactor: &mut Reactor<T, Event>,
     ) -> io::Result<Self> {
-        let mut acceptor =
-            Self { listener, tag, sharing, token: None, resumes_at: None, batches: 0 };
+        let mut acceptor = Self {
+            listener,
+            tag,
+            sharing,
+            token: None,
+            resumes_at: None,
+            batches: 0,
+            batch_len: BatchLen::first(),
+        };
         acceptor.watch(reactor)?;
         Ok(acceptor)
     }
 
-    pub(crate) fn listener(&self) -> &Listener {
-        &self.listener
-    }
-
-    pub(crate) fn accept_batch(&mut self) -> AcceptBatch<'_> {
+    /// Accepts connections after the reactor's wait with this number.
+    pub(crate) fn accept_batch(&mut self, wait: u64) -> impl Iterator<Item = Accepted> {
         self.batches += 1;
-        self.listener.accept_batch()
+        self.batch_len.begin(Instant::now, wait, self.listener.counters().accepted);
+        self.listener.accept_batch().take(self.batch_len.len)
     }
 
     /// Does what the end of the last batch asks for. Returns the time after which to call
@@ -64,7 +120,9 @@ impl Acceptor {
         &mut self,
         reactor: &mut Reactor<T, Event>,
     ) -> io::Result<Option<Duration>> {
-        match (self.listener.batch_end(), self.sharing) {
+        let end = self.listener.batch_end();
+        self.batch_len.end(end, self.listener.counters().accepted);
+        match (end, self.sharing) {
             (Some(BatchEnd::Closed), _) => {
                 if self.token.is_some() {
                     let address = self.listener.address();
@@ -100,7 +158,7 @@ impl Acceptor {
 
     /// Watches it no longer, and hands out what waits in its queue. Threads that share the socket keep it
     /// open, so the kernel has to be told.
-    pub(crate) fn close<T: Source>(mut self, reactor: &mut Reactor<T, Event>) -> Closing {
+    fn close<T: Source>(mut self, reactor: &mut Reactor<T, Event>) -> Closing {
         if let Err(error) = self.unwatch(reactor) {
             tracing::warn!(%error, "listener still watched");
         }
@@ -145,5 +203,50 @@ impl Acceptor {
             Some(token) => reactor.unwatch(token, &self.listener),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use epoll_reactor::NoSource;
+    use epoll_reactor::net::{ListenOptions, PausedBy};
+
+    fn exclusive(reactor: &mut Reactor<NoSource, Event>) -> Acceptor {
+        let options = ListenOptions { paused_by: PausedBy::Owner, ..ListenOptions::default() };
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        Acceptor::start(listener, Event::Accept(0), Sharing::Exclusive, reactor).unwrap()
+    }
+
+    #[test]
+    fn an_exclusive_one_is_registered_anew_after_a_number_of_batches() {
+        let mut reactor = Reactor::new().unwrap();
+        let mut acceptor = exclusive(&mut reactor);
+        for batch in 1..=3 * BATCHES_IN_FRONT {
+            let before = acceptor.token.expect("it is watched");
+            assert_eq!(acceptor.accept_batch(batch.into()).count(), 0);
+            assert_eq!(acceptor.after_batch(&mut reactor).unwrap(), None);
+            let is_at_the_end = acceptor.token != Some(before);
+            assert_eq!(is_at_the_end, batch % BATCHES_IN_FRONT == 0, "after {batch} batches");
+        }
+        assert_eq!(reactor.counters().dels, 3);
+    }
+
+    #[test]
+    fn an_exclusive_one_that_pauses_is_watched_again_when_the_pause_is_over() {
+        let mut reactor = Reactor::new().unwrap();
+        let mut acceptor = exclusive(&mut reactor);
+        assert_eq!(acceptor.resume_if_due(&mut reactor).unwrap(), None);
+        let adds = reactor.counters().adds;
+        acceptor.unwatch(&mut reactor).unwrap();
+        assert_eq!(acceptor.pause_for(Duration::from_secs(600)), Some(Duration::from_secs(600)));
+        assert_eq!(acceptor.resume_if_due(&mut reactor).unwrap(), None);
+        assert_eq!((acceptor.token, reactor.counters().adds), (None, adds));
+        acceptor.pause_for(Duration::ZERO);
+        assert_eq!(acceptor.resume_if_due(&mut reactor).unwrap(), None);
+        assert!(acceptor.token.is_some());
+        // Once.
+        assert_eq!(acceptor.resume_if_due(&mut reactor).unwrap(), None);
+        assert_eq!(reactor.counters().adds, adds + 1);
     }
 }

@@ -44,7 +44,7 @@ impl Admission {
 
     /// Admits a connection with this peer, which is to be [released](Self::release) when it is closed.
     pub(crate) fn admit(&self, peer: &Peer) -> Result<(), Refusal> {
-        let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) else { return self.admit_any() };
+        let Some((peers, ip)) = self.limited(peer) else { return self.admit_any() };
         // Locked meanwhile, so that who is refused takes nothing from others, not even for a moment.
         let mut counts = peers.counts();
         if counts.get(&ip).is_some_and(|&count| count >= peers.max) {
@@ -58,12 +58,21 @@ impl Admission {
     /// Admits an outgoing connection to this peer, whose own limit does not matter to it.
     pub(crate) fn admit_outgoing(&self, peer: &Peer) -> Result<(), Refusal> {
         self.admit_any()?;
-        if let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) {
+        if let Some((peers, ip)) = self.limited(peer) {
             *peers.counts().entry(ip).or_default() += 1;
         }
         Ok(())
     }
 
+    /// Returns the counts of peers and the address of this one, if it has a limit.
+    #[inline]
+    fn limited(&self, peer: &Peer) -> Option<(&Peers, IpAddr)> {
+        // Most services have none, and look at no address.
+        let peers = self.peers.as_ref()?;
+        Some((peers, ip(peer)?))
+    }
+
+    #[inline]
     fn admit_any(&self) -> Result<(), Refusal> {
         let more = |in_use| (in_use < self.max).then_some(in_use + 1);
         let before = self.in_use.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
@@ -71,7 +80,7 @@ impl Admission {
     }
 
     pub(crate) fn release(&self, peer: &Peer) {
-        if let (Some(peers), Some(ip)) = (&self.peers, ip(peer)) {
+        if let Some((peers, ip)) = self.limited(peer) {
             if let Entry::Occupied(mut count) = peers.counts().entry(ip) {
                 *count.get_mut() -= 1;
                 if *count.get() == 0 {

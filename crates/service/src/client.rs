@@ -3,10 +3,9 @@
 use crate::timeouts::Times;
 use epoll_connection::{Awaits, Connection, Protocol, Step, StepRest, ThreadState};
 use epoll_reactor::net::{Peer, Stream};
-use epoll_reactor::{Interest, Readiness, Source, Token};
-use epoll_timers::{Key, Timestamp};
+use epoll_reactor::{Readiness, Source, Token};
+use epoll_timers::{CompactKey, Timestamp};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 /// A connection as a reactor owns it.
 #[derive(Debug)]
@@ -14,8 +13,6 @@ pub(crate) struct Client<P> {
     pub(crate) connection: Connection<P, Stream>,
     /// The time at which a byte last moved, or the connection began to linger.
     pub(crate) last_activity: Timestamp,
-    /// The interest that is registered.
-    pub(crate) registered: Interest,
     /// The event that the timer is set for.
     pub(crate) awaits: Awaits,
     /// The time at which it was opened, in seconds, and [`TOLD_OF_DRAIN`]; more would cost every connection
@@ -23,20 +20,19 @@ pub(crate) struct Client<P> {
     began_s: u32,
     pub(crate) peer: Peer,
     /// Its timer, while it has one.
-    pub(crate) timer: Option<Key>,
+    pub(crate) timer: Option<CompactKey>,
 }
 
 /// The protocol knows that the service drains. The seconds below it are enough for 68 years.
 const TOLD_OF_DRAIN: u32 = 1 << 31;
 
 /// The limit on memory per idle connection counts on this, for a protocol of one byte.
-const _: () = assert!(size_of::<Client<u8>>() <= 80);
+const _: () = assert!(size_of::<Client<u8>>() <= 72);
 
 impl<P: Protocol> Client<P> {
     pub(crate) fn new(connection: Connection<P, Stream>, peer: Peer, now: Timestamp) -> Self {
         Self {
             last_activity: now,
-            registered: connection.interest(),
             awaits: connection.awaits(),
             began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX)
                 & !TOLD_OF_DRAIN,
@@ -62,7 +58,7 @@ impl<P: Protocol> Client<P> {
         rest
     }
 
-    #[inline(never)]
+    #[inline]
     pub(crate) fn finish_step(
         &mut self,
         rest: StepRest,
@@ -105,16 +101,23 @@ impl<P: Protocol> Client<P> {
         step
     }
 
-    /// Returns how many bytes have moved either way.
+    /// Returns how many bytes have moved either way; while the peer has to take something, only what it took
+    /// counts.
     fn moved(&self) -> u64 {
-        self.connection.received() + self.connection.sent()
+        let Self { connection, .. } = self;
+        let is_waiting = connection.awaits() == Awaits::Room;
+        connection.sent() + if is_waiting { 0 } else { connection.received() }
     }
 }
 
 impl<P> Client<P> {
-    /// Returns when it was opened, rounded down to a second.
-    pub(crate) fn began(&self) -> Timestamp {
-        Timestamp::after_epoch(Duration::from_secs((self.began_s & !TOLD_OF_DRAIN).into()))
+    /// Returns for how many seconds it has lived, counted from the beginning of the second in which it was opened.
+    pub(crate) fn lived_s(&self, now: Timestamp) -> u64 {
+        now.since_epoch().as_secs().saturating_sub((self.began_s & !TOLD_OF_DRAIN).into())
+    }
+
+    pub(crate) fn is_told_of_drain(&self) -> bool {
+        self.began_s & TOLD_OF_DRAIN != 0
     }
 
     /// Notes that its protocol is told that the service drains. Returns whether it was told before.
@@ -155,11 +158,14 @@ impl<P> Source for Client<P> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use epoll_connection::{Consumed, Context};
+    use epoll_connection::{Clocks, ConnectionId, Consumed, Context, Flow, Limits};
+    use std::io::Write;
+    use std::time::Duration;
 
-    struct Silent;
+    /// A protocol that neither takes nor says anything.
+    pub(crate) struct Silent;
 
     impl Protocol for Silent {
         type Local = ();
@@ -178,9 +184,49 @@ mod tests {
         let opened = Timestamp::after_epoch(Duration::from_millis(5_900));
         let connection = Connection::new(Silent, stream);
         let mut client = Client::new(connection, Peer::from(&address), opened);
-        let second = Timestamp::after_epoch(Duration::from_secs(5));
-        assert_eq!(client.began(), second);
+        let later = Timestamp::after_epoch(Duration::from_millis(7_100));
+        assert_eq!([opened, later].map(|now| client.lived_s(now)), [0, 2]);
+        // What the stream promises saves the reactor a system call each.
+        assert!(client.is_nonblocking() && client.is_unshared());
         assert_eq!([client.tell_of_drain(), client.tell_of_drain()], [false, true]);
-        assert_eq!(client.began(), second);
+        assert_eq!(client.lived_s(later), 2);
+    }
+
+    /// Writes more than a socket takes, and forwards what arrives to nobody.
+    struct Relay;
+
+    impl Protocol for Relay {
+        type Local = ();
+        type Message = ();
+
+        fn on_open(&mut self, context: &mut Context<'_, (), ()>) -> Flow {
+            context.write(&vec![0; 8 << 20]);
+            Flow::Keep
+        }
+
+        fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+            Consumed::bytes(input.len())
+        }
+
+        fn forwards_to(&self) -> Option<ConnectionId> {
+            Some(ConnectionId::new(0, Token::detached(7)))
+        }
+    }
+
+    #[test]
+    fn a_peer_that_sends_and_takes_nothing_is_dated_by_what_it_takes() {
+        let (ours, mut theirs) = Stream::pair().unwrap();
+        let address = "127.0.0.1:1".parse().map(epoll_reactor::net::Address::Inet).unwrap();
+        let at = |seconds| Timestamp::after_epoch(Duration::from_secs(seconds));
+        let mut client = Client::new(Connection::new(Relay, ours), Peer::from(&address), at(1));
+        let mut thread = ThreadState::new(0, (), Limits::default(), Clocks::default());
+        let token = Token::detached(0);
+        let step = client.date(at(2), |client| client.connection.open(token, &mut thread));
+        assert_eq!((step, client.connection.awaits()), (Step::Changed, Awaits::Room));
+        assert_eq!(client.last_activity, at(2));
+        theirs.write_all(b"more").unwrap();
+        let step = client.step(Readiness::IN, token, &mut thread, at(3));
+        assert_eq!((step, client.connection.received()), (Step::Forward, 4));
+        assert_eq!(client.last_activity, at(2));
     }
 }

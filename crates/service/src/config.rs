@@ -1,4 +1,4 @@
-//! What a service is told to do.
+//! The settings of a service.
 
 use crate::Mode;
 use epoll_connection::Limits;
@@ -9,22 +9,23 @@ use std::time::Duration;
 /// The settings of a [`Server`](crate::Server).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The addresses to listen at.
+    /// The addresses to listen at. If there is none, nothing is accepted.
     pub listen: Vec<Address>,
     /// The trigger by which connections are watched, and whether threads share them.
     pub mode: Mode,
-    /// The number of threads that serve; as many as there are cores for this process if `None`. In the
-    /// modes in which threads share connections, one more accepts them.
+    /// The number of threads that serve, at most [`THREADS_MAX`]; `None` is one for each core that this process
+    /// may use. In the modes in which threads share connections, one more thread minds timers and the drain.
     pub threads: Option<NonZeroU32>,
-    /// The way in which threads share the listening, where each has connections of its own.
+    /// The way in which threads accept at the same address, in the modes in which each has connections of its
+    /// own.
     pub accept: Accept,
     /// Keeps each thread to one core.
     pub pins: bool,
-    /// The largest number of connections at once; what the limit of descriptors allows if `None`.
+    /// The largest number of connections at once; `None` is as many as the limit of descriptors allows.
     pub connections_max: Option<NonZeroU32>,
-    /// The largest number of connections at once from one address; no limit if `None`.
+    /// The largest number of connections at once from one address; `None` is no limit.
     pub connections_per_peer_max: Option<NonZeroU32>,
-    /// The number of connections that may wait to be accepted.
+    /// The number of connections that may wait to be accepted at each address.
     pub backlog: NonZeroU32,
     /// The options of accepted and of outgoing connections.
     pub stream: StreamOptions,
@@ -32,8 +33,25 @@ pub struct Config {
     pub limits: Limits,
     /// The time that connections may take.
     pub timeouts: Timeouts,
-    /// Called before the process is ended because threads are stuck after a second signal to end: to flush
-    /// logs. It must not wait for long.
+    /// The time for which a thread that was just busy looks for the next event again and again before it sleeps,
+    /// counted from the end of its work; `None` and zero sleep at once.
+    ///
+    /// What comes within this time is answered sooner, by what it takes to wake a thread. The price is a core for
+    /// each thread, the one that serves no connection included, for as long as events come: a thread that looks runs, and
+    /// whatever else has its core waits. So it is for latency at a steady, moderate rate on a machine with cores to
+    /// spare, which the clients do not use either. It is not for a machine, or a share of one, that others use, nor
+    /// for fewer cores than threads. A time that is shorter than the pauses between events costs as much of a core
+    /// in every pause and brings nothing. While all connections are silent, threads sleep.
+    ///
+    /// Timers, messages, signals and the drain are seen no later than otherwise. Each look is an [`epoll_wait`]
+    /// with a timeout of zero, counted in [`Counters::spins`](epoll_reactor::Counters::spins). HAProxy's
+    /// `busy-polling` does the same without a bound. The kernel's busy polling of network devices is another thing,
+    /// which this does not set: see [`Epoll::set_busy_poll`](epoll_reactor::epoll_sys::Epoll::set_busy_poll).
+    ///
+    /// [`epoll_wait`]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
+    pub busy_polling: Option<Duration>,
+    /// Called before the process is ended because threads are stuck after a second signal to end; for example
+    /// to flush logs. It must return soon.
     pub before_exit: fn(),
 }
 
@@ -102,6 +120,7 @@ impl Default for Config {
             stream: StreamOptions::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            busy_polling: None,
             before_exit: || {},
         }
     }

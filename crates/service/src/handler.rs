@@ -1,16 +1,18 @@
-//! What a thread does with connections: it goes by the answers of their steps, admits and closes them.
-//! Whether they are its own or shared with other threads makes no difference here.
+//! The handling of connections by a thread: it applies the answers of their steps, admits and closes them.
+//! The code is the same for a thread's own connections and for those that threads share.
 
 mod delivery;
 mod drain;
 mod expiry;
+mod passes;
 
 use crate::admission::Refusal;
 use crate::client::Client;
 use crate::control::Control;
-use crate::mail::Post;
+use crate::mail::{DeliveryPass, Post};
+use crate::panics::{catch, drop_each};
 use crate::service::Message;
-use crate::stats::{Closed, Stats};
+use crate::stats::{Closed, Outcomes, Stats};
 use crate::store::Connections;
 use crate::timing::{TIMER_STEPS_MAX, Timing, lock};
 use crate::{Config, Mode, Service, Timeouts};
@@ -19,13 +21,14 @@ use epoll_connection::{
     ThreadState,
 };
 use epoll_reactor::epoll_sys::Pipe;
-use epoll_reactor::net::{Accepted, Address, ConnectOptions, Peer};
+use epoll_reactor::net::{Accepted, Address, ConnectOptions, Peer, Stream};
 use epoll_reactor::{Readiness, Registration, Token};
 use epoll_timers::Timestamp;
+pub(crate) use passes::Count;
+use passes::Passes;
 use std::any::type_name;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The capacity of a pipe that was not asked for another one, in bytes.
@@ -37,7 +40,7 @@ pub(crate) struct Parts<S: Service> {
     pub(crate) control: Arc<Control>,
     pub(crate) post: Arc<Post<Message<S>>>,
     pub(crate) timing: Arc<Mutex<Timing>>,
-    pub(crate) stats: Arc<Mutex<Stats>>,
+    pub(crate) stats: Arc<Mutex<Outcomes>>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -47,6 +50,9 @@ struct Connect<M> {
     address: Address,
     message: M,
 }
+
+/// A call of a connection.
+type Call<P> = fn(&mut Connection<P, Stream>, Token, &mut ThreadState<P>) -> Step;
 
 /// A turn of a thread's loop.
 #[derive(Clone, Copy, Debug)]
@@ -66,27 +72,33 @@ pub(crate) struct Handler<S: Service> {
     mailbox: usize,
     mode: Mode,
     pub(crate) thread: ThreadState<S::Protocol>,
-    /// The pipe that long streams go through, from the first one on. It holds nothing but during a step.
+    /// The pipe that long streams go through, from the first one on. It is empty, except during a step and
+    /// while it holds what a step forwards.
     pipe: Option<Pipe>,
     timeouts: Timeouts,
     connect_options: ConnectOptions,
     /// The number of the turn that the protocols of the thread know of.
     turn: u64,
-    /// Activity has to be dated.
+    /// The time of activity has to be recorded.
     is_timed: bool,
     is_draining: bool,
     /// The connections whose timers have fired.
     due: Vec<Token>,
-    /// The connection whose callbacks are called without a report.
+    /// The connection whose callbacks are being called for something else than a report of the reactor; it is
+    /// closed if they panic.
     current: Option<Token>,
     /// Requests of protocols that are being handled; empty otherwise.
     requests: Vec<Request<Message<S>>>,
     connects: Vec<Connect<Message<S>>>,
-    /// The connections whose forwarded bytes are sent.
-    resumes: Vec<Token>,
-    /// Requests were filed since they were last handled.
+    /// Calls that connections of the thread have asked for at the end of the turn.
+    calls: Vec<(Token, Call<S::Protocol>)>,
+    /// Requests were filed since they were last handled, or a thread without a loop of its own has a pass
+    /// under way.
     has_filed: bool,
-    stats: Arc<Mutex<Stats>>,
+    /// Mail that is on its way to connections of the thread alone.
+    round: Option<DeliveryPass<Message<S>>>,
+    passes: Passes,
+    stats: Arc<Mutex<Outcomes>>,
 }
 
 impl<S: Service> Handler<S> {
@@ -121,20 +133,32 @@ impl<S: Service> Handler<S> {
             current: None,
             requests: Vec::new(),
             connects: Vec::new(),
-            resumes: Vec::new(),
+            calls: Vec::new(),
             has_filed: false,
+            round: None,
+            passes: Passes::default(),
             stats: Arc::clone(&parts.stats),
         }
     }
 
-    pub(crate) fn stats(&self) -> MutexGuard<'_, Stats> {
+    fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what has become of the connections of the thread so far.
+    pub(crate) fn stats(&self) -> Stats {
+        self.outcomes().named(S::FINISHED)
     }
 
     /// Returns the time to date activity with, if anybody will ask.
     #[inline]
     pub(crate) fn now(&self) -> Timestamp {
         if self.is_timed { Timestamp::now() } else { Timestamp::EPOCH }
+    }
+
+    /// Returns the number of the last turn that a protocol knows of.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
     }
 
     /// Begins the turn with this number for the protocols of the thread, unless it has begun. The hot path
@@ -146,9 +170,8 @@ impl<S: Service> Handler<S> {
         }
     }
 
-    /// Finishes a step, and does what it asks for.
-    #[cold]
-    #[inline(never)]
+    /// Finishes a step, and does what it asks for. A hot loop has it out of line.
+    #[inline]
     pub(crate) fn finish_step<R: Registration<Source = Client<S::Protocol>>>(
         &mut self,
         mut entry: R,
@@ -164,17 +187,34 @@ impl<S: Service> Handler<S> {
     }
 
     /// Does what the step of a connection asks for; gives it back if it is still open.
-    #[cold]
+    #[inline]
     pub(crate) fn apply<R: Registration<Source = Client<S::Protocol>>>(
         &mut self,
-        mut entry: R,
+        entry: R,
         step: Step,
         readiness: Readiness,
     ) -> Option<R> {
         self.file_if_shared();
         match step {
-            // Whoever has the connections takes the bytes to the one that they are for.
+            // The caller gives the bytes to their receiver: it has the connections, see `forward`.
             Step::Wait | Step::Forward => Some(entry),
+            Step::Done(reason) => {
+                self.close(entry, Closed::Over(reason));
+                None
+            }
+            step => self.apply_change(entry, step, readiness),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn apply_change<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+        step: Step,
+        readiness: Readiness,
+    ) -> Option<R> {
+        match step {
             Step::Changed => self.refresh(entry),
             Step::Yield => {
                 let mut entry = self.refresh(entry)?;
@@ -186,10 +226,7 @@ impl<S: Service> Handler<S> {
                 let step = self.splice(&mut entry, readiness);
                 self.apply(entry, step, readiness)
             }
-            Step::Done(reason) => {
-                self.close(entry, Closed::Over(reason));
-                None
-            }
+            step => self.apply(entry, step, readiness),
         }
     }
 
@@ -199,7 +236,7 @@ impl<S: Service> Handler<S> {
         readiness: Readiness,
     ) -> Step {
         let now = self.now();
-        // Where descriptors are lacking, this time bytes are copied.
+        // If descriptors are lacking, the bytes are copied this time.
         let mut pipe = self.pipe.take().or_else(|| new_pipe(self.thread.limits()).ok());
         let has_pipe = pipe.is_some();
         let (token, thread) = (entry.token(), &mut self.thread);
@@ -218,14 +255,18 @@ impl<S: Service> Handler<S> {
         &mut self,
         mut entry: R,
     ) -> Option<R> {
-        let interest = self.mode.interest(entry.connection.interest());
-        if interest != entry.registered {
-            if let Err(error) = entry.set_interest(interest) {
+        let registered = entry.interest();
+        let interest = self.mode.interest(entry.connection.interest(), registered);
+        if interest != registered {
+            let changed = match interest {
+                Some(interest) => entry.set_interest(interest),
+                None => entry.park(),
+            };
+            if let Err(error) = changed {
                 tracing::warn!(%error, "connection not watched any more");
                 self.close(entry, Closed::Unwatched);
                 return None;
             }
-            entry.registered = interest;
         }
         let awaits = entry.connection.awaits();
         let has_changed = awaits != entry.awaits;
@@ -240,7 +281,8 @@ impl<S: Service> Handler<S> {
         if has_changed || entry.connection.deadline().is_some() {
             self.set_timer(&mut entry);
         }
-        if is_established && self.is_draining {
+        // Asked anew: the drain may have begun, and passed this connection, since the turn began.
+        if is_established && self.control.drain.draining().is_some() {
             // Nobody could tell it before.
             return self.tell_drain(entry);
         }
@@ -257,31 +299,37 @@ impl<S: Service> Handler<S> {
         let Accepted { stream, peer } = accepted;
         let peer = Peer::from(&peer);
         let control = Arc::clone(&self.control);
-        let permit = match control.admission.admit(&peer) {
-            Ok(()) => Permit { control: &control, peer },
-            Err(refusal) => {
-                *self.stats().refusals(refusal) += 1;
-                let limit = match refusal {
-                    Refusal::Full => "the maximum of connections",
-                    Refusal::PeerFull => "the maximum of connections from one address",
-                };
-                tracing::debug!(%peer, "connection refused: {limit} is reached");
-                return;
-            }
-        };
-        self.thread.begin_turn(None);
-        let protocol = self.isolate(connections, |handler, _| {
-            handler.service.accept(listener, &peer, &mut handler.thread.local)
-        });
-        // Where it has panicked, it has made no protocol either.
-        let Some(protocol) = protocol.flatten() else {
-            self.stats().declined += 1;
-            tracing::debug!(%peer, "connection declined");
-            return;
-        };
+        let mut is_declined = false;
+        // All of it: a listener that others share is watched again after its batch.
         self.isolate(connections, |handler, connections| {
-            handler.insert(Connection::new(protocol, stream), permit, connections);
+            let permit = match control.admission.admit(&peer) {
+                Ok(()) => Permit { control: &control, peer },
+                Err(refusal) => return handler.refuse(&peer, refusal),
+            };
+            handler.thread.begin_turn(None);
+            // A service that panics makes no protocol either.
+            is_declined = true;
+            match handler.service.accept(listener, &peer, &mut handler.thread.local) {
+                Some(protocol) => {
+                    is_declined = false;
+                    handler.insert(Connection::new(protocol, stream), permit, connections);
+                }
+                None => tracing::debug!(%peer, "connection declined"),
+            }
         });
+        if is_declined {
+            self.outcomes().stats.declined += 1;
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, peer: &Peer, refusal: Refusal) {
+        *self.outcomes().stats.refusals(refusal) += 1;
+        let limit = match refusal {
+            Refusal::Full => "the maximum of connections",
+            Refusal::PeerFull => "the maximum of connections from one address",
+        };
+        tracing::debug!(%peer, "connection refused: {limit} is reached");
     }
 
     /// Registers a connection, and opens it if it is established.
@@ -291,32 +339,38 @@ impl<S: Service> Handler<S> {
         permit: Permit<'_>,
         connections: &mut C,
     ) {
-        let peer = permit.peer;
-        let mut client = Client::new(connection, peer, Timestamp::now());
-        let watch = self.mode.watch(client.registered);
-        client.registered = self.mode.interest(client.registered);
+        let (peer, opened) = (permit.peer, Timestamp::now());
+        // One that begins with a pause is parked by the first step's end.
+        let watch = self.mode.watch(connection.interest().unwrap_or_default());
+        let client = Client::new(connection, peer, opened);
         match connections.insert(client, watch) {
             Ok(mut entry) => {
                 // Whoever closes it releases the permit.
                 permit.keep();
-                self.stats().opened += 1;
+                self.outcomes().stats.opened += 1;
                 tracing::debug!(%peer, "connection opened");
                 let token = entry.token();
                 self.current = Some(token);
-                let step = if entry.connection.awaits() == Awaits::Connect {
+                let client: &mut Client<S::Protocol> = &mut entry;
+                let step = if client.awaits == Awaits::Connect {
                     Step::Wait
                 } else {
-                    let (now, thread) = (self.now(), &mut self.thread);
-                    entry.date(now, |client| client.connection.open(token, thread))
+                    let thread = &mut self.thread;
+                    client.date(opened, |client| client.connection.open(token, thread))
                 };
                 if let Some(mut entry) = self.apply(entry, step, Readiness::IN) {
                     self.set_timer(&mut entry);
                 }
                 self.current = None;
             }
-            Err(failed) => {
-                self.stats().unwatched += 1;
+            Err(mut failed) => {
+                self.outcomes().stats.unwatched += 1;
                 tracing::warn!(%peer, error = %failed.error, "connection not watched");
+                // One that was accepted has not been opened.
+                let connection = &mut failed.source.connection;
+                if connection.awaits() == Awaits::Connect {
+                    connection.fail_to_connect(failed.error.kind(), &mut self.thread);
+                }
             }
         }
     }
@@ -329,9 +383,11 @@ impl<S: Service> Handler<S> {
     ) {
         let control = Arc::clone(&self.control);
         let token = entry.token();
-        if !matches!(closed, Closed::Over(_) | Closed::Panicked) {
+        match closed {
+            Closed::Over(_) => {}
+            Closed::Panicked => entry.connection.abandon(&mut self.thread),
             // If it panics, the connection is closed again, which releases its permit.
-            entry.connection.close(token, &mut self.thread);
+            _ => entry.connection.close(token, &mut self.thread),
         }
         // In this order they are dropped: whoever is told that all is over may count descriptors.
         let permit = Permit { control: &control, peer: entry.peer };
@@ -340,9 +396,11 @@ impl<S: Service> Handler<S> {
             self.record_close(entry, Some(token), closed);
         }
         drop(closing);
-        // Only now nobody holds anything more for it.
-        drop(self.post.take_held(token));
-        self.file_if_shared();
+        if self.mode.is_shared() {
+            // Only now nobody holds anything more for it.
+            drop_each(self.post.take_held(token));
+            self.file_if_shared();
+        }
         drop(permit);
     }
 
@@ -350,9 +408,11 @@ impl<S: Service> Handler<S> {
     fn record_close(&mut self, client: &Client<S::Protocol>, token: Option<Token>, closed: Closed) {
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
-        let lived_s = (Timestamp::now() - client.began()).as_secs();
-        let reason = closed.name(S::FINISHED);
-        tracing::debug!(peer = %client.peer, received, sent, lived_s, reason, "connection closed");
+        let lived_s = client.lived_s(Timestamp::now());
+        tracing::debug!(
+            peer = %client.peer, received, sent, lived_s,
+            reason = closed.name(S::FINISHED), "connection closed"
+        );
         if let Closed::Over(CloseReason::Misuse(misuse)) = closed {
             let protocol = type_name::<S::Protocol>();
             tracing::error!(protocol, ?misuse, "a protocol has broken its rules");
@@ -365,14 +425,15 @@ impl<S: Service> Handler<S> {
             }
         }
         let mut timing = lock(&self.timing);
-        if let Some(key) = client.timer {
+        if let Some(stored) = client.timer {
+            let key = timing.timers.key(stored);
             timing.timers.cancel(key);
         }
         if let Some(token) = token {
-            timing.samples.remove(&token);
+            timing.remove_sample(token);
         }
         drop(timing);
-        self.stats().closed(reason, received, sent, lived_s);
+        self.outcomes().closed(closed, received, sent, lived_s);
     }
 
     /// Does a part of a turn. If a callback panics in it, its connection is closed, `None` is returned, and
@@ -382,18 +443,18 @@ impl<S: Service> Handler<S> {
         connections: &mut C,
         part: impl FnOnce(&mut Self, &mut C) -> T,
     ) -> Option<T> {
-        let done = catch_unwind(AssertUnwindSafe(|| {
+        let done = catch(|| {
             let done = part(self, connections);
             if self.thread.has_forward() {
                 self.forward(connections);
             }
             done
-        }));
+        });
         let current = self.current.take();
-        if done.is_err() {
+        if done.is_none() {
             self.close_panicked(current, connections);
         }
-        done.ok()
+        done
     }
 
     /// Takes the connection whose callbacks were last called without a report.
@@ -410,8 +471,10 @@ impl<S: Service> Handler<S> {
         panicked: Option<Token>,
         connections: &mut C,
     ) {
-        let _ = catch_unwind(AssertUnwindSafe(|| {
+        catch(|| {
             self.thread.recover();
+            // Whatever it holds must reach nobody else.
+            self.pipe = None;
             // A pass over the timers that was left early has not set the timerfd.
             if let Err(error) = lock(&self.timing).timers.rearm() {
                 tracing::error!(%error, "timers not set");
@@ -419,26 +482,7 @@ impl<S: Service> Handler<S> {
             if let Some(entry) = panicked.and_then(|token| connections.entry(token)) {
                 self.close(entry, Closed::Panicked);
             }
-        }));
-    }
-
-    /// Returns the outcomes of all connections so far, those of this thread that are open included, and how
-    /// many of these could not be looked at because other threads had them.
-    pub(crate) fn stats_so_far<C: Connections<S::Protocol>>(
-        &self,
-        connections: &mut C,
-    ) -> (Stats, usize) {
-        let (mut stats, mut unseen) = (self.stats().clone(), 0);
-        for token in connections.tokens() {
-            match connections.entry(token) {
-                Some(entry) => {
-                    stats.received += entry.connection.received();
-                    stats.sent += entry.connection.sent();
-                }
-                None => unseen += 1,
-            }
-        }
-        (stats, unseen)
+        });
     }
 }
 
@@ -482,4 +526,25 @@ fn new_pipe(limits: &Limits) -> io::Result<Pipe> {
         let _ = pipe.set_capacity(len);
     }
     Ok(pipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::Write;
+
+    /// Returns how many bytes a new pipe takes.
+    fn room(splice_bytes_max: usize) -> usize {
+        let splice_bytes_max = NonZeroUsize::new(splice_bytes_max);
+        let pipe = new_pipe(&Limits { splice_bytes_max, ..Limits::default() }).unwrap();
+        let mut writer = File::from(pipe.writer().try_clone_to_owned().unwrap());
+        std::iter::from_fn(|| writer.write(&[0; 4096]).ok()).sum()
+    }
+
+    #[test]
+    fn a_pipe_has_room_for_one_splice_and_never_less_than_it_comes_with() {
+        assert_eq!([0, 4096, PIPE_LEN].map(room), [PIPE_LEN; 3]);
+        assert_eq!(room(2 * PIPE_LEN), 2 * PIPE_LEN);
+    }
 }

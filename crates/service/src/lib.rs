@@ -72,6 +72,8 @@ mod cores;
 mod drain;
 mod handler;
 mod mail;
+mod panics;
+mod pass;
 mod resources;
 mod signals;
 mod stats;

@@ -1,6 +1,8 @@
-//! Messages on their way to connections.
+//! Mailboxes: messages on their way to connections.
 
 use crate::Service;
+use crate::panics::drop_each;
+use crate::pass::Pass;
 use crate::service::Message;
 use crate::store::Connections;
 use epoll_connection::{ConnectionId, Protocol};
@@ -14,52 +16,120 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The largest number of messages that wait for a thread.
 const MAILBOX_MAX: usize = 1 << 16;
 
-/// A message and where it goes.
+/// A message and its receivers.
 pub(crate) enum Delivery<M> {
     One(Token, Arc<M>),
     All(Arc<M>),
 }
 
-impl<M> Delivery<M> {
-    /// Returns the message if it is for the connection with this token.
-    pub(crate) fn for_token(&self, token: Token) -> Option<&Arc<M>> {
-        match self {
-            Self::One(to, message) => (*to == token).then_some(message),
-            Self::All(message) => Some(message),
+/// Deliveries on their way to their receivers, a slice of which gets all its messages in one go.
+///
+/// Mail that comes meanwhile waits until it is over. So each connection gets the messages of one sender in the
+/// order in which they were sent, those for all among those for itself.
+pub(crate) struct DeliveryPass<M> {
+    deliveries: Vec<Delivery<M>>,
+    /// The places of those for one connection, by their receivers, then in order.
+    one: Vec<(Token, usize)>,
+    /// The places of those for all.
+    all: Vec<usize>,
+    /// The receivers, each once, unless there is something for all.
+    receivers: Vec<Token>,
+    /// Over the slots of all connections, or over `receivers`.
+    pass: Pass,
+}
+
+impl<M> DeliveryPass<M> {
+    pub(crate) fn new<P: Protocol>(
+        deliveries: Vec<Delivery<M>>,
+        connections: &impl Connections<P>,
+    ) -> Self {
+        let (mut one, mut all) = (Vec::new(), Vec::new());
+        for (at, delivery) in deliveries.iter().enumerate() {
+            match delivery {
+                Delivery::One(token, _) => one.push((*token, at)),
+                Delivery::All(_) => all.push(at),
+            }
         }
+        one.sort_unstable();
+        let mut receivers = Vec::new();
+        let places = if all.is_empty() {
+            receivers.extend(one.iter().map(|(token, _)| *token));
+            receivers.dedup();
+            receivers.len()
+        } else {
+            connections.slots()
+        };
+        Self { deliveries, one, all, receivers, pass: Pass::over(places) }
+    }
+
+    /// Returns the connections to be given their messages now, each once.
+    pub(crate) fn next_receivers<P: Protocol>(
+        &mut self,
+        connections: &impl Connections<P>,
+    ) -> Vec<Token> {
+        let slice = self.pass.next_slice();
+        if self.all.is_empty() {
+            return self.receivers[slice].to_vec();
+        }
+        slice.filter_map(|slot| connections.token_at(slot)).collect()
+    }
+
+    /// Returns whether every receiver had its turn.
+    pub(crate) fn is_over(&self) -> bool {
+        self.pass.is_over()
+    }
+
+    /// Drops the messages, each even if the drop of another one panics.
+    pub(crate) fn drop_messages(self) {
+        drop_each(self.deliveries);
+    }
+
+    /// Returns the messages for the connection with this token, in order.
+    pub(crate) fn for_token(&self, token: Token) -> impl Iterator<Item = &Arc<M>> {
+        let begin = self.one.partition_point(|(to, _)| *to < token);
+        let len = self.one[begin..].partition_point(|(to, _)| *to == token);
+        let mut one = self.one[begin..begin + len].iter().map(|(_, at)| *at).peekable();
+        let mut all = self.all.iter().copied().peekable();
+        let deliveries = &self.deliveries;
+        std::iter::from_fn(move || {
+            let at = match (one.peek(), all.peek()) {
+                (Some(first), Some(second)) if first < second => one.next(),
+                (_, Some(_)) => all.next(),
+                (_, None) => one.next(),
+            }?;
+            let (Delivery::One(_, message) | Delivery::All(message)) = &deliveries[at];
+            Some(message)
+        })
     }
 }
 
-/// Returns the connections that the deliveries are for, each once.
-pub(crate) fn receivers<M, P: Protocol>(
-    deliveries: &[Delivery<M>],
-    connections: &impl Connections<P>,
-) -> Vec<Token> {
-    let one = |delivery: &Delivery<M>| match delivery {
-        Delivery::One(token, _) => Some(*token),
-        Delivery::All(_) => None,
-    };
-    let tokens: Option<Vec<_>> = deliveries.iter().map(one).collect();
-    match tokens {
-        Some(mut tokens) => {
-            tokens.sort_unstable();
-            tokens.dedup();
-            tokens
-        }
-        None => connections.tokens(),
-    }
+/// The work that remains after a slice of the receivers of mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remaining {
+    Nothing,
+    /// More receivers.
+    Receivers,
+    /// Mail that has come meanwhile, if there is some: nobody was woken for it.
+    LaterMail,
 }
 
 /// The mailboxes of all threads that have a reactor of their own, and what is held for connections that
 /// threads share.
 pub(crate) struct Post<M> {
     mailboxes: Vec<Mailbox<M>>,
-    held: Mutex<HashMap<Token, Vec<Held<M>>>>,
-    /// The number of connections in `held`, so that most need not be asked.
+    holding: Mutex<Holding<M>>,
+    /// The number of connections that something is held for, so that most need not be asked.
     held_len: AtomicUsize,
 }
 
-/// Something for a connection, which is for whichever thread has it next.
+/// Messages and notices that are held for connections that threads share.
+struct Holding<M> {
+    held: HashMap<Token, Vec<Held<M>>>,
+    /// Mail that is not yet held for all its receivers. Any thread goes on with it.
+    round: Option<DeliveryPass<M>>,
+}
+
+/// Something for a shared connection, which the next thread that has the connection gives it.
 pub(crate) enum Held<M> {
     Message(Arc<M>),
     /// The service drains.
@@ -90,8 +160,13 @@ impl<M> Drop for PostGuard<M> {
             let deliveries = std::mem::take(&mut mail.deliveries);
             // Messages may hold anything, a handle for example.
             drop(mail);
-            drop(deliveries);
+            drop_each(deliveries);
         }
+        let mut holding = lock(&self.0.holding);
+        let (held, round) = (std::mem::take(&mut holding.held), holding.round.take());
+        drop(holding);
+        drop_each(held.into_values().flatten());
+        round.into_iter().for_each(DeliveryPass::drop_messages);
     }
 }
 
@@ -103,14 +178,14 @@ impl<M> Post<M> {
         });
         Self {
             mailboxes: mailboxes.collect(),
-            held: Mutex::default(),
+            holding: Mutex::new(Holding { held: HashMap::new(), round: None }),
             held_len: AtomicUsize::new(0),
         }
     }
 
-    /// Puts a delivery into the mailbox of a thread. `false`: it is full.
+    /// Puts a delivery into the mailbox of a thread. Returns `false` if the mailbox is full.
     pub(crate) fn put(&self, thread: usize, delivery: Delivery<M>) -> bool {
-        // There is no such thread: nor is there such a connection.
+        // A thread that does not exist has no connection either, so the message is dropped.
         let Some(mailbox) = self.mailboxes.get(thread) else { return true };
         let was_woken = {
             let mut mail = lock(&mailbox.mail);
@@ -129,16 +204,17 @@ impl<M> Post<M> {
         true
     }
 
-    /// Puts a delivery into the mailbox of the calling thread, which takes its mail before it waits. There
-    /// are as many as one turn makes.
+    /// Puts a delivery into the mailbox of the calling thread, which takes it before it waits, or after the mail
+    /// that is being delivered. No limit is needed: a thread whose mailbox [is full](Self::is_full) delivers that
+    /// mail before anything else, so there are no more of these than one turn makes beyond it.
     pub(crate) fn put_own(&self, thread: usize, delivery: Delivery<M>) {
         if let Some(mailbox) = self.mailboxes.get(thread) {
             lock(&mailbox.mail).deliveries.push(delivery);
         }
     }
 
-    /// Puts a message for all connections into every mailbox but that of the thread `except`. `false`: one
-    /// of them is full.
+    /// Puts a message for all connections into every mailbox but that of the thread `except`. Returns `false`
+    /// if one of them is full.
     pub(crate) fn put_all(&self, message: &Arc<M>, except: Option<usize>) -> bool {
         let threads = (0..self.mailboxes.len()).filter(|&thread| Some(thread) != except);
         let mut is_put = true;
@@ -156,28 +232,43 @@ impl<M> Post<M> {
         std::mem::take(&mut mail.deliveries)
     }
 
-    /// Takes the mail of threads that share connections, and holds it for these. Returns which they are.
+    /// Returns whether as many messages wait for a thread as may.
+    pub(crate) fn is_full(&self, thread: usize) -> bool {
+        let mailbox = self.mailboxes.get(thread);
+        mailbox.is_some_and(|mailbox| lock(&mailbox.mail).deliveries.len() >= MAILBOX_MAX)
+    }
+
+    /// Takes the mail of threads that share connections, unless earlier mail is on its way, and holds it for
+    /// the next of its receivers, which are returned.
     pub(crate) fn hold_mail<P: Protocol>(
         &self,
         thread: usize,
         connections: &impl Connections<P>,
-    ) -> Vec<Token> {
+    ) -> (Vec<Token>, Remaining) {
         // Locked first: of two threads, the one that takes the earlier mail also holds it earlier.
-        let mut held = lock(&self.held);
-        let deliveries = self.take(thread);
-        let tokens = receivers(&deliveries, connections);
+        let mut holding = lock(&self.holding);
+        let before = holding.round.take();
+        let is_first = before.is_none();
+        let mut round = before.unwrap_or_else(|| DeliveryPass::new(self.take(thread), connections));
+        let tokens = round.next_receivers(connections);
         for &token in &tokens {
-            let messages = deliveries.iter().filter_map(|delivery| delivery.for_token(token));
+            let messages = round.for_token(token);
             let messages = messages.map(|message| Held::Message(Arc::clone(message)));
-            held.entry(token).or_default().extend(messages);
+            holding.held.entry(token).or_default().extend(messages);
         }
-        self.held_len.store(held.len(), Ordering::SeqCst);
-        tokens
+        self.held_len.store(holding.held.len(), Ordering::SeqCst);
+        if !round.is_over() {
+            holding.round = Some(round);
+            return (tokens, Remaining::Receivers);
+        }
+        drop(holding);
+        round.drop_messages();
+        (tokens, if is_first { Remaining::Nothing } else { Remaining::LaterMail })
     }
 
     /// Holds something for a connection.
     pub(crate) fn hold(&self, token: Token, what: Held<M>) {
-        let mut held = lock(&self.held);
+        let held = &mut lock(&self.holding).held;
         held.entry(token).or_default().push(what);
         self.held_len.store(held.len(), Ordering::SeqCst);
     }
@@ -187,7 +278,7 @@ impl<M> Post<M> {
         if self.held_len.load(Ordering::SeqCst) == 0 {
             return Vec::new();
         }
-        let mut held = lock(&self.held);
+        let held = &mut lock(&self.holding).held;
         let taken = held.remove(&token).unwrap_or_default();
         self.held_len.store(held.len(), Ordering::SeqCst);
         taken
@@ -207,8 +298,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sends messages to the connections of a service, from any thread: the answer of a pool of threads to a
-/// connection that is paused, or news for all.
+/// Sends messages to the connections of a service, from any thread: for example the result that a paused
+/// connection waits for, or news for all connections.
 ///
 /// # Examples
 ///
@@ -222,24 +313,26 @@ impl<S: Service> Handle<S> {
         Self { post }
     }
 
-    /// Sends `message` to a connection. One that is gone gets nothing, and neither does any connection of a
-    /// server that has ended.
+    /// Sends `message` to a connection. If the connection is gone, or the server has ended, the message is
+    /// dropped, and that is no error.
     ///
     /// # Errors
     ///
-    /// [`QuotaExceeded`](std::io::ErrorKind::QuotaExceeded): 65 536 messages wait for the connection's
+    /// [`QuotaExceeded`](std::io::ErrorKind::QuotaExceeded): 65 536 messages wait already for the connection's
     /// thread.
     pub fn send(&self, to: ConnectionId, message: Message<S>) -> io::Result<()> {
         let delivery = Delivery::One(to.token(), Arc::new(message));
         full(self.post.put(to.thread() as usize, delivery))
     }
 
-    /// Sends `message` to every connection.
+    /// Sends `message` to every connection that is open when its thread takes the message. If these are many,
+    /// it serves others meanwhile, and messages that are sent later wait until all have this one. One that is
+    /// opened meanwhile may get it too.
     ///
     /// # Errors
     ///
-    /// [`QuotaExceeded`](std::io::ErrorKind::QuotaExceeded): 65 536 messages wait for one of the threads,
-    /// whose connections do not get this one.
+    /// [`QuotaExceeded`](std::io::ErrorKind::QuotaExceeded): 65 536 messages wait already for one of the
+    /// threads. The connections of that thread do not get this one, those of the others do.
     pub fn broadcast(&self, message: Message<S>) -> io::Result<()> {
         full(self.post.put_all(&Arc::new(message), None))
     }
@@ -258,5 +351,56 @@ impl<S: Service> Clone for Handle<S> {
 impl<S: Service> fmt::Debug for Handle<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("threads", &self.post.mailboxes.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::tests::Silent;
+    use crate::store::LocalStore;
+    use epoll_reactor::Reactor;
+
+    fn no_connections() -> LocalStore<Silent> {
+        LocalStore { reactor: Reactor::new().unwrap() }
+    }
+
+    #[test]
+    fn each_receiver_gets_its_messages_and_those_for_all_in_order() {
+        let [first, second, third] = [1, 2, 3].map(Token::detached);
+        let one = |to, message| Delivery::One(to, Arc::new(message));
+        let deliveries = [
+            one(second, 1),
+            Delivery::All(Arc::new(2)),
+            one(first, 3),
+            one(second, 4),
+            Delivery::All(Arc::new(5)),
+            one(second, 6),
+        ];
+        let rest: Vec<_> = [one(first, 3), one(second, 4)].into();
+        let round = DeliveryPass::new(deliveries.into(), &no_connections());
+        let messages = |token| round.for_token(token).map(|message| **message).collect::<Vec<_>>();
+        assert_eq!(messages(first), [2, 3, 5]);
+        assert_eq!(messages(second), [1, 2, 4, 5, 6]);
+        assert_eq!(messages(third), [2, 5]);
+        let round = DeliveryPass::new(rest, &no_connections());
+        assert_eq!(round.for_token(third).count(), 0);
+        assert_eq!(round.for_token(first).map(|message| **message).collect::<Vec<_>>(), [3]);
+    }
+
+    #[test]
+    fn each_of_many_receivers_has_its_turn_once() {
+        const RECEIVERS: u32 = 5000;
+        let tokens = || (0..RECEIVERS).map(Token::detached);
+        let deliveries = tokens().chain(tokens()).map(|to| Delivery::One(to, Arc::new(1)));
+        let connections = no_connections();
+        let mut round = DeliveryPass::new(deliveries.collect(), &connections);
+        let mut came = Vec::new();
+        while !round.is_over() {
+            let receivers = round.next_receivers(&connections);
+            assert!(receivers.len() < RECEIVERS as usize, "not in one go");
+            came.extend(receivers);
+        }
+        assert!(came.into_iter().eq(tokens()));
     }
 }

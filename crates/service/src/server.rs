@@ -1,6 +1,6 @@
 //! A server from its configuration to its end.
 
-use crate::acceptor::{Acceptor, Sharing};
+use crate::acceptor::{Acceptor, Acceptors, SharedAcceptors, Sharing};
 use crate::admission::Admission;
 use crate::client::Client;
 use crate::config::{Accept, THREADS_MAX};
@@ -9,6 +9,7 @@ use crate::drain::Coordinator;
 use crate::error::{Context, Error, Setting};
 use crate::handler::Parts;
 use crate::mail::{Handle, Post, PostGuard};
+use crate::panics::catch;
 use crate::service::Message;
 use crate::signals::reader::SignalReader;
 use crate::stats::ThreadStats;
@@ -25,12 +26,13 @@ use epoll_shutdown::{Drain, DrainOutcome, Signals};
 use epoll_timers::Timers;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, Builder, JoinHandle};
+use std::time::Duration;
 
-/// A server that listens already.
+/// A server that listens, and serves when it is [run](Self::run).
 ///
 /// # Examples
 ///
@@ -50,20 +52,23 @@ pub struct Server<S: Service> {
 enum Threads<S: Service> {
     /// Each has connections of its own; the first is the calling one.
     Local(Vec<LocalThread<S, LocalStore<S::Protocol>>>),
-    /// The calling thread accepts, and the others share the connections.
-    Shared {
-        acceptor: Box<LocalThread<S, SharedStore<S::Protocol>>>,
-        shared: Arc<SharedReactor<Client<S::Protocol>>>,
-        pool: Vec<Parts<S>>,
-    },
+    /// The calling thread minds timers and the drain, and the others accept and share the connections.
+    Shared { first: Box<LocalThread<S, SharedStore<S::Protocol>>>, others: Pool<S> },
 }
 
-/// The end of a server.
+/// The threads that share connections.
+struct Pool<S: Service> {
+    shared: Arc<SharedReactor<Client<S::Protocol>>>,
+    acceptors: Arc<SharedAcceptors>,
+    parts: Vec<Parts<S>>,
+}
+
+/// The outcome of a server.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// The reason for which the drain is over.
+    /// The reason for the end of the drain.
     pub outcome: DrainOutcome,
-    /// The number of connections that had not finished.
+    /// The number of connections that were cut because they had not finished.
     pub cut: u64,
     /// The statistics of each thread.
     pub threads: Vec<ThreadStats>,
@@ -74,14 +79,14 @@ impl<S: Service> Server<S> {
     ///
     /// # Errors
     ///
-    /// An address that cannot be listened at, or fewer descriptors than it takes to serve a connection.
-    /// Nothing is left behind then.
+    /// An address cannot be listened at, the event loops cannot be set up, or the limit of descriptors leaves
+    /// none for a connection. Everything that was opened is closed again.
     pub fn bind(service: S, config: &Config) -> Result<Self, Error> {
         let descriptors =
             resources::raise_nofile_limit().context("failed to raise RLIMIT_NOFILE")?;
         let threads = config.threads.unwrap_or_else(cores::available).get().min(THREADS_MAX);
         let threads = threads as usize;
-        // Where threads share connections, the calling one accepts them.
+        // Where threads share connections, the calling one has a loop for everything else.
         let loops = if config.mode.is_shared() { 1 } else { threads };
         let listeners = listen(config, loops)?;
         let cores = if config.pins { cores::cores() } else { Ok(Vec::new()) };
@@ -111,11 +116,14 @@ impl<S: Service> Server<S> {
         for address in &server.addresses {
             tracing::info!(%address, "listening");
         }
-        tracing::info!(mode = ?config.mode, threads, connections_max = max, "started");
+        // Logged only if it is on.
+        let busy_polling = config.busy_polling.filter(|time| !time.is_zero());
+        let busy_polling = busy_polling.map(tracing::field::debug);
+        tracing::info!(mode = ?config.mode, threads, connections_max = max, busy_polling, "started");
         Ok(server)
     }
 
-    /// Returns the addresses at which it listens, with the ports that the kernel chose, in the order of
+    /// Returns the addresses at which the server listens, with the ports that the kernel chose, in the order of
     /// [`Config::listen`].
     #[must_use]
     pub fn addresses(&self) -> &[Address] {
@@ -123,7 +131,7 @@ impl<S: Service> Server<S> {
     }
 
     /// Returns a handle that sends messages to connections, from any thread. What it sends before the
-    /// server [runs](Self::run) reaches nobody.
+    /// server [runs](Self::run) reaches no connection.
     #[must_use]
     pub fn handle(&self) -> Handle<S> {
         Handle::new(Arc::clone(&self.post.0))
@@ -132,10 +140,12 @@ impl<S: Service> Server<S> {
     /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over.
     ///
     /// `signals` must contain both, except one that the process ignores. Any other signal in it makes the
-    /// server log its counters. A thread that this call starts reads them, and has ended when it returns.
+    /// server log its counters. Open connections are looked at while it serves, each with what it has received
+    /// and sent by then; one that is closed before its turn is left out. A thread that this call starts reads
+    /// the signals; it ends before the call returns.
     ///
-    /// `on_serving` is called on the calling thread when every other thread serves. The calling one serves
-    /// when it has returned.
+    /// `on_serving` is called on the calling thread when every other thread serves. The calling thread serves
+    /// after `on_serving` has returned.
     ///
     /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections. If a thread is stuck, so that this call
     /// has not returned a second later, it ends the process with the status 128 plus the signal's number.
@@ -151,11 +161,11 @@ impl<S: Service> Server<S> {
                 .start(scope, signals, Arc::clone(&control))
                 .context("failed to start the thread that reads signals")?;
             let mut coordinator = Coordinator::new(drain);
-            let team = Team { control: &control, cores, started: Vec::new() };
+            let group = ThreadGroup { control: &control, cores, started: Vec::new() };
             let (served, threads) = match threads {
-                Threads::Local(threads) => team.serve_local(threads, &mut coordinator, on_serving),
-                Threads::Shared { acceptor, shared, pool } => {
-                    team.serve_shared(*acceptor, shared, pool, &mut coordinator, on_serving)
+                Threads::Local(threads) => group.serve_local(threads, &mut coordinator, on_serving),
+                Threads::Shared { first, others } => {
+                    group.serve_shared(*first, others, &mut coordinator, on_serving)
                 }
             };
             let sum = ThreadStats::sum(&threads);
@@ -191,8 +201,8 @@ fn set_up<S: Service>(
 ) -> io::Result<SetUp<S>> {
     let (service, config) = (Arc::new(service), Arc::new(config.clone()));
     if config.mode.is_shared() {
-        let mut loops = EventLoop::several(listeners)?;
-        let (control, post) = common(&loops, admission);
+        let of_thread = EventLoop::new(Vec::new(), config.busy_polling)?;
+        let (control, post) = common(std::slice::from_ref(&of_thread), admission);
         let parts = |timing: &Arc<_>| Parts {
             service: Arc::clone(&service),
             control: Arc::clone(&control),
@@ -201,20 +211,25 @@ fn set_up<S: Service>(
             stats: Arc::default(),
             config: Arc::clone(&config),
         };
-        let shared = Arc::new(SharedReactor::new()?);
-        let Some(of_thread) = loops.pop() else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let mut shared = SharedReactor::new()?;
+        shared.set_busy_polling(config.busy_polling);
+        let shared = Arc::new(shared);
+        let listeners = listeners.into_iter().flatten().map(|(listener, _)| listener);
+        let acceptors = Arc::new(SharedAcceptors::start(listeners, &shared, threads)?);
         let pool: Vec<_> = (0..threads).map(|_| parts(&of_thread.timing)).collect();
-        let acceptor = LocalThread {
+        let first = LocalThread {
             index: 0,
             parts: parts(&of_thread.timing),
             store: SharedStore { reactor: of_thread.reactor, shared: Arc::clone(&shared) },
             reminders: of_thread.reminders,
-            acceptors: of_thread.acceptors,
+            reminders_token: of_thread.reminders_token,
+            acceptors: Acceptors::Shared(Arc::clone(&acceptors)),
             pool_stats: pool.iter().map(|parts| Arc::clone(&parts.stats)).collect(),
         };
-        return Ok((Threads::Shared { acceptor: Box::new(acceptor), shared, pool }, control, post));
+        let others = Pool { shared, acceptors, parts: pool };
+        return Ok((Threads::Shared { first: Box::new(first), others }, control, post));
     }
-    let loops = EventLoop::several(listeners)?;
+    let loops = EventLoop::several(listeners, config.busy_polling)?;
     let (control, post) = common(&loops, admission);
     let threads = loops.into_iter().enumerate().map(|(index, of_thread)| LocalThread {
         index,
@@ -228,7 +243,8 @@ fn set_up<S: Service>(
         },
         store: LocalStore { reactor: of_thread.reactor },
         reminders: of_thread.reminders,
-        acceptors: of_thread.acceptors,
+        reminders_token: of_thread.reminders_token,
+        acceptors: Acceptors::Own(of_thread.acceptors),
         pool_stats: Vec::new(),
     });
     Ok((Threads::Local(threads.collect()), control, post))
@@ -247,39 +263,48 @@ fn common<T: Source, M>(
 struct EventLoop<T: Source> {
     reactor: Reactor<T, Event>,
     reminders: Timers<()>,
+    reminders_token: Token,
     timing: Arc<Mutex<Timing>>,
     acceptors: Vec<Acceptor>,
 }
 
 impl<T: Source> EventLoop<T> {
     /// Returns a loop for each of several threads, with its listeners.
-    fn several(listeners: Vec<Vec<(Listener, Sharing)>>) -> io::Result<Vec<Self>> {
-        listeners.into_iter().map(Self::new).collect()
+    fn several(
+        listeners: Vec<Vec<(Listener, Sharing)>>,
+        busy_polling: Option<Duration>,
+    ) -> io::Result<Vec<Self>> {
+        listeners.into_iter().map(|of_thread| Self::new(of_thread, busy_polling)).collect()
     }
 
-    fn new(listeners: Vec<(Listener, Sharing)>) -> io::Result<Self> {
+    fn new(
+        listeners: Vec<(Listener, Sharing)>,
+        busy_polling: Option<Duration>,
+    ) -> io::Result<Self> {
         let mut reactor = Reactor::new()?;
-        let (timers, reminders) = (Timers::<Token>::new()?, Timers::new()?);
+        reactor.set_busy_polling(busy_polling);
+        let (timers, reminders) = (Timers::new()?, Timers::new()?);
         reactor.watch(&timers, Event::Timers, Watch::edge(Interest::IN))?;
-        reactor.watch(&reminders, Event::Reminders, Watch::edge(Interest::IN))?;
+        let reminders_token =
+            reactor.watch(&reminders, Event::Reminders, Watch::edge(Interest::IN))?;
         let acceptors = listeners.into_iter().enumerate().map(|(at, (listener, sharing))| {
             Acceptor::start(listener, Event::Accept(at), sharing, &mut reactor)
         });
         let acceptors = acceptors.collect::<io::Result<_>>()?;
-        Ok(Self { reactor, reminders, timing: Timing::new(timers), acceptors })
+        Ok(Self { reactor, reminders, reminders_token, timing: Timing::new(timers), acceptors })
     }
 }
 
 type Body = Box<dyn FnOnce() -> io::Result<ThreadStats> + Send>;
 
 /// The threads of a server, from their start to their end.
-struct Team<'a> {
+struct ThreadGroup<'a> {
     control: &'a Arc<Control>,
     cores: Vec<usize>,
     started: Vec<JoinHandle<Option<ThreadStats>>>,
 }
 
-impl Team<'_> {
+impl ThreadGroup<'_> {
     /// Serves with threads that have connections of their own; the first is the calling one.
     fn serve_local<S: Service>(
         self,
@@ -303,24 +328,24 @@ impl Team<'_> {
         self.serve(first, bodies, 1, coordinator, on_serving, || Ok(()))
     }
 
-    /// Serves with threads that share connections, which the calling one accepts.
+    /// Serves with threads that share connections, and the calling one beside them.
     fn serve_shared<S: Service>(
         self,
-        acceptor: LocalThread<S, SharedStore<S::Protocol>>,
-        shared: Arc<SharedReactor<Client<S::Protocol>>>,
-        pool: Vec<Parts<S>>,
+        first: LocalThread<S, SharedStore<S::Protocol>>,
+        others: Pool<S>,
         coordinator: &mut Coordinator,
         on_serving: impl FnOnce(),
     ) -> (Result<(), Error>, Vec<ThreadStats>) {
-        let batch_max = shared::batch_max(pool.len());
-        let bodies = (1..).zip(pool).map(|(index, parts)| -> Body {
-            let shared = Arc::clone(&shared);
-            Box::new(move || shared::run(index, &shared, batch_max, &parts))
+        let Pool { shared, acceptors, parts } = others;
+        let batch_max = shared::batch_max(parts.len());
+        let bodies = (1..).zip(parts).map(|(index, parts)| -> Body {
+            let (shared, acceptors) = (Arc::clone(&shared), Arc::clone(&acceptors));
+            Box::new(move || shared::run(index, &shared, batch_max, &acceptors, &parts))
         });
         let bodies = bodies.collect();
-        // The calling thread has little to do, and may do it anywhere.
-        // Nobody keeps the reactor after that: what is left in it is cut by the calling thread.
-        self.serve(acceptor, bodies, 0, coordinator, on_serving, move || shared.stop())
+        // The calling thread serves no connection, so it keeps to no core. Stopping the shared reactor ends the
+        // others, and the calling one then cuts the connections that are left.
+        self.serve(first, bodies, 0, coordinator, on_serving, move || shared.stop())
     }
 
     /// Runs every thread to its end, and returns what each has done. `stop` ends those that do not wait for
@@ -335,12 +360,17 @@ impl Team<'_> {
         stop: impl FnOnce() -> io::Result<()>,
     ) -> (Result<(), Error>, Vec<ThreadStats>) {
         let (serving, all_serving) = channel();
-        let mut worker = None;
+        let (mut worker, mut panic) = (None, None);
         let mut served = self.start(bodies, first_core, &serving).and_then(|()| {
             // The channel ends when each thread has said that it serves, or has failed.
             drop(serving);
             if all_serving.iter().count() == self.started.len() {
-                on_serving();
+                // The other threads end before the caller of this one hears of it.
+                let called = catch_unwind(AssertUnwindSafe(on_serving));
+                called.or_else(|payload| {
+                    panic = Some(payload);
+                    panicked(0)
+                })?;
             }
             let first = start_first(first)?;
             worker.insert(first).run(Some(coordinator)).context("the event loop of thread 0 failed")
@@ -362,6 +392,9 @@ impl Team<'_> {
             served = served.and(Err(failure));
         }
         let first = worker.map(LocalWorker::end);
+        if let Some(payload) = panic {
+            resume_unwind(payload);
+        }
         (served, first.into_iter().chain(others).collect())
     }
 
@@ -392,16 +425,16 @@ impl Team<'_> {
     ) -> Result<JoinHandle<Option<ThreadStats>>, Error> {
         let control = Arc::clone(self.control);
         let run = move || {
-            let serve = AssertUnwindSafe(|| {
+            let serve = || {
                 pin(index, core)?;
                 // Nobody waits for it if another thread could not be started.
                 let _ = serving.send(());
                 drop(serving);
                 body().context(format!("the event loop of thread {index} failed"))
-            });
+            };
             // Connections have panics of their own. This one leaves the thread without its loop, and the
             // others would wait for it when they drain.
-            let served = catch_unwind(serve).unwrap_or_else(|_| panicked(index));
+            let served = catch(serve).unwrap_or_else(|| panicked(index));
             served.map_err(|error| control.fail(error)).ok()
         };
         let thread = Builder::new().name(format!("epoll-{index}")).spawn(run);
@@ -415,7 +448,7 @@ impl Team<'_> {
 fn start_first<S: Service, T: Serve<S>>(
     first: LocalThread<S, T>,
 ) -> Result<LocalWorker<S, T>, Error> {
-    catch_unwind(AssertUnwindSafe(|| first.start())).or_else(|_| panicked(0))
+    catch(|| first.start()).map_or_else(|| panicked(0), Ok)
 }
 
 /// Returns the error of a thread that has panicked, which is logged where it happens.
@@ -476,4 +509,24 @@ fn clones_of(first: Listener, count: usize) -> io::Result<Vec<Listener>> {
         listeners.push(next);
     }
     Ok(listeners)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_cannot_be_kept_to_is_told_with_the_thread_that_it_is_for() {
+        assert!(pin(1, None).is_ok());
+        // No machine has so many.
+        let core = Some(rustix::thread::CpuSet::MAX_CPU - 1);
+        for (index, begins) in
+            [(0, "failed to keep to core "), (1, "failed to start thread 1: failed")]
+        {
+            let error = pin(index, core).unwrap_err();
+            assert!(error.to_string().starts_with(begins), "{error}");
+            assert_eq!(error.setting(), Some(Setting::Pins));
+            assert_eq!(error.io().kind(), io::ErrorKind::InvalidInput);
+        }
+    }
 }

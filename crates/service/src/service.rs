@@ -1,4 +1,4 @@
-//! What makes protocols.
+//! The trait of a service, which makes the protocol of each connection.
 
 use epoll_connection::{ConnectionId, Protocol};
 use epoll_reactor::net::Peer;
@@ -9,7 +9,7 @@ pub type Local<S> = <<S as Service>::Protocol as Protocol>::Local;
 /// The message that connections of a service receive.
 pub type Message<S> = <<S as Service>::Protocol as Protocol>::Message;
 
-/// Makes the protocol of each connection. One for the whole server, shared by its threads.
+/// Makes the protocol of each connection. A server has one service, which its threads share.
 ///
 /// A service that makes every protocol the same way is written as [`Each`].
 ///
@@ -66,13 +66,13 @@ pub trait Service: Send + Sync + 'static {
     /// [finished](epoll_connection::Flow::Finish).
     const FINISHED: &'static str = "finished";
 
-    /// Returns what the thread with this number begins with. Called on that thread.
+    /// Returns the initial state of the thread with this number. Called on that thread.
     fn local(&self, thread: usize) -> Local<Self>
     where
         Self: Sized;
 
     /// Returns the protocol of a connection that was accepted at the address with the index `listener` in
-    /// [`Config::listen`](crate::Config::listen); `None` closes the connection.
+    /// [`Config::listen`](crate::Config::listen); `None` closes the connection, and so does a panic.
     fn accept(
         &self,
         listener: usize,
@@ -83,7 +83,8 @@ pub trait Service: Send + Sync + 'static {
         Self: Sized;
 
     /// Returns the protocol of an outgoing connection that `from` has
-    /// [asked for](epoll_connection::Context::connect) with `message`; `None` makes no connection.
+    /// [asked for](epoll_connection::Context::connect) with `message`. After `None`, or a panic, no connection
+    /// is made, and `from` is not told.
     fn connect(
         &self,
         from: ConnectionId,
@@ -98,8 +99,8 @@ pub trait Service: Send + Sync + 'static {
     }
 }
 
-/// A service that makes the protocol of each connection the same way, and whose threads begin with the
-/// default of what the protocol keeps for them.
+/// A service that makes the protocol of each accepted connection by a closure. Its threads begin with the
+/// default of [`Protocol::Local`].
 ///
 /// # Examples
 ///

@@ -29,30 +29,90 @@ pub(crate) enum Closed {
     Panicked,
 }
 
+/// The names of the reasons, by their numbers.
+const NAMES: [&str; 16] = [
+    FINISHED,
+    "peer-closed",
+    "drained",
+    "aborted",
+    "too-long",
+    "misuse",
+    "connect-failed",
+    "reset",
+    "failed",
+    "connect-timed-out",
+    "idle",
+    "stalled",
+    "lingered-out",
+    "cut",
+    "unwatched",
+    "panicked",
+];
+
+/// Stands for the name of a connection that its protocol has finished.
+const FINISHED: &str = "";
+
 impl Closed {
     /// Returns the name for logs and statistics; `finished` is that of a connection that its protocol has
     /// finished.
     pub(crate) fn name(self, finished: &'static str) -> &'static str {
+        name(self.number(), finished)
+    }
+
+    fn number(self) -> usize {
         match self {
-            Self::Over(CloseReason::PeerClosed) => "peer-closed",
-            Self::Over(CloseReason::Finished) => finished,
-            Self::Over(CloseReason::Drained) => "drained",
-            Self::Over(CloseReason::Aborted) => "aborted",
-            Self::Over(CloseReason::InputTooLong) => "too-long",
-            Self::Over(CloseReason::Misuse(_)) => "misuse",
-            Self::Over(CloseReason::ConnectFailed(_)) => "connect-failed",
+            Self::Over(CloseReason::Finished) => 0,
+            Self::Over(CloseReason::PeerClosed) => 1,
+            Self::Over(CloseReason::Drained) => 2,
+            Self::Over(CloseReason::Aborted) => 3,
+            Self::Over(CloseReason::InputTooLong) => 4,
+            Self::Over(CloseReason::Misuse(_)) => 5,
+            Self::Over(CloseReason::ConnectFailed(_)) => 6,
             Self::Over(CloseReason::Failed(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)) => {
-                "reset"
+                7
             }
-            Self::Over(_) => "failed",
-            Self::ConnectTimedOut => "connect-timed-out",
-            Self::Idle => "idle",
-            Self::Stalled => "stalled",
-            Self::LingeredOut => "lingered-out",
-            Self::Cut => "cut",
-            Self::Unwatched => "unwatched",
-            Self::Panicked => "panicked",
+            Self::Over(_) => 8,
+            Self::ConnectTimedOut => 9,
+            Self::Idle => 10,
+            Self::Stalled => 11,
+            Self::LingeredOut => 12,
+            Self::Cut => 13,
+            Self::Unwatched => 14,
+            Self::Panicked => 15,
         }
+    }
+}
+
+fn name(number: usize, finished: &'static str) -> &'static str {
+    match NAMES[number] {
+        FINISHED => finished,
+        name => name,
+    }
+}
+
+/// The outcomes of the connections of a thread while it serves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcomes {
+    /// Without the reasons for closes, which are in `closed`.
+    pub(crate) stats: Stats,
+    closed: [u64; NAMES.len()],
+}
+
+impl Outcomes {
+    pub(crate) fn closed(&mut self, closed: Closed, received: u64, sent: u64, lived_s: u64) {
+        self.closed[closed.number()] += 1;
+        self.stats.received += received;
+        self.stats.sent += sent;
+        self.stats.longest_s = self.stats.longest_s.max(lived_s);
+    }
+
+    /// Returns everything by name.
+    pub(crate) fn named(&self, finished: &'static str) -> Stats {
+        let mut stats = self.stats.clone();
+        for (number, &count) in self.closed.iter().enumerate().filter(|(_, count)| **count > 0) {
+            *stats.closed_by_reason.entry(name(number, finished)).or_default() += count;
+        }
+        stats
     }
 }
 
@@ -60,7 +120,7 @@ impl Closed {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// The number of connections that were accepted or established and served.
+    /// The number of connections that were accepted and served, and of outgoing ones that were begun.
     pub opened: u64,
     /// The number closed at once because there were as many as there may be.
     pub refused: u64,
@@ -89,13 +149,6 @@ impl Stats {
         }
     }
 
-    pub(crate) fn closed(&mut self, reason: &'static str, received: u64, sent: u64, lived_s: u64) {
-        *self.closed_by_reason.entry(reason).or_default() += 1;
-        self.received += received;
-        self.sent += sent;
-        self.longest_s = self.longest_s.max(lived_s);
-    }
-
     /// Logs everything on one line.
     pub(crate) fn log(&self, what: &'static str) {
         tracing::info!(
@@ -103,6 +156,7 @@ impl Stats {
             refused = self.refused,
             refused_peer = self.refused_peer,
             declined = self.declined,
+            unwatched = self.unwatched,
             received = self.received,
             sent = self.sent,
             longest_s = self.longest_s,
@@ -137,7 +191,8 @@ pub struct ThreadStats {
     pub stats: Stats,
     /// The counters of its reactor.
     pub reactor: Counters,
-    /// The counters of its listeners.
+    /// The counters of its listeners. Where threads share connections any of them accepts, and the first one has
+    /// the counters of all listeners.
     pub accept: AcceptCounters,
     /// The number of connections that had not finished.
     pub cut: u64,
@@ -157,5 +212,92 @@ impl ThreadStats {
                 cut: sum.cut + thread.cut,
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(factor: u64, reason: &'static str) -> Stats {
+        Stats {
+            opened: factor,
+            refused: 2 * factor,
+            refused_peer: 3 * factor,
+            declined: 4 * factor,
+            unwatched: 5 * factor,
+            received: 6 * factor,
+            sent: 7 * factor,
+            longest_s: 8 * factor,
+            closed_by_reason: BTreeMap::from([("both", factor), (reason, factor)]),
+        }
+    }
+
+    #[test]
+    fn the_sums_of_threads_are_those_of_everything_but_the_longest_life() {
+        let counters = |waits| Counters { waits, ..Counters::default() };
+        let accept = |accepted| AcceptCounters { accepted, ..AcceptCounters::default() };
+        let threads = [(1, "one"), (10, "other"), (4, "one")].map(|(factor, reason)| ThreadStats {
+            thread: 1,
+            stats: stats(factor, reason),
+            reactor: counters(factor),
+            accept: accept(factor),
+            cut: factor,
+        });
+        let sum = ThreadStats::sum(&threads);
+        assert_eq!((sum.reactor, sum.accept, sum.cut), (counters(15), accept(15), 15));
+        let Stats { opened, refused, refused_peer, declined, unwatched, .. } = sum.stats;
+        assert_eq!([opened, refused, refused_peer, declined, unwatched], [15, 30, 45, 60, 75]);
+        assert_eq!((sum.stats.received, sum.stats.sent, sum.stats.longest_s), (90, 105, 80));
+        let reasons = BTreeMap::from([("both", 15), ("one", 5), ("other", 10)]);
+        assert_eq!(sum.stats.closed_by_reason, reasons);
+    }
+
+    #[test]
+    fn each_refusal_has_its_counter_and_the_longest_life_is_kept() {
+        let mut outcomes = Outcomes::default();
+        *outcomes.stats.refusals(Refusal::Full) += 1;
+        *outcomes.stats.refusals(Refusal::PeerFull) += 2;
+        for lived_s in [3, 5, 4] {
+            outcomes.closed(Closed::Over(CloseReason::Finished), 10, 20, lived_s);
+        }
+        outcomes.closed(Closed::Idle, 1, 1, 0);
+        let stats = outcomes.named("idle");
+        assert_eq!((stats.refused, stats.refused_peer), (1, 2));
+        assert_eq!((stats.received, stats.sent, stats.longest_s), (31, 61, 5));
+        // Even where a protocol takes a name that there is already.
+        assert_eq!(stats.closed_by_reason, BTreeMap::from([("idle", 4)]));
+        let reasons = BTreeMap::from([("finished", 3), ("idle", 1)]);
+        assert_eq!(outcomes.named("finished").closed_by_reason, reasons);
+    }
+
+    #[test]
+    fn each_reason_has_a_name_of_its_own() {
+        let over = [
+            CloseReason::PeerClosed,
+            CloseReason::Finished,
+            CloseReason::Drained,
+            CloseReason::Aborted,
+            CloseReason::InputTooLong,
+            CloseReason::Misuse(epoll_connection::Misuse::WroteAfterEnd),
+            CloseReason::ConnectFailed(ErrorKind::TimedOut),
+            CloseReason::Failed(ErrorKind::ConnectionReset),
+            CloseReason::Failed(ErrorKind::TimedOut),
+        ];
+        let others = [
+            Closed::ConnectTimedOut,
+            Closed::Idle,
+            Closed::Stalled,
+            Closed::LingeredOut,
+            Closed::Cut,
+            Closed::Unwatched,
+            Closed::Panicked,
+        ];
+        let all: Vec<_> = over.map(Closed::Over).into_iter().chain(others).collect();
+        let names: std::collections::BTreeSet<_> = all.iter().map(|one| one.name("own")).collect();
+        assert_eq!((names.len(), NAMES.len()), (all.len(), all.len()));
+        assert!(names.contains("own"));
+        let broken = Closed::Over(CloseReason::Failed(ErrorKind::BrokenPipe));
+        assert_eq!(broken.name("own"), "reset");
     }
 }

@@ -14,7 +14,7 @@ pub(crate) enum Event {
     Accept(usize),
     /// Timers of connections.
     Timers,
-    /// Reminders of the service itself.
+    /// Reminders of the service itself, and the next slices of passes over its connections.
     Reminders,
     /// Another thread has something to tell, or a signal has come.
     Woken,
@@ -44,7 +44,11 @@ pub(crate) trait Connections<P: Protocol> {
     /// Returns whether the connection exists, whether or not another thread holds it.
     fn contains(&self, token: Token) -> bool;
 
-    fn tokens(&self) -> Vec<Token>;
+    /// Returns the number of slots of the table that they are in.
+    fn slots(&self) -> usize;
+
+    /// Returns the token of the connection in this slot, if there is one.
+    fn token_at(&self, slot: usize) -> Option<Token>;
 }
 
 /// The connections of a thread that has a reactor of its own.
@@ -101,8 +105,12 @@ impl<P: Protocol> Connections<P> for LocalStore<P> {
         self.reactor.get(token).is_some()
     }
 
-    fn tokens(&self) -> Vec<Token> {
-        self.reactor.iter().map(|(token, _)| token).collect()
+    fn slots(&self) -> usize {
+        self.reactor.slots()
+    }
+
+    fn token_at(&self, slot: usize) -> Option<Token> {
+        self.reactor.token_at(slot)
     }
 }
 
@@ -122,12 +130,12 @@ impl<P: Protocol + Send + 'static> Store<P> for LocalStore<P> {
     }
 
     fn into_rest(mut self) -> Vec<Client<P>> {
-        let tokens = self.tokens();
+        let tokens: Vec<_> = self.reactor.iter().map(|(token, _)| token).collect();
         tokens.into_iter().filter_map(|token| self.reactor.remove(token)).collect()
     }
 }
 
-/// Connections that threads share, beside the reactor of the thread that accepts them.
+/// Connections that threads share, beside the reactor of the thread that minds their timers.
 pub(crate) struct SharedStore<P: Protocol> {
     pub(crate) reactor: Reactor<NoSource, Event>,
     pub(crate) shared: Arc<SharedReactor<Client<P>>>,
@@ -159,8 +167,12 @@ impl<P: Protocol> Connections<P> for SharedStore<P> {
         self.shared.contains(token)
     }
 
-    fn tokens(&self) -> Vec<Token> {
-        self.shared.tokens()
+    fn slots(&self) -> usize {
+        self.shared.slots()
+    }
+
+    fn token_at(&self, slot: usize) -> Option<Token> {
+        self.shared.token_at(slot)
     }
 }
 
@@ -216,8 +228,12 @@ impl<P: Protocol> Connections<P> for Pool<'_, P> {
         self.0.contains(token)
     }
 
-    fn tokens(&self) -> Vec<Token> {
-        self.0.tokens()
+    fn slots(&self) -> usize {
+        self.0.slots()
+    }
+
+    fn token_at(&self, slot: usize) -> Option<Token> {
+        self.0.token_at(slot)
     }
 }
 

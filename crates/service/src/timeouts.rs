@@ -55,7 +55,7 @@ pub(crate) enum Deadline {
     Protocol,
     /// Close it, for this reason.
     Close(Closed),
-    /// It is quiet: receive what has arrived and end.
+    /// It may be done: if it is, receive what has arrived and end.
     FinishGracefully,
     /// It has been busy for long enough: end.
     StopReading,
@@ -68,13 +68,26 @@ pub(crate) fn next(
     draining: Option<Draining>,
     sample: Option<Sample>,
 ) -> Option<(Timestamp, Deadline)> {
-    let protocol = times.protocol.map(|time| (time, Deadline::Protocol));
     let close = closing(times, timeouts, sample);
-    let own = [protocol.filter(|_| !times.is_finishing), close];
-    let drain =
-        draining.filter(|_| !times.is_finishing).map(|draining| ending(times, draining, sample));
-    let all = own.into_iter().chain(drain.into_iter().flatten());
-    all.flatten().min_by_key(|&(time, _)| time)
+    if times.is_finishing {
+        return close;
+    }
+    let protocol = times.protocol.map(|time| (time, Deadline::Protocol));
+    let next = earlier(protocol, close);
+    let Some(draining) = draining else { return next };
+    let [end, finish] = ending(times, draining, sample);
+    earlier(earlier(next, end), finish)
+}
+
+/// Returns the one that is due first; the first one if both are.
+fn earlier<T>(
+    one: Option<(Timestamp, T)>,
+    other: Option<(Timestamp, T)>,
+) -> Option<(Timestamp, T)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.0 < one.0 { other } else { one }),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Returns the timeout that goes with what is awaited. A time beyond the end of the clock never comes.
@@ -88,6 +101,8 @@ fn closing(
     match times.awaits {
         Awaits::Connect => after(timeouts.connect, Deadline::Close(Closed::ConnectTimedOut)),
         Awaits::Input => after(timeouts.idle, Deadline::Close(Closed::Idle)),
+        // The one that it waits for has a timeout.
+        Awaits::Receiver => None,
         Awaits::Close => {
             // A peer that is still taking what was sent before our end has not come to it.
             let looked_at = match sample {
@@ -175,6 +190,8 @@ mod tests {
 
     #[test]
     fn without_a_timeout_nothing_is_due() {
+        // The one that takes its bytes has a timeout.
+        assert_eq!(next(times(Awaits::Receiver), &TIMEOUTS, None, None), None);
         let none = Timeouts { connect: None, idle: None, write: None, drain: None, linger: None };
         for awaits in [Awaits::Connect, Awaits::Input, Awaits::Room, Awaits::Close] {
             assert_eq!(next(times(awaits), &none, None, None), None, "{awaits:?}");
@@ -243,6 +260,9 @@ mod tests {
         // One that waits for room is not quiet.
         let write = Some((at(101), Deadline::CheckProgress));
         assert_eq!(due(times(Awaits::Room), None), write);
+        // So it is with one whose bytes wait in another connection.
+        let stop = Some((at(115), Deadline::StopReading));
+        assert_eq!(due(times(Awaits::Receiver), None), stop);
         // One that is not established by then will not be.
         let close = Deadline::Close(Closed::ConnectTimedOut);
         let unhurried = Timeouts { connect: None, ..TIMEOUTS };

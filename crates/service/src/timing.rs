@@ -13,15 +13,32 @@ pub(crate) const TIMER_STEPS_MAX: usize = 1024;
 ///
 /// Who locks it may have a connection in hand, but does not wait for one.
 pub(crate) struct Timing {
-    pub(crate) timers: Timers<Token>,
+    /// With the slot of the connection: a token would cost every timer twelve bytes more. The slot is the
+    /// connection's for as long as its timer lasts, because closing ends the timer before the registration.
+    pub(crate) timers: Timers<u32>,
     /// The findings about connections that were looked at.
     pub(crate) samples: HashMap<Token, Sample>,
 }
 
 impl Timing {
-    pub(crate) fn new(mut timers: Timers<Token>) -> Arc<Mutex<Self>> {
+    pub(crate) fn new(mut timers: Timers<u32>) -> Arc<Mutex<Self>> {
         timers.set_steps_max(TIMER_STEPS_MAX);
         Arc::new(Mutex::new(Self { timers, samples: HashMap::new() }))
+    }
+
+    /// Returns the finding about this connection.
+    #[inline]
+    pub(crate) fn sample(&self, token: Token) -> Option<Sample> {
+        // A hash costs more than the look.
+        if self.samples.is_empty() { None } else { self.samples.get(&token).copied() }
+    }
+
+    /// Forgets what was found about this connection.
+    #[inline]
+    pub(crate) fn remove_sample(&mut self, token: Token) {
+        if !self.samples.is_empty() {
+            self.samples.remove(&token);
+        }
     }
 }
 

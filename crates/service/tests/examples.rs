@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::ChildStdout;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, thread};
 
 const EXAMPLES: Examples = Examples { package: env!("CARGO_PKG_NAME") };
@@ -29,7 +29,7 @@ enum Cpus {
 struct Server {
     guard: Guard,
     address: SocketAddr,
-    /// What it prints after the first line; nothing, and the pipe stays open.
+    /// Output after the first line; nothing, and the pipe stays open.
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -91,14 +91,12 @@ impl Server {
     /// Waits for its end, which has to come with status 0 and long before the deadline of its drain.
     #[track_caller]
     fn assert_ends_well(mut self) {
-        let deadline = Instant::now() + DEADLINE;
-        let status = loop {
-            if let Some(status) = self.guard.child().try_wait().expect("a child") {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "it does not end");
-            thread::yield_now();
-        };
+        let mut status = None;
+        eventually("it ends", || {
+            status = self.guard.child().try_wait().expect("a child");
+            status.is_some()
+        });
+        let status = status.expect("it has ended");
         assert_eq!(status.code(), Some(0), "{status}");
     }
 }

@@ -5,10 +5,12 @@
 #[path = "../../reactor/tests/proxy/suite.rs"]
 mod suite;
 
-use epoll_kit_testing::{Examples, eventually};
+use epoll_kit_testing::{DEADLINE, Examples, eventually};
 use rustix::process::Signal;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 use suite::{Proxy, address_of, assert_echoes, listener};
 
 const EXAMPLES: Examples = Examples { package: env!("CARGO_PKG_NAME") };
@@ -56,6 +58,8 @@ fn a_signal_lets_bytes_under_way_arrive() {
     let (mut client, mut peer) = proxy.connection(&backend);
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
+    // Another one is quiet, and stays: neither of its sides has ended.
+    let (kept, kept_peer) = proxy.connection(&backend);
     proxy.signal(Signal::TERM);
     eventually("it accepts no more", || TcpStream::connect(&proxy.address).is_err());
     let mut question = String::new();
@@ -67,5 +71,68 @@ fn a_signal_lets_bytes_under_way_arrive() {
     client.read_to_string(&mut answer).unwrap();
     assert_eq!(answer, "answer");
     drop(client);
+    // Longer than what is taken for quiet.
+    kept.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    assert_eq!((&kept).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_echoes(&kept, &kept_peer);
+    drop((kept, kept_peer));
+    proxy.ends_well();
+}
+
+#[test]
+fn what_a_client_sent_before_it_was_gone_arrives_however_late_it_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| format!("unix:{}", directory.path().join(name).display());
+    let backend = UnixListener::bind(directory.path().join("back")).unwrap();
+    let proxy = Proxy::start(&path("front"), &path("back"), &[]);
+    let mut client = UnixStream::connect(directory.path().join("front")).unwrap();
+    let mut peer = backend.accept().unwrap().0;
+    peer.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let (mut sent, mut is_at_rest, bytes) = (0, false, vec![7; 64 << 10]);
+    loop {
+        match client.write(&bytes) {
+            Ok(len) => (sent, is_at_rest) = (sent + len, false),
+            // The proxy reads no more either, so bytes wait there for it.
+            Err(_) if is_at_rest => break,
+            Err(_) => {
+                proxy.await_rest();
+                is_at_rest = true;
+            }
+        }
+    }
+    // A socket of this kind is gone both ways at once.
+    drop(client);
+    proxy.await_rest();
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received.len(), sent);
+    drop(peer);
+    proxy.signal(Signal::TERM);
+    proxy.ends_well();
+}
+
+#[test]
+fn a_client_that_is_gone_at_once_leaves_no_connection_to_a_backend() {
+    let directory = tempfile::tempdir().unwrap();
+    let front = directory.path().join("front");
+    let backend = listener();
+    let address = address_of(&backend).to_string();
+    let proxy = Proxy::start(&format!("unix:{}", front.display()), &address, &[]);
+    for _ in 0..50 {
+        drop(UnixStream::connect(&front).unwrap());
+    }
+    proxy.await_rest();
+    backend.set_nonblocking(true).unwrap();
+    while let Ok((mut peer, _)) = backend.accept() {
+        peer.set_nonblocking(false).unwrap();
+        // Sooner than the idle timeout.
+        peer.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        match peer.read(&mut [0]) {
+            Ok(len) => assert_eq!(len, 0),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+    proxy.signal(Signal::TERM);
     proxy.ends_well();
 }

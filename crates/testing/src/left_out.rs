@@ -28,6 +28,13 @@ pub fn leave_out(test: &str, program: &str) {
 fn package(program: &str) -> &str {
     match program {
         "ab" => "apache2-utils",
+        "cc" => "gcc",
+        // Headers, whose libraries are linked to.
+        "ev.h" => "libev-dev",
+        "event2/bufferevent.h" | "event2/event.h" => "libevent-dev",
+        "liburing.h" => "liburing-dev",
+        "uv.h" => "libuv1-dev",
+        "go" => "golang-go",
         "nc" => "netcat-openbsd",
         "gnutls-cli" => "gnutls-bin",
         "redis-benchmark" | "redis-cli" => "redis-tools",

@@ -1,15 +1,21 @@
 //! Waits for conditions.
 //!
-//! Nothing here sleeps for a duration: the deadline is only there to turn a hang into a failure.
+//! Nothing here relies on a duration: the deadline is only there to turn a hang into a failure.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{panic, thread};
 
 /// Longer than any machine needs, however busy.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The longest time between two looks at a condition.
+const PAUSE_MAX: Duration = Duration::from_millis(1);
 
 /// Returns when `condition` holds.
+///
+/// It pauses between two looks: a condition that takes a lock again and again keeps it from those who would make
+/// the condition true.
 ///
 /// # Panics
 ///
@@ -17,9 +23,11 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
+    let mut pause = Duration::from_micros(10);
     while !condition() {
         assert!(Instant::now() < deadline, "not before the deadline: {what}");
-        thread::yield_now();
+        thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

@@ -45,7 +45,7 @@ fn clients(tls: TlsConfigBuilder, authorities: &[String]) -> Result<TlsConfigBui
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let address = args.next().ok_or("usage: echo ADDRESS [CERTIFICATE KEY [AUTHORITIES]]")?;
+    let address = args.next().ok_or("usage: tls_echo ADDRESS [CERTIFICATE KEY [AUTHORITIES]]")?;
     let files: Vec<_> = args.collect();
     let tls = clients(identities(&files)?, files.get(2..).unwrap_or_default())?;
     let tls = tls.alpn(["echo"]).build()?;

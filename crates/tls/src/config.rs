@@ -156,7 +156,7 @@ impl From<ServerConfig> for TlsConfig {
     }
 }
 
-/// What a server's TLS is told before it begins.
+/// Collects the settings of a server's TLS.
 ///
 /// TLS 1.2 and 1.3, session tickets, no client certificates, no ALPN, and 10 seconds for a handshake unless it is
 /// told otherwise.
@@ -170,7 +170,7 @@ pub struct TlsConfigBuilder {
     handshake_timeout: Option<Duration>,
 }
 
-/// Whether a client has to have a certificate.
+/// The demand for a certificate of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// It may; one that is not valid ends the handshake.

@@ -4,7 +4,8 @@
 //! [`TlsConfig`] makes one for each connection that is accepted, a [`TlsClientConfig`] for each outgoing one. The inner
 //! protocol is opened when the handshake is done, and need not know that there is TLS.
 //!
-//! Not here: sockets, threads, timers. The time of a handshake is the connection's deadline until it is done.
+//! Not here: sockets, threads, timers. The time limit of the handshake is the connection's deadline until the
+//! handshake is done.
 //!
 //! # Examples
 //!
@@ -29,7 +30,7 @@
 //! let identity = Identity::from_pem(certificate.as_bytes(), key.as_bytes())?;
 //! let tls = TlsConfig::builder(identity).alpn(["echo"]).build()?;
 //!
-//! // What is no TLS gets an alert.
+//! // Bytes that are no TLS record are answered with an alert.
 //! let mut driver = Driver::new(Trigger::Level, tls.accept(Echo), TlsLocal::new(()));
 //! driver.act(Act::Room(100));
 //! driver.act(Act::Arrive(b"hello".to_vec()));

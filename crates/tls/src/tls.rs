@@ -33,6 +33,8 @@ bitflags! {
         const FINISHED = 1 << 8;
         /// The connection is dropped.
         const ABORTED = 1 << 9;
+        /// A record has come.
+        const BEGUN = 1 << 10;
     }
 }
 
@@ -57,7 +59,7 @@ struct State<P> {
     need: usize,
     handshake_timeout: Option<Duration>,
     on_handshake: Option<fn(&mut P, &Handshake<'_>)>,
-    /// What the inner protocol is told at the close in place of the connection's reason.
+    /// The reason that the inner protocol is told at the close, in place of the connection's.
     reason: Option<CloseReason>,
 }
 
@@ -376,6 +378,7 @@ impl<P: Protocol> Tls<P> {
             }
             let len = record_len(&input[at..]);
             let Some(record) = input[at..].get_mut(..len) else { return (at, len) };
+            self.state.flags.insert(Flags::BEGUN);
             self.receive(record, scratch, context);
             at += len;
             if context.is_full() || scratch.output.len() >= context.limits().output_max {
@@ -516,6 +519,14 @@ impl<P: Protocol> Protocol for Tls<P> {
                 Flow::Keep
             });
         });
+    }
+
+    fn is_busy(&self) -> bool {
+        if self.state.is(Flags::OPEN) {
+            !self.state.kept.is_empty() || self.protocol.is_busy()
+        } else {
+            self.state.is(Flags::BEGUN)
+        }
     }
 }
 

@@ -307,6 +307,6 @@ fn an_idle_connection_takes_at_most_4500_bytes() {
 fn own_memory(server: &Server) -> usize {
     let pid = server.guard.pid().as_raw_pid();
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let dirty = smaps.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
-    1024 * dirty.split_whitespace().next().unwrap().parse::<usize>().unwrap()
+    let anonymous = smaps.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+    1024 * anonymous.split_whitespace().next().unwrap().parse::<usize>().unwrap()
 }

@@ -1,6 +1,7 @@
-//! The way of a connection through its states: one loop, which every step that is not the usual case goes
-//! through. Each round sends, ends, asks the protocol or reads, in this order of precedence.
+//! The loop of every step that is not the usual case. Each round sends, ends, asks the protocol or reads, in
+//! this order of precedence.
 
+use super::forward::Progress;
 use super::{Connection, Exit, Flags, failed, is_all_bytes};
 use crate::context::Changes;
 use crate::{
@@ -9,23 +10,12 @@ use crate::{
 use epoll_reactor::{Interest, Readiness, Token};
 use std::io;
 
-/// The bytes that a step has moved so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
-    pub(super) read: usize,
-    pub(super) written: usize,
-    /// The length of the last read.
-    pub(super) last_read: usize,
-    /// The number of rounds.
-    rounds: usize,
-}
-
-/// The number of rounds of a step, after which others get their turn even if few bytes were moved: a
-/// protocol that produces nothing must not stop its thread.
+/// The number of rounds of a step after which other connections get their turn, even if few bytes were moved:
+/// a protocol that answers `Produce` and writes nothing must not stop its thread.
 const ROUNDS_MAX: usize = 1024;
 
 /// The states that the owner registers for a connection.
-pub(super) type Registered = (Interest, Awaits);
+pub(super) type Registered = (Option<Interest>, Awaits);
 
 impl<P: Protocol, T: Transport> Connection<P, T> {
     /// Goes on where the usual case was left.
@@ -46,7 +36,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 self.flags.insert(Flags::READABLE);
                 self.nothing_read(read, token, thread)
             }
-            // The transport says that it has read more than fits.
+            // The transport claims to have read more than fits the buffer.
             Exit::Input(_) => Err(failed(io::ErrorKind::InvalidData.into())),
             Exit::NotDry(len) if len > thread.input.len() => {
                 Err(failed(io::ErrorKind::InvalidData.into()))
@@ -55,6 +45,18 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 self.note_usual_read(len, readiness, thread, &mut progress);
                 let first = Some((consumed, changes));
                 self.receive_read(len, first, token, thread, &mut progress)
+            }
+            Exit::Late { passes, len } => {
+                self.note_usual_read(len, readiness, thread, &mut progress);
+                if passes {
+                    thread.output.extend_from_slice(&thread.input[..len]);
+                }
+                if !self.flags.contains(Flags::READABLE) {
+                    self.put_off(token, thread);
+                    return Step::Wait;
+                }
+                // There is more to do for it, so it is sent before that.
+                Ok(())
             }
             Exit::CutShort { write, passed, len } => {
                 self.note_usual_read(len, readiness, thread, &mut progress);
@@ -69,7 +71,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.resume(begun, before, readiness, token, thread, progress)
     }
 
-    /// Begins a step with a flag set.
+    /// Begins a step of a connection that has a flag set.
     fn begin(
         &mut self,
         readiness: Readiness,
@@ -131,19 +133,31 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
     }
 
-    /// A connection that neither reads nor writes finds the end of its peer in the event alone.
-    fn peer_is_gone(&self, readiness: Readiness) -> Result<(), Step> {
+    /// Ends a connection whose event reports that the peer is gone, if no read or write will find that out.
+    ///
+    /// `HUP` alone ends none whose own half was closed before, and none whose bytes wait in a receiver: what is
+    /// left in their transport is read when the pause is over.
+    fn peer_is_gone(&mut self, readiness: Readiness) -> Result<(), Step> {
         let does_io = !self.flags.intersects(Flags::PAUSED | Flags::PEER_FINISHED)
             || self.flags.intersects(Flags::BLOCKED | Flags::FINISHING);
         if does_io {
             Ok(())
         } else if readiness.contains(Readiness::ERR) {
             Err(Step::Done(CloseReason::Failed(io::ErrorKind::ConnectionReset)))
-        } else if readiness.contains(Readiness::HUP) {
+        } else if !readiness.contains(Readiness::HUP) {
+            Ok(())
+        } else if self.flags.contains(Flags::PEER_FINISHED) || !self.has_use_for_input() {
             Err(Step::Done(CloseReason::PeerClosed))
         } else {
+            self.cold_mut().is_hung_up = true;
             Ok(())
         }
+    }
+
+    /// Returns whether input that the peer sent before it was gone is still of use.
+    fn has_use_for_input(&self) -> bool {
+        let forwards = self.cold.as_ref().is_some_and(|cold| cold.waits_for_receiver);
+        forwards || self.flags.contains(Flags::OUTPUT_CLOSED)
     }
 
     /// Goes on after what `begun` has come to, as far as `readiness` and the budget allow.
@@ -167,16 +181,21 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 Err(step) => break step,
             }
         };
+        let step = match step {
+            // The pause may have begun in this step, and an edge-triggered end is not reported again.
+            Step::Wait => self.peer_is_gone(readiness).err().unwrap_or(Step::Wait),
+            step => step,
+        };
         if self.flags.contains(Flags::PAUSED) && !is_all_bytes(readiness) {
             // An edge-triggered end is not reported again, and no read finds it during a pause.
             self.cold_mut().is_end_announced = true;
         }
+        if let Step::Done(reason) = step {
+            self.on_close(reason, token, thread);
+            return step;
+        }
         let has_changed = self.has_changed(before);
         match step {
-            Step::Done(reason) => {
-                self.on_close(reason, token, thread);
-                step
-            }
             Step::Forward => {
                 if let Some(forward) = &mut thread.forward {
                     (forward.readiness, forward.progress) = (readiness, progress);
@@ -188,7 +207,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
     }
 
-    /// One round: what comes first is done, or the step that ends the loop is returned.
+    /// Makes one round: does what takes precedence, or returns the step that ends the loop.
     fn advance(
         &mut self,
         readiness: Readiness,
@@ -196,7 +215,11 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Result<(), Step> {
-        self.flush(readiness, thread, progress)?;
+        let flushed = self.flush(readiness, thread, progress);
+        if flushed == Err(Step::Wait) && self.note_duplex(thread) {
+            return self.advance_input(readiness, token, thread, progress);
+        }
+        flushed?;
         if self.flags.contains(Flags::FINISHING) {
             return self.advance_to_end(readiness, token, thread, progress);
         }
@@ -215,9 +238,21 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.flags.remove(Flags::WRITTEN_DUE);
             return self.call(token, thread, P::on_written);
         }
+        self.advance_input(readiness, token, thread, progress)
+    }
+
+    /// The part of a round that shows input, or reads.
+    fn advance_input(
+        &mut self,
+        readiness: Readiness,
+        token: Token,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
         if self.flags.contains(Flags::PAUSED) {
             return Err(Step::Wait);
         }
+        let is_over_budget = progress.is_over(thread);
         if self.flags.contains(Flags::KEPT | Flags::FRESH) {
             if is_over_budget {
                 return Err(Step::Yield);
@@ -238,7 +273,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if is_over_budget {
             return Err(Step::Yield);
         }
-        // Where a read is better, so it is in the steps to come.
+        // If a read is better now, it is better in the next steps as well.
         self.flags.remove(Flags::STREAMING);
         self.read(readiness, token, thread, progress)
     }
@@ -272,7 +307,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.discard(readiness, thread, progress)
     }
 
-    /// Has the protocol say its last words, if it has not yet, and sends them.
+    /// Calls `on_finish`, once, and sends what it writes.
     fn say_last_words(
         &mut self,
         readiness: Readiness,
@@ -283,7 +318,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if self.cold.as_ref().is_some_and(|cold| cold.has_said_last_words) {
             return Ok(());
         }
-        // A protocol that has ended its output may write these still.
+        // A protocol that has ended its output may still write its last words.
         let ends_output = self.flags & Flags::ENDS_OUTPUT;
         self.flags.remove(ends_output);
         let called = self.call(token, thread, |protocol, context| {
@@ -309,7 +344,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         Ok(())
     }
 
-    /// Calls the protocol and does as it answers.
+    /// Calls the protocol and applies its answer.
     pub(super) fn call(
         &mut self,
         token: Token,
@@ -333,7 +368,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.apply(flow, changes, has_written)
     }
 
-    /// Does as a callback has answered.
+    /// Applies the answer of a callback.
     pub(super) fn apply(
         &mut self,
         flow: Flow,
@@ -364,10 +399,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if deadline.is_none() && self.cold.is_none() {
             return;
         }
-        let cold = self.cold_mut();
-        cold.deadline = deadline;
-        let is_early = |deadline| cold.timer_time.is_none_or(|time| deadline < time);
-        cold.is_timer_late = deadline.is_some_and(is_early);
+        self.cold_mut().set_deadline(deadline);
     }
 
     pub(super) fn on_close(
@@ -376,15 +408,16 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         token: Token,
         thread: &mut ThreadState<P>,
     ) {
+        // First of all: the callback may panic.
+        self.resume_senders(thread);
         let _ = self.call(token, thread, |protocol, context| {
             protocol.on_close(reason, context);
             Flow::Keep
         });
         thread.clear_output();
-        self.release_feeders(thread);
     }
 
-    /// The reason of a connection whose peer has closed its half after ours.
+    /// Returns the reason for the end of a connection whose peer has closed its half after ours.
     pub(super) fn reason_after_lingering(&self) -> CloseReason {
         if self.flags.contains(Flags::DRAINED) {
             CloseReason::Drained

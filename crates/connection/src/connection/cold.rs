@@ -1,11 +1,40 @@
-//! What most connections do not have at rest: output that waits, input that is kept, a deadline.
+//! The state that most connections do not have at rest: output that waits, input that is kept, a deadline.
 
 use crate::Step;
 use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::Timestamp;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cold {
+    /// Boxed by itself, because many idle connections have a deadline but no bytes that wait.
+    waiting: Option<Box<Waiting>>,
+    /// The deadline of the protocol, and the time at which the owner's timer fires. Never is
+    /// [`Timestamp::MAX`], which takes less room than `None`.
+    deadline: Timestamp,
+    timer_time: Timestamp,
+    /// The owner's timer fires after the deadline, and the owner does not know yet.
+    pub(super) is_timer_late: bool,
+    /// The end of the connection, as a message's callback has answered it.
+    pub(super) failed: Option<Step>,
+    /// A message has changed what the owner registers, and the owner does not know yet.
+    pub(super) has_changed: bool,
+    /// An end, an error or urgent data was reported during a pause, or with what led to it.
+    pub(super) is_end_announced: bool,
+    /// `HUP` was reported during a pause: both halves are closed, and what has arrived is read after it.
+    pub(super) is_hung_up: bool,
+    /// `on_finish` was called.
+    pub(super) has_said_last_words: bool,
+    /// Bytes that this connection has forwarded wait in their receiver. It is paused meanwhile.
+    pub(super) waits_for_receiver: bool,
+    /// The protocol has paused as well, so the pause outlasts the wait for the receiver.
+    pub(super) is_paused_by_protocol: bool,
+    /// Input is read even while output waits for room.
+    pub(super) is_duplex: bool,
+}
+
+/// Bytes that wait, and what belongs to them. It is dropped when all of it is empty.
+#[derive(Debug, Default)]
+struct Waiting {
     /// Output that the transport has not taken, from `output_at` on. Not allocated while there is none.
     output: Vec<u8>,
     output_at: usize,
@@ -15,55 +44,108 @@ pub(super) struct Cold {
     input_at: usize,
     input_end: usize,
     /// The length that the kept input has to have before it is shown again.
-    pub(super) need: usize,
-    pub(super) deadline: Option<Timestamp>,
-    /// The time at which the owner's timer fires.
-    pub(super) timer_time: Option<Timestamp>,
-    /// The owner's timer fires after the deadline, and the owner does not know yet.
-    pub(super) is_timer_late: bool,
-    /// The end of the connection, as a message's callback has answered it.
-    pub(super) failed: Option<Step>,
-    /// A message has changed what the owner registers, and the owner does not know yet.
-    pub(super) has_changed: bool,
-    /// An end, an error or urgent data was reported during a pause, or with what led to it.
-    pub(super) is_end_announced: bool,
-    /// `on_finish` was called.
-    pub(super) has_said_last_words: bool,
-    /// Bytes of this connection wait for room in another one.
-    pub(super) waits_for_receiver: bool,
-    /// The protocol wants no input either, while bytes wait for their receiver.
-    pub(super) is_paused_besides: bool,
-    /// The connections whose bytes wait for room in this one.
-    pub(super) feeders: Vec<Token>,
+    need: usize,
+    /// The connections whose forwarded bytes wait for room in this one.
+    senders: Vec<Token>,
+}
+
+impl Default for Cold {
+    fn default() -> Self {
+        Self {
+            waiting: None,
+            deadline: Timestamp::MAX,
+            timer_time: Timestamp::MAX,
+            is_timer_late: false,
+            failed: None,
+            has_changed: false,
+            is_end_announced: false,
+            is_hung_up: false,
+            has_said_last_words: false,
+            waits_for_receiver: false,
+            is_paused_by_protocol: false,
+            is_duplex: false,
+        }
+    }
 }
 
 impl Cold {
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        Some(self.deadline).filter(|deadline| *deadline < Timestamp::MAX)
+    }
+
+    pub(super) fn set_deadline(&mut self, deadline: Option<Timestamp>) {
+        self.deadline = deadline.unwrap_or(Timestamp::MAX);
+        self.is_timer_late = self.deadline < self.timer_time;
+    }
+
+    pub(super) fn set_timer_time(&mut self, time: Option<Timestamp>) {
+        self.timer_time = time.unwrap_or(Timestamp::MAX);
+        self.is_timer_late = false;
+    }
+
+    fn waiting_mut(&mut self) -> &mut Waiting {
+        self.waiting.get_or_insert_default()
+    }
+
+    fn drop_waiting_if_empty(&mut self) {
+        self.waiting.take_if(|waiting| {
+            let has_bytes = !waiting.output.is_empty() || !waiting.input.is_empty();
+            !has_bytes && waiting.need == 0 && waiting.senders.is_empty()
+        });
+    }
+
     pub(super) fn pending(&self) -> usize {
-        self.output.len() - self.output_at
+        self.output().len()
     }
 
     pub(super) fn output(&self) -> &[u8] {
-        &self.output[self.output_at..]
+        self.waiting.as_ref().map_or(&[], |waiting| &waiting.output[waiting.output_at..])
     }
 
     pub(super) fn append_output(&mut self, bytes: &[u8]) {
-        if self.output_at > 0 && self.output_at >= self.output.len() / 2 {
-            self.output.drain(..self.output_at);
-            self.output_at = 0;
+        let Waiting { output, output_at, .. } = self.waiting_mut();
+        if *output_at > 0 && *output_at >= output.len() / 2 {
+            output.drain(..*output_at);
+            *output_at = 0;
         }
-        self.output.extend_from_slice(bytes);
+        output.extend_from_slice(bytes);
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.output_at += bytes;
-        if self.output_at == self.output.len() {
-            self.output = Vec::new();
-            self.output_at = 0;
+        let Waiting { output, output_at, .. } = self.waiting_mut();
+        *output_at += bytes;
+        if *output_at == output.len() {
+            *output = Vec::new();
+            *output_at = 0;
+            self.drop_waiting_if_empty();
+        }
+    }
+
+    /// Notes that forwarded bytes of the connection `from` wait among the output.
+    pub(super) fn add_sender(&mut self, from: Token) {
+        self.waiting_mut().senders.push(from);
+    }
+
+    pub(super) fn take_senders(&mut self) -> Vec<Token> {
+        let senders = self.waiting.as_mut().map(|waiting| std::mem::take(&mut waiting.senders));
+        self.drop_waiting_if_empty();
+        senders.unwrap_or_default()
+    }
+
+    pub(super) fn need(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.need)
+    }
+
+    pub(super) fn set_need(&mut self, need: usize) {
+        if need != self.need() {
+            self.waiting_mut().need = need;
+            self.drop_waiting_if_empty();
         }
     }
 
     pub(super) fn input(&self) -> &[u8] {
-        &self.input[self.input_at..self.input_end]
+        let waiting = self.waiting.as_ref();
+        waiting.map_or(&[], |waiting| &waiting.input[waiting.input_at..waiting.input_end])
     }
 
     /// Keeps a copy of `rest`.
@@ -73,19 +155,23 @@ impl Cold {
 
     /// Keeps the part of `input` from `at` to `end`.
     pub(super) fn keep_from(&mut self, input: Box<[u8]>, at: usize, end: usize) {
-        (self.input, self.input_at, self.input_end) = (input, at, end);
+        let waiting = self.waiting_mut();
+        (waiting.input, waiting.input_at, waiting.input_end) = (input, at, end);
     }
 
-    /// Takes the buffer with the kept input, and the range that it is in.
+    /// Takes the buffer with the kept input, and the range that it is in. It needs nothing any more.
     pub(super) fn take_input(&mut self) -> (Box<[u8]>, usize, usize) {
-        let taken = (std::mem::take(&mut self.input), self.input_at, self.input_end);
-        (self.input_at, self.input_end) = (0, 0);
+        let Some(waiting) = &mut self.waiting else { return Default::default() };
+        let taken = (std::mem::take(&mut waiting.input), waiting.input_at, waiting.input_end);
+        (waiting.input_at, waiting.input_end, waiting.need) = (0, 0, 0);
+        self.drop_waiting_if_empty();
         taken
     }
 
     /// Makes a buffer of `len` bytes that begins with the kept input.
     pub(super) fn grow_input(&mut self, len: usize) {
-        if self.input_at == 0 && self.input.len() >= len {
+        let waiting = self.waiting_mut();
+        if waiting.input_at == 0 && waiting.input.len() >= len {
             return;
         }
         let mut input = vec![0; len].into_boxed_slice();
@@ -96,7 +182,8 @@ impl Cold {
 
     /// The room behind the kept input.
     pub(super) fn room(&mut self) -> &mut [u8] {
-        &mut self.input[self.input_end..]
+        let Waiting { input, input_end, .. } = self.waiting_mut();
+        &mut input[*input_end..]
     }
 
     /// Appends `bytes` to the kept input, in a buffer that grows with it up to `len_max`.
@@ -110,7 +197,7 @@ impl Cold {
     }
 
     pub(super) fn filled(&mut self, len: usize) {
-        self.input_end += len;
+        self.waiting_mut().input_end += len;
     }
 }
 
@@ -130,7 +217,7 @@ mod tests {
                 let bytes: Vec<_> = (0..len).map(|_| next()).collect();
                 cold.append_output(&bytes);
                 // What was sent is dropped when it is as long as what waits, before more is appended.
-                prop_assert!(cold.output.len() <= 2 * cold.pending() + len);
+                prop_assert!(cold.waiting_mut().output.len() <= 2 * cold.pending() + len);
                 for byte in &cold.output()[..takes.min(cold.pending())] {
                     sent = sent.wrapping_add(1);
                     prop_assert_eq!(*byte, sent);
@@ -138,7 +225,7 @@ mod tests {
                 cold.sent(takes.min(cold.pending()));
             }
             if cold.pending() == 0 {
-                prop_assert_eq!(cold.output.capacity(), 0, "at rest there is no buffer");
+                prop_assert!(cold.waiting.is_none(), "at rest there is no buffer");
             }
         }
 
@@ -157,9 +244,30 @@ mod tests {
                 cold.append_input(&bytes[end..end + len], total - at);
                 end += len;
                 prop_assert_eq!(cold.input(), &bytes[at..end]);
-                prop_assert!(cold.input.len() <= (2 * (end - at)).max(first));
+                prop_assert!(cold.waiting_mut().input.len() <= (2 * (end - at)).max(first));
             }
-            prop_assert!(cold.input.len() <= (total - at).max(first));
+            prop_assert!(cold.waiting_mut().input.len() <= (total - at).max(first));
+            let (input, from, to) = cold.take_input();
+            prop_assert_eq!(&input[from..to], &bytes[at..end]);
+            prop_assert!(cold.waiting.is_none(), "at rest there is no buffer");
         }
+    }
+
+    #[test]
+    fn what_waits_is_there_as_long_as_any_of_it() {
+        let mut cold = Cold::default();
+        cold.append_output(b"a");
+        cold.keep(b"b");
+        cold.add_sender(Token::detached(1));
+        cold.sent(1);
+        assert_eq!(cold.input(), b"b");
+        drop(cold.take_input());
+        assert_eq!(cold.take_senders(), [Token::detached(1)]);
+        assert!(cold.waiting.is_none());
+        cold.keep(b"c");
+        assert_eq!(cold.take_senders(), []);
+        assert_eq!(cold.input(), b"c");
+        // A deadline at rest costs little.
+        assert!(size_of::<Cold>() <= 40, "{} bytes", size_of::<Cold>());
     }
 }

@@ -1,104 +1,39 @@
-//! Bytes of one connection that go to another one of the same thread, without being copied where that
-//! one has room. Invariant: a connection whose bytes wait for room in another one reads nothing, so each
-//! connection holds at most what one step of each of its sources brought.
+//! Forwarding: bytes that one connection reads are sent by another one of the same thread, the receiver.
+//! They are copied only if the receiver has no room. Invariant: a sender whose bytes wait in the receiver
+//! reads nothing, so a receiver holds at most one read, or one pipe, of each sender.
 
-use super::advance::Progress;
-use super::{Connection, Flags};
-use crate::{Flow, Protocol, Request, Step, ThreadState, Transport};
+use super::forward::{Forward, Progress};
+use super::{Connection, Flags, failed};
+use crate::{Flow, Link, Protocol, Request, Step, ThreadState, Transport};
 use epoll_reactor::{Readiness, Token};
+use std::io::Read;
 use std::ops::Range;
 
-/// Bytes that a connection forwards to another one, see [`Step::Forward`].
-///
-/// While it is taken the thread lacks its read buffer: no connection may make a step before
-/// [`forwarded`](Connection::forwarded) has brought it back.
-#[derive(Debug)]
-pub struct Forward {
-    from: Token,
-    to: Token,
-    buffer: Box<[u8]>,
-    range: Range<usize>,
-    /// The buffer is the thread's.
-    is_borrowed: bool,
-    is_waiting: bool,
-    /// The step that goes on afterwards.
-    pub(super) readiness: Readiness,
-    pub(super) progress: Progress,
-}
-
-impl Forward {
-    /// Returns the connection that the bytes come from.
-    #[must_use]
-    pub fn from(&self) -> Token {
-        self.from
-    }
-
-    /// Returns the connection that the bytes are for.
-    #[must_use]
-    pub fn to(&self) -> Token {
-        self.to
-    }
-
-    /// Returns the bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.buffer[self.range.clone()]
-    }
-
-    /// Returns the readiness of the step that forwards.
-    #[must_use]
-    pub fn readiness(&self) -> Readiness {
-        self.readiness
-    }
-
-    /// Creates what a connection with this name would forward: for tests of its receiver.
-    #[cfg(feature = "test-kit")]
-    #[must_use]
-    pub fn of(from: Token, to: Token, bytes: &[u8]) -> Self {
-        Self {
-            from,
-            to,
-            buffer: bytes.into(),
-            range: 0..bytes.len(),
-            is_borrowed: false,
-            is_waiting: false,
-            readiness: Readiness::empty(),
-            progress: Progress::default(),
-        }
-    }
-
-    /// Returns whether the receiver has yet to send a part of the bytes.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.is_waiting
-    }
-
-    /// Says that the receiver has yet to send a part of the bytes, and will ask for
-    /// [`resume_forwarding`](Connection::resume_forwarding).
-    pub fn wait(&mut self) {
-        self.is_waiting = true;
-    }
-}
-
 impl<P: Protocol, T: Transport> Connection<P, T> {
-    /// Sends what another connection forwards, after what waits to be sent. If a part of it has to wait,
-    /// the thread is [asked](Request::ResumeForwarding) to tell the sender when it is sent.
+    /// Sends what another connection forwards, after the output that waits already. If a part of it has to
+    /// wait, the thread is [asked](Request::ResumeForwarding) to resume the sender when it is sent.
+    ///
+    /// `slot` holds the pipe of the sender's [`splice`](Self::splice). The pipe comes back empty. It does not
+    /// come back if bytes that did not fit the transport could not be read out of it. A connection that takes
+    /// no more bytes leaves them in the pipe, for [`Forward::drop_piped`].
     pub fn receive_forward(
         &mut self,
         forward: &mut Forward,
+        slot: &mut Option<T::Pipe>,
         token: Token,
         thread: &mut ThreadState<P>,
     ) -> Step {
         let ends_output = self.flags.intersects(Flags::ENDS_OUTPUT | Flags::OUTPUT_CLOSED);
         if ends_output || !self.is_open() {
-            // Dropped, as a message to it would be.
+            // The bytes are dropped, as a message to this connection would be.
             return Step::Wait;
         }
         let before = self.registered();
-        let sent = self.send_forward(forward.bytes(), token, thread);
+        let sent = self.send_forward(forward, slot, token, thread);
         if self.pending() > 0 {
-            forward.wait();
-            self.cold_mut().feeders.push(forward.from);
+            forward.set_waiting();
+            self.cold_mut().add_sender(forward.from);
+            self.note_duplex(thread);
         }
         let has_changed = self.has_changed(before);
         match sent {
@@ -113,6 +48,28 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
 
     fn send_forward(
         &mut self,
+        forward: &mut Forward,
+        slot: &mut Option<T::Pipe>,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> Result<(), Step> {
+        let piped = std::mem::take(&mut forward.piped);
+        if piped == 0 {
+            return self.send_forwarded(forward.bytes(), token, thread);
+        }
+        let Some(mut pipe) = slot.take() else { return Ok(()) };
+        if self.protocol.forwards_to().is_some() && self.pending() == 0 {
+            return self.send_pipe(pipe, piped, slot);
+        }
+        // The protocol may transform the bytes, or they go after output that waits.
+        let mut bytes = vec![0; piped];
+        pipe.read_exact(&mut bytes).map_err(failed)?;
+        *slot = Some(pipe);
+        self.send_forwarded(&bytes, token, thread)
+    }
+
+    fn send_forwarded(
+        &mut self,
         bytes: &[u8],
         token: Token,
         thread: &mut ThreadState<P>,
@@ -124,7 +81,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         })?;
         let mut progress = Progress::default();
         if is_transformed {
-            // Nothing is known of the room, so it is tried, unless something waits for it.
+            // A write finds out whether there is room, unless output waits for it already.
             return self.flush(Readiness::empty(), thread, &mut progress);
         }
         if self.pending() > 0 {
@@ -135,8 +92,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.written(write, bytes, &mut progress)
     }
 
-    /// Goes on after a [`Step::Forward`], whose bytes were given away, or are dropped. The thread has its
-    /// buffer again.
+    /// Goes on with the step that answered [`Step::Forward`], after the bytes were given to the receiver or
+    /// dropped. Gives the thread its buffer back.
     pub fn forwarded(
         &mut self,
         forward: Forward,
@@ -144,23 +101,27 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
     ) -> Step {
         let Forward { is_waiting, readiness, progress, .. } = forward;
+        // A splice may have moved much, so other connections come first.
+        let begun = if forward.is_spliced() && !is_waiting { Err(Step::Yield) } else { Ok(()) };
         forward.return_buffer(thread);
         let before = self.registered();
         if is_waiting {
+            // Bytes that do not fit the receiver are copied. A read brings fewer of them than a splice.
+            self.flags.remove(Flags::STREAMING);
             let was_paused = self.flags.contains(Flags::PAUSED);
             self.flags.insert(Flags::PAUSED);
             let cold = self.cold_mut();
             cold.waits_for_receiver = true;
-            cold.is_paused_besides = was_paused;
+            cold.is_paused_by_protocol = was_paused;
         }
-        match self.resume(Ok(()), before, readiness, token, thread, progress) {
+        match self.resume(begun, before, readiness, token, thread, progress) {
             // The step that forwarded may have changed something.
             Step::Wait => Step::Changed,
             step => step,
         }
     }
 
-    /// Goes on after the receiver of what was forwarded has sent it, or is gone. Does nothing if the
+    /// Reads again after the receiver has sent the bytes that waited in it, or is gone. Does nothing if the
     /// connection waits for no receiver.
     pub fn resume_forwarding(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
@@ -168,29 +129,49 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             return Step::Wait;
         };
         cold.waits_for_receiver = false;
-        if !std::mem::take(&mut cold.is_paused_besides) {
+        if !std::mem::take(&mut cold.is_paused_by_protocol) {
             self.end_pause();
         }
         self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
     }
 
-    /// Does as [`Flow::Pause`](crate::Flow::Pause) says.
+    /// Returns the connection to which the protocol forwards everything that arrives, if there is one and it
+    /// can be linked.
+    pub(super) fn forwards_to(&self, thread: &ThreadState<P>) -> Option<Link> {
+        if self.protocol.passes_everything(&thread.local) {
+            return None;
+        }
+        let other = self.protocol.forwards_to()?;
+        let is_own = thread.turn.has_links && other.thread() == thread.turn.thread;
+        is_own.then_some(Link(other.token()))
+    }
+
+    /// Notes, and returns, whether input is read even while output waits for room.
+    pub(super) fn note_duplex(&mut self, thread: &ThreadState<P>) -> bool {
+        let is_duplex =
+            !self.flags.contains(Flags::FINISHING) && self.forwards_to(thread).is_some();
+        self.cold_mut().is_duplex = is_duplex;
+        is_duplex
+    }
+
+    /// Applies [`Flow::Pause`](crate::Flow::Pause).
     pub(super) fn pause(&mut self) {
         self.flags.insert(Flags::PAUSED);
         if let Some(cold) = self.cold.as_mut().filter(|cold| cold.waits_for_receiver) {
-            cold.is_paused_besides = true;
+            cold.is_paused_by_protocol = true;
         }
     }
 
-    /// Does as [`Flow::Read`](crate::Flow::Read) says, unless bytes wait for their receiver.
+    /// Applies [`Flow::Read`](crate::Flow::Read). While bytes wait in their receiver the pause goes on; it
+    /// then ends with that wait.
     pub(super) fn end_pause(&mut self) {
         match self.cold.as_mut().filter(|cold| cold.waits_for_receiver) {
-            Some(cold) => cold.is_paused_besides = false,
+            Some(cold) => cold.is_paused_by_protocol = false,
             None => self.flags.remove(Flags::PAUSED | Flags::SILENCED),
         }
     }
 
-    /// Leaves a part of `buffer` to the owner, who takes it to the connection `to`.
+    /// Leaves a part of `buffer` with the thread, for the owner to give to the connection `to`.
     pub(super) fn set_forward(
         &mut self,
         to: Token,
@@ -201,7 +182,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
     ) {
         if !thread.output.is_empty() {
-            // The next one to use the thread's output is the receiver.
+            // The receiver uses the thread's output before this connection sends its own.
             self.cold_mut().append_output(&thread.output);
             thread.clear_output();
         }
@@ -211,22 +192,32 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             buffer,
             range,
             is_borrowed,
-            is_waiting: false,
-            readiness: Readiness::empty(),
-            progress: Progress::default(),
+            ..Forward::piped(token, to, 0)
         });
     }
 
-    /// Has the connections told that wait for this one to send what they have forwarded.
-    pub(super) fn release_feeders(&mut self, thread: &mut ThreadState<P>) {
+    /// Asks the owner to resume the senders whose bytes waited in this connection.
+    pub(super) fn resume_senders(&mut self, thread: &mut ThreadState<P>) {
         let Some(cold) = &mut self.cold else { return };
-        let feeders = std::mem::take(&mut cold.feeders);
-        thread.turn.requests.extend(feeders.into_iter().map(Request::ResumeForwarding));
+        thread.turn.requests.extend(cold.take_senders().into_iter().map(Request::ResumeForwarding));
     }
 }
 
 impl Forward {
-    /// Gives the thread its buffer back, where the connection that has forwarded is gone.
+    /// Returns whether the bytes were spliced into the owner's pipe.
+    fn is_spliced(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Drops the pipe in `slot` if it still holds the bytes, which must not reach another connection.
+    pub fn drop_piped<T>(&mut self, slot: &mut Option<T>) {
+        if std::mem::take(&mut self.piped) > 0 {
+            *slot = None;
+        }
+    }
+
+    /// Gives the thread its buffer back; for an owner whose sender is gone, in place of
+    /// [`forwarded`](Connection::forwarded).
     pub fn return_buffer<P: Protocol + ?Sized>(self, thread: &mut ThreadState<P>) {
         if self.is_borrowed {
             thread.input = self.buffer;

@@ -1,7 +1,7 @@
-//! Reading, and showing the protocol what was read. Invariant: the thread's buffer is in its place
-//! between two steps, unless a callback has panicked.
+//! Reading, and showing the protocol what was read. Invariant: between two steps the thread has its buffer,
+//! unless a [`Forward`](crate::Forward) holds it or a callback has panicked.
 
-use super::advance::Progress;
+use super::forward::Progress;
 use super::{Connection, Flags, failed};
 use crate::context::Changes;
 use crate::{
@@ -34,11 +34,11 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Result<(), Step> {
-        // The thread's buffer is with the bytes: a read would look like the end of the stream.
+        // A `Forward` may hold the thread's buffer: a read into none would look like the end of the stream.
         debug_assert!(thread.forward.is_none(), "a step before bytes are forwarded");
         let room = thread.input.len();
         let kept = self.kept();
-        let need = self.cold.as_ref().map_or(0, |cold| cold.need);
+        let need = self.cold.as_ref().map_or(0, |cold| cold.need());
         if kept >= room || need > room {
             return self.read_long(need, readiness, token, thread, progress);
         }
@@ -103,7 +103,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.note_read(len, room, readiness);
     }
 
-    /// A read brought no bytes: the end, nothing for now, or an error.
+    /// Handles a read that brought no bytes: the end of the stream, nothing for now, or an error.
     pub(super) fn nothing_read(
         &mut self,
         read: io::Result<usize>,
@@ -129,7 +129,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
     }
 
-    /// Reads once, after our half is closed, and discards it.
+    /// Reads once, after our half is closed, and discards what the read brings.
     pub(super) fn discard(
         &mut self,
         readiness: Readiness,
@@ -208,18 +208,20 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
     ) -> Result<(), Step> {
         let Received { need, is_fresh, outcome, .. } = *received;
-        let is_over = !matches!(outcome, Ok(()) | Err(Step::Wait));
+        let forwards = outcome == Err(Step::Forward);
+        let is_over = !matches!(outcome, Ok(()) | Err(Step::Wait)) && !forwards;
         if need > 0 {
             // Nothing may be kept: the message begins with what arrives next.
             self.flags.insert(Flags::KEPT);
         }
         if let Some(cold) = &mut self.cold {
-            cold.need = need;
+            cold.set_need(need);
         } else if need > 0 {
-            self.cold_mut().need = need;
+            self.cold_mut().set_need(need);
         }
         self.flags.set(Flags::FRESH, is_fresh && self.flags.contains(Flags::KEPT));
-        let has_room = need > self.kept() || self.kept() < thread.input.len();
+        // The thread's buffer is with what is forwarded.
+        let has_room = need > self.kept() || self.kept() < thread.input.len() || forwards;
         let fits = has_room && need <= thread.limits().input_max;
         if is_over || self.is_finishing() || is_fresh || fits {
             return outcome;
@@ -302,6 +304,9 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if self.protocol.passes_everything(&thread.local) {
             return (Consumed::pass(input.len()), changes);
         }
+        if let Some(link) = self.forwards_to(thread) {
+            return (Consumed::forward(input.len(), link), changes);
+        }
         let mut context = Context {
             local: &mut thread.local,
             output: &mut thread.output,
@@ -316,9 +321,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
 
     fn take_kept(&mut self) -> Option<(Box<[u8]>, usize, usize)> {
         self.flags.remove(Flags::KEPT | Flags::FRESH);
-        let cold = self.cold.as_mut()?;
-        cold.need = 0;
-        Some(cold.take_input())
+        self.cold.as_mut().map(|cold| cold.take_input())
     }
 
     pub(super) fn drop_kept(&mut self) {

@@ -1,9 +1,9 @@
 //! Sending. Invariant: what was written goes out in order, whatever a write takes of it.
 
-use super::advance::Progress;
+use super::forward::Progress;
 use super::{Connection, Flags, failed};
-use crate::{Protocol, Step, ThreadState, Transport};
-use epoll_reactor::Readiness;
+use crate::{Protocol, Request, Step, ThreadState, Transport};
+use epoll_reactor::{Readiness, Token};
 use std::io;
 
 impl<P: Protocol, T: Transport> Connection<P, T> {
@@ -53,12 +53,20 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.flags.insert(Flags::WRITTEN_DUE);
             return Err(Step::Wait);
         }
-        self.release_feeders(thread);
+        self.resume_senders(thread);
         if was_blocked {
             // What arrived while nothing was read may not be reported again: look.
             self.flags.insert(Flags::READABLE);
         }
         Ok(())
+    }
+
+    /// Leaves what was written to the end of the turn.
+    pub(super) fn put_off(&mut self, token: Token, thread: &mut ThreadState<P>) {
+        self.cold_mut().append_output(&thread.output);
+        thread.clear_output();
+        self.flags.insert(Flags::UNSETTLED);
+        thread.turn.requests.push(Request::Settle(token));
     }
 
     /// Notes the outcome of a write of `output`, and keeps what it did not take.
@@ -79,7 +87,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         Err(Step::Wait)
     }
 
-    /// Sends input as output, after what was written: without copying it, unless more output may follow.
+    /// Sends input as output, after what was written. It is not copied, unless more output may follow.
     pub(super) fn pass(
         &mut self,
         passed: &[u8],
@@ -99,7 +107,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     }
 }
 
-/// Returns how many bytes a write took; made `again` where a signal interrupted it.
+/// Returns how many bytes a write took. A write that a signal interrupted is made `again`.
 pub(super) fn taken(
     mut write: io::Result<usize>,
     mut again: impl FnMut() -> io::Result<usize>,

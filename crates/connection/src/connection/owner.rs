@@ -1,7 +1,8 @@
-//! What the owner of a connection tells it, besides what is ready. Invariant: the protocol is called only
-//! while the connection is open, and no call of the owner is lost while it is connecting.
+//! The calls of the owner besides readiness: messages, deadlines, the drain, the end. Invariants: but for
+//! `on_close`, none of them calls the protocol of a connection that is not open; a `finish` or `end` while it
+//! is connecting takes effect when it is established.
 
-use super::advance::Progress;
+use super::forward::Progress;
 use super::{Connection, Flags};
 use crate::{CloseReason, Protocol, Step, ThreadState, Transport};
 use epoll_reactor::{Readiness, Token};
@@ -12,11 +13,17 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     pub fn open(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
         let called = self.call(token, thread, P::on_open);
+        // The usual case: nothing was written, and nothing is asked for.
+        let is_quiet = self.flags.is_empty() && self.cold.is_none() && thread.output.is_empty();
+        if is_quiet && called.is_ok() {
+            return Step::Wait;
+        }
         self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
     }
 
-    /// Gives the protocol a message. Returns whether [`settle`](Self::settle) has to be called, once,
-    /// after all messages of the turn. A connection that is not open, or is about to end, gets none.
+    /// Gives the protocol a message. Returns `true` for the first message of a turn: the owner calls
+    /// [`settle`](Self::settle) once, after the last one. A connection that is not established yet, or is about
+    /// to end, gets no message.
     pub fn message(
         &mut self,
         message: &P::Message,
@@ -46,8 +53,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         is_settled
     }
 
-    /// Sends early what messages have had the protocol write if it is much: it takes no more memory than
-    /// output otherwise does, and a peer that reads is not taken for one that does not.
+    /// Sends what the protocol has written for messages if it has reached `output_max`, before `settle`: so it
+    /// takes no more memory than other output, and a peer that reads does not seem to be stalled.
     fn send_gathered(&mut self, thread: &mut ThreadState<P>) -> Result<(), Step> {
         if self.pending() < thread.limits().output_max.max(1) || self.flags.contains(Flags::BLOCKED)
         {
@@ -59,20 +66,20 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
     }
 
-    /// Sends what messages had the protocol write, and goes on as it answered.
+    /// Sends what the protocol has written for messages, and goes on as it has answered them.
     pub fn settle(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
         self.flags.remove(Flags::UNSETTLED);
         self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
     }
 
-    /// Tells the protocol that its deadline has passed. The owner has compared it with the time, and its
-    /// timer has fired: whatever deadline is set next answers [`Step::Changed`].
+    /// Tells the protocol that its deadline has passed, after the owner has compared it with the time. The
+    /// owner's timer has fired, so any deadline that is set from here on answers [`Step::Changed`].
     pub fn expire(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
         if let Some(cold) = &mut self.cold {
-            cold.deadline = None;
-            cold.timer_time = None;
+            cold.set_timer_time(None);
+            cold.set_deadline(None);
         }
         if !self.is_open() {
             return Step::Wait;
@@ -94,6 +101,12 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
     }
 
+    /// Returns whether a drain has to wait for the connection even if no byte moves: a part of a message is
+    /// kept, or the protocol is [busy](Protocol::is_busy).
+    pub fn is_busy(&self) -> bool {
+        self.flags.contains(Flags::KEPT) || self.protocol.is_busy()
+    }
+
     /// Ends the connection as soon as the transport is dry and the protocol is not paused: everything that
     /// has arrived is shown to the protocol, then our half is closed. One that is not established yet is
     /// opened first.
@@ -102,7 +115,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             return Step::Wait;
         }
         let before = self.registered();
-        // What has arrived is not known to have been reported.
+        // Bytes may have arrived that were not reported yet.
         self.flags.insert(Flags::FINISH_WHEN_DRY | Flags::DRAINED | Flags::READABLE);
         if self.flags.contains(Flags::CONNECTING) {
             return Step::Wait;
@@ -133,6 +146,17 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             CloseReason::ClosedByOwner
         };
         self.on_close(reason, token, thread);
+    }
+
+    /// Tells the protocol of an outgoing connection that it could not be watched.
+    pub fn fail_to_connect(&mut self, kind: std::io::ErrorKind, thread: &mut ThreadState<P>) {
+        self.on_close(CloseReason::ConnectFailed(kind), Token::detached(0), thread);
+    }
+
+    /// Says that the connection is dropped because a callback has panicked: nothing is called any more, and
+    /// those whose bytes wait in it go on.
+    pub fn abandon(&mut self, thread: &mut ThreadState<P>) {
+        self.resume_senders(thread);
     }
 
     /// Returns whether the protocol may be called: it is neither connecting nor about to end.

@@ -1,53 +1,62 @@
-//! What a connection does while much is sent to a protocol that passes everything: bytes go through a
-//! pipe, not through the process. Invariant: a pipe that is left in its slot is empty, so no byte of a
-//! connection reaches another.
+//! Splicing: long streams to a protocol that passes or forwards everything go through a pipe, and do not come
+//! into the process. Invariant: a pipe in its slot is empty, or holds the bytes of the thread's [`Forward`],
+//! so no byte reaches a connection that it is not for.
 //!
 //! Kernel facts: (a) a splice that brings nothing does not say why, a read does; (b) one that stops
 //! short has not always filled the socket, and only a socket that was filled is reported when it has
-//! room again; a send that stops short has filled it; (c) a pipe holds a number of pieces: of small
-//! ones it takes few bytes, so that many small messages are read with fewer calls than spliced.
+//! room again; a send that stops short has filled it; (c) a pipe holds a number of pieces, whatever their
+//! length: if they are small it holds few bytes, and a read takes fewer calls than a splice.
 
-use super::advance::Progress;
+use super::forward::Progress;
 use super::output::taken;
 use super::{Connection, Flags, failed};
-use crate::{Limits, Protocol, Step, ThreadState, Transport};
+use crate::{Forward, Limits, Link, Protocol, Step, ThreadState, Transport};
 use epoll_reactor::{Readiness, Token};
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 
-/// The number of splices of a step that may be short: the last one of a message is.
+/// The number of short splices that a step may make: the last one of a message is short.
 const SHORT_SPLICES_MAX: u32 = 2;
 
-/// Returns how many bytes at once are worth a pipe.
+/// The flags that are about output alone.
+const OUTPUT_FLAGS: Flags =
+    Flags::BLOCKED.union(Flags::WRITTEN_DUE).union(Flags::ENDS_OUTPUT).union(Flags::OUTPUT_CLOSED);
+
+/// Returns the number of bytes from which on a splice is cheaper than a read.
 fn splice_threshold(limits: &Limits) -> usize {
     limits.splice_bytes_max.map_or(usize::MAX, |len| len.get().div_ceil(4))
 }
 
 impl<P: Protocol, T: Transport> Connection<P, T> {
-    /// Returns whether what comes next should be spliced.
+    /// Returns whether to splice next, instead of a read.
     pub(super) fn may_stream(
         &self,
         readiness: Readiness,
         thread: &ThreadState<P>,
         progress: &Progress,
     ) -> bool {
-        let others = self.flags - Flags::READABLE - Flags::STREAMING;
-        if !others.is_empty() || thread.limits().splice_bytes_max.is_none() {
+        let forwards = self.forwards_to(thread).is_some();
+        // A protocol that forwards everything reads whatever its output waits for.
+        let usual = Flags::READABLE | Flags::STREAMING;
+        let usual = if forwards { usual | OUTPUT_FLAGS } else { usual };
+        if !usual.contains(self.flags) || thread.limits().splice_bytes_max.is_none() {
             return false;
         }
         let len = progress.last_read;
         let is_much = len == thread.input.len() && len >= splice_threshold(thread.limits());
         let is_going_on =
             self.flags.contains(Flags::STREAMING) && len == 0 && self.is_all_bytes(readiness);
-        (is_much || is_going_on) && self.protocol.passes_everything(&thread.local)
+        (is_much || is_going_on) && (forwards || self.protocol.passes_everything(&thread.local))
     }
 
-    /// Goes on after a [`Step::Splice`] for the same `readiness`: bytes go through the pipe in `slot`,
-    /// which is empty again afterwards. Never answers another `Splice`.
+    /// Goes on after a [`Step::Splice`] for the same `readiness`: bytes go through the pipe in `slot`. Never
+    /// answers another `Splice`. Afterwards the pipe is empty, unless the answer is [`Step::Forward`]: then it
+    /// holds the bytes to forward, and belongs to [`receive_forward`](Self::receive_forward).
     ///
-    /// The slot is left without a pipe if the transport cannot be spliced, or if what did not fit it
-    /// cannot be had back from the pipe. Without one bytes are copied, one read for each `Splice`;
-    /// limits that do not allow it are better then.
+    /// The slot is left without a pipe if the transport cannot be spliced, or if bytes that did not fit the
+    /// transport could not be read out of the pipe. Without a pipe each `Splice` is a read, which copies; an
+    /// owner that cannot have a pipe does better to set
+    /// [`splice_bytes_max`](Limits::splice_bytes_max) to `None`.
     pub fn splice(
         &mut self,
         readiness: Readiness,
@@ -55,8 +64,11 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         token: Token,
         thread: &mut ThreadState<P>,
     ) -> Step {
-        let before = (self.interest(), self.awaits());
-        let step = self.stream(readiness, slot, thread);
+        let before = self.registered();
+        let step = match self.forwards_to(thread) {
+            Some(link) => self.fill_for(link, slot, token, thread),
+            None => self.stream(readiness, slot, thread),
+        };
         match self.resume(Err(step), before, readiness, token, thread, Progress::default()) {
             // The step that asked for it may have changed something.
             Step::Wait => Step::Changed,
@@ -84,7 +96,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
                 if !is_dry || moved < splice_threshold(limits) {
                     self.flags.remove(Flags::STREAMING);
                 }
-                // If it may not be dry a read is to tell.
+                // If it may not be dry, a read finds out.
                 self.flags.set(Flags::READABLE, !is_dry);
                 return if is_dry { Step::Wait } else { Step::Yield };
             }
@@ -100,48 +112,97 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         Step::Yield
     }
 
-    /// Splices once, back to the peer; zero if nothing comes that way.
+    /// Fills the pipe once with bytes to forward. The receiver empties it.
+    fn fill_for(
+        &mut self,
+        link: Link,
+        slot: &mut Option<T::Pipe>,
+        token: Token,
+        thread: &mut ThreadState<P>,
+    ) -> Step {
+        let limits = thread.limits();
+        let len_max = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);
+        let len = match self.fill(slot, len_max) {
+            Ok(Some((pipe, len))) => {
+                *slot = Some(pipe);
+                len
+            }
+            Ok(None) => 0,
+            Err(step) => return step,
+        };
+        if len < splice_threshold(limits) {
+            self.flags.remove(Flags::STREAMING);
+        }
+        if len == 0 {
+            // A read finds out why.
+            self.flags.insert(Flags::READABLE);
+            return Step::Yield;
+        }
+        thread.forward = Some(Forward::piped(token, link.0, len));
+        Step::Forward
+    }
+
+    /// Splices once, back to the peer. Returns zero if nothing can be spliced now.
     fn splice_once(&mut self, slot: &mut Option<T::Pipe>, len_max: usize) -> Result<usize, Step> {
-        // It comes back empty or not at all: what it holds must never reach another connection.
-        let Some(mut pipe) = slot.take() else { return Ok(0) };
-        let transport = &mut self.transport;
-        let len = match transport.fill(&mut pipe, len_max) {
-            Ok(len) => len,
-            Err(error) if is_for_ever(&error) => return Ok(0),
+        let Some((pipe, len)) = self.fill(slot, len_max)? else { return Ok(0) };
+        self.send_pipe(pipe, len, slot)?;
+        Ok(len)
+    }
+
+    /// Takes the pipe out of its slot and fills it. `None` if nothing can be spliced now: then the pipe is back
+    /// in its slot, empty, unless the transport can never be spliced.
+    fn fill(
+        &mut self,
+        slot: &mut Option<T::Pipe>,
+        len_max: usize,
+    ) -> Result<Option<(T::Pipe, usize)>, Step> {
+        let Some(mut pipe) = slot.take() else { return Ok(None) };
+        match self.transport.fill(&mut pipe, len_max) {
+            Ok(0) => *slot = Some(pipe),
+            Ok(len) => {
+                self.received += len as u64;
+                return Ok(Some((pipe, len)));
+            }
+            Err(error) if is_permanent(&error) => {}
             Err(error) => {
                 *slot = Some(pipe);
-                return match error.kind() {
-                    io::ErrorKind::WouldBlock => Ok(0),
-                    io::ErrorKind::Interrupted => Err(Step::Yield),
-                    _ => Err(failed(error)),
-                };
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => {}
+                    io::ErrorKind::Interrupted => return Err(Step::Yield),
+                    _ => return Err(failed(error)),
+                }
             }
-        };
-        if len == 0 {
-            *slot = Some(pipe);
-            return Ok(0);
         }
-        self.received += len as u64;
-        let drained = transport.drain(&mut pipe, len);
-        let sent = taken(drained, || transport.drain(&mut pipe, len));
-        let left = len - *sent.as_ref().unwrap_or(&0);
-        let mut rest = vec![0; left];
-        if left > 0 {
+        Ok(None)
+    }
+
+    /// Sends the `len` bytes that `pipe` holds, and puts it into its slot. What does not fit the transport
+    /// is kept.
+    pub(super) fn send_pipe(
+        &mut self,
+        mut pipe: T::Pipe,
+        len: usize,
+        slot: &mut Option<T::Pipe>,
+    ) -> Result<(), Step> {
+        let drained = self.transport.drain(&mut pipe, len);
+        let sent = taken(drained, || self.transport.drain(&mut pipe, len));
+        let mut rest = vec![0; len - *sent.as_ref().unwrap_or(&0)];
+        if !rest.is_empty() {
             pipe.read_exact(&mut rest).map_err(failed)?;
         }
         *slot = Some(pipe);
         self.sent += sent.map_err(failed)? as u64;
-        if left > 0 {
-            // Only a send that stops short has filled the socket.
-            let write = self.transport.write(&rest);
-            self.written(write, &rest, &mut Progress::default())?;
+        if rest.is_empty() {
+            return Ok(());
         }
-        Ok(len)
+        // Only a send that stops short has filled the socket.
+        let write = self.transport.write(&rest);
+        self.written(write, &rest, &mut Progress::default())
     }
 }
 
 /// Returns whether the transport can never be spliced.
-fn is_for_ever(error: &io::Error) -> bool {
+fn is_permanent(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     matches!(error.kind(), InvalidInput | Unsupported | PermissionDenied)
 }

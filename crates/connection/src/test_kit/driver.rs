@@ -41,7 +41,7 @@ pub struct Driver<P: Protocol> {
     thread: ThreadState<Observed<P>>,
     trigger: Trigger,
     pipe: Option<VecDeque<u8>>,
-    registered: Interest,
+    registered: Option<Interest>,
     interest_changes: usize,
     turns: usize,
     awaits: Awaits,
@@ -269,8 +269,8 @@ impl<P: Protocol> Driver<P> {
         self.wire.borrow().is_output_closed
     }
 
-    /// Returns the interest that is registered.
-    pub fn registered(&self) -> Interest {
+    /// Returns the interest that is registered; `None` while the connection is parked.
+    pub fn registered(&self) -> Option<Interest> {
         self.registered
     }
 
@@ -327,6 +327,11 @@ impl<P: Protocol> Driver<P> {
         self.connection.is_paused()
     }
 
+    /// Returns whether a drain has to wait for the connection, however quiet it is.
+    pub fn is_busy(&self) -> bool {
+        self.connection.is_busy()
+    }
+
     fn token(&self) -> Token {
         Token::detached(0)
     }
@@ -339,20 +344,38 @@ impl<P: Protocol> Driver<P> {
                 return self.check();
             }
             let is_edge = self.trigger == Trigger::Edge;
-            let report = self.wire.borrow().report(is_edge, self.registered);
+            let mut wire = self.wire.borrow();
+            let report = self.registered.map(|interest| wire.report(is_edge, interest));
+            drop(wire);
+            let report = report.unwrap_or_default();
             let readiness = report | std::mem::take(&mut self.revisit);
-            if readiness.is_empty() {
+            if !readiness.is_empty() {
+                self.turn(readiness);
+            } else if !self.end_turn() {
                 return self.check();
             }
-            self.turn(readiness);
         }
         panic!("the connection spins");
+    }
+
+    /// Sends an answer that is late. Returns whether there was one.
+    #[track_caller]
+    fn end_turn(&mut self) -> bool {
+        let requests = &mut self.thread.turn.requests;
+        let is_late = |request: &Request<P::Message>| matches!(request, Request::Settle(_));
+        let Some(at) = requests.iter().position(is_late) else { return false };
+        requests.remove(at);
+        let step = self.connection.settle(self.token(), &mut self.thread);
+        self.apply(step, Readiness::IN);
+        true
     }
 
     #[track_caller]
     fn turn(&mut self, readiness: Readiness) {
         self.turns += 1;
         self.thread.begin_turn(Some(self.now));
+        let is_duplex = self.connection.protocol().forwards_to().is_some();
+        self.wire.borrow().is_duplex = is_duplex;
         let read_before = self.wire.borrow().read;
         let step = self.connection.step(readiness, self.token(), &mut self.thread);
         let limits = self.thread.limits();
@@ -388,6 +411,11 @@ impl<P: Protocol> Driver<P> {
                 let told = self.connection.protocol().log.borrow().closed;
                 assert_eq!(told, Some(reason), "the reason that the protocol is told");
                 self.closed = Some(reason);
+                if let Some(forward) = self.thread.take_forward() {
+                    // It is over all the same; its bytes go to their receiver.
+                    self.forwarded.push((forward.to(), forward.bytes().to_vec()));
+                    forward.return_buffer(&mut self.thread);
+                }
             }
         }
         self.interest_changes += usize::from(self.registered != interest);
@@ -401,10 +429,16 @@ impl<P: Protocol> Driver<P> {
     #[track_caller]
     fn forward(&mut self) {
         let mut forward = self.thread.take_forward().expect("bytes to forward");
-        self.forwarded.push((forward.to(), forward.bytes().to_vec()));
-        let len = forward.bytes().len();
+        assert!(self.thread.output.is_empty(), "output is left to the receiver");
+        let mut bytes = forward.bytes().to_vec();
+        if let Some(pipe) = self.pipe.as_mut().filter(|_| bytes.is_empty()) {
+            bytes.extend(pipe.drain(..));
+        }
+        assert!(!bytes.is_empty(), "nothing is forwarded");
+        let len = bytes.len();
+        self.forwarded.push((forward.to(), bytes));
         if len > self.receiver_room {
-            forward.wait();
+            forward.set_waiting();
         }
         self.receiver_room = self.receiver_room.saturating_sub(len);
         let (token, readiness) = (self.token(), forward.readiness());
@@ -428,10 +462,26 @@ impl<P: Protocol> Driver<P> {
     #[track_caller]
     pub fn receive_forward(&mut self, mut forward: Forward) -> bool {
         let token = self.token();
-        let step = self.connection.receive_forward(&mut forward, token, &mut self.thread);
+        let pipe = &mut self.pipe;
+        let step = self.connection.receive_forward(&mut forward, pipe, token, &mut self.thread);
+        forward.drop_piped(&mut self.pipe);
         self.apply(step, Readiness::empty());
         self.settle();
         forward.is_waiting()
+    }
+
+    /// The same with bytes that the connection named `from` has put into the pipe.
+    #[track_caller]
+    pub fn receive_piped(&mut self, from: Token, bytes: &[u8]) -> bool {
+        self.pipe = Some(bytes.iter().copied().collect());
+        let protocol = self.connection.protocol();
+        if protocol.forwards_to().is_some() && self.connection.pending() == 0 {
+            // It is not asked.
+            protocol.log.borrow_mut().output.extend_from_slice(bytes);
+        }
+        let is_waiting = self.receive_forward(Forward::piped(from, self.token(), bytes.len()));
+        assert!(self.pipe.as_ref().is_none_or(VecDeque::is_empty), "bytes are left in the pipe");
+        is_waiting
     }
 
     /// Sets the timer if it would fire after the deadline.
@@ -472,11 +522,9 @@ impl<P: Protocol> Driver<P> {
     fn check_open(&self, wire: &Wire) {
         let pending = self.connection.pending();
         let limits = self.thread.limits();
-        if !self.connection.is_at_rest() || pending > 0 {
-            let splice_max = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);
-            let kept_max = limits.read_buffer_len.get().max(splice_max).max(limits.input_max);
-            assert!(self.connection.kept() <= kept_max, "more input is kept than may be");
-        }
+        let splice_max = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);
+        let kept_max = limits.read_buffer_len.get().max(splice_max).max(limits.input_max);
+        assert!(self.connection.kept() <= kept_max, "more input is kept than may be");
         if pending > 0 {
             assert_eq!(wire.room, 0, "output waits though there is room");
         } else if !self.connection.is_paused() && self.awaits != Awaits::Connect {
@@ -504,9 +552,12 @@ impl<P: Protocol> fmt::Debug for Driver<P> {
     }
 }
 
-fn watched(trigger: Trigger, interest: Interest) -> Interest {
+fn watched(trigger: Trigger, interest: Option<Interest>) -> Option<Interest> {
     match trigger {
         Trigger::Level => interest,
-        Trigger::Edge => Interest::all(),
+        Trigger::Edge => Some(Interest::all()),
     }
 }
+
+#[cfg(test)]
+mod tests;

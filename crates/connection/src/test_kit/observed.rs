@@ -1,7 +1,7 @@
 //! A protocol under observation: what it is shown, what it consumes, and what it writes.
 
 use super::wire::SharedWire;
-use crate::{CloseReason, Consumed, Context, Flow, Protocol};
+use crate::{CloseReason, ConnectionId, Consumed, Context, Flow, Protocol};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -154,8 +154,9 @@ impl<P: Protocol> Protocol for Observed<P> {
         rest: &[u8],
         context: &mut Context<'_, P::Local, P::Message>,
     ) -> Flow {
-        // One that passes everything has seen nothing of what went through the pipe.
+        // One that passes or forwards everything has not been shown all of it.
         self.passes_everything(context.local);
+        self.forwards_to();
         {
             let (log, wire) = (self.log.borrow(), self.wire.borrow());
             let (shown, unseen) = rest.split_at(log.rest.len().min(rest.len()));
@@ -215,6 +216,19 @@ impl<P: Protocol> Protocol for Observed<P> {
         self.protocol.on_close(reason, context);
     }
 
+    fn is_busy(&self) -> bool {
+        self.protocol.is_busy()
+    }
+
+    fn forwards_to(&self) -> Option<ConnectionId> {
+        let to = self.protocol.forwards_to()?;
+        // It is not asked any more: all that is read is forwarded, also after the end of its output.
+        let mut log = self.log.borrow_mut();
+        assert!(log.rest.is_empty(), "input is kept by a protocol that forwards everything");
+        log.consumed = self.wire.borrow().read;
+        Some(to)
+    }
+
     fn passes_everything(&self, local: &P::Local) -> bool {
         let passes = self.protocol.passes_everything(local);
         if passes {
@@ -229,3 +243,6 @@ impl<P: Protocol> Protocol for Observed<P> {
         passes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ const ALL: Obedient = Obedient {
     drain: "say 6",
     finish: "say 7",
     close: "keep",
+    is_busy: false,
 };
 
 /// Has every callback called, by two connections.
@@ -75,6 +76,18 @@ fn a_boxed_protocol_is_called_like_the_one_within() {
     let [mut first, mut second] = call_everything(|| Box::new(ALL) as Boxed, Calls::new);
     assert_eq!(*first.local(), FIRST_CALLS);
     assert_eq!(*second.local(), SECOND_CALLS);
+}
+
+#[test]
+fn either_and_a_box_are_busy_where_the_one_within_is() {
+    type Two = Either<Obedient, Obedient>;
+    type Boxed = Box<dyn Protocol<Local = Calls, Message = &'static str>>;
+    for is_busy in [true, false] {
+        let protocol = Obedient { is_busy, ..Obedient::NEW };
+        assert_eq!(Two::A(protocol).is_busy(), is_busy);
+        assert_eq!(Two::B(protocol).is_busy(), is_busy);
+        assert_eq!((Box::new(protocol) as Boxed).is_busy(), is_busy);
+    }
 }
 
 /// Passes everything back if the thread says so.

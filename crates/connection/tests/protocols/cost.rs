@@ -92,6 +92,16 @@ fn passed_input_and_output_keep_their_order_in_one_write() {
 }
 
 #[test]
+fn messages_that_are_passed_from_one_read_are_one_write() {
+    for trigger in BOTH {
+        let piece = Consumed { bytes: 2, ..Consumed::pass(1) };
+        let mut driver = crate::harness::answers(trigger, &[piece; 3], Limits::default());
+        arrive(&mut driver, "a.b.c.");
+        assert_eq!((driver.sent(), driver.calls()), (b"abc".to_vec(), 2), "{trigger:?}");
+    }
+}
+
+#[test]
 fn a_connection_takes_32_bytes_besides_its_protocol() {
     struct Eight(#[expect(dead_code, reason = "only its size counts")] u64);
     impl epoll_connection::Protocol for Eight {

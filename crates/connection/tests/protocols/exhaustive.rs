@@ -9,7 +9,8 @@ fn frames_come_back_however_they_are_split() {
     let input = [&b""[..], b"a", b"four", b"eleven more"].map(Frames::frame).concat();
     for read_buffer_len in [1, 5, 64] {
         for step_bytes_max in [1, 1 << 20] {
-            let limits = Limits { step_bytes_max, ..buffer(read_buffer_len) };
+            let sends_late = step_bytes_max > 1;
+            let limits = Limits { step_bytes_max, sends_late, ..buffer(read_buffer_len) };
             let exploration = Exploration::new(|| Frames, || 0).input(&input).limits(limits);
             assert!(explore(&exploration) > 1000);
         }
@@ -34,7 +35,7 @@ fn lines_are_obeyed_however_they_are_split() {
             // What is written after a wait for room depends on the room.
             let written = if input.contains("produce") { "keep" } else { "" };
             let protocol = Obedient { written, ..protocol };
-            let limits = Limits { output_max, ..buffer(24) };
+            let limits = Limits { output_max, sends_late: output_max > 1, ..buffer(24) };
             let exploration = Exploration::new(|| protocol, Calls::new)
                 .input(input.as_bytes())
                 .messages(vec!["read", "keep"])

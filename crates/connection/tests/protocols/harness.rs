@@ -28,6 +28,7 @@ pub(crate) struct Obedient {
     pub(crate) drain: &'static str,
     pub(crate) finish: &'static str,
     pub(crate) close: &'static str,
+    pub(crate) is_busy: bool,
 }
 
 impl Obedient {
@@ -40,6 +41,7 @@ impl Obedient {
         drain: "keep",
         finish: "",
         close: "",
+        is_busy: false,
     };
 }
 
@@ -124,6 +126,10 @@ impl Protocol for Obedient {
     fn on_close(&mut self, reason: CloseReason, context: &mut ObedientContext<'_>) {
         let _ = note_and_obey(format!("{reason:?}"), self.close, context);
     }
+
+    fn is_busy(&self) -> bool {
+        self.is_busy
+    }
 }
 
 /// A driver of an [`Obedient`] with room for everything.
@@ -166,7 +172,7 @@ impl Frames {
 }
 
 impl Protocol for Frames {
-    /// How often input was shown.
+    /// The number of times that input was shown.
     type Local = usize;
     type Message = ();
 

@@ -64,6 +64,16 @@ fn a_message_that_is_asked_for_before_any_of_it_is_there_is_shown_when_it_is_com
 }
 
 #[test]
+fn a_message_that_is_asked_for_when_all_of_it_is_there_is_shown_at_once() {
+    for trigger in BOTH {
+        let consumed = Consumed { need: 3, ..Consumed::bytes(2) };
+        let mut driver = answers(trigger, &[consumed], buffer(16));
+        arrive(&mut driver, "ab123");
+        assert_eq!(*driver.local(), [&b"ab123"[..], b"123"], "{trigger:?}");
+    }
+}
+
+#[test]
 fn the_need_of_a_message_outlasts_a_wait_for_room() {
     for trigger in BOTH {
         let passed = Consumed { need: 4, ..Consumed::pass(2) };

@@ -10,6 +10,8 @@ mod exhaustive;
 mod forwarding;
 mod harness;
 mod input;
+mod kit;
+mod late;
 mod messages;
 mod misuse;
 mod outgoing;

@@ -2,9 +2,10 @@
 
 use crate::harness::{BOTH, Calls, Obedient, PLENTY, arrive};
 use epoll_connection::test_kit::{Act, Driver, Trigger};
-use epoll_connection::{Awaits, CloseReason};
-use epoll_reactor::Interest;
-use std::io::ErrorKind;
+use epoll_connection::{Awaits, Clocks, CloseReason, Connection, Limits, Step, ThreadState};
+use epoll_reactor::net::Stream;
+use epoll_reactor::{Interest, Readiness, Token};
+use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
 const GREETING: Obedient = Obedient { open: "say hi", finish: "say bye", ..Obedient::NEW };
@@ -20,11 +21,11 @@ fn it_is_opened_when_it_is_established() {
     for trigger in BOTH {
         let mut driver = connecting(trigger, GREETING);
         assert_eq!(driver.awaits(), Awaits::Connect);
-        assert!(driver.registered().contains(Interest::OUT));
+        assert!(driver.registered().unwrap().contains(Interest::OUT));
         assert!(driver.local().is_empty());
         driver.connect(Ok(()));
         assert_eq!(driver.awaits(), Awaits::Input, "{trigger:?}");
-        assert!(driver.registered().contains(Interest::IN | Interest::RDHUP));
+        assert!(driver.registered().unwrap().contains(Interest::IN | Interest::RDHUP));
         assert_eq!(driver.sent(), b"hi");
         arrive(&mut driver, "say a\n");
         driver.act(Act::Fin);
@@ -95,4 +96,22 @@ fn an_end_before_it_is_established_comes_after_it_is_opened() {
             assert_eq!(driver.closed(), Some(CloseReason::Drained), "{trigger:?}");
         }
     }
+}
+
+#[test]
+fn one_that_cannot_be_made_is_told_so_and_what_it_writes_then_reaches_nobody() {
+    let mut thread = ThreadState::new(0, Calls::new(), Limits::default(), Clocks::default());
+    let token = Token::detached(0);
+    let reason = CloseReason::ConnectFailed(ErrorKind::QuotaExceeded);
+    thread.refuse(Obedient { close: "say lost", ..GREETING }, reason, token);
+    assert_eq!(thread.local, ["ConnectFailed(QuotaExceeded)"]);
+    let (ours, mut theirs) = Stream::pair().unwrap();
+    let mut other = Connection::new(Obedient::NEW, ours);
+    assert_eq!(other.open(token, &mut thread), Step::Wait);
+    theirs.write_all(b"say a\n").unwrap();
+    assert_eq!(other.step(Readiness::IN, token, &mut thread), Step::Wait);
+    drop(other);
+    let mut received = String::new();
+    theirs.read_to_string(&mut received).unwrap();
+    assert_eq!(received, "a");
 }

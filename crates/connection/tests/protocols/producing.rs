@@ -247,6 +247,17 @@ fn a_huge_answer_does_not_keep_its_room_in_the_thread() {
     check_room(driver, Flow::Keep);
 }
 
+#[test]
+fn an_answer_of_up_to_twice_what_may_gather_keeps_its_room_in_the_thread() {
+    let limits = Limits { output_max: 600_000, ..Limits::default() };
+    let mut driver = Driver::with_limits(Trigger::Level, Huge::default(), Vec::new(), limits);
+    driver.act(PLENTY);
+    arrive(&mut driver, "!");
+    arrive(&mut driver, "?");
+    let capacity = *driver.local().last().unwrap();
+    assert!(capacity >= 1_000_000, "{capacity} bytes");
+}
+
 #[track_caller]
 fn check_room(mut driver: Driver<Huge>, then: Flow) -> Driver<Huge> {
     assert_eq!(driver.counts().2, 0);

@@ -1,15 +1,24 @@
 //! Random scripts: whatever happens in whatever order, the answers are those to the whole input.
 
+use crate::forwarding::{Relay, forwarded_by_relay};
 use crate::harness::{Calls, Frames, Obedient, buffer};
 use epoll_connection::test_kit::{Act, Driver, Trigger};
-use epoll_connection::{CloseReason, Consumed, Context, Flow, Limits, Protocol};
+use epoll_connection::{CloseReason, Consumed, Context, Flow, Forward, Limits, Protocol, Request};
+use epoll_reactor::Token;
 use proptest::prelude::*;
 use proptest::test_runner::RngAlgorithm;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// The generator that takes the least time without optimization.
+/// At least 1024 cases, or as many as `PROPTEST_CASES` says, of the generator that takes the least time
+/// without optimization.
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 1024, rng_algorithm: RngAlgorithm::XorShift, ..<_>::default() }
+    let config = ProptestConfig::default();
+    ProptestConfig {
+        cases: config.cases.max(1024),
+        rng_algorithm: RngAlgorithm::XorShift,
+        ..config
+    }
 }
 
 fn trigger() -> impl Strategy<Value = Trigger> {
@@ -79,6 +88,34 @@ impl Script {
     }
 }
 
+/// Something that happens to one side of a proxy.
+#[derive(Clone, Debug)]
+enum Event {
+    Disturb(Act),
+    /// So many bytes come from its peer.
+    Arrive(usize),
+    /// The other side has room for so many bytes more.
+    Release(usize),
+    /// The other side forwards so many bytes, in a pipe or not.
+    Receive(usize, bool),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        disturbance().prop_map(Event::Disturb),
+        (1_usize..100).prop_map(Event::Arrive),
+        (0_usize..100).prop_map(Event::Release),
+        (1_usize..100, any::<bool>()).prop_map(|(len, is_piped)| Event::Receive(len, is_piped)),
+    ]
+}
+
+/// Returns the next `len` bytes of a stream of which `stream` holds what came before.
+fn next_bytes(stream: &mut Vec<u8>, len: usize) -> Vec<u8> {
+    let begin = stream.len();
+    stream.extend((0..251).cycle().skip(begin % 251).take(len));
+    stream[begin..].to_vec()
+}
+
 /// Answers each line `n` with as many `.`, three at a time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Dots {
@@ -132,6 +169,59 @@ proptest! {
         prop_assert_eq!(driver.counts().0, input.len() as u64);
         // Each frame for its length, for its whole, and where a need was met by what was there.
         prop_assert!(*driver.local() <= 3 * frames.len() + 2);
+    }
+
+    #[test]
+    fn a_side_of_a_proxy_passes_everything_on_in_both_directions(
+        trigger in trigger(),
+        events in prop::collection::vec(event(), 0..60),
+        during in prop::collection::vec(disturbance(), 0..20),
+        (buffer_len, step_bytes_max) in (1_usize..40, 0_usize..60),
+        splice_bytes_max in prop::option::of(1_usize..200),
+        piece_max in 1_usize..64,
+        ends_first in any::<bool>(),
+    ) {
+        let splice_bytes_max = splice_bytes_max.and_then(NonZeroUsize::new);
+        let limits = Limits { splice_bytes_max, step_bytes_max, ..buffer(buffer_len) };
+        let mut driver = Driver::with_limits(trigger, Relay, (), limits).with_pipe(piece_max);
+        driver.give_receiver_room(0);
+        driver.act_during(during);
+        let other = Token::detached(7);
+        let (mut arrived, mut received) = (Vec::new(), Vec::new());
+        let mut other_waits = false;
+        for event in events {
+            match event {
+                Event::Disturb(act) => driver.act(act),
+                Event::Arrive(len) => driver.act(Act::Arrive(next_bytes(&mut arrived, len))),
+                Event::Release(room) => driver.give_receiver_room(room),
+                // One that waits sends nothing until it is told.
+                Event::Receive(..) if other_waits => {}
+                Event::Receive(len, true) => {
+                    other_waits = driver.receive_piped(other, &next_bytes(&mut received, len));
+                }
+                Event::Receive(len, false) => {
+                    let bytes = next_bytes(&mut received, len);
+                    other_waits = driver.receive_forward(Forward::of(other, Token::detached(0), &bytes));
+                }
+            }
+            for request in driver.take_requests() {
+                prop_assert!(matches!(request, Request::ResumeForwarding(to) if to == other));
+                prop_assert!(other_waits, "it was told twice");
+                other_waits = false;
+            }
+        }
+        if ends_first {
+            driver.message(&[Flow::Keep]);
+        }
+        driver.act(Act::Fin);
+        driver.act(Act::Room(1 << 20));
+        driver.give_receiver_room(1 << 20);
+        if !ends_first {
+            driver.message(&[Flow::Keep]);
+        }
+        prop_assert_eq!(driver.closed(), Some(CloseReason::PeerClosed));
+        prop_assert_eq!(forwarded_by_relay(&driver), arrived);
+        prop_assert_eq!(driver.sent(), received);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::harness::{Calls, Obedient, buffer};
 use epoll_connection::{
-    Clocks, CloseReason, Connection, Consumed, Context, Limits, Protocol, Step, ThreadState,
+    Clocks, CloseReason, Connection, Consumed, Context, Forward, Limits, Protocol, Request, Step,
+    ThreadState,
 };
 use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::epoll_sys::socket::{self, Family};
@@ -11,6 +12,7 @@ use epoll_reactor::{Interest, Reactor, Readiness, Ready, Token, Watch};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 type Thread = ThreadState<Obedient>;
 
@@ -75,6 +77,22 @@ fn the_peer_reads_the_end_of_our_half_while_the_connection_lingers() {
     assert_eq!(step, Step::Done(CloseReason::Finished));
 }
 
+#[test]
+fn a_peer_that_is_gone_with_what_led_to_a_pause_ends_it() {
+    use CloseReason::{Failed, PeerClosed};
+    let gone = Readiness::IN | Readiness::RDHUP | Readiness::HUP;
+    let reset = Failed(ErrorKind::ConnectionReset);
+    for (ready, reason) in [(gone, PeerClosed), (gone | Readiness::ERR, reset)] {
+        let (ours, mut theirs) = Stream::pair().unwrap();
+        let (mut thread, token) = (thread(), Token::detached(0));
+        let mut connection = Connection::new(Obedient::NEW, ours);
+        assert_eq!(connection.open(token, &mut thread), Step::Wait);
+        theirs.write_all(b"pause\n").unwrap();
+        // An edge: it is reported once.
+        assert_eq!(connection.step(ready, token, &mut thread), Step::Done(reason));
+    }
+}
+
 /// Passes everything back.
 struct Mirror;
 
@@ -119,4 +137,62 @@ fn a_long_stream_is_spliced_through_a_pipe() {
     let mut received = Vec::new();
     theirs.read_to_end(&mut received).unwrap();
     assert_eq!(received, bytes);
+}
+
+/// Panics when it is told that it is over.
+struct Fragile;
+
+impl Protocol for Fragile {
+    type Local = Calls;
+    type Message = &'static str;
+
+    fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, Calls, &'static str>) -> Consumed {
+        Consumed::bytes(input.len())
+    }
+
+    fn on_close(&mut self, _: CloseReason, _: &mut Context<'_, Calls, &'static str>) {
+        panic!("as the test wants it");
+    }
+}
+
+#[test]
+fn those_whose_bytes_wait_go_on_when_a_callback_panics() {
+    for is_abandoned in [true, false] {
+        let (ours, _theirs) = Stream::pair().unwrap();
+        let mut thread: ThreadState<Fragile> =
+            ThreadState::new(0, Calls::new(), Limits::default(), Clocks::default());
+        let (token, from) = (Token::detached(0), Token::detached(7));
+        let mut connection = Connection::new(Fragile, ours);
+        assert_eq!(connection.open(token, &mut thread), Step::Wait);
+        let mut forward = Forward::of(from, token, &vec![0; 4 << 20]);
+        let step = connection.receive_forward(&mut forward, &mut None, token, &mut thread);
+        assert_eq!((step, forward.is_waiting()), (Step::Changed, true));
+        if is_abandoned {
+            connection.abandon(&mut thread);
+        } else {
+            let closed = AssertUnwindSafe(|| connection.close(token, &mut thread));
+            assert!(catch_unwind(closed).is_err());
+        }
+        let mut requests = Vec::new();
+        thread.swap_requests(&mut requests);
+        assert!(matches!(requests[..], [Request::ResumeForwarding(of)] if of == from));
+    }
+}
+
+#[test]
+fn what_was_sent_before_both_halves_were_closed_is_received_behind_what_is_kept() {
+    let (ours, mut theirs) = Stream::pair().unwrap();
+    let (mut thread, token) = (thread(), Token::detached(0));
+    let mut connection = Connection::new(Obedient::NEW, ours);
+    assert_eq!(connection.open(token, &mut thread), Step::Wait);
+    let readable = Readiness::IN;
+    theirs.write_all(b"say no").unwrap();
+    assert_eq!(connection.step(readable, token, &mut thread), Step::Wait);
+    assert_eq!(connection.kept(), 6);
+    theirs.write_all(b"thing\nkeep\n").unwrap();
+    drop(theirs);
+    let closed = readable | Readiness::RDHUP | Readiness::HUP;
+    let step = connection.step(closed, token, &mut thread);
+    assert!(matches!(step, Step::Done(_)), "{step:?}");
+    assert_eq!(thread.local[1], "say nothing");
 }

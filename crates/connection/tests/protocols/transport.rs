@@ -155,7 +155,7 @@ fn a_write_of_nothing_out_of_what_waits_is_a_failure() {
     let thread = &mut thread(Limits::default());
     let mut connection = open(Scripted::reading(["abc\n"]).writing([Ok(1), Ok(0)]), thread);
     assert_eq!(connection.step(Readiness::IN, token(), thread), Step::Changed);
-    assert_eq!((connection.pending(), connection.interest()), (3, Interest::OUT));
+    assert_eq!((connection.pending(), connection.interest()), (3, Some(Interest::OUT)));
     let step = connection.step(Readiness::OUT, token(), thread);
     assert_done(step, CloseReason::Failed(ErrorKind::WriteZero), thread);
 }
@@ -228,7 +228,7 @@ fn a_connection_that_is_not_established_yet_goes_on_waiting() {
     let thread = &mut thread(Limits::default());
     let mut connection = Connection::connecting(Lines, Scripted::reading([]));
     assert_eq!(connection.step(Readiness::OUT, token(), thread), Step::Wait);
-    assert_eq!(connection.interest(), Interest::OUT);
+    assert_eq!(connection.interest(), Some(Interest::OUT));
     assert!(thread.local.is_empty());
 }
 

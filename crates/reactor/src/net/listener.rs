@@ -8,12 +8,15 @@
 //! UNIX that the queue is empty; (d) the last close of a listener resets the connections in its queue.
 
 mod accepting;
+mod batch;
 
+pub use batch::{AcceptBatch, AcceptCounters, Accepted, BatchEnd, Closing};
+
+use crate::net::Address;
 use crate::net::conversion::{ConversionError, wrong_kind};
 use crate::net::options::{ListenOptions, PausedBy, StreamOptions};
 use crate::net::pausing::Gate;
 use crate::net::unix_path::{self, Access, Kind, UnixPath};
-use crate::net::{AcceptBatch, AcceptCounters, Address, BatchEnd, Closing};
 use epoll_sys::socket::{self, Family};
 use std::io;
 use std::net::TcpListener;
@@ -37,10 +40,11 @@ const QUEUE_MAX: u32 = 65_536;
 /// When `accept` fails without taking the connection out of the queue, the batch ends with
 /// [`BatchEnd::Paused`], and the listener is not readable for that time, so that the loop that watches it
 /// need not do anything. The causes: descriptors or memory are short, a security module forbids to accept, or
-/// there were only dead connections. Pauses grow from 5 milliseconds to a second, and begin anew after a
-/// connection was accepted or the queue was empty; the first one is logged as a warning (feature `tracing`).
-/// Before each pause because of descriptors, one connection is accepted with a spare descriptor and closed,
-/// so that a client learns that the server is full; the others wait in the queue.
+/// there were only dead connections. Pauses grow from 5 milliseconds to a second. They start again at 5 after
+/// a connection was accepted, or after the queue was found empty while a descriptor was free; the first
+/// one is logged as a warning (feature `tracing`). Before each pause because of descriptors, one connection is
+/// accepted with a spare descriptor and closed, so that a client learns that the server is full; the others
+/// wait in the queue.
 ///
 /// # Descriptors
 ///

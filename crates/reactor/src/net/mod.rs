@@ -4,7 +4,6 @@
 //! batches, and pauses by itself while nothing can be accepted. A [`Stream`] is a connection, a
 //! [`Datagram`] a socket without one; both are non-blocking and quiet about `SIGPIPE`.
 
-mod batch;
 mod conversion;
 mod datagram;
 mod listener;
@@ -15,10 +14,9 @@ mod stream;
 mod unix_path;
 mod verdict;
 
-pub use batch::{AcceptBatch, AcceptCounters, Accepted, BatchEnd, Closing};
 pub use conversion::ConversionError;
 pub use datagram::Datagram;
-pub use listener::Listener;
+pub use listener::{AcceptBatch, AcceptCounters, Accepted, BatchEnd, Closing, Listener};
 pub use options::{
     ConnectOptions, DatagramOptions, ListenOptions, PathOwner, PausedBy, StreamOptions,
 };

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Default)]
 pub(crate) struct SharedCounters {
     pub(crate) adds: AtomicU64,
+    /// Counts that no worker has made.
     pub(crate) mods: AtomicU64,
     pub(crate) dels: AtomicU64,
     pub(crate) rebuilds: AtomicU64,
@@ -23,15 +24,19 @@ struct Workers {
     retired: Counters,
 }
 
-/// The counters of one worker.
+/// The counters of one worker, on cache lines that no other thread writes.
 #[derive(Default)]
+#[repr(align(64))]
 pub(crate) struct WorkerCounters {
     pub(crate) waits: AtomicU64,
+    pub(crate) spins: AtomicU64,
     pub(crate) events: AtomicU64,
     pub(crate) stale: AtomicU64,
     pub(crate) revisits: AtomicU64,
     pub(crate) wakes: AtomicU64,
     pub(crate) batch_max: AtomicU64,
+    /// Sources that its leases have armed again.
+    pub(crate) mods: AtomicU64,
 }
 
 /// Adds one, from any thread.
@@ -57,11 +62,13 @@ impl WorkerCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
             waits: read(&self.waits),
+            spins: read(&self.spins),
             events: read(&self.events),
             stale: read(&self.stale),
             revisits: read(&self.revisits),
             wakes: read(&self.wakes),
             batch_max: read(&self.batch_max),
+            mods: read(&self.mods),
             ..Counters::default()
         }
     }

@@ -1,17 +1,22 @@
 //! A lease: one thread's exclusive access to a source.
 //!
-//! Invariants: the slot of a leased source is held, and its content is locked, so no other thread touches
-//! either; the end of a lease arms the source before it releases it.
+//! Invariants: the slot of a leased source is held, so no other thread touches it; the end of a lease arms the
+//! source before it releases it.
+//!
+//! The usual lease is that of a report, with nothing to do at its end but to arm a one-shot source. Both are in
+//! line, and such a lease is kept in registers: whatever else there is to do gets its parts by value.
 
+use crate::shared::SharedReactor;
+use crate::shared::counters::{WorkerCounters, count};
 use crate::shared::ownership::Pending;
-use crate::shared::table::{Arming, Content, Guard, Slot};
-use crate::shared::{SharedReactor, counters::count};
+use crate::shared::table::{Arming, Content, HeldSlot};
 use crate::{Registration, Source, Token};
 use bitflags::bitflags;
-use epoll_sys::{Interest, Readiness};
+use epoll_sys::{Event, Interest, Readiness};
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::AsRawFd;
 use std::thread;
 
 /// Exclusive access to a source of a [`SharedReactor`].
@@ -48,21 +53,26 @@ use std::thread;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Lease<'a, T: Source, S = ()> {
-    shared: &'a SharedReactor<T, S>,
-    slot: &'a Slot<T>,
-    /// Locked, and full, until the lease ends.
-    content: Option<Guard<'a, T>>,
-    token: Token,
+    /// Full until the lease ends.
+    held: Option<HeldSlot<'a, T>>,
     pending: Pending,
+    terms: Terms<'a, T, S>,
+}
+
+/// The source of a lease, and the work at the end of the lease.
+struct Terms<'a, T: Source, S> {
+    shared: &'a SharedReactor<T, S>,
+    /// The token without the number of the reactor.
+    data: u64,
     plan: Plan,
-    holder: Holder,
+    holder: Holder<'a>,
 }
 
 bitflags! {
     /// The work at the end of a lease, besides arming a source that its report has disarmed. Usually
     /// there is none, which one comparison tells.
     #[derive(Clone, Copy, PartialEq, Eq)]
-    struct Plan: u32 {
+    pub(crate) struct Plan: u32 {
         /// The readiness with which the source will be revisited.
         const REVISIT = 0xffff;
         /// The interest has changed, so the source is armed in any case.
@@ -71,47 +81,69 @@ bitflags! {
         const PARKED = 1 << 17;
         /// The source was parked when the lease began.
         const WAS_PARKED = 1 << 18;
+        /// The source was taken out, so the slot is vacated.
+        const TAKEN_OUT = 1 << 19;
     }
 }
 
 /// The thread that took a lease.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Holder {
+#[derive(Clone, Copy)]
+pub(crate) enum Holder<'a> {
     /// A worker, which looks at the queue of the reactor before it waits.
-    Worker,
+    Worker(&'a WorkerCounters),
     /// Any other thread.
     Other,
 }
 
 impl<'a, T: Source, S> Lease<'a, T, S> {
     /// Creates the lease of a slot that the caller has claimed.
-    #[inline]
     pub(crate) fn new(
         shared: &'a SharedReactor<T, S>,
-        slot: &'a Slot<T>,
+        mut held: HeldSlot<'a, T>,
         token: Token,
         pending: Pending,
-        holder: Holder,
+        holder: Holder<'a>,
     ) -> Self {
-        let mut content = slot.content();
-        if let Some(content) = content.as_mut() {
-            // The instance is a new one and has no entry for the source.
-            if pending.has(Pending::REARM) {
-                content.arming = Arming::Detached;
-            }
-            // Only a report of the kernel disarms a one-shot source. A notification does not, and to arm
-            // the source after it would be a system call for nothing.
-            let is_armed = content.arming == Arming::Armed;
-            if is_armed && content.watch.is_oneshot() && !pending.readiness().is_empty() {
-                content.arming = Arming::Disarmed;
-            }
+        let plan = Plan::begin(&mut held, pending);
+        Self::with_plan(shared, held, token.data(), pending, plan, holder)
+    }
+
+    #[inline(always)]
+    pub(crate) fn with_plan(
+        shared: &'a SharedReactor<T, S>,
+        held: HeldSlot<'a, T>,
+        data: u64,
+        pending: Pending,
+        plan: Plan,
+        holder: Holder<'a>,
+    ) -> Self {
+        Self { held: Some(held), pending, terms: Terms { shared, data, plan, holder } }
+    }
+
+    /// Creates the lease of a source that was claimed for an event, which was idle and not parked.
+    #[inline(always)]
+    pub(crate) fn of_event(
+        shared: &'a SharedReactor<T, S>,
+        mut held: HeldSlot<'a, T>,
+        event: Event,
+        counters: &'a WorkerCounters,
+    ) -> Self {
+        // An idle source is armed: otherwise its last lease has left it to the queue, or parked it.
+        debug_assert_eq!(held.arming, Arming::Armed, "an event of a source that is not armed");
+        if held.watch.is_oneshot() {
+            held.arming = Arming::Disarmed;
         }
-        let mut plan = Plan::empty();
-        if slot.ownership.is_parked() {
-            plan |= Plan::WAS_PARKED;
-            plan.set(Plan::PARKED, !pending.has(Pending::UNPARK));
+        let pending = Pending::ready(event.readiness);
+        let holder = Holder::Worker(counters);
+        Self::with_plan(shared, held, event.data, pending, Plan::empty(), holder)
+    }
+
+    /// Adds a source that was inserted to the epoll instance. Otherwise the end of the lease does.
+    pub(crate) fn add(&mut self) -> io::Result<()> {
+        match &mut self.held {
+            Some(held) => self.terms.add(held),
+            None => not_in_its_slot(),
         }
-        Self { shared, slot, content: Some(content), token, pending, plan, holder }
     }
 
     /// Returns the readiness that was reported; empty for a lease by
@@ -132,7 +164,10 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
     }
 
     /// Returns whether the kernel has refused to arm the source: it is out of memory, or
-    /// `max_user_watches` is reached. No event of the source would be reported any more.
+    /// `max_user_watches` is reached; or, of a source that was [inserted with a
+    /// lease](SharedReactor::insert_leased), the descriptor is watched already or is one that epoll cannot
+    /// watch. No event of the source is reported any more. It is handed out, without an event, until it is
+    /// closed.
     #[must_use]
     pub fn is_unwatched(&self) -> bool {
         self.pending.has(Pending::UNWATCHED)
@@ -145,28 +180,92 @@ impl<'a, T: Source, S> Lease<'a, T, S> {
         self.pending.has(Pending::NOTIFY)
     }
 
-    /// Takes out a source that the kernel has refused to watch.
-    pub(crate) fn take_back(mut self) -> T {
-        self.take_out().source
+    /// Ends the lease, as dropping it does, but in line: for a loop in which that counts. It does not look
+    /// whether the thread panics, so it never requests the close.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Stream;
+    /// use epoll_reactor::shared::{LeaseReady, SharedReactor};
+    /// use epoll_reactor::{Interest, Registration, Watch};
+    ///
+    /// let reactor: SharedReactor<Stream> = SharedReactor::new()?;
+    /// let (ours, _theirs) = Stream::pair()?;
+    /// reactor.insert(ours, Watch::oneshot(Interest::OUT))?;
+    /// let mut worker = reactor.worker();
+    /// for _ in 0..2 {
+    ///     worker.wait(None)?;
+    ///     let Some(LeaseReady::Owned(lease)) = worker.next_ready() else { panic!("a report") };
+    ///     let token = lease.token();
+    ///     lease.release();
+    ///     assert!(reactor.lease(token).is_some());
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline(always)]
+    pub fn release(mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        let Terms { shared, data, plan, holder } = self.terms;
+        let terms = Terms { shared, data, plan, holder };
+        // Armed while the source is held: an event that follows at once is left to this thread, and the
+        // release finds it. After the release the source, and its descriptor, may be gone.
+        if plan.is_empty() && terms.is_armed(&mut held) {
+            if let Err(held) = held.release_event(data) {
+                terms.release(held);
+            }
+        } else {
+            terms.end(held);
+        }
     }
 
-    fn take_out(&mut self) -> Content<T> {
-        match self.content.as_mut().and_then(|content| content.take()) {
-            Some(content) => content,
+    /// Takes out a source that the kernel has refused to watch.
+    pub(crate) fn take_back(mut self) -> T {
+        self.take_out()
+    }
+
+    fn take_out(&mut self) -> T {
+        self.terms.plan |= Plan::TAKEN_OUT;
+        match self.held.as_mut().and_then(|held| held.source.take()) {
+            Some(source) => source,
             None => not_in_its_slot(),
         }
     }
+}
 
-    #[inline]
-    fn content_mut(&mut self) -> &mut Content<T> {
-        match self.content.as_deref_mut() {
-            Some(Some(content)) => content,
-            _ => not_in_its_slot(),
+impl Plan {
+    /// Begins a lease of a source that was claimed.
+    #[cold]
+    pub(crate) fn begin<T>(held: &mut HeldSlot<'_, T>, pending: Pending) -> Self {
+        if pending.has(Pending::REARM) {
+            held.end_entry();
+        }
+        // A notification does not disarm a source, and to arm it after that would be a system call for nothing.
+        if !pending.readiness().is_empty() {
+            held.note_report();
+        }
+        let mut plan = Self::empty();
+        if held.is_parked() {
+            plan |= Self::WAS_PARKED;
+            plan.set(Self::PARKED, !pending.has(Pending::UNPARK));
+        }
+        plan
+    }
+}
+
+impl<T> Content<T> {
+    /// Notes that the kernel has reported the source: that disarms one that is one-shot.
+    fn note_report(&mut self) {
+        if self.arming == Arming::Armed && self.watch.is_oneshot() {
+            self.arming = Arming::Disarmed;
         }
     }
 
-    fn leave(&self, pending: Pending) {
-        self.slot.ownership.claim(self.token.generation(), pending);
+    /// Notes that the instance is a new one, which may have no entry for the source.
+    fn end_entry(&mut self) {
+        if self.arming != Arming::New {
+            self.arming = Arming::Detached;
+        }
     }
 }
 
@@ -175,7 +274,15 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
 
     #[inline]
     fn token(&self) -> Token {
-        self.token
+        self.terms.token()
+    }
+
+    fn interest(&self) -> Option<Interest> {
+        let Some(held) = &self.held else { not_in_its_slot() };
+        match self.terms.plan.contains(Plan::PARKED) {
+            true => None,
+            false => Some(held.watch.interest()),
+        }
     }
 
     /// Changes the interest of the source when the lease ends, and keeps its trigger.
@@ -183,13 +290,13 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
     /// Costs no system call of its own if the source is one-shot and was reported; otherwise an
     /// `EPOLL_CTL_MOD` if the interest changes.
     fn set_interest(&mut self, interest: Interest) -> io::Result<()> {
-        let content = self.content_mut();
-        let wanted = content.watch.with_interest(interest);
-        let is_changed = wanted != content.watch;
-        content.watch = wanted;
-        self.plan.remove(Plan::PARKED);
+        let Some(held) = &mut self.held else { not_in_its_slot() };
+        let wanted = held.watch.with_interest(interest);
+        let is_changed = wanted != held.watch;
+        held.watch = wanted;
+        self.terms.plan.remove(Plan::PARKED);
         if is_changed {
-            self.plan.insert(Plan::CHANGED);
+            self.terms.plan.insert(Plan::CHANGED);
         }
         Ok(())
     }
@@ -197,7 +304,7 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
     /// Has the source handed out again after others, when the lease has ended. A source that was parked
     /// before is handed out this once, and stays parked.
     fn revisit(&mut self, readiness: Readiness) {
-        self.plan |= Plan::from_bits_retain(readiness.bits()) & Plan::REVISIT;
+        self.terms.plan |= Plan::from_bits_retain(readiness.bits()) & Plan::REVISIT;
     }
 
     /// Silences the source when the lease ends. A revisit that the lease has asked for before is
@@ -206,16 +313,16 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
     /// [`SharedReactor::unpark`] ends that, also if it is called before the lease has ended. Costs an
     /// `EPOLL_CTL_DEL`; for a one-shot source that was reported it saves the `EPOLL_CTL_MOD` instead.
     fn park(&mut self) -> io::Result<()> {
-        if !self.plan.contains(Plan::PARKED) {
-            self.plan.remove(Plan::REVISIT);
-            self.plan.insert(Plan::PARKED);
+        if !self.terms.plan.contains(Plan::PARKED) {
+            self.terms.plan.remove(Plan::REVISIT);
+            self.terms.plan.insert(Plan::PARKED);
         }
         Ok(())
     }
 
     /// Watches the source as before when the lease ends. Costs a system call if it was parked.
     fn unpark(&mut self) -> io::Result<()> {
-        self.plan.remove(Plan::PARKED);
+        self.terms.plan.remove(Plan::PARKED);
         Ok(())
     }
 
@@ -232,66 +339,99 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
 
     /// Takes the source out of the reactor: `EPOLL_CTL_DEL`.
     fn remove(mut self) -> T {
-        let content = self.take_out();
-        if !self.slot.ownership.is_parked() || content.arming != Arming::Detached {
+        let source = self.take_out();
+        let has_entry = self.held.as_ref().is_some_and(|held| match held.arming {
+            Arming::Armed | Arming::Disarmed => true,
+            Arming::Detached => !held.is_parked(),
+            Arming::New => false,
+        });
+        if has_entry {
             // Ignored: it fails when the value has another descriptor by now, which has no entry.
-            let _ = self.shared.epoll.delete(content.source.as_fd());
-            count(&self.shared.counters.dels);
+            let _ = self.terms.shared.epoll.delete(source.as_fd());
+            count(&self.terms.shared.counters.0.dels);
         }
-        content.source
+        source
     }
 }
 
 impl<T: Source, S> Drop for Lease<'_, T, S> {
     #[inline]
     fn drop(&mut self) {
-        let Some(mut guard) = self.content.take() else { return };
-        let Some(content) = &mut *guard else {
-            // Before the slot is vacant: its next occupant locks the content.
-            drop(guard);
-            return self.shared.table.vacate(self.token.index(), self.slot);
-        };
-        if thread::panicking() {
-            self.leave(Pending::CLOSE);
-        }
-        if !self.plan.is_empty() {
-            return self.end_as_planned(guard);
-        }
-        // While the source is held: an event that follows at once is left to this thread, and the release
-        // finds it. After the release the source, and its descriptor, may be gone.
-        if content.arming != Arming::Armed {
-            self.arm(content);
-        }
-        // Before the release: the next holder does not wait for the lock.
-        drop(guard);
-        if let Some(pending) = self.slot.ownership.release() {
-            self.hand_out_again(pending);
+        if let Some(held) = self.held.take() {
+            let Terms { shared, data, plan, holder } = self.terms;
+            Terms { shared, data, plan, holder }.end(held);
         }
     }
 }
 
-impl<T: Source, S> Lease<'_, T, S> {
-    /// Tells the kernel to watch the source from now on.
-    fn arm(&self, content: &mut Content<T>) {
-        let (epoll, data, watch) = (&self.shared.epoll, self.token.data(), content.watch);
-        let counters = &self.shared.counters;
-        let epoch = self.shared.epoch();
-        let fd = content.source.as_fd();
-        let add = || epoll.add(fd, data, watch).inspect(|()| count(&counters.adds));
-        let modify = || epoll.modify(fd, data, watch).inspect(|()| count(&counters.mods));
-        let armed = match content.arming {
-            Arming::Detached => add().or_else(|error| match error.kind() {
-                // Inserted while the instance was being replaced, so the new one has it already.
-                io::ErrorKind::AlreadyExists => modify(),
-                _ => Err(error),
-            }),
-            Arming::Armed | Arming::Disarmed => modify().or_else(|error| match error.kind() {
-                // The instance was replaced since the source was armed.
-                io::ErrorKind::NotFound if was_replaced(content.epoch, self.shared.epoch()) => {
-                    add()
+impl<T: Source, S> Terms<'_, T, S> {
+    #[inline]
+    fn token(&self) -> Token {
+        Token::of_event(self.shared.id, self.data)
+    }
+
+    /// Returns whether the source is armed, after arming it if only its report has disarmed it.
+    #[inline]
+    fn is_armed(&self, content: &mut Content<T>) -> bool {
+        match content.arming {
+            Arming::Armed => true,
+            Arming::Disarmed => {
+                let epoch = self.shared.epoch();
+                let is_armed = self.modify(content).is_ok();
+                if is_armed {
+                    (content.arming, content.epoch) = (Arming::Armed, epoch);
                 }
+                is_armed
+            }
+            Arming::New | Arming::Detached => false,
+        }
+    }
+
+    #[inline]
+    fn modify(&self, content: &Content<T>) -> io::Result<()> {
+        let Some(source) = &content.source else { not_in_its_slot() };
+        self.shared.epoll.modify(source.as_fd(), self.data, content.watch)?;
+        match self.holder {
+            Holder::Worker(counters) => WorkerCounters::add(&counters.mods, 1),
+            Holder::Other => count(&self.shared.counters.0.mods),
+        }
+        Ok(())
+    }
+
+    fn add(&self, content: &mut Content<T>) -> io::Result<()> {
+        let epoch = self.shared.epoch();
+        let Some(source) = &content.source else { not_in_its_slot() };
+        let fd = source.as_fd();
+        self.shared.epoll.add(fd, self.data, content.watch)?;
+        count(&self.shared.counters.0.adds);
+        if content.arming == Arming::New {
+            // The kernel has accepted the number as a new one, so a watched descriptor that had it was closed.
+            self.shared.watched.end_closed(fd.as_raw_fd());
+        }
+        (content.arming, content.epoch) = (Arming::Armed, epoch);
+        Ok(())
+    }
+
+    /// Tells the kernel to watch the source from now on.
+    fn arm(&self, held: &mut HeldSlot<'_, T>) {
+        let content = &mut **held;
+        let epoch = self.shared.epoch();
+        let armed = match content.arming {
+            Arming::New => self.add(content),
+            Arming::Detached => self.add(content).or_else(|error| match error.kind() {
+                // Armed while the instance was being replaced, so the new one has it already.
+                io::ErrorKind::AlreadyExists => self.modify(content),
                 _ => Err(error),
             }),
+            Arming::Armed | Arming::Disarmed => {
+                self.modify(content).or_else(|error| match error.kind() {
+                    // The instance was replaced since the source was armed.
+                    io::ErrorKind::NotFound if was_replaced(content.epoch, self.shared.epoch()) => {
+                        self.add(content)
+                    }
+                    _ => Err(error),
+                })
+            }
         };
         match armed {
             Ok(()) => (content.arming, content.epoch) = (Arming::Armed, epoch),
@@ -300,90 +440,92 @@ impl<T: Source, S> Lease<'_, T, S> {
                 if content.arming == Arming::Armed {
                     content.arming = Arming::Disarmed;
                 }
-                self.leave(Pending::UNWATCHED);
+                held.leave(Pending::UNWATCHED);
             }
         }
     }
 
-    /// Ends a lease that has a plan.
+    /// Ends a lease, whatever there is to do.
     #[cold]
-    fn end_as_planned(&self, mut guard: Guard<'_, T>) {
-        let Some(content) = &mut *guard else { return };
+    #[inline(never)]
+    fn end(self, mut held: HeldSlot<'_, T>) {
+        if self.plan.contains(Plan::TAKEN_OUT) {
+            return self.shared.table.vacate(self.token().index(), held);
+        }
+        if thread::panicking() {
+            held.leave(Pending::CLOSE);
+        }
         let revisit = Readiness::from_bits_retain((self.plan & Plan::REVISIT).bits());
         let is_revisited = !revisit.is_empty();
         if self.plan.intersects(Plan::PARKED | Plan::WAS_PARKED) {
-            self.change_silence(content);
-        } else if is_revisited && content.watch.is_oneshot() {
+            self.change_silence(&mut held);
+        } else if is_revisited && held.watch.is_oneshot() {
             // Armed by the lease of the revisit: an event now would only be left to that.
-        } else if self.plan.contains(Plan::CHANGED) || content.arming != Arming::Armed {
-            self.arm(content);
+        } else if self.plan.contains(Plan::CHANGED) || held.arming != Arming::Armed {
+            self.arm(&mut held);
         }
-        drop(guard);
-        // A source that is revisited is not released: it stays held while it is in the queue.
+        // A source that is revisited is not released: the queue has it.
         if is_revisited {
             // Also if it is parked: its own holder has asked for it.
             let pending = Pending::ready(revisit).and(Pending::REVISIT);
-            self.shared.hand_out_again(self.token, pending, self.holder);
-        } else if let Some(pending) = self.slot.ownership.release() {
-            self.hand_out_again(pending);
+            self.shared.hand_out_again(held, self.token(), pending, self.holder);
+        } else {
+            self.release(held);
         }
     }
 
     /// Parks or unparks a source.
-    #[cold]
-    fn change_silence(&self, content: &mut Content<T>) {
+    fn change_silence(&self, held: &mut HeldSlot<'_, T>) {
         let is_parked = self.plan.contains(Plan::PARKED);
         // Before the release: an event that another thread has fetched already then finds it parked.
-        self.slot.ownership.set_parked(is_parked);
+        held.set_parked(is_parked);
         if !is_parked {
-            return self.arm(content);
+            return self.arm(held);
         }
-        if content.arming == Arming::Armed {
+        let Some(source) = &held.source else { not_in_its_slot() };
+        if held.arming == Arming::Armed {
             // HUP and ERR are reported whatever the interest is, so the entry has to go. Ignored: with
             // ENOENT there is none, because the instance was replaced while the source was in use.
-            let _ = self.shared.epoll.delete(content.source.as_fd());
-            count(&self.shared.counters.dels);
-            content.arming = Arming::Detached;
+            let _ = self.shared.epoll.delete(source.as_fd());
+            count(&self.shared.counters.0.dels);
+            held.arming = Arming::Detached;
         }
     }
 
-    /// Serves the requests and events that other threads have left while the lease lasted.
+    /// Releases the source. Serves the requests and events that other threads have left while the lease
+    /// lasted.
     #[cold]
-    fn hand_out_again(&self, mut pending: Pending) {
-        // A parked source is handed out for requests only. Its events are dropped: unparking polls it.
-        while pending.has(Pending::UNPARK)
-            || pending.has(Pending::REARM)
-            || self.plan.contains(Plan::PARKED)
-        {
-            let mut content = self.slot.content();
-            if let Some(content) = content.as_mut() {
-                let is_parked = self.slot.ownership.is_parked();
-                let is_unparked = is_parked && pending.has(Pending::UNPARK);
-                if is_unparked {
-                    self.slot.ownership.set_parked(false);
+    #[inline(never)]
+    fn release(self, mut held: HeldSlot<'_, T>) {
+        loop {
+            let mut pending = match held.release() {
+                Ok(()) => return,
+                Err((kept, pending)) => {
+                    held = kept;
+                    pending
                 }
-                if pending.has(Pending::REARM) {
-                    // The present instance may not have it.
-                    content.arming = Arming::Detached;
-                }
-                if is_unparked || !is_parked && pending.has(Pending::REARM) {
-                    self.arm(content);
-                }
-                if is_parked {
-                    pending = pending.without_readiness();
-                }
+            };
+            // A parked source is handed out for requests only. Its events are dropped: unparking polls it.
+            let is_parked = held.is_parked();
+            let is_unparked = is_parked && pending.has(Pending::UNPARK);
+            if is_unparked {
+                held.set_parked(false);
             }
-            drop(content);
+            if pending.has(Pending::REARM) {
+                // The present instance may not have it.
+                held.end_entry();
+            }
+            if is_unparked || !is_parked && pending.has(Pending::REARM) {
+                self.arm(&mut held);
+            }
+            if is_parked {
+                pending = pending.without_readiness();
+            }
             pending = pending.without(Pending::UNPARK).without(Pending::REARM);
             if !pending.is_none() {
-                break;
-            }
-            match self.slot.ownership.release() {
-                Some(more) => pending = more,
-                None => return,
+                return self.shared.hand_out_again(held, self.token(), pending, self.holder);
             }
         }
-        self.shared.hand_out_again(self.token, pending, self.holder);
     }
 }
 
@@ -392,8 +534,8 @@ impl<T: Source, S> Deref for Lease<'_, T, S> {
 
     #[inline]
     fn deref(&self) -> &T {
-        match self.content.as_deref() {
-            Some(Some(content)) => &content.source,
+        match self.held.as_deref() {
+            Some(Content { source: Some(source), .. }) => source,
             _ => not_in_its_slot(),
         }
     }
@@ -402,17 +544,20 @@ impl<T: Source, S> Deref for Lease<'_, T, S> {
 impl<T: Source, S> DerefMut for Lease<'_, T, S> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.content_mut().source
+        match self.held.as_deref_mut() {
+            Some(Content { source: Some(source), .. }) => source,
+            _ => not_in_its_slot(),
+        }
     }
 }
 
-/// Panics: the source of a lease is in its slot until the end of the lease takes it out.
 /// Returns whether the epoll instance may have been replaced between these epochs of the reactor.
 fn was_replaced(armed: u8, present: u8) -> bool {
     // Odd while an instance is being replaced.
     present != armed || present % 2 == 1
 }
 
+/// Panics: the source of a lease is in its slot until the end of the lease takes it out.
 #[cold]
 fn not_in_its_slot() -> ! {
     unreachable!("a leased source is in its slot")
@@ -421,7 +566,7 @@ fn not_in_its_slot() -> ! {
 impl<T: Source + fmt::Debug, S> fmt::Debug for Lease<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("token", &self.token)
+            .field("token", &self.token())
             .field("readiness", &self.pending.readiness())
             .field("source", &**self)
             .finish_non_exhaustive()

@@ -15,19 +15,22 @@
 //!
 //! Level-triggered sources are refused: all threads would be woken for as long as one reads.
 //!
-//! Locks are taken in this order, where two are held: a source's content, the suspects, the watched
-//! descriptors. The run queue, the vacancies and the counters are locked last, each alone.
+//! Locks are taken in this order, where two are held: the suspects, the watched descriptors. The run queue,
+//! the vacancies and the counters are locked last, each alone.
 
+mod apart;
+mod attention;
+mod busy_polling;
+mod by_slot;
 mod counters;
 mod lease;
 mod ownership;
 mod rebuild;
-mod sync;
 mod table;
 mod watched;
 mod worker;
 
-#[cfg(all(loom, test))]
+#[cfg(all(epoll_kit_loom, test))]
 mod model;
 
 pub use lease::Lease;
@@ -39,7 +42,9 @@ use crate::slots::Generation;
 use crate::suspects::Suspects;
 use crate::token::ReactorId;
 use crate::{Counters, InsertError, Registration, Source, Token, Waker};
-use counters::{SharedCounters, count};
+use apart::Apart;
+use attention::Attention;
+use counters::SharedCounters;
 use epoll_sys::{Epoll, EventFd, Interest, Watch};
 use lease::Holder;
 use ownership::{Claim, Pending};
@@ -48,9 +53,10 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use table::{Arming, Content, Table};
+use std::time::Duration;
+use table::{Arming, Content, HeldSlot, Slot, Table};
 use watched::WatchedTable;
 
 /// The data of the reactor's own events; no token has a generation of zero.
@@ -160,22 +166,21 @@ pub struct SharedReactor<T, S = ()> {
     watched: WatchedTable<S>,
     /// Sources to be handed out again, which stay held meanwhile, and reports of watched descriptors that
     /// a dropped worker had fetched.
-    run_queue: Mutex<VecDeque<(Token, Pending)>>,
-    /// The length of `run_queue`, which every wait looks at without the lock.
-    queued: AtomicUsize,
+    run_queue: Apart<Mutex<VecDeque<(Token, Pending)>>>,
+    /// The length of `run_queue` among it, which every wait looks at without the lock.
+    attention: Attention,
     waker: Waker,
     /// Readable after the stop. Level-triggered and never read, so it ends every wait of every thread.
     stop: EventFd,
-    is_stopped: AtomicBool,
-    /// The descriptor was asked for, so another loop may be watching it.
-    is_nested: AtomicBool,
+    /// The time for which waits look before they sleep; not zero.
+    busy_polling: Option<Duration>,
     suspects: Mutex<Suspects>,
     /// The process that the epoll instance belongs to.
     process: AtomicU32,
     /// Counts up when the instance is about to be replaced, and when all sources have been armed in the new
     /// one.
     epoch: AtomicU32,
-    counters: SharedCounters,
+    counters: Apart<SharedCounters>,
 }
 
 impl<T: Source, S: Copy> SharedReactor<T, S> {
@@ -195,16 +200,15 @@ impl<T: Source, S: Copy> SharedReactor<T, S> {
             id: ReactorId::new(),
             table: Table::new(),
             watched: WatchedTable::new(),
-            run_queue: Mutex::new(VecDeque::new()),
-            queued: AtomicUsize::new(0),
+            run_queue: Apart::default(),
+            attention: Attention::default(),
             waker,
             stop,
-            is_stopped: AtomicBool::new(false),
-            is_nested: AtomicBool::new(false),
+            busy_polling: None,
             suspects: Mutex::default(),
             process: AtomicU32::new(process::id()),
             epoch: AtomicU32::new(0),
-            counters: SharedCounters::default(),
+            counters: Apart::default(),
         })
     }
 
@@ -270,7 +274,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn insert(&self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
-        self.insert_leased(source, watch).map(|lease| lease.token())
+        self.insert_now(source, watch, Blocking::Refused)
     }
 
     /// Like [`insert`](Self::insert), for a descriptor that blocks, one-shot. Its handler makes one read
@@ -311,15 +315,18 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn insert_blocking(&self, source: T, watch: Watch) -> Result<Token, InsertError<T>> {
-        self.insert_held(source, watch, Blocking::Allowed).map(|lease| lease.token())
+        self.insert_now(source, watch, Blocking::Allowed)
     }
 
     /// Like [`insert`](Self::insert), and returns the first lease of the source: no other thread gets it
-    /// before that ends.
+    /// before that ends, and the kernel does not watch it before either. So no thread wakes up for a source
+    /// that it does not get, and an interest that the lease changes costs no system call of its own.
     ///
     /// # Errors
     ///
-    /// Those of [`insert`](Self::insert).
+    /// Those of [`insert`](Self::insert) that do not come from the kernel. A source that the kernel refuses when the
+    /// lease ends is handed out as [unwatched](Lease::is_unwatched), again and again until it is closed: a loop has
+    /// to look at [`close_requested`](Lease::close_requested).
     ///
     /// # Examples
     ///
@@ -345,6 +352,22 @@ impl<T: Source, S> SharedReactor<T, S> {
         self.insert_held(source, watch, Blocking::Refused)
     }
 
+    /// Inserts a source and adds it to the epoll instance.
+    fn insert_now(
+        &self,
+        source: T,
+        watch: Watch,
+        blocking: Blocking,
+    ) -> Result<Token, InsertError<T>> {
+        let mut lease = self.insert_held(source, watch, blocking)?;
+        // While it is held: another thread may fetch its first event before this call returns, and leaves it to
+        // the lease.
+        match lease.add() {
+            Ok(()) => Ok(lease.token()),
+            Err(error) => Err(InsertError { source: lease.take_back(), error }),
+        }
+    }
+
     fn insert_held(
         &self,
         source: T,
@@ -357,26 +380,10 @@ impl<T: Source, S> SharedReactor<T, S> {
         let Some((index, slot)) = self.table.take_vacancy() else {
             return Err(InsertError { source, error: io::ErrorKind::OutOfMemory.into() });
         };
-        // Held before it is added: another thread may fetch its first event before this call returns, and
-        // has to find a holder to leave it to.
-        let generation = slot.ownership.occupy();
+        let (mut held, generation) = slot.occupy();
         let token = Token::new(self.id, index, generation);
-        let number = source.as_fd().as_raw_fd();
-        let epoch = self.epoch();
-        let added = self.epoll.add(source.as_fd(), token.data(), watch);
-        // After a failure too: the lease then takes the source out again and vacates the slot.
-        *slot.content() = Some(Content { source, watch, arming: Arming::Armed, epoch });
-        let lease = Lease::new(self, slot, token, Pending::NONE, Holder::Other);
-        match added {
-            Ok(()) => {
-                count(&self.counters.adds);
-                // The kernel has accepted the number as a new one, so a watched descriptor that had it
-                // was closed.
-                self.watched.end_closed(number);
-                Ok(lease)
-            }
-            Err(error) => Err(InsertError { source: lease.take_back(), error }),
-        }
+        *held = Content { source: Some(source), watch, arming: Arming::New, epoch: 0 };
+        Ok(Lease::new(self, held, token, Pending::NONE, Holder::Other))
     }
 
     /// Returns a lease of the source that the token names; `None` if there is none, or another thread
@@ -406,8 +413,8 @@ impl<T: Source, S> SharedReactor<T, S> {
     pub fn lease(&self, token: Token) -> Option<Lease<'_, T, S>> {
         let (index, generation) = self.id.parts_of(token)?;
         let slot = self.table.slot(index)?;
-        match slot.ownership.claim_idle(generation) {
-            Claim::Held(_) => Some(Lease::new(self, slot, token, Pending::NONE, Holder::Other)),
+        match slot.claim_idle(generation) {
+            Claim::Held(held) => Some(Lease::new(self, held, token, Pending::NONE, Holder::Other)),
             Claim::Deferred | Claim::Gone => None,
         }
     }
@@ -416,8 +423,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     #[must_use]
     pub fn contains(&self, token: Token) -> bool {
         let slot = self.id.parts_of(token).and_then(|(index, _)| self.table.slot(index));
-        slot.and_then(|slot| slot.ownership.occupant()).map(Generation::get)
-            == Some(token.generation())
+        slot.and_then(Slot::occupant).map(Generation::get) == Some(token.generation())
     }
 
     /// Requests the close of a source from the thread that holds it, or holds it next: one more report
@@ -497,11 +503,12 @@ impl<T: Source, S> SharedReactor<T, S> {
     fn leave(&self, token: Token, pending: Pending) -> io::Result<bool> {
         let Some((index, generation)) = self.id.parts_of(token) else { return Ok(false) };
         let Some(slot) = self.table.slot(index) else { return Ok(false) };
-        match slot.ownership.claim(generation, pending) {
+        match slot.claim(generation, pending) {
             Claim::Gone => Ok(false),
             Claim::Deferred => Ok(true),
-            Claim::Held(_) => {
-                // The source stays held, by the queue as it were, until a worker takes it from there.
+            Claim::Held(held) => {
+                // The queue holds the source until a worker takes it from there.
+                held.enqueue();
                 self.requeue(token, pending);
                 self.waker.wake().map(|()| true)
             }
@@ -544,12 +551,12 @@ impl<T: Source, S> SharedReactor<T, S> {
     pub fn unpark(&self, token: Token) -> bool {
         let Some((index, generation)) = self.id.parts_of(token) else { return false };
         let Some(slot) = self.table.slot(index) else { return false };
-        match slot.ownership.claim(generation, Pending::UNPARK) {
+        match slot.claim(generation, Pending::UNPARK) {
             Claim::Gone => false,
             Claim::Deferred => true,
-            Claim::Held(_) => {
+            Claim::Held(held) => {
                 // The end of the lease arms the source.
-                drop(Lease::new(self, slot, token, Pending::UNPARK, Holder::Other));
+                drop(Lease::new(self, held, token, Pending::UNPARK, Holder::Other));
                 true
             }
         }
@@ -584,14 +591,21 @@ impl<T: Source, S> SharedReactor<T, S> {
     pub fn tokens(&self) -> Vec<Token> {
         let name = |(index, generation)| Token::new(self.id, index, generation);
         let used = self.table.used();
-        used.filter_map(|(index, slot)| Some((index, slot.ownership.occupant()?)))
-            .map(name)
-            .collect()
+        used.filter_map(|(index, slot)| Some((index, slot.occupant()?))).map(name).collect()
     }
 
-    fn hand_out_again(&self, token: Token, pending: Pending, holder: Holder) {
+    /// Leaves a source to the run queue, with what its next holder has to learn.
+    fn hand_out_again(
+        &self,
+        held: HeldSlot<'_, T>,
+        token: Token,
+        pending: Pending,
+        by: Holder<'_>,
+    ) {
+        // First: whoever takes the token out of the queue claims the source.
+        held.enqueue();
         let count = self.requeue(token, pending);
-        if holder == Holder::Other || count > 1 {
+        if matches!(by, Holder::Other) || count > 1 {
             // A worker looks at the queue before it waits, so for a single source it need not be woken.
             // Any other thread does not look. Ignored: after an error the source stays in the queue, where
             // the next wait finds it.
@@ -603,27 +617,27 @@ impl<T: Source, S> SharedReactor<T, S> {
     fn requeue(&self, token: Token, pending: Pending) -> usize {
         let mut queue = self.run_queue();
         queue.push_back((token, pending));
-        // Stored under the lock, so that lengths are seen in the order of the changes.
-        // Sequentially consistent with the flag that `as_fd` sets before it reads the length: one of the two
-        // sees the other, and makes the descriptor readable.
-        self.queued.store(queue.len(), Ordering::SeqCst);
+        // Counted under the lock, so that lengths are seen in the order of the changes.
+        let is_nested = self.attention.add_queued();
         let len = queue.len();
         // Released before a system call.
         drop(queue);
-        self.signal_if_nested();
+        if is_nested {
+            self.waker.signal();
+        }
         len
     }
 
     fn dequeue(&self) -> Option<(Token, Pending)> {
         let mut queue = self.run_queue();
-        let first = queue.pop_front();
-        self.queued.store(queue.len(), Ordering::Release);
-        first
+        let first = queue.pop_front()?;
+        self.attention.remove_queued();
+        Some(first)
     }
 
     fn run_queue(&self) -> MutexGuard<'_, VecDeque<(Token, Pending)>> {
         // Nothing panics under the lock unless memory runs out.
-        self.run_queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.run_queue.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the low bits of the epoch. They come round after 128 rebuilds, and nothing worse than one
@@ -634,7 +648,7 @@ impl<T: Source, S> SharedReactor<T, S> {
 
     /// Makes the descriptor readable if another loop may be watching it.
     fn signal_if_nested(&self) {
-        if self.is_nested.load(Ordering::SeqCst) {
+        if self.attention.is_nested() {
             self.waker.signal();
         }
     }
@@ -692,20 +706,20 @@ impl<T, S> SharedReactor<T, S> {
     /// ```
     pub fn stop(&self) -> io::Result<()> {
         // Before the write: a thread that it wakes looks at the flag.
-        self.is_stopped.store(true, Ordering::Release);
+        self.attention.stop();
         self.stop.write(1)
     }
 
     /// Returns whether it was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Acquire)
+        self.attention.is_stopped()
     }
 
     /// Returns what all threads together have done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters.sum()
+        self.counters.0.sum()
     }
 
     /// Returns the epoll instance, for [`Epoll::interest_list`] and the busy-poll parameters. To watch
@@ -732,10 +746,9 @@ fn refuse<T: Source>(source: &T, watch: Watch, blocking: Blocking) -> io::Result
 /// The descriptor of the epoll instance: readable while the reactor has something to report.
 impl<T: Source, S> AsFd for SharedReactor<T, S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.is_nested.store(true, Ordering::SeqCst);
         // Queued before anybody watched, so the descriptor does not show it yet.
-        if self.queued.load(Ordering::SeqCst) > 0 {
-            self.signal_if_nested();
+        if self.attention.set_nested() {
+            self.waker.signal();
         }
         self.epoll.as_fd()
     }

@@ -1,10 +1,10 @@
 //! A model of the ownership of sources: the real [`Ownership`] between a simulated epoll and threads that
 //! loom runs in every order. A report that is lost leaves a thread waiting for ever, which loom finds. Two
-//! threads that use one source, or a source that is closed, fail at the cell that stands for it.
+//! threads that use one source fail at the cell that it is in, and so does one that does not see what another
+//! has done to it.
 
-use crate::shared::ownership::{Claim, Ownership, Pending};
+use crate::shared::ownership::{Claim, Held, Ownership, Pending};
 use epoll_sys::Readiness;
-use loom::cell::UnsafeCell;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -36,27 +36,31 @@ struct Scene {
     trigger: Trigger,
     entry: Mutex<Entry>,
     changed: Condvar,
-    ownership: Ownership,
+    slot: Ownership<Source>,
     generation: u32,
-    /// The source is closed. Only its holder may touch this.
-    is_closed: UnsafeCell<bool>,
 }
+
+/// The source, which only its holder may touch.
+#[derive(Default)]
+struct Source {
+    is_closed: bool,
+}
+
+type Lease<'a> = Held<'a, Source>;
 
 impl Scene {
     /// With a source that is idle and watched.
     fn new(trigger: Trigger) -> Arc<Self> {
-        let ownership = Ownership::vacant();
-        let generation = ownership.occupy().get();
-        let scene = Self {
+        let slot = Ownership::vacant(Source::default());
+        let (held, generation) = slot.occupy();
+        assert!(held.release().is_ok());
+        Arc::new(Self {
             trigger,
             entry: Mutex::new(Entry { is_armed: true, ..Entry::default() }),
             changed: Condvar::new(),
-            ownership,
-            generation,
-            is_closed: UnsafeCell::new(false),
-        };
-        assert_eq!(scene.ownership.release(), None);
-        Arc::new(scene)
+            slot,
+            generation: generation.get(),
+        })
     }
 
     fn arrive(&self) {
@@ -83,8 +87,8 @@ impl Scene {
     }
 
     /// Reads until the source is dry.
-    fn read(&self) {
-        self.touch();
+    fn read(&self, held: &mut Lease<'_>) {
+        touch(held);
         let mut entry = self.entry.lock().unwrap();
         entry.read += entry.unread;
         entry.unread = 0;
@@ -92,8 +96,8 @@ impl Scene {
     }
 
     /// `epoll_ctl(EPOLL_CTL_MOD)`.
-    fn arm(&self) {
-        self.touch();
+    fn arm(&self, held: &mut Lease<'_>) {
+        touch(held);
         let mut entry = self.entry.lock().unwrap();
         entry.is_armed = true;
         entry.is_reported |= entry.unread > 0;
@@ -101,15 +105,10 @@ impl Scene {
     }
 
     /// `epoll_ctl(EPOLL_CTL_DEL)`: what no wait has fetched is not reported any more.
-    fn delete(&self) {
-        self.touch();
+    fn delete(&self, held: &mut Lease<'_>) {
+        touch(held);
         let mut entry = self.entry.lock().unwrap();
         (entry.is_armed, entry.is_reported) = (false, false);
-    }
-
-    fn touch(&self) {
-        self.is_closed.with(|_| ());
-        self.is_closed.with_mut(|_| ());
     }
 
     fn stop(&self) {
@@ -117,26 +116,32 @@ impl Scene {
         self.changed.notify_all();
     }
 
+    /// The data of its events.
+    fn data(&self) -> u64 {
+        u64::from(self.generation) << 32
+    }
+
     /// Serves a source that the thread holds, as a lease does.
-    fn serve(&self, mut note: Pending) {
+    fn serve(&self, mut held: Lease<'_>, mut note: Pending) {
         loop {
             if note.has(Pending::CLOSE) {
-                self.touch();
-                self.ownership.vacate();
+                held.is_closed = true;
+                held.vacate();
                 return;
             }
-            assert!(!self.ownership.is_parked(), "a parked source is reported");
-            self.read();
+            assert!(!held.is_parked(), "a parked source is reported");
+            self.read(&mut held);
             if self.begin_job() {
-                self.park();
-                return;
+                return self.park(held);
             }
             if self.trigger == Trigger::Oneshot {
-                self.arm();
+                self.arm(&mut held);
             }
-            match self.ownership.release() {
-                Some(noted) => note = noted,
-                None => return,
+            // As a lease of a report is released, and then as any other one.
+            let Err(kept) = held.release_event(self.data()) else { return };
+            match kept.release() {
+                Ok(()) => return,
+                Err((kept, noted)) => (held, note) = (kept, noted),
             }
         }
     }
@@ -154,33 +159,34 @@ impl Scene {
     }
 
     /// Ends a lease that parks the source, as a lease does it.
-    fn park(&self) {
-        self.ownership.set_parked(true);
-        self.delete();
-        self.release_parked();
+    fn park(&self, mut held: Lease<'_>) {
+        held.set_parked(true);
+        self.delete(&mut held);
+        self.release_parked(held);
     }
 
     /// Ends a lease of a source that is or was parked.
-    fn release_parked(&self) {
-        while let Some(note) = self.ownership.release() {
-            if !self.ownership.is_parked() && !note.readiness().is_empty() {
-                return self.serve(note);
+    fn release_parked(&self, mut held: Lease<'_>) {
+        while let Err((kept, note)) = held.release() {
+            held = kept;
+            if !held.is_parked() && !note.readiness().is_empty() {
+                return self.serve(held, note);
             }
-            self.end_silence(note);
+            self.end_silence(&mut held, note);
         }
     }
 
-    fn end_silence(&self, note: Pending) {
-        if self.ownership.is_parked() && note.has(Pending::UNPARK) {
-            self.ownership.set_parked(false);
-            self.arm();
+    fn end_silence(&self, held: &mut Lease<'_>, note: Pending) {
+        if held.is_parked() && note.has(Pending::UNPARK) {
+            held.set_parked(false);
+            self.arm(held);
         }
     }
 
     fn unpark(&self) {
-        if let Claim::Held(_) = self.ownership.claim(self.generation, Pending::UNPARK) {
-            self.end_silence(Pending::UNPARK);
-            self.release_parked();
+        if let Claim::Held(mut held) = self.slot.claim(self.generation, Pending::UNPARK) {
+            self.end_silence(&mut held, Pending::UNPARK);
+            self.release_parked(held);
         }
     }
 
@@ -200,12 +206,14 @@ impl Scene {
     fn work(&self) {
         let note = Pending::ready(Readiness::IN);
         while self.wait() {
-            if let Claim::Held(_) = self.ownership.claim(self.generation, note) {
-                if self.ownership.is_parked() {
+            if let Some(held) = self.slot.claim_event(self.data()) {
+                self.serve(held, note);
+            } else if let Claim::Held(held) = self.slot.claim(self.generation, note) {
+                if held.is_parked() {
                     // It was fetched before the source was parked.
-                    self.release_parked();
+                    self.release_parked(held);
                 } else {
-                    self.serve(note);
+                    self.serve(held, note);
                 }
             }
         }
@@ -213,8 +221,24 @@ impl Scene {
 
     /// Closes the source if it is idle, as a thread does that gets it again.
     fn ask_to_close(&self) {
-        if let Claim::Held(_) = self.ownership.claim(self.generation, Pending::CLOSE) {
-            self.serve(Pending::CLOSE);
+        if let Claim::Held(held) = self.slot.claim(self.generation, Pending::CLOSE) {
+            self.serve(held, Pending::CLOSE);
+        }
+    }
+
+    /// Leases the source by name, if nobody has it.
+    fn lease(&self) -> Option<Lease<'_>> {
+        match self.slot.claim_idle(self.generation) {
+            Claim::Held(held) => Some(held),
+            Claim::Deferred => None,
+            Claim::Gone => panic!("it is not closed"),
+        }
+    }
+
+    /// Releases a source that was leased by name, as [`serve`](Self::serve) does what is noted.
+    fn release(&self, held: Lease<'_>) {
+        if let Err((held, note)) = held.release() {
+            self.serve(held, note);
         }
     }
 
@@ -224,6 +248,11 @@ impl Scene {
             entry = self.changed.wait(entry).unwrap();
         }
     }
+}
+
+fn touch(held: &mut Lease<'_>) {
+    assert!(!held.is_closed);
+    held.is_closed = false;
 }
 
 /// Every order with at most this many preemptions; more finds no others and takes hours.
@@ -275,8 +304,8 @@ fn a_close_that_was_asked_for_is_done_once_and_nothing_is_touched_after_it(trigg
             scene.arrive();
             scene.ask_to_close();
         });
-        assert_eq!(scene.ownership.occupant(), None);
-        assert_eq!(scene.ownership.claim(scene.generation, Pending::NONE), Claim::Gone);
+        assert_eq!(scene.slot.occupant(), None);
+        assert!(matches!(scene.slot.claim(scene.generation, Pending::NONE), Claim::Gone));
     });
 }
 
@@ -295,35 +324,39 @@ fn a_close_that_was_asked_for_is_done_edge() {
 fn one_that_is_never_released_hears_that_it_is_to_be_closed() {
     explore(|| {
         let scene = Scene::new(Trigger::Edge);
-        assert_eq!(scene.ownership.claim_idle(scene.generation), claimed(&scene));
+        scene.lease().unwrap().enqueue();
         let revisiting = {
             let scene = Arc::clone(&scene);
             thread::spawn(move || {
-                let mut note = Pending::NONE;
-                while !note.has(Pending::CLOSE) {
-                    scene.touch();
+                loop {
+                    let (mut held, note) = scene.slot.claim_queued(scene.generation).unwrap();
+                    if note.has(Pending::CLOSE) {
+                        return scene.serve(held, note);
+                    }
+                    touch(&mut held);
+                    held.enqueue();
                     thread::yield_now();
-                    note = scene.ownership.take_pending();
                 }
-                scene.serve(note);
             })
         };
         scene.ask_to_close();
         revisiting.join().unwrap();
-        assert_eq!(scene.ownership.occupant(), None);
+        assert_eq!(scene.slot.occupant(), None);
     });
 }
 
-/// A message that arrives until a source is handed out again is told then or after it, and is not lost.
+/// A source that waits in the queue goes to one of those that take it out of there, with what was left meanwhile.
 #[test]
 fn what_is_noted_around_a_revisit_is_served() {
     explore(|| {
         let scene = Scene::new(Trigger::Edge);
         beside_workers(&scene, 1, || {
-            if scene.ownership.claim_idle(scene.generation) == claimed(&scene) {
+            if let Some(mut held) = scene.lease() {
+                touch(&mut held);
+                held.enqueue();
                 scene.arrive();
-                scene.touch();
-                scene.serve(scene.ownership.take_pending());
+                let (held, note) = scene.slot.claim_queued(scene.generation).unwrap();
+                scene.serve(held, note);
             } else {
                 scene.arrive();
             }
@@ -337,13 +370,11 @@ fn what_is_noted_around_a_revisit_is_served() {
 fn what_is_reported_during_the_insertion_is_served() {
     explore(|| {
         let scene = Scene::new(Trigger::Oneshot);
-        assert_eq!(scene.ownership.claim_idle(scene.generation), claimed(&scene));
+        let mut held = scene.lease().unwrap();
         beside_workers(&scene, 1, || {
             scene.arrive();
-            scene.touch();
-            if let Some(note) = scene.ownership.release() {
-                scene.serve(note);
-            }
+            touch(&mut held);
+            scene.release(held);
             scene.wait_until_read(1);
         });
     });
@@ -356,11 +387,9 @@ fn a_lease_by_name_hides_no_report() {
         let scene = Scene::new(Trigger::Edge);
         beside_workers(&scene, 1, || {
             scene.arrive();
-            if scene.ownership.claim_idle(scene.generation) == claimed(&scene) {
-                scene.touch();
-                if let Some(note) = scene.ownership.release() {
-                    scene.serve(note);
-                }
+            if let Some(mut held) = scene.lease() {
+                touch(&mut held);
+                scene.release(held);
             }
             scene.wait_until_read(1);
         });
@@ -384,7 +413,7 @@ fn an_unpark_that_meets_a_park_is_not_lost(trigger: Trigger, workers: usize) {
         });
         // One read may have taken both, and the job still goes on.
         working.join().unwrap();
-        assert!(!scene.ownership.is_parked());
+        assert!(!scene.lease().unwrap().is_parked());
     });
 }
 
@@ -404,13 +433,13 @@ fn a_park_by_name_hides_no_report(trigger: Trigger) {
         let scene = Scene::new(trigger);
         beside_workers(&scene, 1, || {
             scene.arrive();
-            if scene.ownership.claim_idle(scene.generation) == claimed(&scene) {
-                scene.park();
+            if let Some(held) = scene.lease() {
+                scene.park(held);
                 scene.unpark();
             }
             scene.wait_until_read(1);
         });
-        assert!(!scene.ownership.is_parked());
+        assert!(!scene.lease().unwrap().is_parked());
     });
 }
 
@@ -422,8 +451,4 @@ fn a_park_by_name_hides_no_report_oneshot() {
 #[test]
 fn a_park_by_name_hides_no_report_edge() {
     a_park_by_name_hides_no_report(Trigger::Edge);
-}
-
-fn claimed(scene: &Scene) -> Claim {
-    Claim::Held(scene.generation.try_into().unwrap())
 }

@@ -112,7 +112,7 @@ impl<T: Source, S> SharedReactor<T, S> {
             // of them is woken, whenever it looks. In a child of `fork` there are none.
             old.modify(kick, REPLACED, Watch::level(Interest::IN))?;
         }
-        count(&self.counters.rebuilds);
+        count(&self.counters.0.rebuilds);
         let token = |(index, generation)| Token::new(self.id, index | INDEX_END, generation);
         Ok(closed.into_iter().map(token).collect())
     }
@@ -121,8 +121,8 @@ impl<T: Source, S> SharedReactor<T, S> {
     fn arm_anew(&self, token: Token) {
         let (index, generation) = token.parts();
         let Some(slot) = self.table.slot(index) else { return };
-        if let Claim::Held(_) = slot.ownership.claim(generation, Pending::REARM) {
-            drop(Lease::new(self, slot, token, Pending::REARM, Holder::Other));
+        if let Claim::Held(held) = slot.claim(generation, Pending::REARM) {
+            drop(Lease::new(self, held, token, Pending::REARM, Holder::Other));
         }
     }
 
@@ -131,7 +131,7 @@ impl<T: Source, S> SharedReactor<T, S> {
     pub(crate) fn on_stale_event(&self, data: u64) {
         let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
         // A nested reactor is left to its owner: the outer loop would lose sight of a new instance.
-        if !suspects.count(data) || self.is_nested.load(Ordering::SeqCst) {
+        if !suspects.count(data) || self.attention.is_nested() {
             return;
         }
         // Cleared in any case: an error means that descriptors or memory are short, and the present instance

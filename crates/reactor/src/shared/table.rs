@@ -2,10 +2,11 @@
 //! another one adds some: the table grows by chunks, eight of one length, then eight that are twice as
 //! long. So growing leaves at most an eighth of it vacant.
 //!
-//! Invariant: only its holder locks a slot's content, so no thread ever waits for that lock.
+//! They are not padded to cache lines, which would cost each connection a third more.
 
-use crate::shared::ownership::Ownership;
-use epoll_sys::Watch;
+use crate::shared::apart::Apart;
+use crate::shared::ownership::{Held, Ownership};
+use epoll_sys::{Interest, Watch};
 use std::iter;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -13,8 +14,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 const FIRST: u32 = 64;
 /// The number of chunks that have the same length.
 const ALIKE: u32 = 8;
-/// The number of chunks: enough for every index below 2^31.
-const CHUNKS: usize = 184;
+/// The number of chunks. 184 are enough for every index below 2^31; with a byte for the number none is beyond the
+/// end.
+const CHUNKS: usize = 256;
 /// The end of the indices. Those from here on name descriptors that live elsewhere.
 pub(crate) const INDEX_END: u32 = 1 << 31;
 
@@ -22,17 +24,16 @@ pub(crate) struct Table<T> {
     // Not a vector: growing would move the slots under the threads that use them. A slot is looked up for
     // each event, so a lock around a vector would be contended.
     chunks: [OnceLock<Box<[Slot<T>]>>; CHUNKS],
-    vacancies: Mutex<Vacancies>,
+    vacancies: Apart<Mutex<Vacancies>>,
 }
 
-pub(crate) struct Slot<T> {
-    pub(crate) ownership: Ownership,
-    content: Mutex<Option<Content<T>>>,
-}
+pub(crate) type Slot<T> = Ownership<Content<T>>;
+pub(crate) type HeldSlot<'a, T> = Held<'a, Content<T>>;
 
 /// A source and what the kernel knows of it.
 pub(crate) struct Content<T> {
-    pub(crate) source: T,
+    /// `None` in a vacant slot. Not around the rest, which a lease then need not ask for.
+    pub(crate) source: Option<T>,
     /// The interest and the trigger, in force or for the next time that it is armed.
     pub(crate) watch: Watch,
     pub(crate) arming: Arming,
@@ -47,11 +48,19 @@ pub(crate) enum Arming {
     Armed,
     /// Nothing: a report has disarmed it.
     Disarmed,
+    /// Nothing: it was inserted, and is added by the end of its first lease. An entry for its descriptor is that of
+    /// another source.
+    New,
     /// Nothing: there is no entry for it, so it is armed by adding it.
     Detached,
 }
 
-pub(crate) type Guard<'a, T> = MutexGuard<'a, Option<Content<T>>>;
+impl<T> Content<T> {
+    fn vacant() -> Self {
+        let watch = Watch::oneshot(Interest::empty());
+        Self { source: None, watch, arming: Arming::New, epoch: 0 }
+    }
+}
 
 struct Vacancies {
     /// Slots that were used before.
@@ -61,29 +70,21 @@ struct Vacancies {
     occupied: usize,
 }
 
-impl<T> Slot<T> {
-    fn vacant() -> Self {
-        Self { ownership: Ownership::vacant(), content: Mutex::new(None) }
-    }
-
-    /// Locks the content, for the holder.
-    #[inline]
-    pub(crate) fn content(&self) -> Guard<'_, T> {
-        // Poisoned by a handler that panicked. Its lease has requested the close of the source.
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl<T> Table<T> {
     pub(crate) fn new() -> Self {
         let vacancies = Vacancies { list: Vec::new(), fresh: 0, occupied: 0 };
-        Self { chunks: [const { OnceLock::new() }; CHUNKS], vacancies: Mutex::new(vacancies) }
+        Self {
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            vacancies: Apart(Mutex::new(vacancies)),
+        }
     }
 
     #[inline]
     pub(crate) fn slot(&self, index: u32) -> Option<&Slot<T>> {
-        let (chunk, at) = place(index)?;
-        self.chunks.get(chunk)?.get()?.get(at)
+        let (chunk, shifted) = place(index)?;
+        let slots = self.chunks[usize::from(chunk)].get()?;
+        // The remainder: a length is a power of two.
+        slots.get(shifted as usize & slots.len().wrapping_sub(1))
     }
 
     /// Returns a vacant slot, for the caller alone, and its index; `None` when there are no more.
@@ -93,11 +94,11 @@ impl<T> Table<T> {
             Some(index) => index,
             None => {
                 let index = vacancies.fresh;
-                let (chunk, _) = place(index)?;
+                let chunk = usize::from(place(index)?.0);
                 // Under the lock, so that no two threads make the same chunk.
                 self.chunks.get(chunk)?.get_or_init(|| {
                     let len = len(chunk);
-                    iter::repeat_with(Slot::vacant).take(len).collect()
+                    iter::repeat_with(|| Slot::vacant(Content::vacant())).take(len).collect()
                 });
                 vacancies.fresh += 1;
                 index
@@ -109,9 +110,9 @@ impl<T> Table<T> {
     }
 
     /// Ends the occupation of a slot whose holder has taken the source out.
-    pub(crate) fn vacate(&self, index: u32, slot: &Slot<T>) {
+    pub(crate) fn vacate(&self, index: u32, held: HeldSlot<'_, T>) {
         // Vacated first: a slot in the list may be occupied again at once.
-        let is_usable = slot.ownership.vacate();
+        let is_usable = held.vacate();
         self.free(index, is_usable);
     }
 
@@ -127,28 +128,30 @@ impl<T> Table<T> {
         self.vacancies().occupied
     }
 
+    /// Returns how many slots were ever used.
+    pub(crate) fn fresh(&self) -> u32 {
+        self.vacancies().fresh
+    }
+
     /// Iterates over every slot that was ever used, with its index.
     pub(crate) fn used(&self) -> impl Iterator<Item = (u32, &Slot<T>)> {
-        let fresh = self.vacancies().fresh;
-        (0..fresh).filter_map(|index| Some((index, self.slot(index)?)))
+        (0..self.fresh()).filter_map(|index| Some((index, self.slot(index)?)))
     }
 
     pub(crate) fn into_sources(self) -> impl Iterator<Item = T> {
         let slots = self.chunks.into_iter().filter_map(OnceLock::into_inner).flatten();
-        let contents =
-            slots.map(|slot| slot.content.into_inner().unwrap_or_else(PoisonError::into_inner));
-        contents.flatten().map(|content| content.source)
+        slots.filter_map(|slot| slot.into_value().source)
     }
 
     fn vacancies(&self) -> MutexGuard<'_, Vacancies> {
         // Nothing panics under the lock unless memory runs out.
-        self.vacancies.lock().unwrap_or_else(PoisonError::into_inner)
+        self.vacancies.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns the chunk of an index, and the place in it.
+/// Returns the chunk of an index, and a number whose remainder by the chunk's length is the place in it.
 #[inline]
-fn place(index: u32) -> Option<(usize, usize)> {
+fn place(index: u32) -> Option<(u8, u32)> {
     if index >= INDEX_END {
         return None;
     }
@@ -158,7 +161,7 @@ fn place(index: u32) -> Option<(usize, usize)> {
     let doubled = shifted.ilog2() - (FIRST * ALIKE).ilog2();
     let bits = FIRST.ilog2() + doubled;
     let chunk = doubled * ALIKE + (shifted >> bits) - ALIKE;
-    Some((chunk as usize, (shifted & ((1 << bits) - 1)) as usize))
+    Some((chunk.to_le_bytes()[0], shifted))
 }
 
 /// Returns the number of slots of a chunk.
@@ -166,16 +169,21 @@ fn len(chunk: usize) -> usize {
     (FIRST as usize) << (chunk / ALIKE as usize)
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(epoll_kit_loom)))]
 mod tests {
     use super::*;
 
     #[test]
     fn every_index_has_a_place_of_its_own() {
-        let mut expected = (0..CHUNKS).flat_map(|chunk| (0..len(chunk)).map(move |at| (chunk, at)));
-        assert!((0..100_000).all(|index| place(index) == expected.next()));
-        let (chunk, at) = place(INDEX_END - 1).unwrap();
-        assert!(chunk < CHUNKS && at < len(chunk));
+        let mut expected = (0..184).flat_map(|chunk| (0..len(chunk)).map(move |at| (chunk, at)));
+        let place_in = |index| {
+            let (chunk, at) = place(index)?;
+            let chunk = usize::from(chunk);
+            Some((chunk, at as usize % len(chunk)))
+        };
+        assert!((0..100_000).all(|index| place_in(index) == expected.next()));
+        assert!((0..184).all(|chunk| len(chunk).is_power_of_two()));
+        assert_eq!(place(INDEX_END - 1).unwrap().0, 176);
         assert_eq!(place(INDEX_END), None);
     }
 

@@ -177,7 +177,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         let (index, generation) = watched.slots.next().ok_or(io::ErrorKind::OutOfMemory)?;
         let token = Token::new(self.id, index | INDEX_END, generation);
         self.epoll.add(fd, token.data(), watch)?;
-        count(&self.counters.adds);
+        count(&self.counters.0.adds);
         let number = fd.as_raw_fd();
         watched.slots.insert(Descriptor { tag, fd: number, watch, is_parked: false });
         // If the number was watched, its descriptor was closed, or the kernel would have said EEXIST.
@@ -227,10 +227,10 @@ impl<T: Source, S> SharedReactor<T, S> {
         let (_, descriptor) = watched.find(self.id.parts_of(token), fd)?;
         if descriptor.is_parked {
             self.epoll.add(fd, token.data(), watch)?;
-            count(&self.counters.adds);
+            count(&self.counters.0.adds);
         } else {
             self.epoll.modify(fd, token.data(), watch)?;
-            count(&self.counters.mods);
+            count(&self.counters.0.mods);
         }
         (descriptor.watch, descriptor.is_parked) = (watch, false);
         Ok(())
@@ -271,7 +271,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         let (_, descriptor) = watched.find(self.id.parts_of(token), source.as_fd())?;
         if !descriptor.is_parked {
             self.epoll.delete(source)?;
-            count(&self.counters.dels);
+            count(&self.counters.0.dels);
             descriptor.is_parked = true;
         }
         Ok(())
@@ -287,7 +287,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         let (_, descriptor) = watched.find(self.id.parts_of(token), source.as_fd())?;
         if descriptor.is_parked {
             self.epoll.add(source, token.data(), descriptor.watch)?;
-            count(&self.counters.adds);
+            count(&self.counters.0.adds);
             descriptor.is_parked = false;
         }
         Ok(())
@@ -304,7 +304,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         let (slot, descriptor) = watched.find(self.id.parts_of(token), source.as_fd())?;
         if !descriptor.is_parked {
             self.epoll.delete(source)?;
-            count(&self.counters.dels);
+            count(&self.counters.0.dels);
         }
         watched.remove(slot, token.generation());
         Ok(())

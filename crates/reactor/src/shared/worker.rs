@@ -5,15 +5,15 @@
 //! thread.
 
 use crate::shared::counters::WorkerCounters;
-use crate::shared::lease::{Holder, Lease};
+use crate::shared::lease::{Holder, Lease, Plan};
 use crate::shared::ownership::{Claim, Deferral, Pending};
-use crate::shared::table::{INDEX_END, Slot};
+use crate::shared::table::{HeldSlot, INDEX_END, Slot};
 use crate::shared::watched::Report;
 use crate::shared::{REPLACED, STOP, SharedReactor, WAKER};
 use crate::slots::Generation;
 use crate::token::unpack;
-use crate::{Counters, Source, Token};
-use epoll_sys::{Events, Readiness, Timestamp};
+use crate::{Counters, Source, Token, busy_polling};
+use epoll_sys::{Event, Events, Readiness, Timestamp};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -38,8 +38,12 @@ pub struct Worker<'a, T: Source, S: Copy = ()> {
     queued_due: usize,
     /// The first of them, once a wait has ended for it.
     taken: Option<(Token, Pending)>,
-    /// The slot of the next event, if the wait has looked it up.
+    /// The slot of the next event, if the wait has looked it up; `None` when all have been handed out.
     peeked: Option<&'a Slot<T>>,
+    /// The number of waits before the last source of the queue was handed out.
+    queued_at: Option<u64>,
+    /// It was busy before a wait that only looked.
+    is_busy: bool,
     counters: Arc<WorkerCounters>,
 }
 
@@ -71,7 +75,9 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
             queued_due: 0,
             taken: None,
             peeked: None,
-            counters: shared.counters.add_worker(),
+            queued_at: None,
+            is_busy: false,
+            counters: shared.counters.0.add_worker(),
         }
     }
 
@@ -114,51 +120,87 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
     /// assert!(worker.next_ready().is_none() && Timestamp::now() >= deadline);
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    #[inline]
+    // In line: what is left of it is the system call and a few comparisons.
+    #[inline(always)]
     pub fn wait_until(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
+        if deadline.is_none() && self.is_handed_out() && self.shared.attention.is_none() {
+            self.fetch(None)?;
+            if self.has_free_source() && self.shared.attention.is_none() {
+                return Ok(true);
+            }
+            // What it was woken for may be in the queue by now, and need not wait for another fetch.
+            self.queued_due = self.shared.attention.queued();
+        }
+        self.wait_with_care(deadline)
+    }
+
+    /// Returns whether nothing is left of this turn.
+    #[inline]
+    fn is_handed_out(&self) -> bool {
+        // In one comparison. It is never beyond the end.
+        self.events.len().wrapping_sub(self.handed_out) | self.queued_due == 0
+    }
+
+    /// Returns whether the next event is that of a source that no thread holds.
+    #[inline]
+    fn has_free_source(&mut self) -> bool {
+        let Some(event) = self.events.get(self.handed_out) else { return false };
+        let shared: &'a SharedReactor<T, S> = self.shared;
+        // Looked at, not claimed: a claim in the wait would hold the source although its report is handed
+        // out later, after whatever the caller does in between, or never, if the worker is dropped.
+        // `next_ready` claims it.
+        self.peeked =
+            shared.table.slot(unpack(event.data).0).filter(|slot| slot.is_idle(event.data));
+        self.peeked.is_some()
+    }
+
+    /// Waits, whatever there is besides the kernel.
+    #[cold]
+    #[inline(never)]
+    fn wait_with_care(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
         // A wait can end early: a signal's handler ran, or the kernel counts milliseconds in an int.
         let mut is_complete = false;
         loop {
-            if self.has_report() || self.shared.is_stopped() {
+            if self.has_report() {
                 // The descriptor stays readable, so that an outer loop comes back if this batch is left early.
                 self.shared.signal_if_nested();
                 return Ok(!self.shared.is_stopped());
+            }
+            if self.shared.attention.has_flags() {
+                if self.shared.is_stopped() {
+                    self.shared.signal_if_nested();
+                    return Ok(false);
+                }
+                if self.spin(deadline)? {
+                    continue;
+                }
             }
             if is_complete && deadline.is_some_and(|end| end <= Timestamp::now()) {
                 return Ok(true);
             }
             // The sources that are queued now belong to this turn. Those that its leases queue come in the
             // next one, after a fetch, so that a source that is revisited for ever starves no other.
-            self.queued_due = self.shared.queued.load(Ordering::Acquire);
-            let timeout = match deadline {
-                _ if self.queued_due > 0 => Some(Duration::ZERO),
-                deadline => deadline.map(|end| end - Timestamp::now()),
-            };
-            is_complete = self.fetch(timeout)?;
-            // Interrupted, it did not look at the kernel, which comes before the queue.
-            while !is_complete && self.queued_due > 0 {
-                is_complete = self.fetch(timeout)?;
-            }
+            self.queued_due = self.shared.attention.queued();
+            is_complete = self.fetch_with_care(deadline)?;
+            // What it was woken for may be in the queue by now, and need not wait for another fetch.
+            self.queued_due = self.shared.attention.queued();
         }
     }
 
     /// Skips events up to the first that is for this thread. Returns `false` if there is none, and no
     /// source in the queue.
-    #[inline]
     fn has_report(&mut self) -> bool {
         while let Some(event) = self.events.get(self.handed_out) {
-            if self.is_own(event.data, event.readiness) {
+            if self.has_free_source() || self.is_own(event) {
                 return true;
             }
-            // The slot belongs to the event that is skipped now, if an earlier look has found it free.
-            (self.handed_out, self.peeked) = (self.handed_out + 1, None);
+            self.handed_out += 1;
         }
         self.queued_due > 0 && self.take_queued()
     }
 
     /// Takes the first source of the queue, so that no other worker takes it before it is handed out.
     /// Returns `false` if others have emptied the queue: the wait then goes on.
-    #[cold]
     fn take_queued(&mut self) -> bool {
         if self.taken.is_none() {
             self.taken = self.shared.dequeue();
@@ -169,49 +211,91 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         self.taken.is_some()
     }
 
-    /// Returns whether an event is for this thread. If its source is in use, leaves it to the holder.
-    #[inline]
-    fn is_own(&mut self, data: u64, readiness: Readiness) -> bool {
-        let (index, generation) = unpack(data);
+    /// Returns whether an event is for this thread that is not simply that of a free source. If its source is in
+    /// use, this already leaves the event to its holder, and the wait goes on.
+    fn is_own(&self, event: Event) -> bool {
+        let (index, generation) = unpack(event.data);
         if generation == 0 || index >= INDEX_END {
-            return match self.elsewhere(data) {
+            return match self.elsewhere(event.data) {
                 Elsewhere::Waker => self.shared.waker.is_pending(),
                 Elsewhere::Watched(..) => true,
                 Elsewhere::Nothing => false,
                 Elsewhere::Gone => {
-                    self.drop_stale(data);
+                    self.drop_stale(event.data);
                     false
                 }
             };
         }
-        let shared: &'a SharedReactor<T, S> = self.shared;
-        let Some(slot) = shared.table.slot(index) else { return false };
-        // Looked at, not claimed: a claim in the wait would hold the source although its report is handed
-        // out later, after whatever the caller does in between, or never, if the worker is dropped.
-        // `next_ready` claims it. If the source is in use, this already leaves the event to its holder, and
-        // the wait goes on.
-        match slot.ownership.defer(generation, Pending::ready(readiness)) {
-            Deferral::Idle => {
-                self.peeked = Some(slot);
-                true
-            }
+        let Some(slot) = self.shared.table.slot(index) else { return false };
+        match slot.defer(generation, Pending::ready(event.readiness)) {
+            Deferral::Idle => true,
             Deferral::Deferred => false,
             // Fetched before the source was parked. Unparking polls it again.
             Deferral::Parked => false,
             Deferral::Gone => {
-                self.drop_stale(data);
+                self.drop_stale(event.data);
                 false
             }
         }
     }
 
+    /// Makes a wait that has a deadline, or that is for sources in the queue. Returns `false` when a signal's
+    /// handler interrupted it.
+    fn fetch_with_care(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
+        let timeout = match deadline {
+            _ if self.queued_due > 0 => Some(Duration::ZERO),
+            deadline => deadline.map(|end| end - Timestamp::now()),
+        };
+        loop {
+            let is_complete = self.fetch(timeout)?;
+            // Interrupted, it did not look at the kernel, which comes before the queue.
+            if is_complete || self.queued_due == 0 {
+                return Ok(is_complete);
+            }
+        }
+    }
+
+    /// Looks until something comes, or the time to look is over. Returns whether something has come; what another
+    /// thread takes first does not end it.
+    #[cold]
+    #[inline(never)]
+    fn spin(&mut self, deadline: Option<Timestamp>) -> io::Result<bool> {
+        let is_busy = std::mem::take(&mut self.is_busy) || self.was_busy();
+        let Some(time) = self.shared.busy_polling.filter(|_| is_busy) else { return Ok(false) };
+        let begun = Timestamp::now();
+        let mut now = begun;
+        let end = busy_polling::end(now, time, deadline);
+        while end.is_none_or(|end| now < end) {
+            self.queued_due = self.shared.attention.queued();
+            WorkerCounters::add(&self.counters.spins, 1);
+            // Interrupted, it did not look at the kernel, which comes before the queue.
+            let is_complete = self.fetch(Some(Duration::ZERO))?;
+            if is_complete && (self.has_report() || self.shared.is_stopped()) {
+                return Ok(true);
+            }
+            now = Timestamp::now();
+        }
+        // A wait that only looks, between two parts of a turn, says nothing about what follows.
+        self.is_busy = deadline.is_some_and(|deadline| deadline <= begun);
+        Ok(false)
+    }
+
+    /// Returns whether the last wait brought something.
+    fn was_busy(&self) -> bool {
+        let has_queued = self.queued_at == Some(self.counters.waits.load(Ordering::Relaxed));
+        !self.events.is_empty() || has_queued
+    }
+
     /// Makes one `epoll_wait`. Returns `false` when a signal's handler interrupted it.
-    #[inline]
+    #[inline(always)]
     fn fetch(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        (self.handed_out, self.peeked) = (0, None);
+        self.handed_out = 0;
         WorkerCounters::add(&self.counters.waits, 1);
         match self.shared.epoll.wait(&mut self.events, timeout) {
             Ok(count) => {
+                if (2..=WORKER_BATCH_MAX).contains(&count) {
+                    self.put_watched_first();
+                }
                 let count = count as u64;
                 WorkerCounters::add(&self.counters.events, count);
                 self.counters.raise_batch_max(count);
@@ -222,59 +306,88 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         }
     }
 
+    /// Puts descriptors that live elsewhere first in a short batch, as a worker beside others has it. A listener
+    /// that is one-shot is watched by nobody until its report has been handled, and behind a source whose handler
+    /// is slow, connections would wait that other threads could accept.
+    #[cold]
+    fn put_watched_first(&mut self) {
+        let mut first = 0;
+        for at in 0..self.events.len() {
+            let is_watched =
+                self.events.get(at).is_some_and(|event| unpack(event.data).0 & INDEX_END != 0);
+            if is_watched {
+                self.events.move_up(at, first);
+                first += 1;
+            }
+        }
+    }
+
     /// Returns the next report of this turn, or `None` when all have been handed out.
     ///
-    /// First comes the batch in the kernel's order, then sources that are handed out again, whichever
+    /// First comes the batch in the kernel's order, in a batch of up to [`WORKER_BATCH_MAX`] after the
+    /// descriptors that live elsewhere; then sources that are handed out again, whichever
     /// thread had them before. A report borrows the worker, so a worker has one lease at a time.
     #[inline]
     pub fn next_ready(&mut self) -> Option<LeaseReady<'_, T, S>> {
-        match self.find()? {
-            Found::Owned(slot, token, pending) => {
-                let lease = Lease::new(self.shared, slot, token, pending, Holder::Worker);
-                Some(LeaseReady::Owned(lease))
-            }
-            Found::Watched { token, tag, readiness } => {
-                Some(LeaseReady::Watched { token, tag, readiness })
-            }
-            Found::Woken => Some(LeaseReady::Woken),
-        }
-    }
-
-    /// Claims the next report of this turn.
-    #[inline]
-    fn find(&mut self) -> Option<Found<'a, T, S>> {
         while let Some(event) = self.events.get(self.handed_out) {
             self.handed_out += 1;
-            let (index, generation) = unpack(event.data);
-            let found = if generation == 0 || index >= INDEX_END {
-                self.find_elsewhere(event.data, event.readiness)
-            } else {
-                self.find_owned(index, generation, Pending::ready(event.readiness))
-            };
-            if found.is_some() {
-                return found;
+            let shared: &'a SharedReactor<T, S> = self.shared;
+            let slot = self.peeked.take().or_else(|| shared.table.slot(unpack(event.data).0));
+            if let Some(held) = slot.and_then(|slot| slot.claim_event(event.data)) {
+                let lease = Lease::of_event(shared, held, event, &self.counters);
+                return Some(LeaseReady::Owned(lease));
+            }
+            if let Some(found) = self.find(event) {
+                return Some(found.into_report(shared, &self.counters));
             }
         }
-        if self.queued_due == 0 { None } else { self.find_queued() }
+        if self.queued_due == 0 {
+            return None;
+        }
+        let found = self.find_queued()?;
+        Some(found.into_report(self.shared, &self.counters))
+    }
+
+    /// Claims the subject of an event that is not simply that of a free source.
+    #[cold]
+    #[inline(never)]
+    fn find(&self, event: Event) -> Option<Found<'a, T, S>> {
+        let Event { data, readiness } = event;
+        let (index, generation) = unpack(data);
+        if generation == 0 || index >= INDEX_END {
+            return self.find_elsewhere(data, readiness);
+        }
+        let pending = Pending::ready(readiness);
+        match self.shared.table.slot(index)?.claim(generation, pending) {
+            Claim::Held(held) => self.found(held, Token::of_event(self.shared.id, data), pending),
+            Claim::Deferred => None,
+            Claim::Gone => {
+                self.drop_stale(data);
+                None
+            }
+        }
     }
 
     #[cold]
+    #[inline(never)]
     fn find_queued(&mut self) -> Option<Found<'a, T, S>> {
+        let shared: &'a SharedReactor<T, S> = self.shared;
         while self.queued_due > 0 {
             self.queued_due -= 1;
-            let queued = self.taken.take().or_else(|| self.shared.dequeue());
+            let queued = self.taken.take().or_else(|| shared.dequeue());
             let Some((token, pending)) = queued else { break };
             WorkerCounters::add(&self.counters.revisits, 1);
-            let found = if token.index() >= INDEX_END {
+            self.queued_at = Some(self.counters.waits.load(Ordering::Relaxed));
+            let (index, generation) = token.parts();
+            let found = if index >= INDEX_END {
                 // Left by a worker that was dropped.
                 self.find_elsewhere(token.data(), pending.readiness())
             } else {
-                self.shared.table.slot(token.index()).and_then(|slot| {
-                    // Requests usually come out of the release. A source that is revisited again and again
-                    // is never released, and its holder would not learn that it is to be closed.
-                    let pending = pending.and(slot.ownership.take_pending());
-                    self.found(slot, token, pending)
-                })
+                // Requests usually come out of the release. A source that is revisited again and again is
+                // never released, and its holder would not learn that it is to be closed.
+                let claimed =
+                    shared.table.slot(index).and_then(|slot| slot.claim_queued(generation));
+                claimed.and_then(|(held, more)| self.found(held, token, pending.and(more)))
             };
             if found.is_some() {
                 return found;
@@ -284,48 +397,23 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         None
     }
 
-    /// Claims a source, if there is one by this name and no other thread holds it.
-    #[inline]
-    fn find_owned(
-        &mut self,
-        index: u32,
-        generation: u32,
-        pending: Pending,
-    ) -> Option<Found<'a, T, S>> {
-        let shared: &'a SharedReactor<T, S> = self.shared;
-        let slot = match self.peeked.take() {
-            Some(peeked) => peeked,
-            None => shared.table.slot(index)?,
-        };
-        match slot.ownership.claim(generation, pending) {
-            Claim::Held(generation) => {
-                self.found(slot, Token::new(shared.id, index, generation), pending)
-            }
-            Claim::Deferred => None,
-            Claim::Gone => {
-                self.drop_stale(u64::from(generation) << 32 | u64::from(index));
-                None
-            }
-        }
-    }
-
     /// Returns the report of a source that this thread holds. If it is parked and there is no request,
     /// releases it and returns `None`.
-    #[inline]
-    fn found(&self, slot: &'a Slot<T>, token: Token, pending: Pending) -> Option<Found<'a, T, S>> {
-        if !slot.ownership.is_parked() {
-            return Some(Found::Owned(slot, token, pending));
-        }
-        if pending.has(Pending::REVISIT) {
-            return Some(Found::Owned(slot, token, pending));
-        }
+    fn found(
+        &self,
+        mut held: HeldSlot<'a, T>,
+        token: Token,
+        pending: Pending,
+    ) -> Option<Found<'a, T, S>> {
+        let is_silent = held.is_parked() && !pending.has(Pending::REVISIT);
         // Fetched before the source was parked. Unparking polls it again.
-        let pending = pending.without_readiness();
-        if pending.is_request() {
-            return Some(Found::Owned(slot, token, pending));
+        let pending = if is_silent { pending.without_readiness() } else { pending };
+        if is_silent && !pending.is_request() {
+            drop(Lease::new(self.shared, held, token, pending, Holder::Worker(&self.counters)));
+            return None;
         }
-        drop(Lease::new(self.shared, slot, token, pending, Holder::Worker));
-        None
+        let plan = Plan::begin(&mut held, pending);
+        Some(Found::Owned(held, token, pending, plan))
     }
 
     /// Returns the report of an event that is not about an owned source.
@@ -371,11 +459,11 @@ impl<'a, T: Source, S: Copy> Worker<'a, T, S> {
         self.shared.on_stale_event(data);
     }
 
-    /// Returns what this thread has done so far. Calls of `epoll_ctl` are counted for all threads
-    /// together and are zero here: see [`SharedReactor::counters`].
+    /// Returns what this thread has done so far. Calls of `epoll_ctl` are told for all threads together and
+    /// are zero here: see [`SharedReactor::counters`].
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters.read()
+        Counters { mods: 0, ..self.counters.read() }
     }
 }
 
@@ -392,13 +480,36 @@ enum Elsewhere<S> {
 /// A report that is this thread's.
 enum Found<'a, T, S> {
     /// The source is held, and not leased yet.
-    Owned(&'a Slot<T>, Token, Pending),
+    Owned(HeldSlot<'a, T>, Token, Pending, Plan),
     Watched {
         token: Token,
         tag: S,
         readiness: Readiness,
     },
     Woken,
+}
+
+impl<'a, T: Source, S> Found<'a, T, S> {
+    // In line: a function would hand the lease over in memory, and the usual one, which is created beside it, would
+    // be kept there too.
+    #[inline(always)]
+    fn into_report(
+        self,
+        shared: &'a SharedReactor<T, S>,
+        counters: &'a WorkerCounters,
+    ) -> LeaseReady<'a, T, S> {
+        match self {
+            Self::Owned(held, token, pending, plan) => {
+                let holder = Holder::Worker(counters);
+                let data = token.data();
+                LeaseReady::Owned(Lease::with_plan(shared, held, data, pending, plan, holder))
+            }
+            Self::Watched { token, tag, readiness } => {
+                LeaseReady::Watched { token, tag, readiness }
+            }
+            Self::Woken => LeaseReady::Woken,
+        }
+    }
 }
 
 impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
@@ -424,19 +535,18 @@ impl<T: Source, S: Copy> Drop for Worker<'_, T, S> {
                 let token = Token::new(self.shared.id, index, generation);
                 self.shared.requeue(token, pending);
             } else if generation != 0 {
-                // Claimed, as for a report: the source stays held while it is in the queue.
-                if let Some(Found::Owned(_, token, pending)) =
-                    self.find_owned(index, generation, pending)
-                {
+                // Claimed, as for a report: the queue then holds the source.
+                if let Some(Found::Owned(held, token, pending, _)) = self.find(event) {
+                    held.enqueue();
                     self.shared.requeue(token, pending);
                 }
             }
         }
-        if self.shared.queued.load(Ordering::Acquire) > 0 {
+        if self.shared.attention.queued() > 0 {
             // Ignored, as above: the sources stay in the queue, where the next wait finds them.
             let _ = self.shared.waker.wake();
         }
-        self.shared.counters.retire(&self.counters);
+        self.shared.counters.0.retire(&self.counters);
     }
 }
 

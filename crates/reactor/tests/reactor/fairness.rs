@@ -3,7 +3,7 @@
 use crate::support::{assert_sleeps, look, next, ready_pair, reports, seen, wait};
 use epoll_kit_testing::{DEADLINE, before_the_deadline};
 use epoll_reactor::net::Stream;
-use epoll_reactor::{Interest, Reactor, Readiness, Token, Watch};
+use epoll_reactor::{Interest, Reactor, Readiness, Registration, Token, Watch};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -211,6 +211,15 @@ fn the_wait_does_not_sleep_while_a_source_is_to_be_revisited() {
         reports(&mut reactor) == [(token, Readiness::IN)]
     });
     assert!(revisited);
+}
+
+#[test]
+fn a_source_in_hand_asks_for_a_revisit_of_itself() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let (ours, _theirs) = Stream::pair().unwrap();
+    let token = reactor.insert(ours, EDGE).unwrap();
+    reactor.entry(token).unwrap().revisit(Readiness::IN);
+    assert_eq!(wait(&mut reactor), [(token, Readiness::IN)]);
 }
 
 #[test]

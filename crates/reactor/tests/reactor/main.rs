@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod busy_polling;
 mod closed_first;
 mod fairness;
 mod nesting;

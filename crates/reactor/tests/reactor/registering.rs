@@ -247,6 +247,26 @@ fn a_reactor_may_watch_another_one() {
 }
 
 #[test]
+fn each_owned_source_is_in_one_slot_and_nothing_else_has_a_token_there() {
+    let mut reactor: Reactor<Stream, char> = Reactor::new().unwrap();
+    let (watched, _keep) = ready_pair();
+    reactor.watch(&watched, 'w', READABLE).unwrap();
+    let mut tokens: Vec<_> =
+        (0..5).map(|_| reactor.insert(ready_pair().0, READABLE).unwrap()).collect();
+    // Its own waker and the watched one have slots as well.
+    assert_eq!(reactor.slots(), 7);
+    let by_slot = |reactor: &Reactor<Stream, char>| -> Vec<_> {
+        (0..reactor.slots()).filter_map(|slot| reactor.token_at(slot)).collect()
+    };
+    assert_eq!(by_slot(&reactor), tokens);
+    assert!(reactor.close(tokens.remove(2)));
+    assert_eq!((by_slot(&reactor), reactor.slots()), (tokens.clone(), 7));
+    tokens.insert(2, reactor.insert(ready_pair().0, READABLE).unwrap());
+    assert_eq!((by_slot(&reactor), reactor.slots()), (tokens, 7));
+    assert_eq!([7, usize::MAX].map(|slot| reactor.token_at(slot)), [None; 2]);
+}
+
+#[test]
 fn a_reactor_and_a_token_can_be_printed() {
     let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
     let token = reactor.insert(ready_pair().0, READABLE).unwrap();

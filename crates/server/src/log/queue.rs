@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait to be written.
 const LINES_MAX: usize = 4096;
@@ -81,14 +80,6 @@ impl Queue {
         }
         // Too late or not, there is nothing left to be done.
         let _ = flushed.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-    }
-}
-
-impl<'a> MakeWriter<'a> for &'static Queue {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self
     }
 }
 

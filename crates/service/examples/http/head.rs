@@ -1,5 +1,6 @@
 //! The head of a request, and what is refused of it.
 
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
 /// The length of the longest head, and of the longest target in it.
@@ -70,9 +71,10 @@ pub(crate) struct Head<'a> {
 
 /// Returns the head that `input` begins with and its length; `None` if more has to come.
 pub(crate) fn parse(input: &[u8]) -> Result<Option<(Head<'_>, usize)>, Status> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    let len = match request.parse(input) {
+    // Filling the place of a hundred headers would take as long as parsing a few of them.
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let len = match request.parse_with_uninit_headers(input, &mut headers) {
         Ok(httparse::Status::Complete(len)) if len <= HEAD_MAX => len,
         Ok(httparse::Status::Complete(_)) => return Err(Status::HeadersTooLarge),
         Ok(httparse::Status::Partial) => {
@@ -184,7 +186,11 @@ fn is_chunked(value: &[u8]) -> Result<(), Status> {
 }
 
 fn is_of_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+;=".contains(&byte)
+    matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' | b':' | b'[' | b']')
+        || matches!(
+            byte,
+            b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+        )
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {
@@ -206,8 +212,7 @@ pub(crate) fn chunk_len(line: &[u8]) -> Option<u64> {
 }
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    let feeds = head.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-    feeds.into_iter().any(|(at, _)| at == 0 || head[at - 1] != b'\r')
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 /// Returns the path of a target, in its origin or absolute form.

@@ -21,13 +21,15 @@ use std::time::Duration;
 /// The time that the head of a request may take, from its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The length of the longest body that is taken.
-const BODY_MAX: u64 = 1024 * 1024;
-/// The length of the longest line that begins a chunk, and of all trailers together.
+const BODY_MAX: u32 = 1024 * 1024;
+/// The length of the longest line that begins a chunk.
 const CHUNK_LINE_MAX: usize = 1024;
+/// The length of all trailers together.
+const TRAILER_MAX: u32 = 1024;
 /// The part of a file that is in memory at once.
 const PIECE: u64 = 64 * 1024;
 
-/// What a thread has: the date as it stands in answers, and the folder.
+/// The state of a thread: the date as it stands in answers, and the folder.
 #[derive(Default)]
 pub(crate) struct Shared {
     second: u64,
@@ -42,34 +44,40 @@ impl Shared {
     }
 }
 
-/// What comes next on a connection.
+/// The part of a request that is expected next.
 #[derive(Debug, Default)]
 enum Next {
     #[default]
     Head,
     /// So many bytes of a body.
-    Body(u64),
+    Body(u32),
     /// The line with the length of a chunk; so many bytes of the body have come.
-    ChunkLine(u64),
+    ChunkLine(u32),
     /// So many bytes of a chunk.
-    Chunk { left: u64, total: u64 },
+    Chunk { left: u32, total: u32 },
     /// The empty line after a chunk.
-    ChunkEnd(u64),
+    ChunkEnd(u32),
     /// Lines after the last chunk, which have so many bytes so far.
-    Trailer(usize),
-    /// Ours: so many bytes of a file.
-    File(Box<File>, u64),
+    Trailer(u32),
+    /// Ours: the rest of a file.
+    File(Box<Rest>),
+}
+
+#[derive(Debug)]
+struct Rest {
+    file: File,
+    left: u64,
 }
 
 /// The answer that is given when the body has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 enum Answer {
     #[default]
     Small,
     Kilobyte,
     /// The body as it comes; the head of the answer is sent already.
     Echo,
-    File,
+    File(Box<PathBuf>),
     Refusal(Status),
 }
 
@@ -85,8 +93,6 @@ pub(crate) struct Http {
     /// The deadline of a head is set.
     is_timed: bool,
     is_draining: bool,
-    /// The path of the file to answer with.
-    file: Option<Box<Path>>,
 }
 
 type Surroundings<'a> = Context<'a, Shared, ()>;
@@ -99,19 +105,16 @@ impl Protocol for Http {
         match self.next {
             Next::Head => self.on_head(input, context),
             Next::Body(left) => {
-                let len = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                let left = left - len as u64;
+                let (len, left) = part(input, left);
                 self.next = Next::Body(left);
-                let flow = if left == 0 { self.answer(context) } else { Flow::Keep };
-                match self.answer {
+                let consumed = match self.answer {
                     Answer::Echo => Consumed::pass(len),
                     _ => Consumed::bytes(len),
-                }
-                .then(flow)
+                };
+                consumed.then(if left == 0 { self.answer(context) } else { Flow::Keep })
             }
             Next::Chunk { left, total } => {
-                let len = input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                let left = left - len as u64;
+                let (len, left) = part(input, left);
                 self.next =
                     if left == 0 { Next::ChunkEnd(total) } else { Next::Chunk { left, total } };
                 if self.answer == Answer::Echo {
@@ -128,7 +131,8 @@ impl Protocol for Http {
     }
 
     fn on_written(&mut self, context: &mut Surroundings<'_>) -> Flow {
-        let Next::File(file, left) = &mut self.next else { return Flow::Keep };
+        let Next::File(rest) = &mut self.next else { return Flow::Keep };
+        let Rest { file, left } = &mut **rest;
         let piece = PIECE.min(*left);
         match file.by_ref().take(piece).read_to_end(context.output()) {
             Ok(len) if len as u64 == piece => *left -= piece,
@@ -144,7 +148,13 @@ impl Protocol for Http {
 
     fn on_drain(&mut self, _: &mut Surroundings<'_>) -> Flow {
         self.is_draining = true;
+        // Where the head of the answer has not been written, it says so.
+        self.closes |= self.is_busy();
         Flow::Keep
+    }
+
+    fn is_busy(&self) -> bool {
+        !matches!(self.next, Next::Head)
     }
 }
 
@@ -163,13 +173,13 @@ impl Http {
         if std::mem::take(&mut self.is_timed) {
             context.set_deadline(None);
         }
-        if matches!(head.length, Length::Bytes(length) if length > BODY_MAX) {
+        if matches!(head.length, Length::Bytes(length) if length > BODY_MAX.into()) {
             return Consumed::nothing().then(self.refuse(Status::ContentTooLarge, context));
         }
         self.closes = head.closes || self.is_draining;
         self.is_1_0 = head.is_1_0;
         self.is_head_only = head.method == Method::Head;
-        self.answer = self.route(&head, context.local());
+        self.answer = route(&head, context.local());
         if head.expects_continue && head.length != Length::Bytes(0) {
             context.write(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
@@ -182,7 +192,7 @@ impl Http {
         let flow = match head.length {
             Length::Bytes(0) => self.answer(context),
             Length::Bytes(length) => {
-                self.next = Next::Body(length);
+                self.next = Next::Body(u32::try_from(length).unwrap_or(BODY_MAX));
                 Flow::Keep
             }
             Length::Chunked => {
@@ -191,25 +201,6 @@ impl Http {
             }
         };
         Consumed::bytes(len).then(flow)
-    }
-
-    fn route(&mut self, head: &Head<'_>, shared: &Shared) -> Answer {
-        let reads = matches!(head.method, Method::Get | Method::Head);
-        match head.path {
-            "/echo" if !reads => Answer::Echo,
-            "/" | "/1k" if !reads => Answer::Refusal(Status::MethodNotAllowed),
-            "/" => Answer::Small,
-            "/1k" => Answer::Kilobyte,
-            "/echo" => Answer::Refusal(Status::MethodNotAllowed),
-            path => match shared.folder.as_deref().and_then(|folder| head::file(folder, path)) {
-                Some(_) if !reads => Answer::Refusal(Status::MethodNotAllowed),
-                Some(path) => {
-                    self.file = Some(path.into());
-                    Answer::File
-                }
-                None => Answer::Refusal(Status::NotFound),
-            },
-        }
     }
 
     /// A line of the chunked coding.
@@ -226,8 +217,12 @@ impl Http {
         let next = match (&self.next, line) {
             (Next::ChunkLine(total), Some(line)) => match head::chunk_len(line) {
                 Some(0) => Ok(Next::Trailer(0)),
-                Some(len) if len > BODY_MAX - total => Err(Status::ContentTooLarge),
-                Some(len) => Ok(Next::Chunk { left: len, total: total + len }),
+                Some(len) => match u32::try_from(len) {
+                    Ok(left) if left <= BODY_MAX - total => {
+                        Ok(Next::Chunk { left, total: total + left })
+                    }
+                    _ => Err(Status::ContentTooLarge),
+                },
                 None => Err(Status::BadRequest),
             },
             (Next::ChunkEnd(total), Some(b"")) => Ok(Next::ChunkLine(*total)),
@@ -237,9 +232,10 @@ impl Http {
                 }
                 return taken.then(self.answer(context));
             }
-            (Next::Trailer(len), Some(line)) if len + line.len() <= CHUNK_LINE_MAX => {
-                Ok(Next::Trailer(len + line.len()))
-            }
+            (Next::Trailer(len), Some(line)) => match u32::try_from(line.len()) {
+                Ok(more) if len + more <= TRAILER_MAX => Ok(Next::Trailer(len + more)),
+                _ => Err(Status::BadRequest),
+            },
             _ => Err(Status::BadRequest),
         };
         match next {
@@ -254,25 +250,18 @@ impl Http {
     /// Answers a request whose body has come.
     fn answer(&mut self, context: &mut Surroundings<'_>) -> Flow {
         const KILOBYTE: [u8; 1024] = [b'x'; 1024];
-        match self.answer {
+        match std::mem::take(&mut self.answer) {
             Answer::Echo => {}
             Answer::Small => self.write_answer(Status::Ok, b"ok", context),
             Answer::Kilobyte => self.write_answer(Status::Ok, &KILOBYTE, context),
             Answer::Refusal(status) => self.write_answer(status, status.text().as_bytes(), context),
-            Answer::File => return self.send_file(context),
+            Answer::File(path) => return self.send_file(&path, context),
         }
         self.end_answer()
     }
 
-    fn send_file(&mut self, context: &mut Surroundings<'_>) -> Flow {
-        let open = |path: Box<Path>| {
-            // A FIFO without a writer would stop the thread.
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            let file = File::from(rustix::fs::open(&*path, flags, Mode::empty())?);
-            let about = file.metadata()?;
-            Ok::<_, std::io::Error>(about.is_file().then_some((file, about.len())))
-        };
-        let Some(Ok(Some((file, len)))) = self.file.take().map(open) else {
+    fn send_file(&mut self, path: &Path, context: &mut Surroundings<'_>) -> Flow {
+        let Ok(Some((file, len))) = open(path) else {
             self.write_answer(Status::NotFound, Status::NotFound.text().as_bytes(), context);
             return self.end_answer();
         };
@@ -280,7 +269,7 @@ impl Http {
         if self.is_head_only || len == 0 {
             return self.end_answer();
         }
-        self.next = Next::File(Box::new(file), len);
+        self.next = Next::File(Box::new(Rest { file, left: len }));
         Flow::Produce
     }
 
@@ -336,6 +325,38 @@ impl Http {
             None => line(b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
         }
     }
+}
+
+/// Returns what the method and the path ask for.
+fn route(head: &Head<'_>, shared: &Shared) -> Answer {
+    let reads = matches!(head.method, Method::Get | Method::Head);
+    match head.path {
+        "/echo" if !reads => Answer::Echo,
+        "/" | "/1k" if !reads => Answer::Refusal(Status::MethodNotAllowed),
+        "/" => Answer::Small,
+        "/1k" => Answer::Kilobyte,
+        "/echo" => Answer::Refusal(Status::MethodNotAllowed),
+        path => match shared.folder.as_deref().and_then(|folder| head::file(folder, path)) {
+            Some(_) if !reads => Answer::Refusal(Status::MethodNotAllowed),
+            Some(path) => Answer::File(Box::new(path)),
+            None => Answer::Refusal(Status::NotFound),
+        },
+    }
+}
+
+/// Opens a file, and returns it with its length; `None` if it is something else.
+fn open(path: &Path) -> std::io::Result<Option<(File, u64)>> {
+    // A FIFO without a writer would stop the thread.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let about = file.metadata()?;
+    Ok(about.is_file().then_some((file, about.len())))
+}
+
+/// Returns the length of the part of `input` that belongs to the next `left` bytes, and what is left of them.
+fn part(input: &[u8], left: u32) -> (usize, u32) {
+    let len = u32::try_from(input.len()).map_or(left, |len| len.min(left));
+    (len as usize, left - len)
 }
 
 fn write_chunk(bytes: &[u8], context: &mut Surroundings<'_>) {

@@ -29,7 +29,7 @@ pub(crate) struct Line {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What comes next on a connection.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
     #[default]
@@ -232,8 +232,12 @@ impl Protocol for Chat {
             self.close(Some(CloseCode::Away), context);
             context.set_deadline(Some(ANSWER_TIMEOUT));
         }
-        // The close frame of the peer is awaited for as long as the service allows.
         Flow::Keep
+    }
+
+    /// The close frame of the peer is awaited until the deadline.
+    fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Closing)
     }
 
     fn on_finish(&mut self, context: &mut Surroundings<'_>) {

@@ -7,7 +7,7 @@ const PAGE: &str = include_str!("page.html");
 const HEAD_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
 
-/// What becomes of a request.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// It is not complete.

@@ -1,10 +1,12 @@
-//! Messages for connections, and what else protocols ask of the service. Each connection is visited once
-//! for all its messages of a turn, so that what they have it write is sent at once.
+//! Messages for connections, and the other requests of protocols to the service. Each connection is visited
+//! once for all its messages of a turn, so that what it writes for them is sent together.
 
 use super::{Connect, Handler, Permit};
 use crate::client::Client;
-use crate::mail::{Delivery, Held, receivers};
+use crate::mail::{Delivery, DeliveryPass, Held, Remaining};
+use crate::panics::drop_each;
 use crate::service::Message;
+use crate::stats::Closed;
 use crate::store::Connections;
 use crate::{Service, service};
 use epoll_connection::{CloseReason, Connection, Request};
@@ -58,7 +60,10 @@ impl<S: Service> Handler<S> {
                 Request::Connect { from, address, message } => {
                     self.connects.push(Connect { from, address, message });
                 }
-                Request::ResumeForwarding(token) => self.resumes.push(token),
+                Request::ResumeForwarding(token) => {
+                    self.calls.push((token, Connection::resume_forwarding));
+                }
+                Request::Settle(token) => self.calls.push((token, Connection::settle)),
             }
         }
         self.has_filed = true;
@@ -77,35 +82,61 @@ impl<S: Service> Handler<S> {
         for connect in std::mem::take(&mut self.connects) {
             self.isolate(connections, |handler, connections| handler.connect(connect, connections));
         }
-        for token in std::mem::take(&mut self.resumes) {
+        let mut calls = std::mem::take(&mut self.calls);
+        let now = self.now();
+        for (token, call) in calls.drain(..) {
             self.isolate(connections, |handler, connections| {
                 let Some(mut entry) = connections.entry(token) else { return };
                 handler.current = Some(token);
-                let (now, thread) = (Timestamp::now(), &mut handler.thread);
-                let step =
-                    entry.date(now, |client| client.connection.resume_forwarding(token, thread));
+                let thread = &mut handler.thread;
+                let step = entry.date(now, |client| call(&mut client.connection, token, thread));
                 handler.apply(entry, step, Readiness::IN);
             });
+        }
+        if self.calls.is_empty() {
+            // So that a turn of many allocates nothing.
+            self.calls = calls;
         }
         self.deliver_mail(connections);
         self.file_if_shared();
     }
 
-    /// Takes the bytes that connections forward to where they go.
+    /// Does the same for a thread that shares connections and has no loop of its own, and goes on with its
+    /// passes: to the loop one that is under way is a request.
+    #[cold]
+    pub(crate) fn handle_requests_and_passes<C: Connections<S::Protocol>>(
+        &mut self,
+        connections: &mut C,
+    ) {
+        // First, so that mail that comes after a pass has to wait for no other turn.
+        self.advance_passes(connections);
+        self.handle_requests(connections);
+        self.resume_passes();
+    }
+
+    /// Has the loop of such a thread go on with a pass that is under way.
+    pub(crate) fn resume_passes(&mut self) {
+        self.has_filed |= self.has_passes();
+    }
+
+    /// Gives the bytes that connections forward to their receivers.
     #[cold]
     pub(crate) fn forward<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
         while let Some(mut forward) = self.thread.take_forward() {
             let (from, to) = (forward.from(), forward.to());
             let (now, readiness) = (self.now(), forward.readiness());
-            self.current = Some(to);
-            if let Some(mut entry) = connections.entry(to) {
-                let thread = &mut self.thread;
+            // If the receiver panics, the sender goes on.
+            self.isolate(connections, |handler, connections| {
+                handler.current = Some(to);
+                let Some(mut entry) = connections.entry(to) else { return };
+                let (pipe, thread) = (&mut handler.pipe, &mut handler.thread);
                 let receive = |client: &mut Client<S::Protocol>| {
-                    client.connection.receive_forward(&mut forward, to, thread)
+                    client.connection.receive_forward(&mut forward, pipe, to, thread)
                 };
                 let step = entry.date(now, receive);
-                self.apply(entry, step, Readiness::empty());
-            }
+                handler.apply(entry, step, Readiness::empty());
+            });
+            forward.drop_piped(&mut self.pipe);
             self.current = Some(from);
             match connections.entry(from) {
                 Some(mut entry) => {
@@ -122,26 +153,63 @@ impl<S: Service> Handler<S> {
         self.current = None;
     }
 
-    /// Delivers what has come into the thread's mailbox.
+    /// Delivers what has come into the thread's mailbox. If mail is still on its way to many receivers, this
+    /// comes after it.
     pub(crate) fn deliver_mail<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
-        self.thread.begin_turn(None);
-        if self.mode.is_shared() {
-            for token in self.post.hold_mail(self.mailbox, connections) {
-                self.isolate(connections, |handler, connections| {
-                    handler.give_held_or_notify(token, connections);
-                });
-            }
-            return;
+        if !self.passes.is_delivering {
+            self.deliver_next(connections);
         }
-        let deliveries = self.post.take(self.mailbox);
-        for token in receivers(&deliveries, connections) {
-            let messages = deliveries.iter().filter_map(|delivery| delivery.for_token(token));
+    }
+
+    /// Gives the next receivers of mail their messages. While the mailbox is full, the thread does nothing
+    /// else until all of them have theirs: what its own connections send is not refused, so it must not go on
+    /// without end.
+    pub(super) fn deliver_next<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        self.thread.begin_turn(None);
+        loop {
+            let left = if self.mode.is_shared() {
+                self.deliver_held(connections)
+            } else {
+                self.deliver_own(connections)
+            };
+            self.passes.is_delivering = left != Remaining::Nothing;
+            if left != Remaining::Receivers || !self.post.is_full(self.mailbox) {
+                return;
+            }
+        }
+    }
+
+    /// Does that where threads share connections.
+    fn deliver_held<C: Connections<S::Protocol>>(&mut self, connections: &mut C) -> Remaining {
+        let (tokens, left) = self.post.hold_mail(self.mailbox, connections);
+        for token in tokens {
+            self.isolate(connections, |handler, connections| {
+                handler.give_held_or_notify(token, connections);
+            });
+        }
+        left
+    }
+
+    /// Does that where they do not.
+    fn deliver_own<C: Connections<S::Protocol>>(&mut self, connections: &mut C) -> Remaining {
+        let before = self.round.take();
+        let is_first = before.is_none();
+        let mut round =
+            before.unwrap_or_else(|| DeliveryPass::new(self.post.take(self.mailbox), connections));
+        for token in round.next_receivers(connections) {
+            let messages = round.for_token(token);
             self.isolate(connections, |handler, connections| {
                 if let Some(entry) = connections.entry(token) {
                     handler.give(entry, messages.map(|message| &**message));
                 }
             });
         }
+        if !round.is_over() {
+            self.round = Some(round);
+            return Remaining::Receivers;
+        }
+        round.drop_messages();
+        if is_first { Remaining::Nothing } else { Remaining::LaterMail }
     }
 
     /// Gives a connection what is held for it, or leaves that to the thread that has it.
@@ -154,7 +222,7 @@ impl<S: Service> Handler<S> {
             self.give_held(entry);
         } else if !connections.contains(token) {
             // Closed meanwhile, perhaps before it was held.
-            drop(self.post.take_held(token));
+            drop_each(self.post.take_held(token));
         }
     }
 
@@ -168,8 +236,10 @@ impl<S: Service> Handler<S> {
             Held::Message(message) => Some(&**message),
             Held::Drain => None,
         });
-        let entry = self.give(entry, messages)?;
+        let entry = self.give(entry, messages);
         let drains = held.iter().any(|held| matches!(held, Held::Drain));
+        drop_each(held);
+        let entry = entry?;
         if drains { self.tell_drain(entry) } else { Some(entry) }
     }
 
@@ -220,6 +290,12 @@ impl<S: Service> Handler<S> {
                 }
             }
         };
-        self.thread.refuse(protocol, CloseReason::ConnectFailed(kind), Token::detached(0));
+        let reason = CloseReason::ConnectFailed(kind);
+        {
+            let mut outcomes = self.outcomes();
+            outcomes.stats.opened += 1;
+            outcomes.closed(Closed::Over(reason), 0, 0, 0);
+        }
+        self.thread.refuse(protocol, reason, Token::detached(0));
     }
 }

@@ -1,5 +1,4 @@
-//! What time does to connections: their timers are set for what is due next, and when that time has
-//! come, it is done.
+//! The timers of connections: each is set for the earliest deadline, which is handled when it has passed.
 
 use super::Handler;
 use crate::Service;
@@ -8,8 +7,8 @@ use crate::stats::Closed;
 use crate::store::Connections;
 use crate::timeouts::{self, Deadline, Sample};
 use crate::timing::{Timing, lock};
-use epoll_connection::Step;
-use epoll_reactor::{Readiness, Registration};
+use epoll_connection::{Protocol, Step};
+use epoll_reactor::{Readiness, Registration, Token};
 use epoll_timers::Timestamp;
 use std::io;
 use std::time::Duration;
@@ -24,19 +23,23 @@ impl<S: Service> Handler<S> {
         entry: &mut R,
     ) {
         let token = entry.token();
+        let client: &mut Client<S::Protocol> = entry;
         let mut timing = lock(&self.timing);
-        let sample = timing.samples.get(&token).copied();
+        let sample = timing.sample(token);
         let next =
-            timeouts::next(entry.times(), &self.timeouts, self.control.drain.draining(), sample);
-        entry.connection.set_timer_time(next.map(|(time, _)| time));
+            timeouts::next(client.times(), &self.timeouts, self.control.drain.draining(), sample);
+        client.connection.set_timer_time(next.map(|(time, _)| time));
+        let timers = &mut timing.timers;
+        let key = client.timer.map(|stored| timers.key(stored));
         let Some((deadline, _)) = next else {
-            entry.timer.take().map(|key| timing.timers.cancel(key));
+            client.timer = None;
+            key.map(|key| timers.cancel(key));
             return;
         };
-        let known = entry.timer.map_or(Ok(false), |key| timing.timers.reschedule(key, deadline));
+        let known = key.map_or(Ok(false), |key| timers.reschedule(key, deadline));
         let set = known.and_then(|is_known| {
             if !is_known {
-                entry.timer = Some(timing.timers.insert(deadline, token)?);
+                client.timer = Some(timers.insert(deadline, slot_of(token))?.compact());
             }
             Ok(())
         });
@@ -58,7 +61,7 @@ impl<S: Service> Handler<S> {
         let Timing { timers, samples } = &mut *timing;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
         while let Some(fired) = timers.next_due(now)? {
-            let token = fired.value;
+            let Some(token) = connections.token_at(fired.value as usize) else { continue };
             if let Some(mut entry) = connections.entry(token) {
                 let sample = samples.get(&token).copied();
                 match timeouts::next(entry.times(), &self.timeouts, draining, sample) {
@@ -77,10 +80,8 @@ impl<S: Service> Handler<S> {
             }
             // Whoever handles it sets the timer anew. If nobody does, it fires again.
             self.due.push(token);
-            if connections.contains(token) {
-                // At once, so that it keeps its key, which the connection has.
-                timers.restart(fired, now + RETRY_DELAY)?;
-            }
+            // At once, so that it keeps its key, which the connection has.
+            timers.restart(fired, now + RETRY_DELAY)?;
         }
         drop(timing);
         let mut due = std::mem::take(&mut self.due);
@@ -98,20 +99,35 @@ impl<S: Service> Handler<S> {
 
     /// Does what is due for a connection, and sets its timer for what comes next.
     ///
-    /// First of all it is looked whether there is something to do for it: after a stop, or a long turn,
-    /// its timer may be reported before bytes that came earlier, and then it was not quiet.
+    /// Mostly it is stepped first: after a stop of the process, or a long turn, its timer may be reported before bytes
+    /// that came earlier, and then it was not quiet.
     #[cold]
     pub(crate) fn handle_timeout<R: Registration<Source = Client<S::Protocol>>>(
         &mut self,
         mut entry: R,
     ) {
+        if self.control.drain.draining().is_some() && !entry.is_told_of_drain() {
+            // The drain's times hold for it, though the pass has yet to come to it.
+            match self.tell_drain(entry) {
+                Some(_) if self.thread.has_forward() => return,
+                Some(told) => entry = told,
+                None => return,
+            }
+        }
         let (now, token) = (Timestamp::now(), entry.token());
-        if self.due_by(&entry, now).is_some() {
+        // An endless stream always has something to forward, and a timer behind it would never be acted on.
+        let forwards_everything = entry.connection.protocol().forwards_to().is_some();
+        let is_stepped_first = match self.due_by(&entry, now) {
+            None => false,
+            Some(Deadline::Close(_) | Deadline::FinishGracefully) => true,
+            Some(_) => !forwards_everything,
+        };
+        if is_stepped_first {
             // Nothing is known of the end, so it is looked for.
             let readiness = Readiness::IN | Readiness::OUT | Readiness::RDHUP;
             let step = entry.step(readiness, token, &mut self.thread, now);
             match self.apply(entry, step, readiness) {
-                // Its bytes go first, for they are in the thread's buffer. The timer fires again.
+                // The thread's buffer, or its pipe, holds bytes to forward: they go first. The timer fires again.
                 Some(_) if self.thread.has_forward() => return,
                 Some(still) => entry = still,
                 None => return,
@@ -131,7 +147,7 @@ impl<S: Service> Handler<S> {
                 return self.close(entry, Closed::Stalled);
             }
             Some(Deadline::CheckProgress) => Step::Wait,
-            Some(Deadline::FinishGracefully) if self.is_quiet(&entry, now) => {
+            Some(Deadline::FinishGracefully) if self.is_done(&entry, now) => {
                 let thread = &mut self.thread;
                 entry.date(now, |client| client.connection.finish(token, thread))
             }
@@ -214,4 +230,10 @@ impl<S: Service> Handler<S> {
         }
         is_taking
     }
+}
+
+/// Returns the slot of a connection as its timer has it.
+fn slot_of(token: Token) -> u32 {
+    // A token has 32 bits for it.
+    u32::try_from(token.slot()).unwrap_or(u32::MAX)
 }

@@ -139,8 +139,12 @@ mod tests {
         }
         assert!(endings.on_signal(Signal::INT));
         assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
+        let left = endings.grace_left().expect("it has just begun").expect("an end");
+        assert!(left > Duration::ZERO && left <= GRACE);
         assert!(!endings.on_signal(Signal::TERM));
         assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
         assert!(endings.on_signal(Signal::HUP));
+        let over = Endings::Two { signal: Signal::INT, deadline: Instant::now() };
+        assert_eq!(over.grace_left(), Err(Signal::INT));
     }
 }

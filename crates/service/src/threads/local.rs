@@ -2,19 +2,19 @@
 //! first of these threads also acts on signals and decides on the drain.
 
 use crate::Service;
-use crate::acceptor::Acceptor;
+use crate::acceptor::Acceptors;
 use crate::control::Control;
 use crate::drain::Coordinator;
-use crate::handler::{Handler, Parts, Turn};
+use crate::handler::{Count, Handler, Parts, Turn};
+use crate::panics::catch;
 use crate::signals;
-use crate::stats::{Stats, ThreadStats};
+use crate::stats::{Outcomes, ThreadStats};
 use crate::store::{Event, LocalStore, SharedStore, Store};
 use epoll_connection::StepRest;
-use epoll_reactor::net::{AcceptCounters, Listener};
-use epoll_reactor::{Counters, Readiness, Ready};
+use epoll_reactor::net::AcceptCounters;
+use epoll_reactor::{Counters, Readiness, Ready, Token};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,10 +24,12 @@ pub(crate) struct LocalThread<S: Service, T> {
     pub(crate) store: T,
     /// The ends of pauses, and of the drain.
     pub(crate) reminders: Timers<()>,
-    pub(crate) acceptors: Vec<Acceptor>,
+    /// The registration of `reminders`, which is revisited while a pass is under way.
+    pub(crate) reminders_token: Token,
+    pub(crate) acceptors: Acceptors,
     pub(crate) parts: Parts<S>,
     /// The statistics of the threads that share its connections.
-    pub(crate) pool_stats: Vec<Arc<Mutex<Stats>>>,
+    pub(crate) pool_stats: Vec<Arc<Mutex<Outcomes>>>,
 }
 
 /// A thread with a reactor of its own.
@@ -37,13 +39,14 @@ pub(crate) struct LocalWorker<S: Service, T> {
     store: T,
     handler: Handler<S>,
     reminders: Timers<()>,
-    acceptors: Vec<Acceptor>,
+    reminders_token: Token,
+    acceptors: Acceptors,
     /// The counters of listeners that are closed.
     accepted_before: AcceptCounters,
     is_draining: bool,
     /// The last request for statistics that it has answered.
     stats_epoch: u64,
-    pool_stats: Vec<Arc<Mutex<Stats>>>,
+    pool_stats: Vec<Arc<Mutex<Outcomes>>>,
 }
 
 /// Guard held while a thread may still accept. Dropping it, also by a panic, tells the drain that this
@@ -66,6 +69,7 @@ impl<S: Service, T: Serve<S>> LocalThread<S, T> {
             handler: Handler::new(self.index, &self.parts),
             store: self.store,
             reminders: self.reminders,
+            reminders_token: self.reminders_token,
             acceptors: self.acceptors,
             accepted_before: AcceptCounters::default(),
             is_draining: false,
@@ -76,36 +80,37 @@ impl<S: Service, T: Serve<S>> LocalThread<S, T> {
 }
 
 impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
-    fn listeners(&self) -> impl Iterator<Item = &Listener> {
-        self.acceptors.iter().map(Acceptor::listener)
-    }
-
     /// The counters of all its listeners together.
     fn accept_counters(&self) -> AcceptCounters {
-        let counters = self.listeners().map(Listener::counters);
-        counters.fold(self.accepted_before, |sum, one| sum + one)
+        self.accepted_before + self.acceptors.counters()
     }
 
     /// Serves until the drain is over. The first thread has the coordinator.
     pub(crate) fn run(&mut self, mut coordinator: Option<&mut Coordinator>) -> io::Result<()> {
         while !self.control.drain.is_over() {
-            let turn = AssertUnwindSafe(|| self.turn(coordinator.as_deref_mut()));
-            match catch_unwind(turn) {
-                Ok(done) => done?,
-                // Whatever else calls protocols sees to it itself, so this was about a report, or about what
-                // the connection that was reported forwards.
-                Err(_) => {
-                    let panicked = self.handler.take_current().or(self.store.panicked());
-                    self.handler.close_panicked(panicked, &mut self.store);
-                }
+            let Some(event) = catch(|| self.store.serve_until_event(&mut self.handler)) else {
+                // This was about a report, or about what the connection that was reported forwards.
+                let panicked = self.handler.take_current().or(self.store.panicked());
+                self.handler.close_panicked(panicked, &mut self.store);
+                continue;
+            };
+            let event = event?;
+            match catch(|| self.on_event(event, coordinator.as_deref_mut())) {
+                Some(done) => done?,
+                // Whatever calls protocols here sees to it itself, so no connection has to do with this.
+                None => self.handler.close_panicked(None, &mut self.store),
+            }
+            if self.handler.has_passes() {
+                // The next turn does not sleep, and looks for what is ready before it comes to this.
+                self.store.own().revisit(self.reminders_token, Readiness::IN);
             }
         }
         Ok(())
     }
 
-    /// Serves up to the next event that is not about a connection, and handles that.
-    fn turn(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
-        match self.store.serve_until_event(&mut self.handler)? {
+    /// Handles an event that is not about a connection.
+    fn on_event(&mut self, event: Event, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+        match event {
             Event::Accept(index) => self.on_acceptable(index),
             Event::Timers => self.handler.expire(&mut self.store),
             Event::Reminders => self.on_reminder(coordinator),
@@ -125,8 +130,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     #[cold]
     fn on_acceptable(&mut self, index: usize) -> io::Result<()> {
         // A report may be left of a listener that is closed.
-        let Some(acceptor) = self.acceptors.get_mut(index) else { return Ok(()) };
-        for accepted in acceptor.accept_batch() {
+        let Some(acceptor) = self.acceptors.own().get_mut(index) else { return Ok(()) };
+        let wait = self.store.own().counters().waits;
+        for accepted in acceptor.accept_batch(wait) {
             self.handler.accept(index, accepted, &mut self.store);
         }
         match acceptor.after_batch(self.store.own())? {
@@ -139,12 +145,12 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         self.reminders.insert(time, ()).map(drop)
     }
 
-    /// A pause, or the drain, may be over.
+    /// A pass goes on, or a pause, or the drain, may be over.
     fn on_reminder(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
         let now = Timestamp::now();
         while self.reminders.next_due(now)?.is_some() {}
         let mut pauses = Vec::new();
-        for acceptor in &mut self.acceptors {
+        for acceptor in self.acceptors.own() {
             pauses.extend(acceptor.resume_if_due(self.store.own())?);
         }
         for pause in pauses {
@@ -154,6 +160,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         if let Some(coordinator) = coordinator {
             coordinator.expire(now, &self.control.drain);
         }
+        // Last: if they panic, the timers have been read, whose edge is not reported again.
+        self.handler.advance_passes(&mut self.store);
+        self.count_next();
         Ok(())
     }
 
@@ -173,8 +182,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Another thread, or this one, has changed something that concerns all, or has sent mail.
     fn on_wake(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
-        if self.control.is_stats_requested(&mut self.stats_epoch) {
-            self.report_stats();
+        if !self.handler.is_counting() {
+            self.begin_count();
+            self.count_next();
         }
         if self.control.drain.is_draining() && !self.is_draining {
             self.begin_drain();
@@ -198,12 +208,30 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         drop(guard);
     }
 
-    /// Logs the counters of this thread, and the sums of all if the others have reported already.
-    fn report_stats(&mut self) {
-        let (mut stats, unseen) = self.handler.stats_so_far(&mut self.store);
-        for of_thread in &self.pool_stats {
-            stats += of_thread.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    /// Begins to count what connections have received and sent, if that is requested and no count is under way.
+    fn begin_count(&mut self) {
+        if self.handler.is_counting() || !self.control.is_stats_requested(&mut self.stats_epoch) {
+            return;
         }
+        let mut closed = self.handler.stats();
+        for of_thread in &self.pool_stats {
+            let outcomes = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
+            closed += outcomes.named(S::FINISHED);
+        }
+        self.handler.begin_count(closed, &self.store);
+    }
+
+    /// Goes on with a count that is under way, and reports it when it is over.
+    fn count_next(&mut self) {
+        if let Some(count) = self.handler.count_next(&mut self.store) {
+            self.report_stats(count);
+            // The wake for a request that came meanwhile is gone.
+            self.begin_count();
+        }
+    }
+
+    /// Logs the counters of this thread, and the sums of all if the others have reported already.
+    fn report_stats(&mut self, Count { stats, unseen, .. }: Count) {
         tracing::info!(thread = self.index, reactor = ?self.store.own().counters(),
             accept = ?self.accept_counters(), "counters");
         if let Some(shared) = self.store.shared() {
@@ -218,8 +246,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     /// Takes what waits to be accepted, so that nothing is reset, and closes the listeners; the
     /// path of a UNIX socket is removed.
     fn close_listeners(&mut self) {
-        for (index, acceptor) in std::mem::take(&mut self.acceptors).into_iter().enumerate() {
-            let mut closing = acceptor.close(self.store.own());
+        for (index, mut closing) in self.acceptors.close(&mut self.store).into_iter().enumerate() {
             for accepted in &mut closing {
                 self.handler.accept(index, accepted, &mut self.store);
             }
@@ -237,7 +264,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             Counters { adds, mods, dels, ..Counters::default() }
         });
         let cut = self.handler.cut(self.store);
-        let stats = self.handler.stats().clone();
+        let stats = self.handler.stats();
         let reactor = own + in_common.unwrap_or_default();
         ThreadStats { thread: self.index, stats, reactor, accept, cut }
     }

@@ -1,16 +1,19 @@
 //! The threads that share connections: each waits for whichever is ready, and has it alone until it is
-//! done. Accepting, timers and signals are the first thread's, see `local.rs`.
+//! done, or accepts connections. Timers and signals are the first thread's, see `local.rs`.
 
 use crate::Service;
+use crate::acceptor::SharedAcceptors;
 use crate::client::Client;
 use crate::handler::{Handler, Parts, Turn};
+use crate::panics::catch;
 use crate::stats::{Closed, ThreadStats};
 use crate::store::Pool;
+use epoll_connection::{Protocol, StepRest};
 use epoll_reactor::net::AcceptCounters;
-use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor, Worker};
+use epoll_reactor::{Readiness, Token};
 use epoll_timers::Timestamp;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Returns the number of events that one of so many threads takes at once. What it has fetched waits for
 /// it, even while it is preempted, which only matters where another one could have fetched it.
@@ -23,21 +26,21 @@ pub(crate) fn run<S: Service>(
     index: usize,
     shared: &SharedReactor<Client<S::Protocol>>,
     batch_max: usize,
+    acceptors: &SharedAcceptors,
     parts: &Parts<S>,
 ) -> io::Result<ThreadStats> {
     let mut handler = Handler::new(index, parts);
     let mut worker = shared.worker_with_batch_max(batch_max);
     while !shared.is_stopped() {
-        let serving = AssertUnwindSafe(|| serve_until_stop::<S>(&mut worker, shared, &mut handler));
         // A panic is logged where it happens, and the connection closed by whoever has it next.
-        match catch_unwind(serving) {
-            Ok(done) => done?,
-            Err(_) => handler.close_panicked(None, &mut Pool(shared)),
+        match catch(|| serve_until_stop::<S>(&mut worker, shared, acceptors, &mut handler)) {
+            Some(done) => done?,
+            None => handler.close_panicked(None, &mut Pool(shared)),
         }
     }
     let reactor = worker.counters();
     let accept = AcceptCounters::default();
-    let stats = handler.stats().clone();
+    let stats = handler.stats();
     Ok(ThreadStats { thread: index, stats, reactor, accept, cut: 0 })
 }
 
@@ -45,41 +48,122 @@ pub(crate) fn run<S: Service>(
 fn serve_until_stop<S: Service>(
     worker: &mut Worker<'_, Client<S::Protocol>>,
     shared: &SharedReactor<Client<S::Protocol>>,
+    acceptors: &SharedAcceptors,
     handler: &mut Handler<S>,
 ) -> io::Result<()> {
-    // One wait and one loop: the compiler inlines neither of them twice.
-    let mut deadline = None;
-    while worker.wait_until(deadline)? {
+    // A panic may have left requests, or a pass.
+    handler.resume_passes();
+    // Counted here: the thread has no other use for the number of its waits.
+    let mut number = handler.turn();
+    loop {
+        let goes_on = if handler.has_filed() {
+            wait_after_requests(worker, shared, handler)?
+        } else {
+            worker.wait_until(None)?
+        };
+        if !goes_on {
+            return Ok(());
+        }
+        number += 1;
         handler.refresh_drain();
         let turn = handler.now();
-        let number = worker.counters().waits;
         while let Some(ready) = worker.next_ready() {
-            let LeaseReady::Owned(mut lease) = ready else { continue };
+            let mut lease = match ready {
+                LeaseReady::Owned(lease) => lease,
+                LeaseReady::Watched { token, .. } => {
+                    accept(acceptors, token, number, shared, handler)?;
+                    continue;
+                }
+                LeaseReady::Woken => continue,
+            };
             let readiness = lease.readiness();
             if lease.close_requested() {
-                let closed =
-                    if lease.is_unwatched() { Closed::Unwatched } else { Closed::Panicked };
-                handler.close(lease, closed);
+                close(handler, Reported { lease, readiness });
                 continue;
             }
             let now = handler.now_within(turn);
-            let is_notified = lease.is_notified();
-            let lease = match lease.begin_step(readiness, &mut handler.thread, now) {
-                None if !is_notified => continue,
-                None => Some(lease),
-                Some(rest) => handler.finish_step(lease, rest, readiness, Turn { number, now }),
-            };
-            if let Some(lease) = lease.filter(|_| is_notified) {
-                handler.on_notified(lease);
+            let rest = lease.begin_step(readiness, &mut handler.thread, now);
+            if rest.is_none() && !lease.is_notified() {
+                lease.release();
+                continue;
             }
+            finish(handler, Reported { lease, readiness }, rest, Turn { number, now });
         }
-        deadline = if handler.has_filed() {
-            handler.handle_requests(&mut Pool(shared));
-            // Those that came meanwhile wait for no event, but let others have their turn.
-            handler.has_filed().then_some(Timestamp::EPOCH)
-        } else {
-            None
-        };
     }
-    Ok(())
+}
+
+/// A connection that was reported. Cold code is given the lease in this: given the lease itself, it would have its
+/// address, and the lease of every report would be kept in memory for its sake.
+struct Reported<'a, P: Protocol> {
+    lease: Lease<'a, Client<P>>,
+    readiness: Readiness,
+}
+
+#[cold]
+#[inline(never)]
+fn close<S: Service>(handler: &mut Handler<S>, reported: Reported<'_, S::Protocol>) {
+    let Reported { lease, .. } = reported;
+    let closed = if lease.is_unwatched() { Closed::Unwatched } else { Closed::Panicked };
+    handler.close(lease, closed);
+}
+
+/// Finishes what the usual step has left.
+#[cold]
+#[inline(never)]
+fn finish<S: Service>(
+    handler: &mut Handler<S>,
+    reported: Reported<'_, S::Protocol>,
+    rest: Option<StepRest>,
+    turn: Turn,
+) {
+    let Reported { lease, readiness } = reported;
+    let is_notified = lease.is_notified();
+    let lease = match rest {
+        None => Some(lease),
+        Some(rest) => handler.finish_step(lease, rest, readiness, turn),
+    };
+    if let Some(lease) = lease.filter(|_| is_notified) {
+        handler.on_notified(lease);
+    }
+}
+
+/// Does what protocols have asked for, then waits.
+// Out of line, so that the usual wait is compiled without a deadline.
+#[cold]
+#[inline(never)]
+fn wait_after_requests<S: Service>(
+    worker: &mut Worker<'_, Client<S::Protocol>>,
+    shared: &SharedReactor<Client<S::Protocol>>,
+    handler: &mut Handler<S>,
+) -> io::Result<bool> {
+    handler.handle_requests_and_passes(&mut Pool(shared));
+    // Those that came meanwhile wait for no event, but let others have their turn.
+    worker.wait_until(handler.has_filed().then_some(Timestamp::EPOCH))
+}
+
+/// Accepts from the listener that was reported.
+#[cold]
+#[inline(never)]
+fn accept<S: Service>(
+    acceptors: &SharedAcceptors,
+    token: Token,
+    wait: u64,
+    shared: &SharedReactor<Client<S::Protocol>>,
+    handler: &mut Handler<S>,
+) -> io::Result<()> {
+    acceptors.accept_batch(token, wait, shared, |listener, accepted| {
+        handler.accept(listener, accepted, &mut Pool(shared));
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_several_threads_takes_few_events_at_once() {
+        assert_eq!(batch_max(1), epoll_reactor::BATCH_MAX);
+        let few = epoll_reactor::shared::WORKER_BATCH_MAX;
+        assert_eq!([2, 3, 64].map(batch_max), [few; 3]);
+    }
 }

@@ -12,21 +12,21 @@ use std::process::Command;
 use std::time::Duration;
 
 /// The line of the log between which system calls count.
-const BEGIN: &str = "/epoll-kit/begin";
-const END: &str = "/epoll-kit/end";
+pub(crate) const BEGIN: &str = "/epoll-kit/begin";
+pub(crate) const END: &str = "/epoll-kit/end";
 /// Names the test in the process that is traced.
 const TRACED: &str = "EPOLL_KIT_TRACED";
 
 /// Runs `body` under strace. Returns the names of the system calls that it has marked, in the process that
 /// has started it.
-fn traced(name: &str, body: impl FnOnce()) -> Option<Vec<String>> {
+pub(crate) fn traced(name: &str, body: impl FnOnce()) -> Option<Vec<String>> {
     if env::var_os(TRACED).is_some() {
         body();
         return None;
     }
     let log = env::temp_dir().join(format!("epoll-service-{}", std::process::id()));
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-e", "trace=openat,read,sendto,epoll_ctl,timerfd_settime", "-o"]);
+    strace.args(["-f", "-e", "trace=openat,read,sendto,splice,epoll_ctl,timerfd_settime", "-o"]);
     strace.arg(&log).arg(env::current_exe().unwrap()).env(TRACED, "1");
     let Ok(output) = output_of(&mut strace, Duration::from_secs(50)) else {
         leave_out(name, "strace");
@@ -42,11 +42,11 @@ fn traced(name: &str, body: impl FnOnce()) -> Option<Vec<String>> {
     Some(calls.map(|line| line.split_whitespace().nth(1).unwrap_or(line).to_owned()).collect())
 }
 
-fn count(calls: &[String], name: &str) -> usize {
+pub(crate) fn count(calls: &[String], name: &str) -> usize {
     calls.iter().filter(|call| call.starts_with(name)).count()
 }
 
-fn mark(path: &str) {
+pub(crate) fn mark(path: &str) {
     assert!(File::open(path).is_err());
 }
 

@@ -1,12 +1,13 @@
 //! Limits, what services decline, and what belongs to listeners and threads.
 
-use crate::script::World;
-use crate::support::{Client, closed, for_every_mode, serve, terminate};
+use crate::script::{Script, World};
+use crate::support::{Client, closed, config, for_every_mode, serve, terminate};
 use epoll_reactor::net::{Address, Peer};
 use epoll_service::epoll_connection::{Consumed, Context, Either, Limits, Protocol};
-use epoll_service::{Config, Server, Service, ThreadStats};
-use std::io::{Read, Write};
-use std::net::Shutdown;
+use epoll_service::{Config, Mode, Server, Service, Setting, ThreadStats};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::num::NonZeroU32;
 use std::os::unix::net::UnixStream;
 
@@ -67,6 +68,44 @@ pub(crate) fn a_message_longer_than_may_be_kept_ends_its_connection() {
             other.assert_alive();
         });
         assert_eq!(closed(&ended, "too-long"), 1);
+    });
+}
+
+pub(crate) fn an_address_that_is_taken_is_an_error_that_names_it() {
+    for_every_mode(|_, config| {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::from(taken.local_addr().unwrap());
+        let config = Config { listen: vec![address], ..config };
+        let error = Server::bind(Script::of(&World::default()), &config).unwrap_err();
+        assert_eq!(error.setting(), Some(Setting::Listen(address)));
+        assert_eq!(error.io().kind(), ErrorKind::AddrInUse);
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), error.io().to_string());
+        assert_eq!(error.to_string(), format!("failed to listen at {address}"));
+    });
+}
+
+pub(crate) fn the_limit_of_descriptors_is_raised_as_far_as_it_goes() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..limit }).unwrap();
+    drop(Server::bind(Script::of(&World::default()), &config(Mode::Level, 1)).unwrap());
+    assert_eq!(getrlimit(Resource::Nofile).current, limit.maximum);
+}
+
+pub(crate) fn a_backlog_is_the_number_of_connections_that_wait() {
+    let signals = crate::support::signals();
+    let config = Config { backlog: NonZeroU32::MIN, ..config(Mode::Level, 1) };
+    serve(&signals, &config, &World::default(), |running| {
+        let mut held = running.client();
+        held.say("hold");
+        running.world.await_note("held");
+        // Linux lets one more wait than it is told to.
+        let _waiting = [running.client(), running.client()];
+        let patience = std::time::Duration::from_millis(200);
+        let error = TcpStream::connect_timeout(&running.address, patience).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        running.world.open_gate();
+        held.assert_alive();
     });
 }
 

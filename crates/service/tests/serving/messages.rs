@@ -1,8 +1,8 @@
 //! Messages between connections, to all, and from outside.
 
 use crate::script::World;
-use crate::support::{for_every_mode, serve};
-use epoll_service::Mode;
+use crate::support::{closed, for_every_mode, serve};
+use epoll_service::{Mode, ThreadStats};
 use std::io::ErrorKind;
 
 pub(crate) fn they_reach_connections_of_any_thread_in_order() {
@@ -157,6 +157,52 @@ pub(crate) fn a_full_mailbox_is_an_error_and_nothing_else_breaks() {
             client.assert_alive();
             running.handle.send(id, "after".to_owned()).unwrap();
             assert_eq!(client.line(), "after");
+        });
+    });
+}
+
+pub(crate) fn what_comes_before_both_halves_are_closed_outlasts_a_pause() {
+    const ROUNDS: u64 = 200;
+    for_every_mode(|signals, config| {
+        let ended = serve(signals, &config, &World::default(), |running| {
+            let mut clients = running.clients(2);
+            clients[0].say("end\npause\nto 1 late");
+            clients[0].assert_closed();
+            clients[0].end();
+            for _ in 0..ROUNDS {
+                clients[1].assert_alive();
+            }
+            let id = running.world.state().ids[0];
+            running.handle.send(id, "go on".to_owned()).unwrap();
+            assert_eq!(clients[1].line(), "late");
+        });
+        assert_eq!(closed(&ended, "peer-closed"), 2);
+        // One that is not silent meanwhile is reported without an end.
+        let waits = ThreadStats::sum(&ended.threads).reactor.waits;
+        assert!(waits < 3 * ROUNDS, "{waits} waits");
+    });
+}
+
+pub(crate) fn answers_that_are_sent_late_come_in_order_with_messages() {
+    for_every_mode(|signals, config| {
+        let mut config = config;
+        config.limits.sends_late = true;
+        serve(signals, &config, &World::default(), |running| {
+            let mut clients = running.clients(4);
+            for round in 0..20 {
+                for client in &mut clients {
+                    client.say(&format!("echo {round}\nto 0 note\necho after"));
+                }
+                for client in &mut clients[1..] {
+                    assert_eq!((client.line(), client.line()), (round.to_string(), "after".into()));
+                }
+                let mut lines: Vec<_> = (0..6).map(|_| clients[0].line()).collect();
+                lines.sort_unstable();
+                let expected = [round.to_string(), "after".into()];
+                assert_eq!(lines[..2], expected, "{lines:?}");
+                assert!(lines[2..].iter().all(|line| line == "note"), "{lines:?}");
+                clients.iter_mut().for_each(crate::support::Client::assert_alive);
+            }
         });
     });
 }

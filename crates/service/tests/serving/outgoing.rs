@@ -2,7 +2,7 @@
 
 use crate::script::World;
 use crate::support::{closed, for_every_mode, serve};
-use epoll_service::Timeouts;
+use epoll_service::{ThreadStats, Timeouts};
 use std::net::TcpListener;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -27,18 +27,25 @@ pub(crate) fn both_ends_see_a_connection_from_its_opening_to_its_close() {
     });
 }
 
-pub(crate) fn a_refused_one_is_told_to_its_protocol() {
+pub(crate) fn a_refused_one_is_told_to_its_protocol_and_counted() {
     for_every_mode(|signals, config| {
         let world = World::default();
         let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        world.state().target = Some(unused.into());
-        serve(signals, &config, &world, |running| {
+        let ended = serve(signals, &config, &world, move |running| {
             let mut client = running.client();
-            client.say("connect outgoing");
-            running.world.await_note("outgoing close ConnectFailed(ConnectionRefused)");
-            client.assert_alive();
-            assert_eq!(running.world.count("outgoing open"), 0);
+            // One that is refused after a while, and one that is refused at once.
+            let nobody = "unix:@epoll-kit nobody listens here".parse().unwrap();
+            for (name, target) in [("late", unused.into()), ("at once", nobody)] {
+                running.world.state().target = Some(target);
+                client.say(&format!("connect {name}"));
+                let refused = format!("{name} close ConnectFailed(ConnectionRefused)");
+                running.world.await_note(&refused);
+                client.assert_alive();
+                assert_eq!(running.world.count(&format!("{name} open")), 0);
+            }
         });
+        assert_eq!(closed(&ended, "connect-failed"), 2);
+        assert_eq!(ThreadStats::sum(&ended.threads).stats.opened, 3);
     });
 }
 

@@ -1,6 +1,7 @@
 //! A protocol that does what its clients say, a line at a time.
 
 use epoll_kit_testing::DEADLINE;
+use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::net::{Address, Peer};
 use epoll_service::Service;
 use epoll_service::epoll_connection::{
@@ -9,7 +10,7 @@ use epoll_service::epoll_connection::{
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// What a test and its protocols share.
+/// The state that a test and its protocols share.
 #[derive(Clone, Default)]
 pub(crate) struct World(Arc<(Mutex<State>, Condvar)>);
 
@@ -17,13 +18,17 @@ pub(crate) struct World(Arc<(Mutex<State>, Condvar)>);
 pub(crate) struct State {
     /// The connections that have registered.
     pub(crate) ids: Vec<ConnectionId>,
-    /// What callbacks have noted.
+    /// The notes of callbacks.
     pub(crate) log: Vec<String>,
-    /// Where `connect` connects to.
+    /// The address that `connect` connects to.
     pub(crate) target: Option<Address>,
-    /// Where the service panics.
+    /// The place where the service panics.
     pub(crate) service_panics_in: &'static str,
     pub(crate) declines: bool,
+    /// The callback of which the first call holds its thread, and all its calls: the time of the turn and the
+    /// connection.
+    pub(crate) visited_in: &'static str,
+    pub(crate) visits: Vec<(Timestamp, ConnectionId)>,
     /// Threads that hold their connection go on.
     pub(crate) gate_is_open: bool,
 }
@@ -56,10 +61,27 @@ impl World {
         self.0.1.notify_all();
     }
 
+    /// Notes a callback that a pass over all connections calls.
+    fn visit(&self, place: &'static str, context: &mut Surroundings<'_>) {
+        let visit = (context.now(), context.id());
+        let mut state = self.state();
+        if state.visited_in != place {
+            return;
+        }
+        state.visits.push(visit);
+        let is_first = state.visits.len() == 1;
+        drop(state);
+        if is_first {
+            self.pass_gate();
+        }
+    }
+
     fn pass_gate(&self) {
         self.note("held".to_owned());
         let is_shut = |state: &mut State| !state.gate_is_open;
-        drop(self.0.1.wait_timeout_while(self.state(), DEADLINE, is_shut));
+        let waited = self.0.1.wait_timeout_while(self.state(), DEADLINE, is_shut);
+        let is_open = waited.is_ok_and(|(_, waited)| !waited.timed_out());
+        assert!(is_open, "nobody has opened the gate");
     }
 }
 
@@ -80,7 +102,15 @@ impl Script {
             Some(("panic", place)) => place.to_owned(),
             _ => String::new(),
         };
-        Obey { world: self.0.clone(), name: name.to_owned(), panics_in, is_paused: false }
+        Obey {
+            world: self.0.clone(),
+            name: name.to_owned(),
+            panics_in,
+            is_paused: false,
+            is_busy: false,
+            has_ended: false,
+            forwards_to: None,
+        }
     }
 }
 
@@ -113,6 +143,10 @@ pub(crate) struct Obey {
     name: String,
     panics_in: String,
     is_paused: bool,
+    is_busy: bool,
+    has_ended: bool,
+    /// The connection to which everything goes that comes, up to a line that says `stop` and comes by itself.
+    forwards_to: Option<ConnectionId>,
 }
 
 type Surroundings<'a> = Context<'a, usize, String>;
@@ -168,6 +202,20 @@ impl Obey {
                 context.set_deadline(Some(Duration::from_millis(rest.parse().expect("a number"))));
                 context.write(b"set\n");
             }
+            "busy" => {
+                self.is_busy = rest == "yes";
+                context.write(b"noted\n");
+            }
+            "flood" => context.write(&vec![b'x'; rest.parse().expect("a number")]),
+            "link" => {
+                self.forwards_to = Some(self.number(rest));
+                context.write(b"linked\n");
+            }
+            "end" => {
+                self.has_ended = true;
+                context.end_output();
+            }
+            "note" => self.note(rest),
             "hold" => self.world.pass_gate(),
             "pause" => {
                 self.is_paused = true;
@@ -199,6 +247,17 @@ impl Protocol for Obey {
         if self.panics_in == "write" {
             context.write(b"too late\n");
         }
+        if let Some(to) = self.forwards_to {
+            let Some(link) = context.link(to) else {
+                return Consumed::nothing().then(Flow::Abort);
+            };
+            if input != b"stop\n" {
+                return Consumed::forward(input.len(), link);
+            }
+            self.forwards_to = None;
+            context.write(b"stopped\n");
+            return Consumed::bytes(input.len());
+        }
         let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
             return Consumed::nothing();
         };
@@ -217,17 +276,25 @@ impl Protocol for Obey {
         if let Some((next, back)) = message.strip_prefix("ball ").and_then(|at| at.split_once(' '))
         {
             let to = self.number(next);
+            tracing::trace!(target: "epoll_service_tests", "ball");
             context.send(to, format!("ball {back} {next}"));
             return Flow::Keep;
         }
         if let Some(after) = message.strip_prefix("dated ") {
             context.set_deadline(Some(Duration::from_millis(after.parse().expect("a number"))));
         } else {
-            // So that the thread has looked at its clock.
-            let _ = context.now();
+            // The thread looks at its clock.
+            self.world.visit("on_message", context);
         }
-        context.write(format!("{message}\n").as_bytes());
+        if !self.has_ended {
+            context.write(format!("{message}\n").as_bytes());
+        }
         if std::mem::take(&mut self.is_paused) { Flow::Read } else { Flow::Keep }
+    }
+
+    fn on_forwarded(&mut self, _: &[u8], _: &mut Surroundings<'_>) -> bool {
+        self.panics("on_forwarded");
+        false
     }
 
     fn on_peer_finished(&mut self, _: &[u8], _: &mut Surroundings<'_>) -> Flow {
@@ -247,6 +314,7 @@ impl Protocol for Obey {
 
     fn on_drain(&mut self, context: &mut Surroundings<'_>) -> Flow {
         self.note("drain");
+        self.world.visit("on_drain", context);
         self.panics("on_drain");
         context.write(b"drain\n");
         if self.panics_in == "finishes" { Flow::Finish } else { Flow::Keep }
@@ -260,6 +328,11 @@ impl Protocol for Obey {
         self.note(&format!("close {reason:?}"));
         self.panics("on_close");
         self.panics("on_close when cut");
+    }
+
+    fn is_busy(&self) -> bool {
+        self.panics("is_busy");
+        self.is_busy
     }
 
     fn passes_everything(&self, _: &usize) -> bool {

@@ -1,13 +1,15 @@
 //! A server in this process, on its first thread, and its clients.
 
 use crate::script::{Script, World};
-use epoll_kit_testing::DEADLINE;
+use epoll_kit_testing::{DEADLINE, eventually};
 use epoll_service::{Config, Ended, Handle, Mode, Server, Signal, Signals, ThreadStats};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroU32;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 pub(crate) const MODES: [Mode; 4] = [Mode::Level, Mode::Edge, Mode::Oneshot, Mode::EdgeShared];
 
@@ -45,7 +47,7 @@ pub(crate) fn for_every_mode(mut test: impl FnMut(&Signals, Config)) {
     }
 }
 
-/// What a test's clients know of the server.
+/// The server as a test's clients know it.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle<Script>,
@@ -109,7 +111,16 @@ pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
     pub(crate) fn at(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection");
+        Self::new(TcpStream::connect(address).expect("a connection"))
+    }
+
+    /// Connects this socket.
+    pub(crate) fn over(socket: OwnedFd, address: SocketAddr) -> Self {
+        rustix::net::connect(&socket, &address).expect("a connection");
+        Self::new(socket.into())
+    }
+
+    fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
         stream.set_nodelay(true).expect("an option");
         Self(BufReader::new(stream))
@@ -121,6 +132,11 @@ impl Client {
 
     pub(crate) fn say(&mut self, line: &str) {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes()).expect("a peer that reads");
+    }
+
+    /// Sends `part` of a line.
+    pub(crate) fn begin(&mut self, part: &str) {
+        self.0.get_mut().write_all(part.as_bytes()).expect("a peer that reads");
     }
 
     /// Returns the next line; an empty one at the end.
@@ -146,6 +162,25 @@ impl Client {
         assert_eq!(self.ask("echo alive"), "alive");
     }
 
+    /// Returns what is said to `line`; an error if the connection is closed instead.
+    pub(crate) fn try_ask(&mut self, line: &str) -> io::Result<String> {
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes())?;
+        let mut answer = String::new();
+        self.0.read_line(&mut answer)?;
+        answer.pop().map(|_| answer).ok_or(ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Tells whether the peer has closed a connection over which it has said nothing.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.stream().set_nonblocking(true).expect("an option");
+        let end = self.stream().peek(&mut [0]);
+        self.stream().set_nonblocking(false).expect("an option");
+        match end {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
     /// Asserts that nothing more comes before the end.
     #[track_caller]
     pub(crate) fn assert_closed(&mut self) {
@@ -156,6 +191,45 @@ impl Client {
             Err(error) => panic!("not closed: {error}"),
         }
         assert_eq!(String::from_utf8_lossy(&rest), "");
+    }
+
+    /// Asserts that it is still read after what it has forwarded.
+    #[track_caller]
+    pub(crate) fn assert_stops(&mut self) {
+        // In a read of its own; one that comes with what is before it is forwarded.
+        eventually("it stops", || {
+            self.begin("stop\n");
+            self.stream().set_read_timeout(Some(Duration::from_millis(100))).expect("a socket");
+            self.0.fill_buf().is_ok_and(|line| line.starts_with(b"stopped\n"))
+        });
+        self.stream().set_read_timeout(Some(DEADLINE)).expect("a socket");
+        assert_eq!(self.line(), "stopped");
+    }
+
+    /// Sends until nothing more is taken.
+    pub(crate) fn fill(&mut self) {
+        self.stream().set_nonblocking(true).expect("a socket");
+        let bytes = vec![b'x'; 1 << 16];
+        eventually("it is full", || {
+            let is_full = self.0.get_mut().write(&bytes).is_err();
+            thread::sleep(Duration::from_millis(1));
+            is_full && {
+                thread::sleep(Duration::from_millis(100));
+                self.0.get_mut().write(&bytes).is_err()
+            }
+        });
+        self.stream().set_nonblocking(false).expect("a socket");
+    }
+
+    /// Asserts that it comes to an end, or is reset.
+    #[track_caller]
+    pub(crate) fn assert_cut(&mut self) {
+        let mut rest = Vec::new();
+        match self.0.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("not cut: {error}"),
+        }
     }
 
     pub(crate) fn end(&self) {

@@ -198,6 +198,27 @@ fn a_drain_that_finishes_says_goodbye() {
 }
 
 #[test]
+fn it_is_busy_with_a_handshake_with_a_part_of_a_message_and_with_its_protocol() {
+    for trigger in BOTH {
+        let mut talk = Talk::new(trigger, Script::NEW, &TLS13);
+        talk.driver.act(Act::Room(PLENTY));
+        assert!(!talk.driver.is_busy(), "{trigger:?}: nothing has come");
+        let hello = talk.outgoing();
+        talk.driver.act(Act::Arrive(hello));
+        assert!(talk.driver.is_busy(), "{trigger:?}: a handshake");
+        talk.take();
+        talk.exchange();
+        assert!(!talk.driver.is_busy(), "{trigger:?}: it is open");
+        talk.say("say");
+        assert!(talk.driver.is_busy(), "{trigger:?}: a part of a message");
+        talk.say(" a\n");
+        assert!(!talk.driver.is_busy(), "{trigger:?}: a whole message");
+        let script = Script { is_busy: true, ..Script::NEW };
+        assert!(Talk::open(trigger, script, &TLS13).driver.is_busy());
+    }
+}
+
+#[test]
 fn a_reset_at_any_call_ends_it() {
     for trigger in BOTH {
         for call in 0..20 {

@@ -20,7 +20,7 @@ fn talk(server: &TlsConfig, client: ClientConfig) -> Talk {
     Talk::of(Driver::new(Trigger::Level, tls, TlsLocal::new(Calls::new())), client)
 }
 
-/// What their handshake has come to.
+/// Returns the outcome of their handshake.
 #[track_caller]
 fn agreed(server: &TlsConfig, client: ClientConfig) -> String {
     let mut talk = talk(server, client);

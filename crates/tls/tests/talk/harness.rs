@@ -84,9 +84,9 @@ pub(crate) struct Talk<P: Protocol = Script> {
     pub(crate) piece: usize,
     /// It takes so many bytes for each piece.
     pub(crate) room: usize,
-    /// How much of what the server has sent has come to the client.
+    /// The number of bytes that the server has sent and the client has taken.
     taken: usize,
-    /// What the client has decrypted.
+    /// The bytes that the client has decrypted.
     pub(crate) received: Vec<u8>,
     /// The client has seen a `close_notify`.
     pub(crate) is_closed: bool,

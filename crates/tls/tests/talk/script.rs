@@ -20,7 +20,8 @@ pub(crate) struct Script {
     pub(crate) deadline: &'static str,
     pub(crate) drain: &'static str,
     pub(crate) finish: &'static str,
-    /// What the handshake has come to.
+    pub(crate) is_busy: bool,
+    /// The outcome of the handshake.
     pub(crate) handshake: String,
 }
 
@@ -33,6 +34,7 @@ impl Script {
         deadline: "finish",
         drain: "keep",
         finish: "",
+        is_busy: false,
         handshake: String::new(),
     };
 
@@ -125,5 +127,9 @@ impl Protocol for Script {
 
     fn on_close(&mut self, reason: CloseReason, context: &mut ScriptContext<'_>) {
         let _ = note_and_obey(format!("{reason:?}"), "say lost", context);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_busy
     }
 }

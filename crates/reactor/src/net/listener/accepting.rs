@@ -65,10 +65,15 @@ impl Listener {
             }
             Verdict::Skip => self.skip(&error, skips_max),
             Verdict::Retry => {}
-            Verdict::NoDescriptor if self.is_empty_after_shedding() => {
+            // `accept` takes a descriptor before it looks into the queue.
+            Verdict::NoDescriptor if matches!(socket::is_readable(&self.socket), Ok(false)) => {
                 self.end = Some(BatchEnd::QueueEmpty);
             }
-            Verdict::NoDescriptor | Verdict::Pause => self.pause(&error),
+            Verdict::NoDescriptor => {
+                self.shed();
+                self.pause(&error);
+            }
+            Verdict::Pause => self.pause(&error),
             Verdict::Closed => self.finish(),
         }
         None
@@ -113,11 +118,10 @@ impl Listener {
         self.skips = 0;
     }
 
-    /// Gives up the spare descriptor for a moment to accept and close one connection. Returns whether the
-    /// queue was empty, which `accept` does not say while descriptors are short: it takes one first.
-    fn is_empty_after_shedding(&mut self) -> bool {
+    /// Gives up the spare descriptor for a moment to accept and close one connection.
+    fn shed(&mut self) {
         if self.spare.take().is_none() {
-            return false;
+            return;
         }
         match socket::accept(&self.socket) {
             Ok((mut accepted, _)) => {
@@ -126,13 +130,9 @@ impl Listener {
                 if epoll_sys::replace(&mut accepted, &self.socket).is_ok() {
                     self.spare = Some(accepted);
                 }
-                false
             }
-            Err(error) => {
-                // Another thread may have taken the number. Then the next pause looks for a new one.
-                self.spare = self.socket.try_clone().ok();
-                Verdict::of(&error) == Verdict::Empty
-            }
+            // Another thread may have taken the number. Then the next pause looks for a new one.
+            Err(_) => self.spare = self.socket.try_clone().ok(),
         }
     }
 

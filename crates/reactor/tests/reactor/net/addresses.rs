@@ -110,6 +110,7 @@ fn texts_that_are_no_addresses_are_refused() {
         let error = refused.expect_err(text);
         let why = error.to_string();
         assert!(why.contains("unix:PATH") || why.contains("interface"), "{text}: {why}");
+        assert_eq!(format!("{error:?}"), why, "what `main` prints");
         assert_eq!(io::Error::from(error).kind(), ErrorKind::InvalidInput);
     }
 }

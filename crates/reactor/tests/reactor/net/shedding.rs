@@ -8,12 +8,14 @@ use super::{
 };
 use crate::support::{assert_sleeps, wait};
 use epoll_kit_testing::{assert_errno, close, in_own_process};
+use epoll_reactor::epoll_sys::socket;
 use epoll_reactor::net::{Address, BatchEnd, ListenOptions, Listener, PausedBy, Stream};
 use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Watch};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io::Write;
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
@@ -93,6 +95,49 @@ fn pauses_begin_anew_once_a_connection_was_accepted() {
         assert_eq!([(); 2].map(|()| pause(&mut listener)), [5, 10]);
         drop(exhausted);
         assert_eq!(listener.accept_batch().count(), 2);
+    });
+}
+
+#[test]
+fn a_queue_that_is_empty_while_descriptors_are_short_ends_the_batch_alone() {
+    const NAME: &str =
+        "net::shedding::a_queue_that_is_empty_while_descriptors_are_short_ends_the_batch_alone";
+    in_own_process(NAME, || {
+        let mut listener = tcp_listener(&ListenOptions::default());
+        let clients = queued(&listener, 2);
+        let exhausted = Exhausted::but_for(0);
+        for (client, pause) in clients.iter().zip([5, 10]) {
+            assert_eq!(listener.accept_batch().count(), 0);
+            assert_eq!(pause_of(&listener), Some(Duration::from_millis(pause)));
+            assert_ends(client);
+        }
+        assert_eq!(listener.accept_batch().count(), 0);
+        assert_eq!(listener.batch_end(), Some(BatchEnd::QueueEmpty));
+        drop(exhausted);
+        // It says nothing of descriptors, so the pauses go on.
+        let _client = queued(&listener, 1);
+        let exhausted = Exhausted::but_for(0);
+        assert_eq!(listener.accept_batch().count(), 0);
+        assert_eq!(pause_of(&listener), Some(Duration::from_millis(20)));
+        drop(exhausted);
+        assert_eq!((listener.counters().shed, listener.counters().pauses), (3, 3));
+    });
+}
+
+#[test]
+fn one_that_was_shut_down_while_descriptors_are_short_pauses() {
+    const NAME: &str = "net::shedding::one_that_was_shut_down_while_descriptors_are_short_pauses";
+    in_own_process(NAME, || {
+        let options = ListenOptions { paused_by: PausedBy::Owner, ..ListenOptions::default() };
+        let mut listener = tcp_listener(&options);
+        socket::shutdown(&listener, Shutdown::Both).unwrap();
+        let exhausted = Exhausted::but_for(0);
+        assert_eq!(listener.accept_batch().count(), 0);
+        // It is reported for ever, so it must not look like a queue that is empty.
+        assert_eq!(pause_of(&listener), Some(Duration::from_millis(5)));
+        drop(exhausted);
+        assert_eq!(listener.accept_batch().count(), 0);
+        assert_eq!(listener.batch_end(), Some(BatchEnd::Closed));
     });
 }
 

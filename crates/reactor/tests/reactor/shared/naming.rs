@@ -161,6 +161,10 @@ fn tokens_and_len_are_of_the_sources_that_there_are() {
     let listed = || {
         let mut tokens = reactor.tokens();
         tokens.sort();
+        let slots = 0..reactor.slots();
+        let mut by_slot: Vec<_> = slots.filter_map(|slot| reactor.token_at(slot)).collect();
+        by_slot.sort();
+        assert_eq!(by_slot, tokens);
         tokens
     };
     assert_eq!((reactor.len(), listed()), (SOURCES, tokens.clone()));
@@ -172,6 +176,8 @@ fn tokens_and_len_are_of_the_sources_that_there_are() {
     assert_eq!((reactor.len(), listed()), (tokens.len(), tokens.clone()));
     assert!(tokens.iter().all(|&token| reactor.contains(token)));
     assert!(format!("{reactor:?}").contains("sources: 200"));
+    assert_eq!((reactor.slots(), reactor.token_at(SOURCES)), (SOURCES, None));
+    assert_eq!(reactor.token_at(usize::MAX), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::shared::{TRIGGERS, Told, look, with_ready};
 use crate::support::{Common, ready_pair, ready_std_pair};
 use epoll_kit_testing::{assert_errno, assert_kind, in_own_process};
 use epoll_reactor::net::Stream;
-use epoll_reactor::shared::{Lease, SharedReactor, Worker};
+use epoll_reactor::shared::{Lease, LeaseReady, SharedReactor, Worker};
 use epoll_reactor::{Interest, Registration, Watch};
 use epoll_sys::EventFd;
 use rustix::io::Errno;
@@ -77,6 +77,37 @@ fn what_is_registered_already_is_given_back() {
         let watched = reactor.watch(&source, (), Watch::level(Interest::IN));
         assert_kind(watched, ErrorKind::AlreadyExists);
         assert_eq!((reactor.tokens(), reactor.counters().adds), (vec![token], 1));
+    }
+}
+
+#[test]
+fn one_that_is_refused_at_the_end_of_its_first_lease_is_to_be_closed() {
+    for watch in TRIGGERS {
+        let reactor: SharedReactor<Common> = SharedReactor::new().unwrap();
+        let source = Common(Rc::new(ready_std_pair().0));
+        source.0.set_nonblocking(true).unwrap();
+        let first = reactor.insert(source.clone(), watch(Interest::OUT)).unwrap();
+        let second = reactor.insert_leased(source, watch(Interest::OUT)).unwrap();
+        let token = second.token();
+        drop(second);
+        assert_eq!((reactor.len(), reactor.counters().adds), (2, 1));
+        let mut worker = reactor.worker();
+        let mut reported = Vec::new();
+        while reported.len() < 2 {
+            worker.wait(None).unwrap();
+            while let Some(ready) = worker.next_ready() {
+                let LeaseReady::Owned(lease) = ready else { continue };
+                reported.push((lease.token(), lease.is_unwatched() && lease.close_requested()));
+                if lease.is_unwatched() {
+                    // The entry of the other one stays.
+                    lease.close();
+                }
+            }
+        }
+        reported.sort();
+        assert_eq!(reported, [(first, false), (token, true)]);
+        assert_eq!((reactor.tokens(), reactor.counters().dels), (vec![first], 0));
+        assert_eq!(reactor.epoll().interest_list().unwrap().len(), 3);
     }
 }
 

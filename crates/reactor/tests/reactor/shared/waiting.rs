@@ -5,11 +5,11 @@ use crate::support::ready_pair;
 use epoll_kit_testing::{DEADLINE, before_the_deadline, eventually};
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{LeaseReady, SharedReactor};
-use epoll_reactor::{Interest, Readiness, Registration};
+use epoll_reactor::{Interest, Readiness, Registration, Watch};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The kernel may report a source before the thread that inserts it has let go of it: then the event is
 /// left for that thread, and must not end the wait.
@@ -52,6 +52,46 @@ fn it_does_not_end_for_a_source_that_is_still_being_inserted() {
         });
         assert_eq!(early, 0, "of {ROUNDS} rounds");
     }
+}
+
+#[test]
+fn no_thread_wakes_for_a_source_before_the_first_lease_of_it_ends() {
+    for trigger in TRIGGERS {
+        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let mut worker = reactor.worker();
+        let (ours, _theirs) = ready_pair();
+        let mut lease = reactor.insert_leased(ours, trigger(Interest::OUT)).unwrap();
+        lease.set_interest(Interest::IN).unwrap();
+        worker.wait(Some(Duration::ZERO)).unwrap();
+        assert!(worker.next_ready().is_none());
+        assert_eq!((reactor.counters().events, reactor.counters().adds), (0, 0));
+        drop(lease);
+        worker.wait(None).unwrap();
+        let counters = reactor.counters();
+        assert_eq!((counters.events, counters.adds, counters.mods), (1, 1, 0), "one call for both");
+        assert_eq!(next(&mut worker).unwrap().readiness(), Readiness::IN);
+        assert_eq!(reactor.counters().wakes, 0);
+    }
+}
+
+#[test]
+fn one_that_is_woken_for_the_queue_serves_it_in_that_turn() {
+    let (reactor, token, _theirs) = with_silent(Watch::oneshot(Interest::IN));
+    thread::scope(|threads| {
+        let reactor = &reactor;
+        let running = asleep(threads, 1, || {
+            let mut worker = reactor.worker();
+            worker.wait(None).unwrap();
+            let mut is_notified = false;
+            while let Some(ready) = worker.next_ready() {
+                is_notified |= matches!(ready, LeaseReady::Owned(lease) if lease.is_notified());
+            }
+            (is_notified, worker.counters().waits)
+        });
+        assert!(reactor.notify(token).unwrap());
+        let told: Vec<_> = running.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(told, [(true, 1)]);
+    });
 }
 
 /// Sources that are handed out again wait in a queue for whichever worker comes first. A wait must not end

@@ -30,6 +30,32 @@ fn look(worker: &mut Worker<'_, Stream, char>) -> Vec<(Token, char, Readiness)> 
 }
 
 #[test]
+fn in_a_short_batch_it_comes_before_sources_in_its_order() {
+    let reactor: Tagged = SharedReactor::new().unwrap();
+    let mut worker = reactor.worker();
+    let mut theirs = Vec::new();
+    for _ in 0..2 {
+        let (source, peer) = ready_pair();
+        reactor.insert(source, Watch::edge(Interest::IN)).unwrap();
+        theirs.push(peer);
+    }
+    let elsewhere = [EventFd::new(1).unwrap(), EventFd::new(1).unwrap()];
+    for (eventfd, tag) in elsewhere.iter().zip(['a', 'b']) {
+        reactor.watch(eventfd, tag, Watch::oneshot(Interest::IN)).unwrap();
+    }
+    assert!(worker.wait(Some(Duration::ZERO)).unwrap());
+    let mut told = Vec::new();
+    while let Some(ready) = worker.next_ready() {
+        told.push(match ready {
+            LeaseReady::Watched { tag, .. } => tag,
+            LeaseReady::Owned(_) => 'o',
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(told, ['a', 'b', 'o', 'o']);
+}
+
+#[test]
 fn it_is_reported_with_its_tag_as_its_trigger_says() {
     // Whether a report comes again while it is ready.
     let watches: [(Trigger, bool); 4] = [

@@ -2,6 +2,10 @@
 
 /// Appends a line that begins with `kind` and ends with `number`.
 fn line(output: &mut Vec<u8>, kind: u8, number: i64) {
+    if let Ok(digit @ 0..10) = u8::try_from(number) {
+        output.extend_from_slice(&[kind, b'0' + digit, b'\r', b'\n']);
+        return;
+    }
     output.push(kind);
     append_number(output, number);
     output.extend_from_slice(b"\r\n");

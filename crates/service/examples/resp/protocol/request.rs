@@ -192,6 +192,14 @@ fn arguments(
 /// Parses the line at `at`, a number behind one byte. Returns it with the place behind the line; `None` if
 /// the line is not complete.
 fn header(input: &[u8], at: usize, invalid: Malformed) -> Result<Option<(i64, usize)>, Malformed> {
+    // Most numbers have one digit or two.
+    match input[at + 1..] {
+        [one @ b'0'..=b'9', b'\r', b'\n', ..] => return Ok(Some((i64::from(one - b'0'), at + 4))),
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            return Ok(Some((i64::from(ten - b'0') * 10 + i64::from(one - b'0'), at + 5)));
+        }
+        _ => {}
+    }
     let line = &input[at + 1..input.len().min(at + HEADER_MAX)];
     let Some(end) = line.iter().position(|&byte| byte == b'\n') else {
         return if line.len() < HEADER_MAX - 1 { Ok(None) } else { Err(invalid) };

@@ -1,8 +1,9 @@
 //! The connections that a listener hands out, in batches or at its close, and the counters.
 
+use super::Listener;
 #[cfg(doc)]
 use crate::net::PausedBy;
-use crate::net::{Address, Listener, Stream};
+use crate::net::{Address, Stream};
 use std::ops::Add;
 use std::time::Duration;
 

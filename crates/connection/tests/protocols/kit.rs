@@ -1,0 +1,70 @@
+//! What the kit finds, and how far it goes.
+
+use epoll_connection::test_kit::{Exploration, explore};
+use epoll_connection::{Consumed, Context, Flow, Protocol};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Takes everything, and goes on after the end of its peer until its deadline, which it counts.
+struct Late<'a>(&'a Cell<usize>);
+
+impl Protocol for Late<'_> {
+    type Local = ();
+    type Message = ();
+
+    fn on_open(&mut self, context: &mut Context<'_, (), ()>) -> Flow {
+        context.set_deadline(Some(Duration::from_secs(9)));
+        Flow::Keep
+    }
+
+    fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+        Consumed::bytes(input.len())
+    }
+
+    fn on_peer_finished(&mut self, _: &[u8], _: &mut Context<'_, (), ()>) -> Flow {
+        Flow::Keep
+    }
+
+    fn on_deadline(&mut self, _: &mut Context<'_, (), ()>) -> Flow {
+        self.0.set(self.0.get() + 1);
+        Flow::Finish
+    }
+}
+
+#[test]
+fn every_split_disturbance_and_end_is_a_run() {
+    for (len, splits) in [(2, 3), (40, 39 * 40 / 2 + 2), (41, 40 + 2)] {
+        let deadlines = Cell::new(0);
+        let input = vec![b'x'; len];
+        let runs = explore(&Exploration::new(|| Late(&deadlines), || ()).input(&input));
+        // Three rooms and two ends for each split, two disturbances of three calls, and five acts of the
+        // owner at each place, with three rooms; all that with both triggers.
+        assert_eq!(runs, 2 * (splits * 3 * 2 + 2 * 3 + (len + 1) * 5 * 3), "{len} bytes");
+        // All but the interrupted runs and the resets are counted; each ends by its deadline, unless the
+        // owner ends it before. The kit makes some runs more to know what to expect.
+        let by_owner = 2 * (len + 1) * 2 * 3;
+        assert!(deadlines.get() >= runs - 12 - by_owner, "{} of {runs}", deadlines.get());
+    }
+}
+
+/// Writes a byte for each call.
+struct Counting;
+
+impl Protocol for Counting {
+    type Local = ();
+    type Message = ();
+
+    fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), ()>) -> Consumed {
+        context.write(b"x");
+        Consumed::bytes(input.len())
+    }
+}
+
+#[test]
+fn an_output_that_depends_on_the_split_is_found() {
+    let explored = AssertUnwindSafe(|| explore(&Exploration::new(|| Counting, || ()).input(b"ab")));
+    let panic = catch_unwind(explored).unwrap_err();
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert!(message.contains("cut at [1"), "{message}");
+}

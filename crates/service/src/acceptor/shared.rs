@@ -1,0 +1,145 @@
+//! The listeners of threads that share connections. They are watched beside the connections, and whichever
+//! thread is told of one accepts from it within its turn. So no more is taken in than is served, however many
+//! connect.
+//!
+//! Several threads would all be told of a listener that is watched level-triggered, so it is one-shot then, and
+//! armed again after each batch.
+
+use super::batch_len::{BatchLen, GROW_AFTER_MAX};
+use crate::client::Client;
+use epoll_reactor::net::{AcceptCounters, Accepted, BatchEnd, Closing, Listener};
+use epoll_reactor::shared::SharedReactor;
+use epoll_reactor::{Interest, Token, Watch};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+pub(crate) struct SharedAcceptors {
+    acceptors: Vec<SharedAcceptor>,
+    is_alone: bool,
+}
+
+struct SharedAcceptor {
+    token: Token,
+    /// `None` when it is closed. Locked by the thread that accepts, while it makes protocols and opens them: so
+    /// whoever closes the listener has every connection of its last batch registered.
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    listener: Listener,
+    batch_len: BatchLen,
+    /// The beginning of the last batch, and its number by time.
+    last: (Instant, u64),
+}
+
+impl SharedAcceptors {
+    /// Watches the listeners for so many threads.
+    pub(crate) fn start<P>(
+        listeners: impl IntoIterator<Item = Listener>,
+        shared: &SharedReactor<Client<P>>,
+        threads: usize,
+    ) -> io::Result<Self>
+    where
+        Client<P>: epoll_reactor::Source,
+    {
+        let is_alone = threads == 1;
+        let acceptors = listeners.into_iter().map(|listener| {
+            let token = shared.watch(&listener, (), watch(is_alone))?;
+            let open = Open { listener, batch_len: BatchLen::first(), last: (Instant::now(), 0) };
+            Ok(SharedAcceptor { token, open: Mutex::new(Some(open)) })
+        });
+        Ok(Self { acceptors: acceptors.collect::<io::Result<_>>()?, is_alone })
+    }
+
+    /// Accepts connections from the listener with this token after the calling thread's wait with this number,
+    /// and gives them to `serve` with the index of the listener.
+    pub(crate) fn accept_batch<P>(
+        &self,
+        token: Token,
+        wait: u64,
+        shared: &SharedReactor<Client<P>>,
+        mut serve: impl FnMut(usize, Accepted),
+    ) -> io::Result<()> {
+        let Some(index) = self.acceptors.iter().position(|one| one.token == token) else {
+            return Ok(());
+        };
+        let mut open = self.acceptors[index].lock();
+        // A report may be left of a listener that is closed.
+        let Some(Open { listener, batch_len, last }) = open.as_mut() else { return Ok(()) };
+        let accepted_before = listener.counters().accepted;
+        if self.is_alone {
+            batch_len.begin(Instant::now, wait, accepted_before);
+        } else {
+            let now = Instant::now();
+            *last = (now, number_by_time(now, *last));
+            batch_len.begin(|| now, last.1, accepted_before);
+        }
+        for accepted in listener.accept_batch().take(batch_len.len) {
+            serve(index, accepted);
+        }
+        let end = listener.batch_end();
+        batch_len.end(end, listener.counters().accepted);
+        if matches!(end, Some(BatchEnd::Closed)) {
+            let address = listener.address();
+            tracing::error!(%address, "listener was closed from outside; nobody can connect");
+            return shared.park_watched(token, &*listener);
+        }
+        if self.is_alone {
+            return Ok(());
+        }
+        shared.modify_watched(token, &*listener, watch(false))
+    }
+
+    /// Stops watching the listeners and returns the connections that wait in their queues.
+    pub(crate) fn close<P>(&self, shared: &SharedReactor<Client<P>>) -> Vec<Closing> {
+        let close = |one: &SharedAcceptor| {
+            let Open { listener, .. } = one.lock().take()?;
+            if let Err(error) = shared.unwatch(one.token, &listener) {
+                tracing::warn!(%error, "listener still watched");
+            }
+            Some(listener.close())
+        };
+        self.acceptors.iter().filter_map(close).collect()
+    }
+
+    /// Returns the counters of the listeners that are not closed.
+    pub(crate) fn counters(&self) -> AcceptCounters {
+        let of_one =
+            |one: &SharedAcceptor| one.lock().as_ref().map(|open| open.listener.counters());
+        self.acceptors
+            .iter()
+            .filter_map(of_one)
+            .fold(AcceptCounters::default(), |sum, one| sum + one)
+    }
+}
+
+impl SharedAcceptor {
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn watch(is_alone: bool) -> Watch {
+    if is_alone { Watch::level(Interest::IN) } else { Watch::oneshot(Interest::IN) }
+}
+
+/// Returns the number of a wait. Where any of several threads may be told of a listener, batches follow one
+/// another if little time is between them.
+fn number_by_time(now: Instant, (last, number): (Instant, u64)) -> u64 {
+    if now - last < GROW_AFTER_MAX { number + 1 } else { number + 2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_of_several_threads_follow_one_another_if_little_time_is_between_them() {
+        let first = Instant::now();
+        let next = number_by_time(first + GROW_AFTER_MAX / 2, (first, 7));
+        let later = number_by_time(first + GROW_AFTER_MAX, (first, 7));
+        assert_eq!(next, 8);
+        assert!(later > 8, "{later}");
+    }
+}

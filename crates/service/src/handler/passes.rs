@@ -1,0 +1,88 @@
+//! Passes over all connections: the beginning of the drain, the count for a request for statistics, and mail
+//! that has many receivers. Each is made in slices, one a turn, so that a thread with a million connections
+//! serves those that are ready meanwhile.
+
+use super::Handler;
+use crate::Service;
+use crate::pass::Pass;
+use crate::stats::Stats;
+use crate::store::Connections;
+
+/// The passes of a thread that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Passes {
+    /// Connections are told of the drain.
+    pub(super) drain: Option<Pass>,
+    count: Option<Count>,
+    /// Some mail has yet to reach its receivers, or more has come since.
+    pub(super) is_delivering: bool,
+}
+
+/// A count of what connections have received and sent.
+///
+/// It takes a short time: a connection counts with what it has by the time of its visit. One that is closed
+/// after the beginning counts only if it was visited before, and one that is opened after it does not count.
+#[derive(Debug)]
+pub(crate) struct Count {
+    pass: Pass,
+    pub(crate) stats: Stats,
+    /// The number of connections that could not be looked at because other threads had them.
+    pub(crate) unseen: usize,
+}
+
+impl<S: Service> Handler<S> {
+    /// Returns whether a pass is under way: then [`advance_passes`](Self::advance_passes) has to be called in the next turn,
+    /// which must not sleep.
+    pub(crate) fn has_passes(&self) -> bool {
+        let Passes { drain, count, is_delivering } = &self.passes;
+        drain.is_some() || count.is_some() || *is_delivering
+    }
+
+    /// Makes the next slice of each pass that is under way, other than a count.
+    #[cold]
+    pub(crate) fn advance_passes<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        self.tell_next(connections);
+        if self.passes.is_delivering {
+            self.deliver_next(connections);
+        }
+    }
+
+    /// Returns whether a count is under way.
+    pub(crate) fn is_counting(&self) -> bool {
+        self.passes.count.is_some()
+    }
+
+    /// Begins to add what open connections have received and sent to `closed`, what is counted of those that
+    /// are closed.
+    pub(crate) fn begin_count<C: Connections<S::Protocol>>(
+        &mut self,
+        closed: Stats,
+        connections: &C,
+    ) {
+        let pass = Pass::over(connections.slots());
+        self.passes.count = Some(Count { pass, stats: closed, unseen: 0 });
+    }
+
+    /// Makes the next slice of the count that is under way. Returns it when it is over.
+    pub(crate) fn count_next<C: Connections<S::Protocol>>(
+        &mut self,
+        connections: &mut C,
+    ) -> Option<Count> {
+        let mut count = self.passes.count.take()?;
+        for slot in count.pass.next_slice() {
+            let Some(token) = connections.token_at(slot) else { continue };
+            match connections.entry(token) {
+                Some(entry) => {
+                    count.stats.received += entry.connection.received();
+                    count.stats.sent += entry.connection.sent();
+                }
+                None => count.unseen += 1,
+            }
+        }
+        if count.pass.is_over() {
+            return Some(count);
+        }
+        self.passes.count = Some(count);
+        None
+    }
+}
