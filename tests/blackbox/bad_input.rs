@@ -42,6 +42,7 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
         ("--read-buffer", "0"),
         ("--read-buffer", "16777217"),
         ("--read-buffer", "64k"),
+        ("--splice", "always"),
         ("--max-connections", "0"),
         ("--max-connections", "-1"),
         ("--max-connections", "5000000000"),
@@ -55,6 +56,10 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
         ("--write-timeout", "-1s"),
         ("--drain-timeout", "10 parsecs"),
         ("--linger-timeout", ""),
+        ("--busy-poll", ""),
+        ("--busy-poll", "50"),
+        ("--busy-poll", "-50us"),
+        ("--busy-poll", "often"),
     ] {
         // With an equals sign, a value may begin with a dash.
         let launch = Launch::bare().switch(&format!("{flag}={value}"));
@@ -63,7 +68,7 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
-fn a_way_to_accept_is_refused_where_one_thread_accepts() {
+fn a_way_to_accept_is_refused_where_any_thread_accepts() {
     for mode in ["oneshot", "edge-shared"] {
         for accept in ["reuseport", "exclusive"] {
             let launch = Launch::bare().flag("--mode", mode);
@@ -73,6 +78,14 @@ fn a_way_to_accept_is_refused_where_one_thread_accepts() {
             is_refused(&inherited, USAGE, "'--accept'", "level and edge");
         }
     }
+}
+
+#[test]
+fn a_splice_is_refused_where_every_byte_is_looked_at() {
+    let on = Launch::bare().flag("--splice", "on");
+    is_refused(&on.clone().flag("--quit-word", "quit"), USAGE, "'--splice on'", "'--quit-word'");
+    let tls = on.flag("--tls-cert", "cert.pem").flag("--tls-key", "key.pem");
+    is_refused(&tls, USAGE, "'--splice on'", "TLS");
 }
 
 #[test]
@@ -92,8 +105,10 @@ fn a_wrong_value_in_the_environment_is_named_too() {
         ("EPOLL_SERVER_MAX_CONNECTIONS", "--max-connections", "0"),
         ("EPOLL_SERVER_MAX_PER_PEER", "--max-per-peer", "0"),
         ("EPOLL_SERVER_READ_BUFFER", "--read-buffer", "0"),
+        ("EPOLL_SERVER_SPLICE", "--splice", "1"),
         ("EPOLL_SERVER_BACKLOG", "--backlog", "0"),
         ("EPOLL_SERVER_IDLE_TIMEOUT", "--idle-timeout", "soon"),
+        ("EPOLL_SERVER_BUSY_POLL", "--busy-poll", "often"),
     ] {
         let wrong = value.rsplit(',').next().unwrap();
         let launch = Launch::bare().variable(variable, value);

@@ -1,8 +1,8 @@
 //! Connections that come and go all the time: nothing of them is left in the server.
 
-use crate::harness::{Launch, Mode, PATIENCE, Server, Stats, alone, client, converse};
+use crate::harness::{Launch, Mode, Server, Stats, alone, client, converse};
+use epoll_kit_testing::eventually;
 use std::net::SocketAddr;
-use std::time::Instant;
 use std::{env, thread};
 
 /// More connections than every test run makes.
@@ -14,7 +14,7 @@ const CLIENTS: usize = 8;
 /// Ports to connect to. A port of ours that was used is not free for the same one for a while.
 const LISTENERS: usize = 8;
 
-/// What a server may have more than before in the end. A record of 26 bytes that stays of each
+/// The memory that a server may have gained in the end. A record of 26 bytes that stays of each
 /// connection would be more.
 const KIB_MAX: u64 = 512;
 const ROUNDS_MAX: usize = 3;
@@ -34,12 +34,12 @@ fn connections_that_come_and_go_leave_nothing(mode: Mode) {
     let descriptors = server.process.descriptors().len();
     let mut total = come_and_go(&addresses, WARM_UP);
     await_descriptors(&server, descriptors);
-    let mut memory = vec![server.process.memory_kib("Private_Dirty")];
+    let mut memory = vec![server.process.memory_kib("Anonymous")];
     // What stays of each connection stays every time; what the heap has grown by once does not.
     while !has_settled(&memory) && memory.len() <= ROUNDS_MAX {
         total += come_and_go(&addresses, count);
         await_descriptors(&server, descriptors);
-        memory.push(server.process.memory_kib("Private_Dirty"));
+        memory.push(server.process.memory_kib("Anonymous"));
     }
     server.drain();
     let stats = stats.read();
@@ -73,10 +73,7 @@ fn come_and_go(servers: &[SocketAddr], count: usize) -> usize {
 
 #[track_caller]
 fn await_descriptors(server: &Server, expected: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while server.process.descriptors().len() != expected {
-        let count = server.process.descriptors().len();
-        assert!(Instant::now() < deadline, "{count} descriptors, not {expected}");
-        thread::yield_now();
-    }
+    eventually(&format!("it has {expected} descriptors"), || {
+        server.process.descriptors().len() == expected
+    });
 }

@@ -3,7 +3,7 @@
 
 use crate::harness::{Guard, Launch, Lines, Mode, PATIENCE, Process, Sends, Server, Streaming};
 use crate::harness::{alone, converse, ends, is_echoed, small_client, tool};
-use epoll_kit_testing::Random;
+use epoll_kit_testing::{Random, eventually};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
@@ -223,11 +223,7 @@ fn a_second_signal_ends_a_server_whose_threads_are_stuck(mode: Mode) {
     server.process.signal(Signal::INT);
     server.stderr.next_with(&["ERROR", "threads are stuck", "SIGINT"]);
     // strace keeps the threads that it delays, and with them the process's end.
-    let deadline = Instant::now() + PATIENCE;
-    while server.process.threads().len() > threads.len() {
-        assert!(Instant::now() < deadline, "the other threads do not end");
-        thread::yield_now();
-    }
+    eventually("the other threads end", || server.process.threads().len() <= threads.len());
 }
 
 #[test]

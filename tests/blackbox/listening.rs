@@ -41,7 +41,7 @@ fn a_path_is_printed_and_served(mode: Mode) {
     unix_is_served(&path);
 }
 
-/// Whether the server keeps a connection, and does not close it at once for want of room.
+/// Returns whether the server keeps a connection, and does not close it at once for want of room.
 #[track_caller]
 fn unix_is_kept(path: &Path) -> bool {
     let mut stream = UnixStream::connect(path).unwrap();
@@ -160,6 +160,7 @@ fn help_goes_to_stdout_and_names_every_flag() {
         "--max-connections <N>",
         "--max-per-peer <N>",
         "--read-buffer <BYTES>",
+        "--splice <SPLICE>",
         "--quit-word <WORD>",
         "--backlog <N>",
         "--log <LEVEL>",
@@ -175,12 +176,22 @@ fn help_goes_to_stdout_and_names_every_flag() {
         assert!(help.contains(flag), "{flag} is not in:\n{help}");
     }
     assert!(help.contains("EPOLL_SERVER_STATS_JSON"), "{help}");
-    for mode in ["level:", "edge:", "oneshot:", "edge-shared:", "reuseport:", "exclusive:"] {
+    for mode in [
+        "level:",
+        "edge:",
+        "oneshot:",
+        "edge-shared:",
+        "reuseport:",
+        "exclusive:",
+        "auto:",
+        "on:",
+        "off:",
+    ] {
         assert!(help.contains(&format!("- {mode}")), "{mode} is not in:\n{help}");
     }
     // As words: where lines break depends on the terminal.
     let words: Vec<_> = help.split_whitespace().collect();
-    let refusal = "In the other modes one thread accepts for all, and the flag is refused";
+    let refusal = "In the other modes whichever thread is free accepts, and the flag is refused";
     assert!(words.join(" ").contains(refusal), "{help}");
 }
 

@@ -8,6 +8,7 @@
 mod harness;
 
 mod bad_input;
+mod busy_polling;
 mod churn;
 mod closing;
 mod crowds;

@@ -34,8 +34,10 @@ fn eight_streams_of_64_mib_come_back_identical(mode: Mode) {
 in_both_modes!(a_stream_comes_back_whatever_a_read_takes);
 
 fn a_stream_comes_back_whatever_a_read_takes(mode: Mode) {
-    for read_len in ["1", "16384", "65537", "131072", "262144", "1048576"] {
-        let server = Launch::tcp(mode).flag("--read-buffer", read_len).start();
+    let lens = ["1", "1000", "16384", "65537", "131072", "262144", "1048576"];
+    for (read_len, splice) in lens.into_iter().flat_map(|len| [(len, "on"), (len, "off")]) {
+        let launch = Launch::tcp(mode).flag("--read-buffer", read_len).flag("--splice", splice);
+        let server = launch.start();
         // One byte at a time takes its time.
         let len = if read_len == "1" { 64 << 10 } else { 8 << 20 };
         let mut sent = vec![0; len];

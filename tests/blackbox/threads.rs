@@ -65,11 +65,11 @@ in_all_modes!(with_pin_each_thread_keeps_to_a_core_in_turn);
 fn with_pin_each_thread_keeps_to_a_core_in_turn(mode: Mode) {
     let server = Launch::tcp(mode).switch("--pin").start();
     let all = cpus_of_threads(&Server::start(Mode::Level)).remove(0);
-    // The thread that accepts for others may run anywhere.
-    let accepts = mode.is_shared().then_some(all);
+    // The thread that minds timers and signals for others may run anywhere.
+    let minds = mode.is_shared().then_some(all);
     let count = mode.threads() as usize;
     let cores = cpus().into_iter().cycle().take(count).map(|cpu| cpu.to_string());
-    let expected: Vec<_> = accepts.into_iter().chain(cores).collect();
+    let expected: Vec<_> = minds.into_iter().chain(cores).collect();
     assert_eq!(cpus_of_threads(&server), expected);
     converse(&mut server.client(), b"pinned");
 }

@@ -47,7 +47,7 @@ impl Mode {
         }
     }
 
-    /// Whether threads share connections. One more then accepts them.
+    /// Whether threads share connections. One more then minds timers and signals.
     pub(crate) fn is_shared(self) -> bool {
         matches!(self, Self::Oneshot | Self::EdgeShared)
     }

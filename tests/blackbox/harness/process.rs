@@ -2,13 +2,13 @@
 //! pidfd, so a signal never reaches another process that got its number.
 
 use super::PATIENCE;
+use epoll_kit_testing::eventually;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How many descriptors a process that is started here has beside the standard streams: what was left
 /// open by whoever started the tests.
@@ -107,16 +107,11 @@ impl Process {
     /// Waits until it has taken every signal that was sent to it.
     #[track_caller]
     pub(crate) fn await_signals_taken(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        let pending = || {
+        eventually(&format!("process {} takes its signals", self.pid), || {
             let status = self.file("status");
             let set = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
-            u64::from_str_radix(set.expect("a set of signals").trim(), 16).expect("a number")
-        };
-        while pending() != 0 {
-            assert!(Instant::now() < deadline, "process {} does not take a signal", self.pid);
-            thread::yield_now();
-        }
+            u64::from_str_radix(set.expect("a set of signals").trim(), 16).expect("a number") == 0
+        });
     }
 
     /// The descriptors that it has open.
@@ -157,11 +152,9 @@ impl Process {
     /// Waits until all of its threads sleep.
     #[track_caller]
     pub(crate) fn await_rest(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.threads().into_iter().all(|thread| self.thread_state(thread) == "S") {
-            assert!(Instant::now() < deadline, "process {} does not come to rest", self.pid);
-            thread::yield_now();
-        }
+        eventually(&format!("process {} comes to rest", self.pid), || {
+            self.threads().into_iter().all(|thread| self.thread_state(thread) == "S")
+        });
     }
 
     /// A number of /proc/PID/smaps_rollup, in KiB.
@@ -187,11 +180,7 @@ impl Process {
     #[track_caller]
     pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
-        let deadline = Instant::now() + PATIENCE;
-        while self.stat(3) != "T" {
-            assert!(Instant::now() < deadline, "process {} does not stop", self.pid);
-            thread::yield_now();
-        }
+        eventually(&format!("process {} stops", self.pid), || self.stat(3) == "T");
     }
 
     /// A field of /proc/PID/stat by its number in proc(5), 3 or higher.

@@ -9,8 +9,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
-/// What every flag is called in the environment; a test inherits none of them.
-const VARIABLES: [&str; 19] = [
+/// The environment variables of all flags; a test inherits none of them.
+const VARIABLES: [&str; 21] = [
     "EPOLL_SERVER_LISTEN",
     "EPOLL_SERVER_MODE",
     "EPOLL_SERVER_THREADS",
@@ -19,6 +19,7 @@ const VARIABLES: [&str; 19] = [
     "EPOLL_SERVER_MAX_CONNECTIONS",
     "EPOLL_SERVER_MAX_PER_PEER",
     "EPOLL_SERVER_READ_BUFFER",
+    "EPOLL_SERVER_SPLICE",
     "EPOLL_SERVER_QUIT_WORD",
     "EPOLL_SERVER_BACKLOG",
     "EPOLL_SERVER_LOG",
@@ -27,6 +28,7 @@ const VARIABLES: [&str; 19] = [
     "EPOLL_SERVER_WRITE_TIMEOUT",
     "EPOLL_SERVER_DRAIN_TIMEOUT",
     "EPOLL_SERVER_LINGER_TIMEOUT",
+    "EPOLL_SERVER_BUSY_POLL",
     "EPOLL_SERVER_STATS_JSON",
     "EPOLL_SERVER_TLS_CERT",
     "EPOLL_SERVER_TLS_KEY",

@@ -6,4 +6,5 @@ mod allocations;
 mod instructions;
 mod load;
 mod memory;
+mod splicing;
 mod system_calls;

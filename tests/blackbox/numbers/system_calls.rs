@@ -3,24 +3,18 @@
 //! are ready.
 
 use super::load::Ready;
-use crate::harness::{
-    Launch, Mode, OBSERVATION, Server, Tool, alone, converse, ends, is_echoed, tool,
-};
+use crate::harness::{Launch, Mode, Server, Tool, alone, converse, ends, tool};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::net::Shutdown;
 
-/// A read buffer that is shorter than what a socket holds.
-const READ_LEN: usize = 16 * 1024;
+/// The number of calls of each system call.
+pub(super) type Calls = BTreeMap<String, f64>;
 
-/// How often each system call was made.
-type Calls = BTreeMap<String, f64>;
-
-/// What a server calls from its start to its end, `talk` in between.
+/// Counts a server's calls from its start to its end, `talk` in between.
 #[track_caller]
-fn calls(strace: &Tool, launch: Launch, talk: impl FnOnce(&Server)) -> Calls {
+pub(super) fn calls(strace: &Tool, launch: Launch, talk: impl FnOnce(&Server)) -> Calls {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("calls");
     let traced = launch.outermost([strace.path(), "-fco".as_ref(), report.as_path()]);
@@ -38,7 +32,7 @@ fn counts(report: &str) -> Calls {
         .collect()
 }
 
-/// What each of `count` repetitions costs that one run has more than the other.
+/// Returns what one of `count` repetitions costs that one run has more than the other.
 fn each(once: &Calls, twice: &Calls, count: f64) -> Calls {
     let more = |(name, calls): (&String, &f64)| {
         (name.clone(), (calls - once.get(name).unwrap_or(&0.0)) / count)
@@ -46,7 +40,7 @@ fn each(once: &Calls, twice: &Calls, count: f64) -> Calls {
     twice.iter().map(more).filter(|(_, calls)| *calls != 0.0).collect()
 }
 
-/// How often it is counted: where others keep the CPU busy, the server may come to run while not
+/// The number of counts: where others keep the CPU busy, the server may come to run while not
 /// all messages are written, and then needs one more wait. It never needs one less.
 const TRIES_MAX: u32 = 3;
 
@@ -64,8 +58,9 @@ fn message_costs(mode: Mode, ready: &Ready, rounds: u32, expected: f64, toleranc
     let expected = expected + arming;
     let count = ready.count() as f64;
     let messages = f64::from(rounds) * count;
-    // Where threads share, a close takes one, which the server has made or not when it is killed.
-    let closing = if mode.is_shared() { count } else { 0.0 };
+    // Where threads share, a close takes one, which the server has made or not when it is killed; so it is
+    // with the arming after the last answer.
+    let closing = if mode.is_shared() { count + arming } else { 0.0 };
     let mut seen = Vec::new();
     for _ in 0..TRIES_MAX {
         let (once, twice) = (run(rounds), run(2 * rounds));
@@ -89,7 +84,7 @@ fn message_costs(mode: Mode, ready: &Ready, rounds: u32, expected: f64, toleranc
     panic!("not {expected} system calls a message: {seen:#?}");
 }
 
-/// What arming a connection again costs that its report has disarmed.
+/// Returns the cost of arming a connection again that its report has disarmed.
 fn arming(mode: Mode) -> f64 {
     if mode == Mode::Oneshot { 1.0 } else { 0.0 }
 }
@@ -144,33 +139,6 @@ fn two_a_message_and_a_shared_wait_with_fifty_ready(mode: Mode) {
     message_costs(mode, &fifty, 40, 2.02, 0.03);
 }
 
-in_both_modes!(a_long_stream_goes_through_a_pipe_unless_a_word_is_looked_for_in_it);
-
-fn a_long_stream_goes_through_a_pipe_unless_a_word_is_looked_for_in_it(mode: Mode) {
-    let Some(strace) = tool("strace") else { return };
-    let _alone = alone();
-    let splices = |launch: Launch| {
-        let calls = calls(&strace, launch, stream_and_then_read);
-        calls.get("splice").copied().unwrap_or(0.0)
-    };
-    // There and back again.
-    let launch = || Launch::tcp(mode).flag("--read-buffer", READ_LEN.to_string());
-    assert!(splices(launch()) >= 2.0);
-    assert_eq!(splices(launch().flag("--quit-word", "quit")), 0.0);
-}
-
-/// Sends until nothing goes out any more, and only then takes it back: more than one read takes is there
-/// when the server can go on.
-fn stream_and_then_read(server: &Server) {
-    let mut client = server.client();
-    client.set_write_timeout(Some(OBSERVATION)).unwrap();
-    let mut sent = 0;
-    while let Ok(len) = client.write(&[b'x'; READ_LEN]) {
-        sent += len;
-    }
-    is_echoed(&mut client, &vec![b'x'; sent]);
-}
-
 in_both_modes!(a_conversation_of_one_message_costs_no_call_too_many);
 
 fn a_conversation_of_one_message_costs_no_call_too_many(mode: Mode) {
@@ -196,8 +164,8 @@ fn conversation_costs(mode: Mode, count: u32, once: &Calls, twice: &Calls) {
     println!("{mode}: {cost:.2?} for a conversation of one message");
     let of = |names: &[&str]| -> f64 { names.iter().filter_map(|name| cost.get(*name)).sum() };
     for (names, expected) in [
-        // The second finds the queue empty.
-        (&["accept4"][..], 2.0),
+        // Only where connections wait together another one finds out that the queue is empty.
+        (&["accept4"][..], 1.0),
         // Closing is what ends the registration.
         (&["epoll_ctl"], 1.0),
         (&["read", "recv", "recvfrom"], 2.0),
@@ -213,7 +181,7 @@ fn conversation_costs(mode: Mode, count: u32, once: &Calls, twice: &Calls) {
     let waits_max = if mode == Mode::Edge { 4.0 } else { 3.0 };
     assert!(waits <= f64::from(2 * count) * waits_max + 10.0, "{twice:?}");
     // A debug build also asks each descriptor whether it blocks.
-    let others = if cfg!(debug_assertions) { 8.02 } else { 7.02 };
+    let others = if cfg!(debug_assertions) { 7.04 } else { 6.04 };
     let counted: f64 = cost.iter().filter(|(name, _)| !is_wait(name)).map(|(_, calls)| calls).sum();
     assert!(counted <= others, "{cost:?}");
 }
