@@ -10,16 +10,41 @@ use std::time::Duration;
 /// Of the orders within rounds, which are the same in every run.
 const SEED: u64 = 1;
 
-/// What the values of a case are.
+/// The unit of a case's values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unit {
     /// Nanoseconds for each.
     Nanoseconds,
-    /// How many a second.
+    /// A number a second.
     PerSecond,
 }
 
-/// What one measurement took, and for how many.
+/// The place of a contestant in a comparison, under the names that the runner knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The bare system calls.
+    Floor,
+    /// The same again: an A/A comparison.
+    FloorAgain,
+    Ours,
+    /// Ours as the reference, measured again.
+    OursAgain,
+    Peer,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Floor => "floor",
+            Self::FloorAgain => "floor-again",
+            Self::Ours => "ours",
+            Self::OursAgain => "ours-again",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// The time of one measurement, and the number of operations in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timed {
     pub(crate) elapsed: Duration,
@@ -47,6 +72,8 @@ impl Unit {
 pub(crate) struct Case {
     pub(crate) suite: &'static str,
     pub(crate) name: String,
+    /// The name with N in the place of the number, of cases that are points of a line.
+    pub(crate) group: Option<String>,
     /// The number that grows from case to case.
     pub(crate) x: usize,
     pub(crate) unit: Unit,
@@ -57,17 +84,26 @@ type Measure<'a> = dyn FnMut(u64) -> anyhow::Result<Timed> + 'a;
 
 pub(crate) struct Contestant<'a> {
     name: &'static str,
+    role: Role,
+    /// The name of the comparison, where a case has several references.
+    set: Option<&'static str>,
     measure: Box<Measure<'a>>,
-    /// How many repetitions take about as long as a measurement shall take.
+    /// The number of repetitions that take about as long as a measurement shall take.
     count: u64,
 }
 
 impl<'a> Contestant<'a> {
     pub(crate) fn new(
+        role: Role,
         name: &'static str,
         measure: impl FnMut(u64) -> anyhow::Result<Timed> + 'a,
     ) -> Self {
-        Self { name, measure: Box::new(measure), count: 1 }
+        Self { name, role, set: None, measure: Box::new(measure), count: 1 }
+    }
+
+    /// Compares it with those of this set only.
+    pub(crate) fn in_set(self, set: &'static str) -> Self {
+        Self { set: Some(set), ..self }
     }
 
     /// Finds `count`, by ever longer measurements.
@@ -118,14 +154,14 @@ impl Case {
                 values[at] = self.unit.value(timed);
             }
             for (contestant, value) in contestants.iter().zip(&values) {
-                report.write(self, contestant.name, round, *value)?;
+                report.write(self, contestant, round, *value)?;
             }
         }
         Ok(())
     }
 }
 
-/// Where measurements go, one JSON object a line.
+/// The output of measurements, one JSON object a line.
 pub struct Report<'a> {
     out: &'a mut dyn Write,
 }
@@ -139,15 +175,18 @@ impl<'a> Report<'a> {
     fn write(
         &mut self,
         case: &Case,
-        contestant: &str,
+        contestant: &Contestant<'_>,
         round: u32,
         value: f64,
     ) -> anyhow::Result<()> {
         let line = json!({
             "suite": case.suite,
             "case": case.name,
+            "group": case.group,
             "x": case.x,
-            "contestant": contestant,
+            "contestant": contestant.name,
+            "role": contestant.role.name(),
+            "set": contestant.set,
             "round": round,
             "unit": case.unit.name(),
             "value": value,
@@ -174,11 +213,12 @@ mod tests {
                 turns.borrow_mut().push(name);
                 Ok(Timed { elapsed: Duration::from_secs(1), count })
             };
-            Contestant::new(name, measure)
+            Contestant::new(Role::Peer, name, measure)
         };
         let rounds = NonZeroU32::new(60).unwrap();
         let options = Options { rounds, duration: Duration::from_millis(1), is_quick: true };
-        let case = Case { suite: "s", name: "c".to_owned(), x: 1, unit: Unit::Nanoseconds };
+        let case =
+            Case { suite: "s", name: "c".to_owned(), group: None, x: 1, unit: Unit::Nanoseconds };
         let mut out = Vec::new();
         case.compete(&options, &mut Report::new(&mut out), NAMES.map(contestant).into()).unwrap();
 

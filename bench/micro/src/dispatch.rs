@@ -9,7 +9,7 @@
 mod chain;
 mod loops;
 
-use crate::contest::{Case, Contestant, Timed, Unit};
+use crate::contest::{Case, Contestant, Role, Timed, Unit};
 use crate::{Options, Report, descriptors};
 use chain::{Baton, Chain};
 use loops::{Calloop, Floor, Mio, Ours, Polling};
@@ -30,6 +30,10 @@ const CASES: [(usize, usize); 8] = [
 
 const EDGE: bool = true;
 const LEVEL: bool = false;
+
+/// Each trigger has a floor of its own. mio has edges alone.
+const BY_LEVEL: &str = "level trigger";
+const BY_EDGE: &str = "edge trigger";
 
 /// A loop that watches the readers of a chain.
 pub(crate) trait Loop<'a>: Sized {
@@ -53,28 +57,32 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
         }
         let chain = Chain::new(pairs)?;
         let contestants = vec![
-            contestant::<Floor<LEVEL>>("floor", &chain, active),
-            contestant::<Floor<LEVEL>>("floor again", &chain, active),
-            contestant::<Ours<'_, LEVEL>>("epoll-kit", &chain, active),
-            contestant::<Polling>("polling", &chain, active),
-            contestant::<Calloop<'_>>("calloop", &chain, active),
-            contestant::<Floor<EDGE>>("floor, edge", &chain, active),
-            contestant::<Floor<EDGE>>("floor, edge again", &chain, active),
-            contestant::<Ours<'_, EDGE>>("epoll-kit, edge", &chain, active),
-            contestant::<Mio>("mio", &chain, active),
+            contestant::<Floor<LEVEL>>(Role::Floor, "floor", &chain, active).in_set(BY_LEVEL),
+            contestant::<Floor<LEVEL>>(Role::FloorAgain, "floor", &chain, active).in_set(BY_LEVEL),
+            contestant::<Ours<'_, LEVEL>>(Role::Ours, "epoll-kit", &chain, active).in_set(BY_LEVEL),
+            contestant::<Polling>(Role::Peer, "polling", &chain, active).in_set(BY_LEVEL),
+            contestant::<Calloop<'_>>(Role::Peer, "calloop", &chain, active).in_set(BY_LEVEL),
+            contestant::<Floor<EDGE>>(Role::Floor, "floor, edge", &chain, active).in_set(BY_EDGE),
+            contestant::<Floor<EDGE>>(Role::FloorAgain, "floor, edge", &chain, active)
+                .in_set(BY_EDGE),
+            contestant::<Ours<'_, EDGE>>(Role::Ours, "epoll-kit, edge", &chain, active)
+                .in_set(BY_EDGE),
+            contestant::<Mio>(Role::Peer, "mio", &chain, active).in_set(BY_EDGE),
         ];
-        let case = Case { suite: "dispatch", name, x: pairs, unit: Unit::Nanoseconds };
+        let group = Some(format!("N pairs, {active} active"));
+        let case = Case { suite: "dispatch", name, group, x: pairs, unit: Unit::Nanoseconds };
         case.compete(options, report, contestants)?;
     }
     Ok(())
 }
 
 fn contestant<'a, L: Loop<'a>>(
+    role: Role,
     name: &'static str,
     chain: &'a Chain,
     active: usize,
 ) -> Contestant<'a> {
-    Contestant::new(name, move |count| {
+    Contestant::new(role, name, move |count| {
         let turns = count.div_ceil(active as u64);
         let mut event_loop = L::new(chain)?;
         let mut baton = chain.start(active, turns)?;

@@ -10,6 +10,7 @@
 mod contest;
 mod descriptors;
 mod options;
+mod program;
 
 pub mod dispatch;
 pub mod timers;
@@ -17,7 +18,8 @@ pub mod waiting;
 pub mod wake;
 
 pub use contest::Report;
-pub use options::{Options, run};
+pub use options::Options;
+pub use program::run;
 
-/// How many events one wait can bring; what the crates that do not let their user choose have.
+/// The number of events that one wait can bring; what the crates that do not let their user choose have.
 pub(crate) const EVENTS_MAX: usize = 1024;

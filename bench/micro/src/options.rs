@@ -1,53 +1,24 @@
-//! The command line of a program, and its end.
+//! The command line of a program.
 
-use crate::{Report, descriptors};
 use anyhow::Context;
 use lexopt::{Arg, Parser, ValueExt};
-use std::io::{self, Write};
 use std::num::NonZeroU32;
-use std::process::ExitCode;
 use std::time::Duration;
 
-const USAGE: &str = "\
-Prints what it measures, one JSON object a line.
-
-  --rounds N  how often every contestant is measured; 15 unless given
-  --quick     short measurements, and 3 rounds unless given
-  --help      these lines";
-
-/// How much is measured.
+/// The extent of the measuring.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How often every contestant is measured.
+    /// The number of times that every contestant is measured.
     pub rounds: NonZeroU32,
     /// About how long one measurement takes.
     pub duration: Duration,
-    /// Whether little time is to be taken.
+    /// Little time is to be taken.
     pub is_quick: bool,
-}
-
-/// Reads the command line and measures.
-pub fn run(measure: impl FnOnce(&Options, &mut Report<'_>) -> anyhow::Result<()>) -> ExitCode {
-    let done = Options::parse(Parser::from_env()).and_then(|options| match options {
-        Some(options) => {
-            descriptors::raise()?;
-            measure(&options, &mut Report::new(&mut io::stdout().lock()))
-        }
-        None => Ok(writeln!(io::stdout(), "{USAGE}")?),
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to be told that this could not be told.
-            let _ = writeln!(io::stderr(), "failed to measure: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 impl Options {
     /// `None`: help was asked for.
-    fn parse(mut parser: Parser) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn parse(mut parser: Parser) -> anyhow::Result<Option<Self>> {
         let (mut rounds, mut is_quick) = (None, false);
         while let Some(arg) = parser.next()? {
             match arg {

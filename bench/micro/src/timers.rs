@@ -3,14 +3,12 @@
 //! Timed are the operations of [`Population`]: everybody has as many timers, and gets the same kinds of
 //! operations. The wheel itself is the reference, and is measured twice a round.
 
-use crate::contest::{Case, Contestant, Timed, Unit};
+use crate::contest::{Case, Contestant, Role, Timed, Unit};
 use crate::{Options, Report};
 use epoll_kit_bench_timers::{
     DelayQueue, HashWheel, Heap, Keeper, Operation, Population, SIZES, SortedMap, Wheel,
     enter_runtime,
 };
-
-const OURS_AGAIN: &str = "epoll-timers again";
 
 /// Measures every case.
 ///
@@ -64,15 +62,16 @@ impl Populations {
         let names = Population::<Wheel>::OPERATIONS.map(|(name, _)| name);
         for (number, operation) in names.into_iter().enumerate() {
             let contestants = vec![
-                contestant(Wheel::NAME, &mut self.wheel, number),
-                contestant(OURS_AGAIN, &mut self.wheel_again, number),
-                contestant(DelayQueue::NAME, &mut self.delay_queue, number),
-                contestant(SortedMap::NAME, &mut self.sorted_map, number),
-                contestant(Heap::NAME, &mut self.heap, number),
-                contestant(HashWheel::NAME, &mut self.hash_wheel, number),
+                contestant(Role::Ours, Wheel::NAME, &mut self.wheel, number),
+                contestant(Role::OursAgain, Wheel::NAME, &mut self.wheel_again, number),
+                contestant(Role::Peer, DelayQueue::NAME, &mut self.delay_queue, number),
+                contestant(Role::Peer, SortedMap::NAME, &mut self.sorted_map, number),
+                contestant(Role::Peer, Heap::NAME, &mut self.heap, number),
+                contestant(Role::Peer, HashWheel::NAME, &mut self.hash_wheel, number),
             ];
             let name = format!("{operation}, {size} timers");
-            let case = Case { suite: "timers", name, x: size, unit: Unit::Nanoseconds };
+            let group = Some(format!("{operation}, N timers"));
+            let case = Case { suite: "timers", name, group, x: size, unit: Unit::Nanoseconds };
             case.compete(options, report, contestants)?;
         }
         Ok(())
@@ -81,12 +80,13 @@ impl Populations {
 
 /// One that does the operation with this number.
 fn contestant<'a, T: Keeper>(
+    role: Role,
     name: &'static str,
     population: &'a mut Population<T>,
     number: usize,
 ) -> Contestant<'a> {
     let (_, operation): (_, Operation<T>) = Population::<T>::OPERATIONS[number];
-    Contestant::new(name, move |count| {
+    Contestant::new(role, name, move |count| {
         let took = operation(population, usize::try_from(count)?);
         Ok(Timed { elapsed: took.elapsed, count: took.count as u64 })
     })

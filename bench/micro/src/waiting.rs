@@ -8,7 +8,7 @@
 mod sources;
 mod waiters;
 
-use crate::contest::{Case, Contestant, Timed, Unit};
+use crate::contest::{Case, Contestant, Role, Timed, Unit};
 use crate::{Options, Report, descriptors};
 use sources::{Sources, Tally};
 use std::io;
@@ -60,26 +60,29 @@ pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()>
         }
         let sources = Sources::new(count)?;
         let mut contestants = vec![
-            contestant::<Epoll<LEVEL>>("floor", &sources, active),
-            contestant::<Epoll<LEVEL>>("floor again", &sources, active),
-            contestant::<Epoll<EDGE>>("epoll, edge", &sources, active),
-            contestant::<Poll<'_>>("poll", &sources, active),
+            contestant::<Epoll<LEVEL>>(Role::Floor, "floor", &sources, active),
+            contestant::<Epoll<LEVEL>>(Role::FloorAgain, "floor", &sources, active),
+            contestant::<Epoll<EDGE>>(Role::Peer, "epoll, edge", &sources, active),
+            contestant::<Poll<'_>>(Role::Peer, "poll", &sources, active),
         ];
         if Select::can_hold(&sources) {
-            contestants.push(contestant::<Select<'_>>("select", &sources, active));
+            contestants.push(contestant::<Select<'_>>(Role::Peer, "select", &sources, active));
         }
-        let case = Case { suite: "select-poll-epoll", name, x: count, unit: Unit::Nanoseconds };
+        let group = Some(format!("N descriptors, {active} ready"));
+        let (suite, unit) = ("select-poll-epoll", Unit::Nanoseconds);
+        let case = Case { suite, name, group, x: count, unit };
         case.compete(options, report, contestants)?;
     }
     Ok(())
 }
 
 fn contestant<'a, W: Waiter<'a>>(
+    role: Role,
     name: &'static str,
     sources: &'a Sources,
     active: usize,
 ) -> Contestant<'a> {
-    Contestant::new(name, move |rounds| {
+    Contestant::new(role, name, move |rounds| {
         let mut waiter = W::new(sources)?;
         let mut elapsed = Duration::ZERO;
         for round in 0..rounds {

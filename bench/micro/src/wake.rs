@@ -10,7 +10,7 @@
 
 mod wakeables;
 
-use crate::contest::{Case, Contestant, Timed, Unit};
+use crate::contest::{Case, Contestant, Role, Timed, Unit};
 use crate::{Options, Report};
 use anyhow::{anyhow, ensure};
 use std::io;
@@ -73,13 +73,14 @@ fn measures<W: Wakeable>() -> [Measure; CASES.len()] {
 pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()> {
     for (number, (name, unit)) in CASES.into_iter().enumerate() {
         let contestants = vec![
-            Contestant::new("floor", measures::<Floor>()[number]),
-            Contestant::new("floor again", measures::<Floor>()[number]),
-            Contestant::new("epoll-kit", measures::<Ours>()[number]),
-            Contestant::new("mio", measures::<Mio>()[number]),
-            Contestant::new("polling", measures::<Polling>()[number]),
+            Contestant::new(Role::Floor, "floor", measures::<Floor>()[number]),
+            Contestant::new(Role::FloorAgain, "floor", measures::<Floor>()[number]),
+            Contestant::new(Role::Ours, "epoll-kit", measures::<Ours>()[number]),
+            Contestant::new(Role::Peer, "mio", measures::<Mio>()[number]),
+            Contestant::new(Role::Peer, "polling", measures::<Polling>()[number]),
         ];
-        let case = Case { suite: "wake", name: name.to_owned(), x: number + 1, unit };
+        let (name, x) = (name.to_owned(), number + 1);
+        let case = Case { suite: "wake", name, group: None, x, unit };
         case.compete(options, report, contestants)?;
     }
     Ok(())

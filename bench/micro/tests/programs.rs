@@ -51,7 +51,9 @@ fn measure(program: &str, suite: &str) -> Counts {
         assert!(row["x"].as_u64().is_some_and(|x| x > 0), "{line}");
         assert!(row["round"].as_u64().is_some_and(|round| round < ROUNDS as u64), "{line}");
         assert!(row["value"].as_f64().is_some_and(f64::is_finite), "{line}");
-        *counts.entry(text("case")).or_default().entry(text("contestant")).or_default() += 1;
+        let again = if text("role").ends_with("-again") { " again" } else { "" };
+        let contestant = text("contestant") + again;
+        *counts.entry(text("case")).or_default().entry(contestant).or_default() += 1;
     }
     counts
 }

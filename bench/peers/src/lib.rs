@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod foreign;
+
 mod flags;
 mod listening;
 mod unsent;

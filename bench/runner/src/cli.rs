@@ -1,10 +1,12 @@
 //! The command line. The exit status is 0, 1 when something or somebody failed, 2 when the command
 //! line is wrong, and 130 after Ctrl-C.
 
-use crate::bench::{self, Options, Paths};
 use crate::interrupt::Interrupted;
-use crate::network;
-use crate::suites::Suite;
+use crate::paths::Paths;
+use crate::print::warn;
+use crate::run::{self, Args};
+use crate::suite::Suite;
+use crate::{network, suites};
 use lexopt::{Arg, Parser, ValueExt};
 use std::ffi::OsString;
 use std::fmt;
@@ -12,22 +14,26 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// The help; `SUITES` stands for their names.
 const HELP: &str = "\
 Usage: epoll-kit-bench-runner --root DIR --programs DIR --bench-programs DIR --out DIR
                               [SUITE]... [--quick] [--json PATH]
+       epoll-kit-bench-runner --root DIR --programs DIR --bench-programs DIR --out DIR --from PATH
 
 `cargo xtask bench` builds everything and calls it. Without a SUITE all are run:
-echo, lesson, select-poll-epoll, dispatch, wake, timers, syscalls, protocols.
+SUITES.
 
-  --root DIR            the repository
+  --root DIR            the repository, in which a run of all suites writes bench/RESULTS.md
+                        and bench/plots, unless it is quick or something failed
   --programs DIR        where epoll-server and epoll-load are
   --bench-programs DIR  where the other servers and the micro-benchmarks are
-  --out DIR             where report.html and tables.md go
+  --out DIR             where report.html, tables.md and rounds.json go
   --quick               few and short rounds
-  --json PATH           write all rounds to this file
+  --json PATH           write all rounds to this file too
+  --from PATH           make the report again from a file of rounds, measure nothing
 ";
 
-/// What is wrong with the command line, in one line.
+/// The error of a command line, in one line.
 #[derive(Debug)]
 struct UsageError(String);
 
@@ -48,31 +54,32 @@ pub(crate) fn run() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == network::PROBE) {
         return if network::enter_own().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let options = match parse(std::env::args_os().skip(1)) {
-        Ok(Some(options)) => options,
+    let args = match parse(std::env::args_os().skip(1)) {
+        Ok(Some(args)) => args,
         Ok(None) => {
-            let _ = std::io::stdout().write_all(HELP.as_bytes());
+            let _ = std::io::stdout().write_all(help().as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            bench::complain(&error.to_string());
+            warn(&error.to_string());
             return ExitCode::from(2);
         }
     };
-    match bench::run(options) {
+    match run::run(args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            bench::complain(&format!("{error:#}"));
+            warn(&format!("{error:#}"));
             if error.is::<Interrupted>() { ExitCode::from(130) } else { ExitCode::FAILURE }
         }
     }
 }
 
 /// `None` if help was asked for.
-fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, UsageError> {
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, UsageError> {
     let (mut root, mut programs, mut bench_programs, mut out) = (None, None, None, None);
-    let (mut suites, mut is_quick, mut json) = (Vec::new(), false, None);
+    let (mut chosen, mut is_quick) = (Vec::<&'static dyn Suite>::new(), false);
+    let (mut json, mut from) = (None, None);
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -82,11 +89,12 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Us
             Arg::Long("bench-programs") => bench_programs = Some(path(&mut parser)?),
             Arg::Long("out") => out = Some(path(&mut parser)?),
             Arg::Long("json") => json = Some(path(&mut parser)?),
+            Arg::Long("from") => from = Some(path(&mut parser)?),
             Arg::Long("quick") => is_quick = true,
             Arg::Value(name) => {
                 let suite = suite(&name.string()?)?;
-                if !suites.contains(&suite) {
-                    suites.push(suite);
+                if chosen.iter().all(|known| known.name() != suite.name()) {
+                    chosen.push(suite);
                 }
             }
             flag => return Err(flag.unexpected().into()),
@@ -101,21 +109,28 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Options>, Us
         bench_programs: given(bench_programs, "--bench-programs")?,
         out: given(out, "--out")?,
     };
-    if suites.is_empty() {
-        suites.extend(Suite::ALL);
+    if from.is_some() && (!chosen.is_empty() || is_quick || json.is_some()) {
+        return Err(UsageError(
+            "--from measures nothing: it takes no suite, --quick or --json".into(),
+        ));
     }
-    Ok(Some(Options { paths, suites, is_quick, json }))
+    if chosen.is_empty() {
+        chosen.extend(suites::ALL);
+    }
+    Ok(Some(Args { paths, suites: chosen, is_quick, json, from }))
 }
 
 fn path(parser: &mut Parser) -> Result<PathBuf, UsageError> {
     Ok(parser.value()?.into())
 }
 
-fn suite(name: &str) -> Result<Suite, UsageError> {
-    Suite::ALL.into_iter().find(|suite| suite.name() == name).ok_or_else(|| {
-        let known = Suite::ALL.map(Suite::name).join(", ");
-        UsageError(format!("no suite {name:?}; there are: {known}"))
-    })
+fn suite(name: &str) -> Result<&'static dyn Suite, UsageError> {
+    suites::find(name)
+        .ok_or_else(|| UsageError(format!("no suite {name:?}; there are: {}", suites::names())))
+}
+
+fn help() -> String {
+    HELP.replace("SUITES", &suites::names())
 }
 
 #[cfg(test)]
@@ -124,31 +139,33 @@ mod tests {
 
     const FOLDERS: [&str; 4] = ["--root=/r", "--programs=/p", "--bench-programs=/b", "--out=/o"];
 
-    fn parsed(args: &[&str]) -> Result<Option<Options>, String> {
+    fn parsed(args: &[&str]) -> Result<Option<Args>, String> {
         let all = FOLDERS.iter().chain(args).map(OsString::from);
         parse(all).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_help_has_every_suite() {
-        let names = Suite::ALL.map(Suite::name).join(", ");
-        assert!(HELP.contains(&format!("\n{names}.\n")));
+        let help = help();
+        assert!(suites::ALL.iter().all(|suite| help.contains(suite.name())), "{help}");
+        assert!(help.contains("[SUITE]...") && !help.contains("SUITES"), "{help}");
     }
 
     #[test]
     fn no_suite_is_every_suite() {
-        let options = parsed(&[]).unwrap().unwrap();
-        assert_eq!(options.suites, Suite::ALL);
-        assert!(!options.is_quick && options.json.is_none());
+        let args = parsed(&[]).unwrap().unwrap();
+        assert_eq!(args.suites.len(), suites::ALL.len());
+        assert!(!args.is_quick && args.json.is_none() && args.from.is_none());
     }
 
     #[test]
     fn suites_are_run_once_as_they_are_named() {
         let args = ["wake", "echo", "wake", "--quick", "--json", "raw.json"];
-        let options = parsed(&args).unwrap().unwrap();
-        assert_eq!(options.suites, [Suite::Wake, Suite::Echo]);
-        assert!(options.is_quick);
-        assert_eq!(options.json.as_deref(), Some("raw.json".as_ref()));
+        let args = parsed(&args).unwrap().unwrap();
+        let names: Vec<_> = args.suites.iter().map(|suite| suite.name()).collect();
+        assert_eq!(names, ["wake", "echo"]);
+        assert!(args.is_quick);
+        assert_eq!(args.json.as_deref(), Some("raw.json".as_ref()));
     }
 
     #[test]
@@ -157,11 +174,12 @@ mod tests {
             (&["ecko"][..], "no suite \"ecko\"; there are: echo, lesson"),
             (&["--fast"], "--fast"),
             (&["--json"], "--json"),
+            (&["--from", "a", "echo"], "--from measures nothing"),
         ] {
-            let message = parsed(args).unwrap_err();
+            let message = parsed(args).err().unwrap();
             assert!(message.contains(what) && !message.contains('\n'), "{message}");
         }
-        let error = parse(["--quick".into()]).unwrap_err();
+        let error = parse(["--quick".into()]).err().unwrap();
         assert_eq!(error.to_string(), "--root is missing");
     }
 }

@@ -2,6 +2,7 @@
 //! with them too, and the guards on the way out end what was started.
 
 use epoll_sys::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use std::fmt;
 use std::io;
@@ -32,6 +33,13 @@ impl Interrupt {
             }
         }
         Ok(Self(ours))
+    }
+
+    /// Returns whether a signal has come.
+    pub(crate) fn is_set(&self) -> bool {
+        let mut readable = [PollFd::new(&self.0, PollFlags::IN)];
+        // A failure to ask is no signal.
+        poll(&mut readable, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0)
     }
 }
 

@@ -1,11 +1,13 @@
 //! One run of the load client, and what it prints.
 
-use crate::bench::Bench;
+use crate::context::Context;
+use crate::metric::Metric;
 use crate::process::Process;
-use crate::rounds::Sample;
-use anyhow::{Context, bail};
+use crate::results::Sample;
+use anyhow::{Context as _, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub(crate) struct Load {
     pub(crate) idle: u32,
     /// Bytes of a message.
     pub(crate) size: u32,
+    /// Messages in flight on a connection.
+    pub(crate) pipeline: u32,
     pub(crate) kind: Kind,
     pub(crate) amount: Amount,
 }
@@ -61,6 +65,9 @@ impl Load {
             Kind::Open(rate) => flags.push(format!("--rate={rate}")),
             Kind::Churn => flags.push("--churn".to_owned()),
         }
+        if self.pipeline > 1 {
+            flags.push(format!("--pipeline={}", self.pipeline));
+        }
         if self.idle > 0 {
             flags.push(format!("--idle={}", self.idle));
         }
@@ -74,18 +81,32 @@ impl Load {
     ///
     /// The client could not start, did not finish, lost a connection or got a wrong byte; or
     /// [`crate::interrupt::Interrupted`].
-    pub(crate) fn run(&self, bench: &Bench, address: &str, pid: u32) -> anyhow::Result<Sample> {
-        let mut command = Command::new(bench.paths.programs.join("epoll-load"));
-        command.arg(address).args(self.flags(bench.congestion)).args(["--json", ANSWER_MAX]);
+    pub(crate) fn run(&self, context: &Context, address: &str, pid: u32) -> anyhow::Result<Sample> {
+        self.run_as(context, Command::new(program(context)), address, pid)
+    }
+
+    /// The same with a command of one's own that runs the [program].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run).
+    pub(crate) fn run_as(
+        &self,
+        context: &Context,
+        mut command: Command,
+        address: &str,
+        pid: u32,
+    ) -> anyhow::Result<Sample> {
+        command.arg(address).args(self.flags(context.congestion)).args(["--json", ANSWER_MAX]);
         command.arg(format!("--server-pid={pid}"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let time = match self.amount {
             Amount::Time(time) => time,
             Amount::Requests(_) => REST_MAX,
         };
-        let deadline = bench.deadline(time + REST_MAX);
-        let process = Process::start(command, bench.cores.client())?;
-        let output = process.collect(deadline, &bench.interrupt, |_| {})?;
+        let deadline = context.deadline(time + REST_MAX);
+        let process = Process::start(command, context.cores.client())?;
+        let output = process.collect(deadline, &context.interrupt, |_| {})?;
         match serde_json::from_str(&output.stdout) {
             Ok(json) => {
                 let sample = sample(&json)?;
@@ -100,7 +121,12 @@ impl Load {
     }
 }
 
-/// The figures of a run: whatever is a number, by the names that the tables use.
+/// Returns the path of the load client.
+pub(crate) fn program(context: &Context) -> PathBuf {
+    context.paths.programs.join("epoll-load")
+}
+
+/// Returns the figures of a run.
 fn sample(json: &Value) -> anyhow::Result<Sample> {
     let errors = json["errors"].as_object().into_iter().flatten();
     let errors: Vec<_> = errors
@@ -114,29 +140,34 @@ fn sample(json: &Value) -> anyhow::Result<Sample> {
         value.as_f64().with_context(|| format!("epoll-load printed no {what}"))
     };
     let mut values = BTreeMap::new();
-    for name in ["throughput_per_s", "mib_per_s", "duration_s", "requests"] {
-        values.insert(name.to_owned(), number(&json[name], name)?);
+    for metric in [Metric::Throughput, Metric::MibPerSecond, Metric::Duration, Metric::Requests] {
+        values.insert(metric, number(&json[metric.key()], metric.key())?);
     }
-    if values["requests"] == 0.0 {
+    if values[&Metric::Requests] == 0.0 {
         bail!("no answer came");
     }
-    for name in ["mean", "p50", "p99"] {
-        values.insert(format!("{name}_us"), number(&json["latency_us"][name], name)?);
+    for (name, metric) in [
+        ("mean", Metric::MeanLatency),
+        ("p50", Metric::P50),
+        ("p99", Metric::P99),
+        ("max", Metric::Worst),
+    ] {
+        values.insert(metric, number(&json["latency_us"][name], name)?);
     }
+    let duration_s = values[&Metric::Duration];
+    let requests = values[&Metric::Requests];
     let busy_us = |who: &Value| Some(who["user_us"].as_f64()? + who["system_us"].as_f64()?);
-    if let Some(busy_us) = busy_us(&json["client"]) {
-        values.insert("client_cpu_percent".to_owned(), busy_us / 1e4 / values["duration_s"]);
-    }
+    let busy_percent = |who: &Value| Some(busy_us(who)? / 1e4 / duration_s);
     let server = &json["server"];
-    if let Some(cpu) = server["cpu_us_per_request"].as_f64() {
-        values.insert("cpu_us_per_request".to_owned(), cpu);
-        let busy_us = busy_us(server).unwrap_or(0.0);
-        values.insert("server_cpu_percent".to_owned(), busy_us / 1e4 / values["duration_s"]);
-    }
-    if let Some(bytes) = server["memory_bytes_per_connection"].as_f64() {
-        values.insert("memory_bytes_per_connection".to_owned(), bytes);
-    }
-    Ok(Sample { values, curve: curve(&json["latency_curve"]) })
+    let optional = [
+        (Metric::ClientCpu, busy_percent(&json["client"])),
+        (Metric::ServerCpu, busy_percent(server)),
+        (Metric::CpuPerRequest, server["cpu_us_per_request"].as_f64()),
+        (Metric::ClientCpuPerRequest, busy_us(&json["client"]).map(|us| us / requests)),
+        (Metric::MemoryPerConnection, server["memory_bytes_per_connection"].as_f64()),
+    ];
+    values.extend(optional.into_iter().filter_map(|(metric, value)| Some((metric, value?))));
+    Ok(Sample { values, curve: curve(&json["latency_curve"]), ..Sample::default() })
 }
 
 fn curve(json: &Value) -> Vec<(f64, f64)> {
@@ -152,7 +183,7 @@ mod tests {
     fn answer(errors: &Value) -> Value {
         json!({
             "duration_s": 2.0, "requests": 100, "throughput_per_s": 50.0, "mib_per_s": 0.1,
-            "latency_us": { "mean": 5.0, "p50": 4.0, "p99": 9.0 },
+            "latency_us": { "mean": 5.0, "p50": 4.0, "p99": 9.0, "max": 11.0 },
             "latency_curve": [[50.0, 4.0], [99.0, 9.0]],
             "errors": errors,
             "client": { "user_us": 100_000, "system_us": 900_000 },
@@ -164,11 +195,12 @@ mod tests {
     #[test]
     fn figures_come_out_by_name() {
         let sample = sample(&answer(&json!({ "wrong-bytes": 0 }))).unwrap();
-        assert_eq!(sample.values["p99_us"], 9.0);
-        assert_eq!(sample.values["server_cpu_percent"], 25.0);
-        assert_eq!(sample.values["client_cpu_percent"], 50.0);
+        assert_eq!(sample.values[&Metric::P99], 9.0);
+        assert_eq!(sample.values[&Metric::ServerCpu], 25.0);
+        assert_eq!(sample.values[&Metric::ClientCpu], 50.0);
+        assert_eq!(sample.values[&Metric::ClientCpuPerRequest], 10_000.0);
         assert_eq!(sample.curve, [(50.0, 4.0), (99.0, 9.0)]);
-        assert!(!sample.values.contains_key("memory_bytes_per_connection"));
+        assert!(!sample.values.contains_key(&Metric::MemoryPerConnection));
     }
 
     #[test]
@@ -192,13 +224,14 @@ mod tests {
             connections: 50,
             idle: 15_000,
             size: 64,
+            pipeline: 16,
             kind: Kind::Open(20_000),
             amount: Amount::Time(Duration::from_millis(1500)),
         };
         let flags = load.flags(Some("cubic")).join(" ");
         assert_eq!(
             flags,
-            "--connections=50 --size=64 --duration=1500ms --rate=20000 --idle=15000 \
+            "--connections=50 --size=64 --duration=1500ms --rate=20000 --pipeline=16 --idle=15000 \
              --congestion=cubic"
         );
     }

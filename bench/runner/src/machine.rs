@@ -1,14 +1,14 @@
 //! What the figures were measured on: the machine, the system, the versions of everybody.
 
-use crate::bench::Paths;
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-/// Which cores the servers and the client have.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cores(Option<(usize, usize)>);
+/// The cores of the servers and of the client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cores(pub(crate) Option<(usize, usize)>);
 
 impl Cores {
     /// The first that this process may use and the first after it that is no other thread of the same
@@ -52,26 +52,34 @@ fn cpus(list: &str) -> Vec<usize> {
     list.trim().split(',').filter_map(range).flatten().collect()
 }
 
-/// What starts a program on this core by hand, if it has one.
-pub(crate) fn pinned(core: Option<usize>) -> String {
-    core.map_or_else(String::new, |core| format!("taskset -c {core} "))
+/// Names and values, in the order in which they are shown.
+pub(crate) type Facts = Vec<(String, String)>;
+
+/// The names of the facts, in their order.
+const FACTS: [&str; 8] =
+    ["Date", "Commit", "CPU", "Memory", "Kernel", "Network", "Pinning", "Compiler"];
+
+/// Describes the machine and the system. `root` is the repository.
+pub(crate) fn facts(root: &Path, cores: Cores, network: &str) -> Facts {
+    let values = [
+        first_line(Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M UTC"])),
+        commit(root),
+        cpu(),
+        memory(),
+        kernel(),
+        network.to_owned(),
+        cores.describe(),
+        first_line(Command::new("rustc").arg("--version")),
+    ];
+    FACTS.map(str::to_owned).into_iter().zip(values).collect()
 }
 
-/// Names and values, in the order in which they are shown.
-pub(crate) type Facts = Vec<(&'static str, String)>;
-
-/// The machine and the system.
-pub(crate) fn facts(paths: &Paths, cores: Cores, network: &str) -> Facts {
-    vec![
-        ("Date", first_line(Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M UTC"]))),
-        ("Commit", commit(paths)),
-        ("CPU", cpu()),
-        ("Memory", memory()),
-        ("Kernel", kernel()),
-        ("Network", network.to_owned()),
-        ("Pinning", cores.describe()),
-        ("Compiler", first_line(Command::new("rustc").arg("--version"))),
-    ]
+/// Puts facts or versions that were read from a file back into their order; names that are not known
+/// come last.
+pub(crate) fn in_order(mut facts: Facts) -> Facts {
+    let place = |name: &str| FACTS.iter().chain(&CRATES).position(|known| *known == name);
+    facts.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+    facts
 }
 
 fn first_line(command: &mut Command) -> String {
@@ -81,8 +89,8 @@ fn first_line(command: &mut Command) -> String {
     if line.is_empty() { "unknown".to_owned() } else { line.to_owned() }
 }
 
-fn commit(paths: &Paths) -> String {
-    let git = |args: &[&str]| first_line(Command::new("git").arg("-C").arg(&paths.root).args(args));
+fn commit(root: &Path) -> String {
+    let git = |args: &[&str]| first_line(Command::new("git").arg("-C").arg(root).args(args));
     let commit = git(&["rev-parse", "--short=12", "HEAD"]);
     let is_changed = git(&["status", "--porcelain", "--untracked-files=no"]) != "unknown";
     if is_changed { commit + " and uncommitted changes" } else { commit }
@@ -116,26 +124,31 @@ fn kernel() -> String {
 }
 
 /// The crates whose versions are shown.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 17] = [
     "epoll-server",
     "epoll-reactor",
     "epoll-timers",
     "rustix",
+    "rustls",
+    "ring",
+    "tokio-rustls",
     "mio",
     "polling",
     "calloop",
     "tokio",
+    "monoio",
+    "compio",
     "async-io",
     "async-executor",
     "tokio-util",
     "hierarchical_hash_wheel_timer",
 ];
 
-/// Of the crates that take part, as the two lock files have them.
-pub(crate) fn versions(paths: &Paths) -> Vec<(String, String)> {
+/// Returns the versions of the crates that take part, as the two lock files have them.
+pub(crate) fn versions(root: &Path) -> Facts {
     let mut found = BTreeMap::new();
     for lock_file in ["Cargo.lock", "bench/Cargo.lock"] {
-        let text = fs::read_to_string(paths.root.join(lock_file)).unwrap_or_default();
+        let text = fs::read_to_string(root.join(lock_file)).unwrap_or_default();
         found.extend(packages(&text));
     }
     let version = |name: &&str| Some(((*name).to_owned(), found.get(*name)?.clone()));
@@ -175,6 +188,13 @@ mod tests {
         let text = "version = 4\n\n[[package]]\nname = \"mio\"\nversion = \"1.2.4\"\n";
         let expected = BTreeMap::from([("mio".to_owned(), "1.2.4".to_owned())]);
         assert_eq!(packages(text), expected);
+    }
+
+    #[test]
+    fn facts_that_were_read_come_in_their_order() {
+        let fact = |name: &str| (name.to_owned(), String::new());
+        let read = ["CPU", "Date", "Incomplete"].map(fact).to_vec();
+        assert_eq!(in_order(read), ["Date", "CPU", "Incomplete"].map(fact));
     }
 
     #[test]

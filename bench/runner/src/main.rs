@@ -4,25 +4,39 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod run;
 
-mod bench;
 mod suites;
+// The kind of suite that is a program of its own, and sentences that suites share.
+mod micro;
+mod notes;
+mod suite;
 
 mod contestants;
 mod load;
-mod rounds;
 mod server;
-mod stats;
 
-mod plan;
-mod progress;
 mod raw;
 mod report;
 
+mod results;
+mod rounds;
+
+mod context;
+mod plan;
+mod progress;
+
+mod conditions;
+mod format;
 mod interrupt;
+mod line;
 mod machine;
+mod metric;
 mod network;
+mod paths;
+mod print;
 mod process;
+mod stats;
 
 use std::process::ExitCode;
 

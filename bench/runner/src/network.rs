@@ -2,7 +2,10 @@
 //! is on its loopback, its ports are all free, and its congestion control can be chosen without
 //! changing the machine's.
 
+mod neighbour;
+
 use anyhow::{Context, bail};
+pub(crate) use neighbour::Neighbour;
 use nix::sched::{CloneFlags, unshare};
 use std::fs;
 use std::process::{Command, Stdio};
@@ -25,6 +28,8 @@ pub(crate) struct Network {
     pub(crate) description: String,
     /// What the client has to ask for on its sockets, since it is not the default.
     pub(crate) congestion: Option<&'static str>,
+    /// It is a namespace of its own, in which devices may be made.
+    pub(crate) is_own: bool,
 }
 
 /// The argument with which this program tries whether it may do that, and does nothing else.
@@ -41,15 +46,18 @@ pub(crate) fn enter() -> Network {
                  {machine})"
             ),
             congestion: None,
+            is_own: true,
         },
         Err(_) if machine == CONGESTION => {
-            Network { description: format!("loopback, {CONGESTION}"), congestion: None }
+            let description = format!("loopback, {CONGESTION}");
+            Network { description, congestion: None, is_own: false }
         }
         Err(_) => Network {
             description: format!(
                 "loopback, {CONGESTION} on the client's sockets, {machine} on the servers'"
             ),
             congestion: Some(CONGESTION),
+            is_own: false,
         },
     }
 }
@@ -97,11 +105,15 @@ pub(crate) fn enter_own() -> anyhow::Result<()> {
 }
 
 fn ip(arguments: &str) -> anyhow::Result<()> {
-    let mut ip = Command::new("ip");
-    ip.args(arguments.split(' ')).stdin(Stdio::null());
-    ip.stdout(Stdio::null()).stderr(Stdio::null());
-    if !ip.status().context("failed to start ip")?.success() {
-        bail!("failed to set up the namespace: ip {arguments}");
+    run(Command::new("ip").args(arguments.split(' '))).context("failed to set up the namespace")
+}
+
+/// Runs a command to its end, which is soon.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status();
+    if !status.with_context(|| format!("failed to start {command:?}"))?.success() {
+        bail!("{command:?} failed");
     }
     Ok(())
 }

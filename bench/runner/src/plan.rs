@@ -8,45 +8,45 @@ const OVERRUN_MAX: f64 = 1.5;
 
 /// How often and how long one contestant is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Effort {
+pub(crate) struct Budget {
     pub(crate) rounds: u32,
     /// What is measured, in a round.
     pub(crate) measured: Duration,
     /// What else a round is expected to take: starting, connecting, closing.
-    pub(crate) around: Duration,
+    pub(crate) overhead: Duration,
 }
 
-impl Effort {
-    pub(crate) const fn ms(rounds: u32, measured_ms: u64, around_ms: u64) -> Self {
+impl Budget {
+    pub(crate) const fn ms(rounds: u32, measured_ms: u64, overhead_ms: u64) -> Self {
         Self {
             rounds,
             measured: Duration::from_millis(measured_ms),
-            around: Duration::from_millis(around_ms),
+            overhead: Duration::from_millis(overhead_ms),
         }
     }
 
     /// For so many contestants.
     pub(crate) fn estimate(&self, contestants: usize) -> Duration {
         let turns = self.rounds * u32::try_from(contestants).unwrap_or(u32::MAX);
-        (self.measured + self.around) * turns
+        (self.measured + self.overhead) * turns
     }
 }
 
 /// A line of the plan.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
+pub(crate) struct PlanEntry {
     pub(crate) suite: &'static str,
     pub(crate) title: String,
     pub(crate) contestants: usize,
     /// None for programs that plan their rounds themselves.
-    pub(crate) effort: Option<Effort>,
+    pub(crate) budget: Option<Budget>,
     pub(crate) estimate: Duration,
 }
 
-impl Item {
-    pub(crate) fn of(suite: &'static str, title: &str, contestants: usize, effort: Effort) -> Self {
-        let estimate = effort.estimate(contestants);
-        Self { suite, title: title.to_owned(), contestants, effort: Some(effort), estimate }
+impl PlanEntry {
+    pub(crate) fn of(suite: &'static str, title: &str, contestants: usize, budget: Budget) -> Self {
+        let estimate = budget.estimate(contestants);
+        Self { suite, title: title.to_owned(), contestants, budget: Some(budget), estimate }
     }
 
     /// When it has to be over.
@@ -56,23 +56,23 @@ impl Item {
 }
 
 /// The plan as a table of text.
-pub(crate) fn describe(items: &[Item]) -> String {
-    let width = items.iter().map(|item| item.title.chars().count()).max().unwrap_or(0);
+pub(crate) fn describe(entries: &[PlanEntry]) -> String {
+    let width = entries.iter().map(|entry| entry.title.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
-    for item in items {
-        let rounds = match item.effort {
-            Some(effort) => format!(
+    for entry in entries {
+        let rounds = match entry.budget {
+            Some(budget) => format!(
                 "{:>2} rounds x {:>2} contestants x {:.1} s",
-                effort.rounds,
-                item.contestants,
-                (effort.measured + effort.around).as_secs_f64()
+                budget.rounds,
+                entry.contestants,
+                (budget.measured + budget.overhead).as_secs_f64()
             ),
             None => String::new(),
         };
-        let (suite, title, estimate) = (item.suite, &item.title, clock(item.estimate));
+        let (suite, title, estimate) = (entry.suite, &entry.title, clock(entry.estimate));
         let _ = writeln!(text, "  {suite:<18} {title:<width$}  {rounds:<35} {estimate:>6}");
     }
-    let total: Duration = items.iter().map(|item| item.estimate).sum();
+    let total: Duration = entries.iter().map(|entry| entry.estimate).sum();
     let _ = writeln!(text, "  about {} min in all", clock(total));
     text
 }
@@ -89,12 +89,12 @@ mod tests {
 
     #[test]
     fn the_plan_adds_up() {
-        let items = [
-            Item::of("echo", "64 B x 50", 10, Effort::ms(15, 300, 100)),
-            Item::of("lesson", "10 000 connections", 3, Effort::ms(5, 1000, 1000)),
+        let entries = [
+            PlanEntry::of("echo", "64 B x 50", 10, Budget::ms(15, 300, 100)),
+            PlanEntry::of("lesson", "10 000 connections", 3, Budget::ms(5, 1000, 1000)),
         ];
-        assert_eq!(items[0].estimate, Duration::from_secs(60));
-        let text = describe(&items);
+        assert_eq!(entries[0].estimate, Duration::from_secs(60));
+        let text = describe(&entries);
         assert!(text.contains("15 rounds x 10 contestants x 0.4 s"), "{text}");
         assert!(text.ends_with("about 1:30 min in all\n"), "{text}");
     }

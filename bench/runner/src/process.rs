@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Longer than a first line of a server or an answer of the client ever is.
 const OUTPUT_MAX: usize = 16 << 20;
 
-/// How long the end of a process may take once its pipes are closed.
+/// The longest that a process may take to end once its pipes are closed.
 const ENDING_MAX: Duration = Duration::from_millis(100);
 
 /// A running process and all that it starts. Dropping it kills them.
@@ -29,7 +29,7 @@ pub(crate) struct Process {
     pidfd: OwnedFd,
 }
 
-/// What an ended process has left.
+/// The output and the status of a process that has ended.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
@@ -67,12 +67,12 @@ impl Process {
         self.child.id()
     }
 
-    /// Whether it has ended, or is about to: its pipes close a moment before it is gone.
+    /// Returns whether it has ended, or is about to: its pipes close a moment before it is gone.
     pub(crate) fn ends_soon(&mut self, interrupt: &Interrupt) -> bool {
         self.wait(Instant::now() + ENDING_MAX, interrupt).is_ok()
     }
 
-    /// What it says up to the first line end, which has to come before the deadline. Its stdout has
+    /// Returns its output up to the first line end, which has to come before the deadline. Its stdout has
     /// to be piped.
     pub(crate) fn first_line(
         &mut self,

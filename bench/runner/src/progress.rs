@@ -1,6 +1,6 @@
 //! Where the run is: one line that changes on a terminal, one line for each part elsewhere.
 
-use crate::plan::{Item, clock};
+use crate::plan::{PlanEntry, clock};
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
@@ -13,26 +13,26 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Begins now.
-    pub(crate) fn new(items: &[Item]) -> Self {
+    pub(crate) fn new(entries: &[PlanEntry]) -> Self {
         Self {
             start: Instant::now(),
-            total: items.iter().map(|item| item.estimate).sum(),
+            total: entries.iter().map(|entry| entry.estimate).sum(),
             is_terminal: stderr().is_terminal(),
         }
     }
 
     /// A part of the plan begins.
-    pub(crate) fn begin(&self, item: &Item) {
+    pub(crate) fn begin(&self, entry: &PlanEntry) {
         if !self.is_terminal {
-            self.say(&format!("{}: {}", item.suite, item.title));
+            self.say(&format!("{}: {}", entry.suite, entry.title));
         }
     }
 
     /// What is being measured this moment.
-    pub(crate) fn at(&self, item: &Item, what: &str) {
+    pub(crate) fn at(&self, entry: &PlanEntry, what: &str) {
         if self.is_terminal {
             // To the start of the line, and clear what the last one leaves behind.
-            self.say(&format!("\r\x1b[K{}: {}: {what}", item.suite, item.title));
+            self.say(&format!("\r\x1b[K{}: {}: {what}", entry.suite, entry.title));
         }
     }
 

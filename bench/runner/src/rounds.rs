@@ -2,71 +2,27 @@
 //! lasts longer than a round hits all of them alike.
 
 use crate::interrupt::Interrupted;
-use crate::stats::{ByRound, Spread, median_curve, paired_ratios};
+use crate::results::{Contestant, Sample, Series};
 use fastrand::Rng;
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Of the orders within rounds, which are the same in every run.
 const SEED: u64 = 1;
 
-/// What one measurement has brought.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Sample {
-    /// Figures by name; the name ends in the unit.
-    pub(crate) values: BTreeMap<String, f64>,
-    /// Latencies in microseconds by percentile.
-    pub(crate) curve: Vec<(f64, f64)>,
-}
-
-/// The rounds of one contestant.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Series {
-    pub(crate) contestant: String,
-    pub(crate) rounds: BTreeMap<u32, Sample>,
-    /// Why it has no more rounds.
-    pub(crate) trouble: Option<String>,
-}
-
-impl Series {
-    pub(crate) fn new(contestant: impl Into<String>) -> Self {
-        Self { contestant: contestant.into(), ..Self::default() }
-    }
-
-    pub(crate) fn by_round(&self, name: &str) -> ByRound {
-        let values = self.rounds.iter();
-        values.filter_map(|(round, sample)| Some((*round, *sample.values.get(name)?))).collect()
-    }
-
-    pub(crate) fn spread(&self, name: &str) -> Option<Spread> {
-        Spread::of(self.by_round(name).into_values())
-    }
-
-    /// Of the ratios to `base` within the same round.
-    pub(crate) fn ratio(&self, base: &Self, name: &str) -> Option<Spread> {
-        Spread::of(paired_ratios(&self.by_round(name), &base.by_round(name)))
-    }
-
-    pub(crate) fn median_curve(&self) -> Vec<(f64, f64)> {
-        let curves: Vec<_> = self.rounds.values().map(|sample| sample.curve.as_slice()).collect();
-        median_curve(&curves)
-    }
-}
-
 /// Measures every contestant in each of `rounds` rounds, which end early at `until`, but for the first.
 /// Each round has an order of its own, so that none has a place in it, or comes after the same one every
-/// time. One that has trouble is left out from then on.
+/// time. One that fails is left out from then on.
 ///
 /// # Errors
 ///
 /// [`Interrupted`], which `measure` passes on; any other error is the contestant's.
 pub(crate) fn interleave(
-    contestants: &[String],
+    contestants: &[Contestant],
     rounds: u32,
     until: Instant,
     mut measure: impl FnMut(usize, u32) -> anyhow::Result<Sample>,
 ) -> Result<Vec<Series>, Interrupted> {
-    let mut series: Vec<_> = contestants.iter().map(Series::new).collect();
+    let mut series: Vec<_> = contestants.iter().cloned().map(Series::new).collect();
     let mut order: Vec<_> = (0..series.len()).collect();
     let mut random = Rng::with_seed(SEED);
     for round in 1..=rounds {
@@ -75,7 +31,7 @@ pub(crate) fn interleave(
             if round > 1 && Instant::now() >= until {
                 return Ok(series);
             }
-            if series[at].trouble.is_some() {
+            if series[at].error.is_some() {
                 continue;
             }
             match measure(at, round) {
@@ -83,7 +39,7 @@ pub(crate) fn interleave(
                     series[at].rounds.insert(round, sample);
                 }
                 Err(error) if error.is::<Interrupted>() => return Err(Interrupted),
-                Err(error) => series[at].trouble = Some(format!("{error:#}")),
+                Err(error) => series[at].error = Some(format!("{error:#}")),
             }
         }
     }
@@ -93,19 +49,17 @@ pub(crate) fn interleave(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::Metric;
+    use crate::results::Role;
     use std::collections::BTreeSet;
     use std::time::Duration;
-
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(ToString::to_string).collect()
-    }
 
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(1000)
     }
 
     fn sample(value: f64) -> Sample {
-        Sample { values: BTreeMap::from([("x".to_owned(), value)]), curve: Vec::new() }
+        Sample::of([(Metric::P50, value)])
     }
 
     fn run(
@@ -113,7 +67,8 @@ mod tests {
         until: Instant,
         measure: impl FnMut(usize, u32) -> anyhow::Result<Sample>,
     ) -> Result<Vec<Series>, Interrupted> {
-        interleave(&names(&["a", "b", "c"]), rounds, until, measure)
+        let names = ["a", "b", "c"].map(|name| Contestant::new(name, Role::Peer));
+        interleave(&names, rounds, until, measure)
     }
 
     /// Who was measured in each of 60 rounds, in this order.
@@ -148,7 +103,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(series.iter().map(|s| s.rounds.len()).collect::<Vec<_>>(), [4, 2, 4]);
-        assert_eq!(series[1].trouble, Some("connection lost".to_owned()));
+        assert_eq!(series[1].error, Some("connection lost".to_owned()));
     }
 
     #[test]
@@ -174,7 +129,7 @@ mod tests {
             Ok(sample(f64::from(round) * if at == 0 { 10.0 } else { 20.0 }))
         })
         .unwrap();
-        assert_eq!(series[1].ratio(&series[0], "x").unwrap().median, 2.0);
-        assert_eq!(series[1].ratio(&series[0], "y"), None);
+        assert_eq!(series[1].ratio(&series[0], Metric::P50).unwrap().median, 2.0);
+        assert_eq!(series[1].ratio(&series[0], Metric::P99), None);
     }
 }

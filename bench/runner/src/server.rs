@@ -1,12 +1,12 @@
 //! A server that is being measured: started on its core, known by its address, ended by its id.
 
-use crate::bench::Bench;
-use crate::contestants::Contestant;
+use crate::contestants::EchoServer;
+use crate::context::Context;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::process::Process;
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,26 +24,45 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts it and reads where it listens. With more than one thread it has all cores.
-    pub(crate) fn start(bench: &Bench, contestant: &Contestant) -> anyhow::Result<Self> {
-        let mut command = Command::new(&contestant.program);
-        command.args(&contestant.args);
-        Self::start_as(bench, contestant, command)
+    pub(crate) fn start(context: &Context, server: &EchoServer) -> anyhow::Result<Self> {
+        Self::start_on(context, server, Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same at another address than that of loopback.
+    pub(crate) fn start_on(
+        context: &Context,
+        server: &EchoServer,
+        ip: IpAddr,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(&server.program);
+        command.args(&server.args);
+        Self::start_listening(context, server, command, ip)
     }
 
     /// The same with a command line of one's own, to which the address is added.
     pub(crate) fn start_as(
-        bench: &Bench,
-        contestant: &Contestant,
-        mut command: Command,
+        context: &Context,
+        server: &EchoServer,
+        command: Command,
     ) -> anyhow::Result<Self> {
-        let core = if contestant.threads > 1 { None } else { bench.cores.server() };
-        let log = bench.paths.log_of(&contestant.label);
+        Self::start_listening(context, server, command, Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn start_listening(
+        context: &Context,
+        server: &EchoServer,
+        mut command: Command,
+        ip: IpAddr,
+    ) -> anyhow::Result<Self> {
+        let core = if server.contestant.threads > 1 { None } else { context.cores.server() };
+        let log = context.paths.log_of(&server.contestant.label());
         let stderr = File::create(&log).context("failed to create a log")?;
-        command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(stderr);
+        command.arg("--listen").arg(SocketAddr::new(ip, 0).to_string());
+        command.stdout(Stdio::piped()).stderr(stderr);
         let mut process = Process::start(command, core)?;
-        let line = process.first_line(bench.deadline(START_MAX), &bench.interrupt);
+        let line = process.first_line(context.deadline(START_MAX), &context.interrupt);
         let line = line.map_err(|error| match last_line(&log) {
-            Some(said) if process.ends_soon(&bench.interrupt) => anyhow::Error::msg(said),
+            Some(said) if process.ends_soon(&context.interrupt) => anyhow::Error::msg(said),
             _ => error,
         })?;
         let Some(address) = line.strip_prefix("listening on ") else {
@@ -56,33 +75,33 @@ impl Server {
     /// Starts a server that was told to listen at this address, on the server's core, and waits until it
     /// accepts connections.
     pub(crate) fn start_at(
-        bench: &Bench,
+        context: &Context,
         label: &str,
         mut command: Command,
         address: SocketAddr,
     ) -> anyhow::Result<Self> {
-        let log = bench.paths.log_of(label);
+        let log = context.paths.log_of(label);
         let stderr = File::create(&log).context("failed to create a log")?;
         let stdout = stderr.try_clone().context("failed to share a log")?;
         command.stdout(stdout).stderr(stderr);
-        let process = Process::start(command, bench.cores.server())?;
+        let process = Process::start(command, context.cores.server())?;
         let mut server = Self { process, address: address.to_string(), log };
-        let deadline = bench.deadline(START_MAX);
+        let deadline = context.deadline(START_MAX);
         while let Err(error) = TcpStream::connect(address) {
-            let pause = server.process.wait(Instant::now() + PAUSE, &bench.interrupt);
+            let pause = server.process.wait(Instant::now() + PAUSE, &context.interrupt);
             let is_over = pause.is_ok() || Instant::now() >= deadline;
             if pause.is_err_and(|error| error.is::<Interrupted>()) {
                 return Err(Interrupted.into());
             }
             if is_over {
                 let error = anyhow::Error::from(error).context("it does not listen");
-                return Err(server.explain(error, &bench.interrupt));
+                return Err(server.explain(error, &context.interrupt));
             }
         }
         Ok(server)
     }
 
-    /// Says that it has died, if it has, in place of what its clients saw of that.
+    /// If the server has exited, replaces the client's error by the server's last log line.
     pub(crate) fn explain(&mut self, error: anyhow::Error, interrupt: &Interrupt) -> anyhow::Error {
         if error.is::<Interrupted>() || !self.process.ends_soon(interrupt) {
             return error;

@@ -33,6 +33,35 @@ fn quantile(sorted: &[f64], quarters: usize) -> Option<f64> {
     Some(if part == 0.0 { a } else { a + (b - a) * part })
 }
 
+/// A straight line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Line {
+    /// Its value at zero.
+    pub(crate) start: f64,
+    pub(crate) slope: f64,
+}
+
+impl Line {
+    /// Returns the line with the least squares through these points; `None` with fewer than two different
+    /// abscissas.
+    pub(crate) fn through(points: impl IntoIterator<Item = (f64, f64)>) -> Option<Self> {
+        let (mut count, mut x_sum, mut y_sum, mut xx_sum, mut xy_sum) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for (x, y) in points {
+            count += 1.0;
+            x_sum += x;
+            y_sum += y;
+            xx_sum += x * x;
+            xy_sum += x * y;
+        }
+        let slope = (count * xy_sum - x_sum * y_sum) / (count * xx_sum - x_sum * x_sum);
+        slope.is_finite().then(|| Self { start: (y_sum - slope * x_sum) / count, slope })
+    }
+
+    pub(crate) fn at(&self, x: f64) -> f64 {
+        self.start + self.slope * x
+    }
+}
+
 /// A number for each round that was measured.
 pub(crate) type ByRound = BTreeMap<u32, f64>;
 
@@ -63,6 +92,16 @@ mod tests {
     fn spread(values: &[f64]) -> (f64, f64, f64) {
         let spread = Spread::of(values.iter().copied()).unwrap();
         (spread.low, spread.median, spread.high)
+    }
+
+    #[test]
+    fn a_line_goes_through_its_points_and_between_others() {
+        let line = Line::through([(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]).unwrap();
+        assert_eq!((line.start, line.slope, line.at(10.0)), (3.0, 2.0, 23.0));
+        let line = Line::through([(0.0, 0.0), (0.0, 2.0), (1.0, 1.0)]).unwrap();
+        assert_eq!((line.start, line.slope), (1.0, 0.0));
+        assert_eq!(Line::through([(1.0, 5.0)]), None);
+        assert_eq!(Line::through([(1.0, 5.0), (1.0, 6.0)]), None);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Every peer echoes every byte: in odd pieces to a slow reader, to many clients, and after half of
 //! the connection was closed.
 
-use crate::harness::{self, Peer, byte, connect};
+use crate::foreign;
+use crate::harness::{self, PATIENCE, Peer, byte, connect};
 use rustix::net::sockopt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const STREAM_LEN: usize = 4 * 1024 * 1024;
 
@@ -24,30 +25,62 @@ const SMALL: usize = 64 * 1024;
 /// When nothing of a write was taken for so long, the connection is full.
 const FULL_AFTER: Duration = Duration::from_millis(300);
 
-macro_rules! each_peer {
-    ($($name:ident: $program:literal $($flag:literal)*;)*) => {
-        $(mod $name {
+/// The tests of one peer, which is left out where `$start` starts none.
+macro_rules! echoes {
+    ($name:ident: $start:expr) => {
+        mod $name {
             use super::*;
 
-            fn peer() -> Peer {
-                Peer::start(env!(concat!("CARGO_BIN_EXE_", $program)), &[$($flag),*])
+            fn with_peer(test: impl FnOnce(&Peer)) {
+                let peer: Option<Peer> = $start;
+                peer.as_ref().map(test);
             }
 
             #[test]
             fn echoes_odd_pieces_to_a_reader_that_lags() {
-                super::echoes_odd_pieces_to_a_reader_that_lags(&peer());
+                with_peer(super::echoes_odd_pieces_to_a_reader_that_lags);
             }
 
             #[test]
             fn keeps_a_hundred_connections_apart() {
-                super::keeps_a_hundred_connections_apart(&peer());
+                with_peer(super::keeps_a_hundred_connections_apart);
             }
 
             #[test]
             fn echoes_what_came_before_the_end() {
-                super::echoes_what_came_before_the_end(&peer());
+                with_peer(super::echoes_what_came_before_the_end);
             }
-        })*
+
+            #[test]
+            fn serves_others_beside_some_that_do_not_read() {
+                with_peer(|peer| super::serves_others_beside_some_that_do_not_read(peer, 10));
+            }
+
+            #[test]
+            fn goes_on_when_connections_are_reset() {
+                with_peer(super::goes_on_when_connections_are_reset);
+            }
+        }
+    };
+}
+
+macro_rules! each_peer {
+    ($($name:ident: $program:literal $($flag:literal)*;)*) => {
+        $(echoes!($name: Some(Peer::start(env!(concat!("CARGO_BIN_EXE_", $program)), &[$($flag),*])));)*
+    };
+}
+
+/// Peers on io_uring, which a sandbox may forbid.
+macro_rules! each_peer_on_io_uring {
+    ($($name:ident: $program:literal;)*) => {
+        $(echoes!($name: Peer::start_on_io_uring(env!(concat!("CARGO_BIN_EXE_", $program)), &[]));)*
+    };
+}
+
+/// Peers in C and Go, whose compilers and libraries may be missing.
+macro_rules! each_foreign_peer {
+    ($($name:ident: $program:literal $($flag:literal)*;)*) => {
+        $(echoes!($name: foreign::start($program, &[$($flag),*]));)*
     };
 }
 
@@ -68,6 +101,22 @@ each_peer! {
     tokio_with_two_threads: "peer-tokio" "--threads" "2";
     async_io: "peer-async-io";
     threads: "peer-threads";
+}
+
+each_peer_on_io_uring! {
+    monoio: "peer-monoio";
+    compio: "peer-compio";
+}
+
+each_foreign_peer! {
+    libuv: "peer-libuv";
+    libevent: "peer-libevent";
+    bufferevent: "peer-bufferevent";
+    libev: "peer-libev";
+    uring: "peer-uring";
+    uring_with_a_request_each: "peer-uring" "--one-shot";
+    go: "peer-go";
+    go_with_two_threads: "peer-go" "--threads" "2";
 }
 
 #[track_caller]
@@ -169,6 +218,113 @@ fn echoes_what_came_before_the_end(peer: &Peer) {
             });
             assert_eq!(read_to_end(&stream), len);
         });
+    }
+}
+
+/// More of them than any peer has buffers to share, where that is said to matter.
+#[track_caller]
+fn serves_others_beside_some_that_do_not_read(peer: &Peer, many: usize) {
+    let mut reader = connect(peer.address());
+    let full: Vec<_> = (0..many).map(|number| (number, connect(peer.address()))).collect();
+    let lens: Vec<_> = full.iter().map(|(number, stream)| fill(*number, stream)).collect();
+    for number in 0..20 {
+        exchange(&mut reader, number);
+    }
+    for ((number, stream), len) in full.into_iter().zip(lens) {
+        stream.shutdown(Shutdown::Write).unwrap();
+        read_filled(number, &stream, len);
+    }
+}
+
+/// What connections are filled with, again and again.
+fn block(number: usize) -> Vec<u8> {
+    (0..SMALL).map(|at| byte(number, at)).collect()
+}
+
+/// Writes what the connection takes at once, and returns how many bytes that were.
+#[track_caller]
+fn fill(number: usize, mut stream: &TcpStream) -> usize {
+    sockopt::set_socket_send_buffer_size(stream, SMALL).unwrap();
+    sockopt::set_socket_recv_buffer_size(stream, SMALL).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let block = block(number);
+    let mut sent = 0;
+    // Time for the peer to take what it can: it is full when it takes nothing for so many looks.
+    let mut pauses = 0;
+    while sent < FULL_MAX && pauses < 3 {
+        match stream.write(&block[sent % SMALL..]) {
+            Ok(len) => (sent, pauses) = (sent + len, 0),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                pauses += 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("after {sent} bytes: {error}"),
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    sent
+}
+
+/// Reads what a connection was filled with, and its end.
+#[track_caller]
+fn read_filled(number: usize, mut stream: &TcpStream, len: usize) {
+    let block = block(number);
+    let mut buffer = vec![0; SMALL];
+    let mut received = 0;
+    loop {
+        let start = received % SMALL;
+        let count = stream.read(&mut buffer[start..]).unwrap();
+        if count == 0 {
+            break;
+        }
+        let end = start + count;
+        assert!(
+            buffer[start..end] == block[start..end],
+            "connection {number}, from byte {received}"
+        );
+        received += count;
+    }
+    assert_eq!(received, len, "connection {number}");
+}
+
+#[track_caller]
+fn exchange(stream: &mut TcpStream, number: usize) {
+    let message: Vec<u8> = (0..1_000).map(|at| byte(number, at)).collect();
+    stream.write_all(&message).unwrap();
+    let mut echo = vec![0; message.len()];
+    stream.read_exact(&mut echo).unwrap();
+    assert!(echo == message, "exchange {number}");
+}
+
+#[track_caller]
+fn goes_on_when_connections_are_reset(peer: &Peer) {
+    let mut survivor = connect(peer.address());
+    exchange(&mut survivor, 0);
+    let before = peer.sockets();
+    for number in 0..15 {
+        let mut stream = connect(peer.address());
+        match number % 3 {
+            0 => {}
+            1 => exchange(&mut stream, number),
+            _ => drop(fill(number, &stream)),
+        }
+        // Without a time to linger in, closing resets.
+        sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        drop(stream);
+        exchange(&mut survivor, number);
+    }
+    let start = Instant::now();
+    while peer.sockets() > before {
+        assert!(start.elapsed() < PATIENCE, "{} sockets, {before} before", peer.sockets());
+        exchange(&mut survivor, 0);
+    }
+}
+
+#[test]
+fn buffers_that_are_shared_are_not_kept_by_those_that_do_not_read() {
+    const BUFFERS: usize = 256;
+    if let Some(peer) = foreign::start("peer-uring", &[]) {
+        serves_others_beside_some_that_do_not_read(&peer, BUFFERS + 20);
     }
 }
 

@@ -1,8 +1,9 @@
 //! A peer in a process of its own, ended by its id, and its clients.
 
+use epoll_kit_testing::leave_out;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -11,6 +12,11 @@ use std::time::Duration;
 
 /// A test that has waited so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The name of the test that runs.
+pub(crate) fn test() -> String {
+    thread::current().name().unwrap_or("peers").to_owned()
+}
 
 /// A peer that serves, until this goes out of scope.
 pub(crate) struct Peer {
@@ -25,6 +31,23 @@ impl Peer {
         Self::spawn(command.args(["--listen", "127.0.0.1:0"]).args(flags))
     }
 
+    /// One that needs io_uring. `None`: it says that this is not permitted here.
+    #[track_caller]
+    pub(crate) fn start_on_io_uring(program: &str, flags: &[&str]) -> Option<Self> {
+        let mut command = Command::new(program);
+        command.args(["--listen", "127.0.0.1:0"]).args(flags).stderr(Stdio::piped());
+        let (said, mut child) = match Self::try_spawn(&mut command) {
+            Ok(peer) => return Some(peer),
+            Err(failed) => failed,
+        };
+        let mut complaint = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
+        assert!(complaint.contains("does not permit io_uring"), "{said}: {complaint}");
+        eprintln!("{}", complaint.trim_end());
+        leave_out(&test(), "io_uring");
+        None
+    }
+
     /// One whose system calls of these names are told, a line each. `None`: there is no strace.
     #[track_caller]
     pub(crate) fn start_traced(
@@ -34,7 +57,7 @@ impl Peer {
     ) -> Option<(Self, Receiver<String>)> {
         let has_strace = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
         if has_strace.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-            eprintln!("left out: strace is not installed");
+            leave_out(&test(), "strace");
             return None;
         }
         let mut command = Command::new("strace");
@@ -61,6 +84,11 @@ impl Peer {
 
     #[track_caller]
     fn spawn(command: &mut Command) -> Self {
+        Self::try_spawn(command).unwrap_or_else(|(said, _)| panic!("{said}"))
+    }
+
+    /// One that does not say where it listens is an error, with the child, which has ended.
+    fn try_spawn(command: &mut Command) -> Result<Self, (String, Child)> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, first_line) = mpsc::channel();
@@ -72,19 +100,29 @@ impl Peer {
         });
         let line = first_line.recv_timeout(PATIENCE).unwrap_or_default();
         let address = line.trim_end().strip_prefix("listening on ");
-        let Some(address) = address.and_then(|address| address.parse().ok()) else {
-            let _ = child.kill();
-            panic!("{command:?} has printed {line:?}, and ended with {:?}", child.wait());
-        };
-        Self { child, address }
+        if let Some(address) = address.and_then(|address| address.parse().ok()) {
+            return Ok(Self { child, address });
+        }
+        let _ = child.kill();
+        let ended = child.wait();
+        Err((format!("{command:?} has printed {line:?}, and ended with {ended:?}"), child))
     }
 
     /// Ends of pipes that it has.
     pub(crate) fn pipe_ends(&self) -> usize {
+        self.descriptors("pipe:")
+    }
+
+    /// Sockets that it has, the listener's too.
+    pub(crate) fn sockets(&self) -> usize {
+        self.descriptors("socket:")
+    }
+
+    fn descriptors(&self, kind: &str) -> usize {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
         // One that is gone by now is none.
         let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-        targets.filter(|target| target.to_string_lossy().starts_with("pipe:")).count()
+        targets.filter(|target| target.to_string_lossy().starts_with(kind)).count()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -4,4 +4,5 @@
 
 mod echo;
 mod experiments;
+mod foreign;
 mod harness;

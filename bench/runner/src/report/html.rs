@@ -1,7 +1,9 @@
 //! The report as one HTML file: no scripts, nothing loaded from elsewhere.
 
-use super::{Cell, Figure, HOW_TO_READ, Kind, Report, Row, Section, Table};
+use super::document::{Figure, HOW_TO_READ, Report, Section};
+use super::table::{Cell, Row, Table};
 use crate::plan::clock;
+use crate::results::Role;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("style.css");
@@ -47,13 +49,13 @@ fn contents(report: &Report) -> Markup {
 fn facts(report: &Report) -> Markup {
     html! {
         dl.facts {
-            @for (name, value) in &report.facts {
+            @for (name, value) in report.facts() {
                 div { dt { (name) } dd { (value) } }
             }
             div {
                 dt { "Versions" }
                 dd {
-                    @for (at, (name, version)) in report.versions.iter().enumerate() {
+                    @for (at, (name, version)) in report.conditions.versions.iter().enumerate() {
                         @if at > 0 { ", " }
                         span.together { (name) " " (version) }
                     }
@@ -62,8 +64,7 @@ fn facts(report: &Report) -> Markup {
             div {
                 dt { "Took" }
                 dd {
-                    (clock(report.took)) " min"
-                    @if report.is_quick { ", with --quick: few and short rounds" }
+                    (clock(report.conditions.took)) " min" (report.extent())
                 }
             }
         }
@@ -124,10 +125,10 @@ fn table(table: &Table) -> Markup {
 }
 
 fn row(row: &Row, remarks: bool) -> Markup {
-    let class = match row.kind {
-        Kind::Reference => "reference",
-        Kind::Ours => "ours",
-        Kind::Other => "other",
+    let class = match row.role {
+        Role::Floor | Role::FloorAgain => "reference",
+        Role::Ours | Role::OursAgain => "ours",
+        Role::Peer => "other",
     };
     html! {
         tr class=(class) {
@@ -150,12 +151,12 @@ fn cell(cell: &Cell) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::conditions::Conditions;
 
     fn report() -> Report {
         let row = Row {
             label: "<b>".to_owned(),
-            kind: Kind::Ours,
+            role: Role::Ours,
             cells: vec![Cell::text("1 & 2")],
             remark: "failed: \"x\" < y".to_owned(),
         };
@@ -165,13 +166,14 @@ mod tests {
             rows: vec![row],
             ..Table::default()
         };
-        Report {
-            facts: vec![("CPU", "a < b".to_owned())],
-            versions: vec![("mio".to_owned(), "1.2.4".to_owned())],
-            is_quick: true,
-            sections: vec![Section { id: "echo", tables: vec![table], ..Section::default() }],
-            took: Duration::from_secs(100),
-        }
+        let named = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let conditions = Conditions {
+            facts: named("CPU", "a < b"),
+            versions: named("mio", "1.2.4"),
+            ..Conditions::default()
+        };
+        let section = Section { tables: vec![table], ..Section::default() };
+        Report { conditions, sections: vec![section] }
     }
 
     #[test]

@@ -1,28 +1,26 @@
 //! The tables as Markdown, lined up so that they read well as plain text too.
 
-use super::{Cell, HOW_TO_READ, Report, Section, Table};
+use super::document::{HOW_TO_READ, Report, Section};
+use super::table::{Cell, Table};
 use crate::plan::clock;
 use std::fmt::Write as _;
 
 /// All of it.
 pub(crate) fn page(report: &Report) -> String {
     let mut text = String::new();
-    for (name, value) in &report.facts {
+    for (name, value) in report.facts() {
         let _ = writeln!(text, "- {name}: {value}");
     }
-    let versions = report.versions.iter().map(|(name, version)| format!("{name} {version}"));
+    let versions =
+        report.conditions.versions.iter().map(|(name, version)| format!("{name} {version}"));
     let _ = writeln!(text, "- Versions: {}", versions.collect::<Vec<_>>().join(", "));
-    let _ = writeln!(text, "- Took: {} min{}", clock(report.took), quick(report));
+    let _ = writeln!(text, "- Took: {} min{}", clock(report.conditions.took), report.extent());
     let _ = writeln!(text, "\n{HOW_TO_READ}\n");
     for one in &report.sections {
         text += &section(one, 2);
     }
     text.truncate(text.trim_end().len());
     text + "\n"
-}
-
-fn quick(report: &Report) -> &'static str {
-    if report.is_quick { ", with --quick: few and short rounds" } else { "" }
 }
 
 /// One suite, under a heading of this level.
@@ -105,12 +103,13 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Kind, Row};
+    use crate::report::Row;
+    use crate::results::Role;
 
     fn row(label: &str, main: &str, aside: &str, remark: &str) -> Row {
         Row {
             label: label.to_owned(),
-            kind: Kind::Other,
+            role: Role::Peer,
             cells: vec![Cell { main: main.to_owned(), aside: aside.to_owned() }],
             remark: remark.to_owned(),
         }

@@ -1,19 +1,20 @@
 //! Tables, and how the rounds of contestants become one.
 
-use super::format::{number, ratio};
-use crate::rounds::Series;
+use crate::format::{number, ratio};
+use crate::metric::Metric;
+use crate::results::{Contestant, Role, Series};
 use crate::stats::Spread;
 
 /// Rows under a header, without a word about how they are drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Table {
     pub(crate) title: String,
-    /// What was measured, and what is to be known about it.
+    /// The measurement in a sentence, and what to know about it.
     pub(crate) note: String,
     /// The first is that of the rows' labels.
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Row>,
-    /// What measures it again.
+    /// The command that measures it again.
     pub(crate) command: String,
 }
 
@@ -21,33 +22,10 @@ pub(crate) struct Table {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
     pub(crate) label: String,
-    pub(crate) kind: Kind,
+    pub(crate) role: Role,
     pub(crate) cells: Vec<Cell>,
-    /// Why cells are empty.
+    /// The reason for empty cells.
     pub(crate) remark: String,
-}
-
-/// What a row stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// What the others are compared with.
-    Reference,
-    Ours,
-    Other,
-}
-
-impl Kind {
-    /// By the names that contestants have in every suite.
-    pub(crate) fn of(label: &str) -> Self {
-        let name = label.split(',').next().unwrap_or_default().trim_end_matches(" again");
-        match name {
-            "floor" | "redis-server" | "nginx" | "HAProxy" => Self::Reference,
-            "level" | "edge" | "one-shot" | "edge-shared" | "epoll-kit" | "epoll-timers" => {
-                Self::Ours
-            }
-            _ => Self::Other,
-        }
-    }
 }
 
 /// A figure and what stands behind it in smaller print.
@@ -62,7 +40,7 @@ impl Cell {
         Self { main: main.into(), aside: String::new() }
     }
 
-    fn spread(spread: Option<Spread>, show: fn(f64) -> String) -> Self {
+    pub(crate) fn spread(spread: Option<Spread>, show: fn(f64) -> String) -> Self {
         let Some(Spread { low, median, high }) = spread else { return Self::text("–") };
         let (low, median, high) = (show(low), show(median), show(high));
         let aside = if low == high { String::new() } else { format!("({low}–{high})") };
@@ -74,13 +52,13 @@ impl Cell {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Column {
     /// Median and quartiles of a figure.
-    Value { header: &'static str, name: &'static str },
+    Value { header: &'static str, metric: Metric },
     /// Median only, where the quartiles would say nothing more.
-    Median { header: &'static str, name: &'static str },
-    /// What round 1 found, where the later ones find what it has left.
-    First { header: &'static str, name: &'static str },
+    Median { header: &'static str, metric: Metric },
+    /// The value of round 1, where later rounds find what it has left.
+    First { header: &'static str, metric: Metric },
     /// Median and quartiles of the ratios to the reference within the same round.
-    Ratio { header: &'static str, name: &'static str },
+    Ratio { header: &'static str, metric: Metric },
 }
 
 impl Column {
@@ -95,19 +73,19 @@ impl Column {
 
     fn cell(&self, series: &Series, base: &Series) -> Cell {
         match self {
-            Self::Value { name, .. } => Cell::spread(series.spread(name), number),
-            Self::Median { name, .. } => {
-                Cell::text(series.spread(name).map_or("–".to_owned(), |s| number(s.median)))
+            Self::Value { metric, .. } => Cell::spread(series.spread(*metric), number),
+            Self::Median { metric, .. } => {
+                Cell::text(series.spread(*metric).map_or("–".to_owned(), |s| number(s.median)))
             }
-            Self::First { name, .. } => {
-                let first = series.by_round(name).get(&1).copied();
+            Self::First { metric, .. } => {
+                let first = series.by_round(*metric).get(&1).copied();
                 Cell::text(first.map_or("–".to_owned(), number))
             }
             // Of the reference it would always be 1.
             Self::Ratio { .. } if series.contestant == base.contestant => {
                 Cell::text(if base.rounds.is_empty() { "–" } else { "1" })
             }
-            Self::Ratio { name, .. } => Cell::spread(series.ratio(base, name), ratio),
+            Self::Ratio { metric, .. } => Cell::spread(series.ratio(base, *metric), ratio),
         }
     }
 }
@@ -115,27 +93,25 @@ impl Column {
 /// One column pair of a grid: everybody in one case.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
+    /// What was measured, with its unit.
     pub(crate) header: String,
-    pub(crate) unit: String,
-    /// The first is the reference; the figure is named [`VALUE`].
+    pub(crate) metric: Metric,
+    /// The first is the reference.
     pub(crate) series: Vec<Series>,
 }
 
-/// The name of a figure that stands alone.
-pub(crate) const VALUE: &str = "value";
-
 impl Case {
-    fn cells(&self, contestant: &str) -> [Cell; 2] {
-        let Some(one) = self.series.iter().find(|one| one.contestant == contestant) else {
+    fn cells(&self, contestant: &Contestant) -> [Cell; 2] {
+        let Some(one) = self.series.iter().find(|one| one.contestant == *contestant) else {
             return [Cell::text("–"), Cell::text("–")];
         };
         let base = &self.series[0];
         let ratio = if one.contestant == base.contestant {
             Cell::text("1")
         } else {
-            Cell::spread(one.ratio(base, VALUE), ratio)
+            Cell::spread(one.ratio(base, self.metric), ratio)
         };
-        [Cell::spread(one.spread(VALUE), number), ratio]
+        [Cell::spread(one.spread(self.metric), number), ratio]
     }
 }
 
@@ -143,24 +119,19 @@ impl Table {
     /// A row for each contestant, two columns for each case.
     pub(crate) fn grid(title: &str, cases: &[Case]) -> Self {
         let mut columns = vec![String::new()];
-        let mut contestants: Vec<&str> = Vec::new();
+        let mut contestants: Vec<&Contestant> = Vec::new();
         for case in cases {
-            let base = case.series.first().map_or("", |one| one.contestant.as_str());
-            let header = if case.header.ends_with(&case.unit) {
-                case.header.clone()
-            } else {
-                format!("{}, {}", case.header, case.unit)
-            };
-            columns.extend([header, format!("x {base}")]);
+            let base = case.series.first().map_or_else(String::new, |one| one.contestant.label());
+            columns.extend([case.header.clone(), format!("x {base}")]);
             for one in &case.series {
-                if !contestants.contains(&one.contestant.as_str()) {
+                if !contestants.contains(&&one.contestant) {
                     contestants.push(&one.contestant);
                 }
             }
         }
         let rows = contestants.into_iter().map(|contestant| Row {
-            label: contestant.to_owned(),
-            kind: Kind::of(contestant),
+            label: contestant.label(),
+            role: contestant.role,
             cells: cases.iter().flat_map(|case| case.cells(contestant)).collect(),
             remark: String::new(),
         });
@@ -171,8 +142,8 @@ impl Table {
     pub(crate) fn of_rounds(title: &str, series: &[Series], columns: &[Column]) -> Self {
         let headers = columns.iter().map(|column| column.header().to_owned());
         let rows = series.iter().map(|one| Row {
-            label: one.contestant.clone(),
-            kind: Kind::of(&one.contestant),
+            label: one.contestant.label(),
+            role: one.contestant.role,
             cells: columns.iter().map(|column| column.cell(one, &series[0])).collect(),
             remark: remark(one),
         });
@@ -184,15 +155,15 @@ impl Table {
         }
     }
 
-    /// Whether any row has something to explain.
+    /// Returns whether any row has something to explain.
     pub(crate) fn has_remarks(&self) -> bool {
         self.rows.iter().any(|row| !row.remark.is_empty())
     }
 }
 
-/// What became of a contestant, if it is not in every round.
+/// Returns the fate of a contestant that is not in every round.
 pub(crate) fn remark(series: &Series) -> String {
-    let Some(message) = &series.trouble else { return String::new() };
+    let Some(message) = &series.error else { return String::new() };
     let after = match series.rounds.len() {
         0 => String::new(),
         1 => " (after 1 round)".to_owned(),
@@ -204,28 +175,28 @@ pub(crate) fn remark(series: &Series) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounds::Sample;
-    use std::collections::BTreeMap;
+    use crate::results::Sample;
 
-    fn series(contestant: &str, values: &[f64]) -> Series {
-        let sample = |value: &f64| Sample {
-            values: BTreeMap::from([("x".to_owned(), *value)]),
-            curve: Vec::new(),
-        };
-        let rounds = (1..).zip(values.iter().map(sample)).collect();
-        Series { contestant: contestant.to_owned(), rounds, trouble: None }
+    fn series(name: &str, role: Role, values: &[f64]) -> Series {
+        let samples = values.iter().map(|value| Sample::of([(Metric::P50, *value)]));
+        Series { rounds: (1..).zip(samples).collect(), ..Series::new(Contestant::new(name, role)) }
     }
 
-    const COLUMNS: [Column; 2] =
-        [Column::Value { header: "x", name: "x" }, Column::Ratio { header: "times", name: "x" }];
+    const COLUMNS: [Column; 2] = [
+        Column::Value { header: "x", metric: Metric::P50 },
+        Column::Ratio { header: "times", metric: Metric::P50 },
+    ];
 
     #[test]
     fn a_row_has_the_median_the_quartiles_and_the_ratio() {
-        let all = [series("floor", &[10.0, 20.0, 30.0]), series("edge", &[20.0, 20.0, 60.0])];
+        let all = [
+            series("floor", Role::Floor, &[10.0, 20.0, 30.0]),
+            series("edge", Role::Ours, &[20.0, 20.0, 60.0]),
+        ];
         let table = Table::of_rounds("t", &all, &COLUMNS);
         assert_eq!(table.columns, ["", "x", "times"]);
         assert_eq!(table.rows[0].cells[1].main, "1");
-        assert_eq!(table.rows[1].kind, Kind::Ours);
+        assert_eq!(table.rows[1].role, Role::Ours);
         let cell = &table.rows[1].cells[0];
         assert_eq!((cell.main.as_str(), cell.aside.as_str()), ("20.0", "(20.0–40.0)"));
         let cell = &table.rows[1].cells[1];
@@ -235,31 +206,23 @@ mod tests {
 
     #[test]
     fn a_grid_has_two_columns_for_each_case() {
-        let case = |header: &str, unit: &str, series| Case {
-            header: header.to_owned(),
-            unit: unit.to_owned(),
-            series,
-        };
-        let named = |contestant, value: f64| {
-            let mut series = series(contestant, &[]);
-            let values = BTreeMap::from([(VALUE.to_owned(), value)]);
-            series.rounds.insert(1, Sample { values, curve: Vec::new() });
-            series
-        };
+        let case =
+            |header: &str, series| Case { header: header.to_owned(), metric: Metric::P50, series };
+        let floor = |value| series("floor", Role::Floor, &[value]);
         let cases = [
-            case("10", "ns", vec![named("floor", 2.0), named("poll", 6.0)]),
-            case("wakes a second", "a second", vec![named("floor", 5.0)]),
+            case("10, µs", vec![floor(2.0), series("poll", Role::Peer, &[6.0])]),
+            case("wakes a second", vec![floor(5.0)]),
         ];
         let table = Table::grid("t", &cases);
-        assert_eq!(table.columns, ["", "10, ns", "x floor", "wakes a second", "x floor"]);
+        assert_eq!(table.columns, ["", "10, µs", "x floor", "wakes a second", "x floor"]);
         let shown: Vec<_> = table.rows[1].cells.iter().map(|c| c.main.as_str()).collect();
         assert_eq!(shown, ["6.00", "3.00", "–", "–"]);
     }
 
     #[test]
     fn the_first_round_is_round_1_or_none() {
-        let column = Column::First { header: "x", name: "x" };
-        let mut one = series("floor", &[10.0, 20.0]);
+        let column = Column::First { header: "x", metric: Metric::P50 };
+        let mut one = series("floor", Role::Floor, &[10.0, 20.0]);
         assert_eq!(column.cell(&one, &one).main, "10.0");
         one.rounds.remove(&1);
         assert_eq!(column.cell(&one, &one).main, "–");
@@ -267,20 +230,11 @@ mod tests {
 
     #[test]
     fn a_row_without_rounds_says_why() {
-        let mut lost = series("mio", &[]);
-        lost.trouble = Some("connection lost".to_owned());
-        let table = Table::of_rounds("t", &[series("floor", &[1.0]), lost], &COLUMNS);
+        let mut lost = series("mio", Role::Peer, &[]);
+        lost.error = Some("connection lost".to_owned());
+        let table = Table::of_rounds("t", &[series("floor", Role::Floor, &[1.0]), lost], &COLUMNS);
         assert_eq!(table.rows[1].cells[0].main, "–");
         assert_eq!(table.rows[1].remark, "failed: connection lost");
         assert!(table.has_remarks());
-    }
-
-    #[test]
-    fn names_tell_what_a_row_stands_for() {
-        assert_eq!(Kind::of("floor again"), Kind::Reference);
-        assert_eq!(Kind::of("one-shot, 2 threads"), Kind::Ours);
-        assert_eq!(Kind::of("edge-shared"), Kind::Ours);
-        assert_eq!(Kind::of("nginx again"), Kind::Reference);
-        assert_eq!(Kind::of("tokio"), Kind::Other);
     }
 }

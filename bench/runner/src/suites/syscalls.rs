@@ -3,23 +3,79 @@
 //! Every figure is the difference of two runs, a short one and a long one: what starting and ending
 //! costs is in both of them.
 
-use super::{BY_HAND, Outcome, Part, about_commands, by_hand};
-use crate::bench::{Bench, Paths};
-use crate::contestants::{self, Contestant};
+use crate::conditions::Conditions;
+use crate::contestants::{self, EchoServer};
+use crate::context::Context;
 use crate::interrupt::Interrupted;
 use crate::load::{Amount, Kind, Load};
-use crate::plan::{Effort, Item};
+use crate::metric::Metric;
+use crate::notes::{BY_HAND, about_commands, by_hand};
+use crate::paths::Paths;
+use crate::plan::{Budget, PlanEntry};
 use crate::report::plot::{Bar, Bars};
-use crate::report::{Cell, Figure, Row, Table};
-use crate::rounds::{Sample, Series};
+use crate::report::{Cell, Figure, Row, Section, Table};
+use crate::results::{Contestant, Part, Results, Sample, Series};
 use crate::server::Server;
-use crate::stats::Spread;
-use anyhow::{Context, bail};
+use crate::suite::Suite;
+use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// The suite.
+pub(crate) struct Syscalls;
+
+const SUITE: &str = "syscalls";
+
+impl Suite for Syscalls {
+    fn name(&self) -> &'static str {
+        SUITE
+    }
+
+    fn title(&self) -> &'static str {
+        "System calls"
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let mut strace = Command::new("strace");
+        strace.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match strace.status() {
+            Ok(status) if status.success() => Ok(()),
+            _ => bail!("the suite syscalls needs strace, which is not installed"),
+        }
+    }
+
+    fn plan(&self, paths: &Paths, is_quick: bool) -> Vec<PlanEntry> {
+        vec![entry(&chosen(paths, is_quick))]
+    }
+
+    fn measure(&self, context: &Context, results: &mut Results) -> anyhow::Result<()> {
+        results.notes.extend(contestants::left_out(&context.paths));
+        let (rows, ended) = count(context);
+        if !rows.is_empty() {
+            results.parts = parts(&rows);
+        }
+        ended
+    }
+
+    fn report(&self, results: &Results, _: &Conditions, section: &mut Section) {
+        section.intro = vec![
+            "Counted by strace as the difference of two runs. With one connection the counts are exact. \
+             With 50 several may be ready in a turn, and how many depends on timing, the more so as strace \
+             slows the server down. A connection is accepted, echoes one message and is closed by its peer."
+                .to_owned(),
+            about_commands(),
+        ];
+        if results.parts.is_empty() {
+            return;
+        }
+        section.figures =
+            COUNTS.iter().zip(&results.parts).map(|(c, part)| figure(c, part)).collect();
+        section.tables = vec![table(&results.parts)];
+    }
+}
 
 const END_MAX: Duration = Duration::from_secs(20);
 /// A short run has this part of a long one's. So what happens only now and then, as one thread's waking
@@ -33,6 +89,8 @@ const SHOWN_MIN: f64 = 0.005;
 /// What is counted.
 struct Count {
     name: &'static str,
+    /// The name of its file among the published plots, if it has one.
+    file: Option<&'static str>,
     header: &'static str,
     connections: u32,
     kind: Kind,
@@ -43,6 +101,7 @@ struct Count {
 const COUNTS: [Count; 3] = [
     Count {
         name: "a message of one connection",
+        file: Some("system-calls"),
         header: "a message, 1 connection",
         connections: 1,
         kind: Kind::Closed,
@@ -50,6 +109,7 @@ const COUNTS: [Count; 3] = [
     },
     Count {
         name: "a message of 50 connections",
+        file: None,
         header: "a message, 50 connections",
         connections: 50,
         kind: Kind::Closed,
@@ -57,6 +117,7 @@ const COUNTS: [Count; 3] = [
     },
     Count {
         name: "a connection",
+        file: None,
         header: "a connection",
         connections: 1,
         kind: Kind::Churn,
@@ -67,75 +128,44 @@ const COUNTS: [Count; 3] = [
 /// Calls by their names, for one message or connection.
 type Calls = BTreeMap<String, f64>;
 
-pub(crate) fn check() -> anyhow::Result<()> {
-    let mut strace = Command::new("strace");
-    strace.arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    match strace.status() {
-        Ok(status) if status.success() => Ok(()),
-        _ => bail!("the suite syscalls needs strace, which is not installed"),
-    }
+fn chosen(paths: &Paths, is_quick: bool) -> Vec<EchoServer> {
+    let all = contestants::present(paths).into_iter().filter(|one| one.is_main || !is_quick);
+    all.filter(|one| !one.contestant.role.is_again()).collect()
 }
 
-fn chosen(paths: &Paths, is_quick: bool) -> Vec<Contestant> {
-    let all = contestants::all(paths).into_iter().filter(|one| one.is_main || !is_quick);
-    all.filter(|one| one.label != contestants::FLOOR_AGAIN).collect()
+fn entry(chosen: &[EchoServer]) -> PlanEntry {
+    PlanEntry::of(SUITE, "counted by strace", chosen.len(), Budget::ms(1, 0, 800))
 }
 
-pub(crate) fn plan(paths: &Paths, is_quick: bool) -> Item {
-    let effort = Effort::ms(1, 0, 800);
-    Item::of("syscalls", "counted by strace", chosen(paths, is_quick).len(), effort)
-}
-
-pub(crate) fn run(bench: &Bench, outcome: &mut Outcome) -> anyhow::Result<()> {
-    let item = plan(&bench.paths, bench.is_quick);
-    bench.progress.begin(&item);
-    let until = bench.deadline(item.limit());
-    let (mut rows, mut interrupted) = (Vec::new(), None);
-    for contestant in chosen(&bench.paths, bench.is_quick) {
-        bench.progress.at(&item, &contestant.label);
+/// Counts the calls of every contestant, up to the end or an interrupt.
+fn count(context: &Context) -> (Vec<Counted>, anyhow::Result<()>) {
+    let chosen = chosen(&context.paths, context.is_quick);
+    let entry = entry(&chosen);
+    context.progress.begin(&entry);
+    let until = context.deadline(entry.limit());
+    let mut rows = Vec::new();
+    for server in chosen {
+        context.progress.at(&entry, &server.contestant.label());
         let calls = |count| match Instant::now() < until {
-            true => calls(bench, &contestant, count),
+            true => calls(context, &server, count),
             false => bail!("no time was left"),
         };
-        let counted = COUNTS.iter().map(calls).collect();
-        match counted {
-            Ok(counted) => rows.push((contestant.label, Ok(counted))),
-            Err(error) if error.is::<Interrupted>() => {
-                interrupted = Some(error);
-                break;
-            }
-            Err(error) => rows.push((contestant.label, Err(format!("{error:#}")))),
+        match COUNTS.iter().map(calls).collect() {
+            Ok(counted) => rows.push((server.contestant, Ok(counted))),
+            Err(error) if error.is::<Interrupted>() => return (rows, Err(error)),
+            Err(error) => rows.push((server.contestant, Err(format!("{error:#}")))),
         }
     }
-    if !rows.is_empty() {
-        report(&bench.paths, outcome, &rows);
-    }
-    interrupted.map_or(Ok(()), Err)
-}
-
-fn report(paths: &Paths, outcome: &mut Outcome, rows: &[Counted]) {
-    let Outcome { section, parts } = outcome;
-    section.title = "System calls".to_owned();
-    section.intro = vec![
-        "Counted by strace as the difference of two runs. With one connection the counts are exact. \
-         With 50 several may be ready in a turn, and how many depends on timing, the more so as strace \
-         slows the server down. A connection is accepted, echoes one message and is closed by its peer."
-            .to_owned(),
-        about_commands(),
-    ];
-    section.figures =
-        COUNTS.iter().enumerate().map(|(at, count)| figure(at, count, rows)).collect();
-    section.tables = vec![table(paths, rows)];
-    *parts = self::parts(rows);
+    (rows, Ok(()))
 }
 
 /// A contestant with its calls by [`COUNTS`], or what went wrong.
-type Counted = (String, Result<Vec<Calls>, String>);
+type Counted = (Contestant, Result<Vec<Calls>, String>);
 
-fn calls(bench: &Bench, contestant: &Contestant, count: &Count) -> anyhow::Result<Calls> {
+fn calls(context: &Context, server: &EchoServer, count: &Count) -> anyhow::Result<Calls> {
     let part = count.requests / SHORT_PART;
-    let short = trace(bench, contestant, count, part)?;
-    let long = trace(bench, contestant, count, part + count.requests)?;
+    let short = trace(context, server, count, part)?;
+    let long = trace(context, server, count, part + count.requests)?;
     difference(&short, &long, count.requests)
 }
 
@@ -159,28 +189,29 @@ fn difference(short: &Totals, long: &Totals, requests: u64) -> anyhow::Result<Ca
 type Totals = BTreeMap<String, u64>;
 
 fn trace(
-    bench: &Bench,
-    contestant: &Contestant,
+    context: &Context,
+    server: &EchoServer,
     count: &Count,
     requests: u64,
 ) -> anyhow::Result<Totals> {
-    let summary = bench.paths.out.join("logs").join("strace.txt");
+    let summary = context.paths.out.join("logs").join("strace.txt");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-c", "-U", "calls,name", "-o"]).arg(&summary);
-    strace.arg(&contestant.program).args(&contestant.args);
-    let mut server = Server::start_as(bench, contestant, strace)?;
-    let traced = child_of(server.process.id())?;
+    strace.arg(&server.program).args(&server.args);
+    let mut running = Server::start_as(context, server, strace)?;
+    let traced = child_of(running.process.id())?;
     let load = Load {
         connections: count.connections,
         idle: 0,
         size: 64,
+        pipeline: 1,
         kind: count.kind,
         amount: Amount::Requests(requests),
     };
-    load.run(bench, &server.address, traced.as_raw_nonzero().get().unsigned_abs())?;
+    load.run(context, &running.address, traced.as_raw_nonzero().get().unsigned_abs())?;
     // strace sums up when what it traces has ended.
     kill_process(traced, Signal::TERM).context("the server died")?;
-    server.process.wait(bench.deadline(END_MAX), &bench.interrupt)?;
+    running.process.wait(context.deadline(END_MAX), &context.interrupt)?;
     totals(&fs::read_to_string(&summary).context("strace left no summary")?)
 }
 
@@ -212,14 +243,20 @@ fn sum(calls: &Calls) -> f64 {
     calls.values().sum()
 }
 
-fn table(paths: &Paths, rows: &[Counted]) -> Table {
+fn table(parts: &[Part]) -> Table {
     let headers = COUNTS.iter().flat_map(|count| [count.header.to_owned(), "which".to_owned()]);
-    let rows = rows.iter().map(|(label, counted)| {
-        let (cells, remark) = match counted {
-            Ok(counted) => (counted.iter().flat_map(cells).collect(), String::new()),
-            Err(message) => (vec![Cell::text("–"); COUNTS.len() * 2], format!("failed: {message}")),
-        };
-        Row { label: label.clone(), kind: crate::report::Kind::of(label), cells, remark }
+    let rows = parts[0].series.iter().enumerate().map(|(at, first)| {
+        let of_parts = parts.iter().filter_map(|part| part.series.get(at));
+        Row {
+            label: first.contestant.label(),
+            role: first.contestant.role,
+            cells: of_parts.flat_map(cells).collect(),
+            remark: first
+                .error
+                .as_ref()
+                .map(|error| format!("failed: {error}"))
+                .unwrap_or_default(),
+        }
     });
     Table {
         title: "System calls a message and a connection".to_owned(),
@@ -231,7 +268,10 @@ fn table(paths: &Paths, rows: &[Counted]) -> Table {
                --requests=220 and 20."
                 .to_owned(),
         command: by_hand(
-            &format!("strace -f -c {}", contestants::ours(paths, "level", 1).command_line()),
+            &format!(
+                "strace -f -c {}",
+                contestants::ours(&Paths::default(), "level", 1).command_line()
+            ),
             &format!(
                 "target/release/epoll-load {BY_HAND} --connections=1 --size=64 --requests=1100"
             ),
@@ -239,48 +279,51 @@ fn table(paths: &Paths, rows: &[Counted]) -> Table {
     }
 }
 
-fn cells(calls: &Calls) -> [Cell; 2] {
+/// Returns the number of calls, and which they are.
+fn cells(series: &Series) -> [Cell; 2] {
+    let Some(sample) = series.rounds.values().next() else {
+        return [Cell::text("–"), Cell::text("–")];
+    };
+    let calls = &sample.calls;
     let mut shown: Vec<_> = calls.iter().filter(|(_, count)| **count >= SHOWN_MIN).collect();
     shown.sort_by(|a, b| b.1.total_cmp(a.1).then(a.0.cmp(b.0)));
     let shown: Vec<_> = shown.iter().map(|(name, count)| format!("{name} {count:.2}")).collect();
     [Cell::text(format!("{:.2}", sum(calls))), Cell::text(shown.join(", "))]
 }
 
-fn figure(at: usize, count: &Count, rows: &[Counted]) -> Figure {
-    let bars: Vec<_> = rows
-        .iter()
-        .map(|(label, counted)| Bar {
-            label: label.clone(),
-            value: counted.as_ref().ok().and_then(|counted| Spread::of([sum(&counted[at])])),
-            remark: "see the table".to_owned(),
-        })
-        .collect();
+fn figure(count: &Count, part: &Part) -> Figure {
+    let bar =
+        |(place, one): (usize, &Series)| Bar::of(&one.contestant, place, one.spread(Metric::Calls));
+    let bars: Vec<_> = part.series.iter().enumerate().map(bar).collect();
     let show = |value: f64| format!("{value:.2}");
-    let plot =
-        Bars { title: count.header, bars: &bars, reference: None, noise: None, show, tint: None };
+    let plot = Bars { title: count.header, bars: &bars, reference: None, noise: None, show };
     Figure {
         title: format!("System calls: {}", count.name),
-        note: "less is better".to_owned(),
+        note: Metric::Calls.better().words().to_owned(),
         svg: plot.svg(),
+        file: count.file,
     }
 }
 
 fn parts(rows: &[Counted]) -> Vec<Part> {
-    let part = |at: usize, count: &Count| {
-        let series = rows.iter().map(|(label, counted)| {
-            let mut series = Series::new(label);
+    let part = |(at, count): (usize, &Count)| {
+        let series = rows.iter().map(|(contestant, counted)| {
+            let mut series = Series::new(contestant.clone());
             match counted {
                 Ok(counted) => {
-                    let values = counted[at].clone();
-                    series.rounds.insert(1, Sample { values, curve: Vec::new() });
+                    series.rounds.insert(1, sample(&counted[at]));
                 }
-                Err(message) => series.trouble = Some(message.clone()),
+                Err(message) => series.error = Some(message.clone()),
             }
             series
         });
-        Part::new("syscalls", count.name, series.collect())
+        Part::new(count.name, series.collect())
     };
-    COUNTS.iter().enumerate().map(|(at, count)| part(at, count)).collect()
+    COUNTS.iter().enumerate().map(part).collect()
+}
+
+fn sample(calls: &Calls) -> Sample {
+    Sample { calls: calls.clone(), ..Sample::of([(Metric::Calls, sum(calls))]) }
 }
 
 #[cfg(test)]
@@ -311,7 +354,9 @@ mod tests {
         let long = Totals::from([("read".to_owned(), 113), ("execve".to_owned(), 1)]);
         let calls = difference(&short, &long, 100).unwrap();
         assert_eq!(calls["read"], 1.0);
-        assert_eq!(cells(&calls).map(|cell| cell.main), ["1.00", "read 1.00"]);
+        let mut series = Series::default();
+        series.rounds.insert(1, sample(&calls));
+        assert_eq!(cells(&series).map(|cell| cell.main), ["1.00", "read 1.00"]);
     }
 
     #[test]

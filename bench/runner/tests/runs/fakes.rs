@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const PEERS: [&str; 7] = [
+const PEERS: [&str; 9] = [
     "peer-floor",
     "peer-mio",
     "peer-polling",
@@ -15,6 +15,8 @@ const PEERS: [&str; 7] = [
     "peer-tokio",
     "peer-async-io",
     "peer-threads",
+    "peer-monoio",
+    "peer-compio",
 ];
 
 /// Says where it listens, notes its id, and waits to be ended.
@@ -26,7 +28,7 @@ exec sleep 600
 
 /// What the load client prints.
 pub(crate) const ANSWER: &str = r#"{"duration_s": 1.0, "requests": 1000, "throughput_per_s": 1000.0,
-"mib_per_s": 2.0, "latency_us": {"mean": 5.0, "p50": 4.0, "p99": 9.0},
+"mib_per_s": 2.0, "latency_us": {"mean": 5.0, "p50": 4.0, "p99": 9.0, "max": 12.0},
 "latency_curve": [[50.0, 4.0], [90.0, 7.0], [99.0, 9.0]], "errors": {},
 "client": {"user_us": 200000, "system_us": 570000},
 "server": {"user_us": 1, "system_us": 1, "cpu_us_per_request": 3.5}}"#;
@@ -34,8 +36,8 @@ pub(crate) const ANSWER: &str = r#"{"duration_s": 1.0, "requests": 1000, "throug
 /// What measures waking.
 pub(crate) const WAKE: &str = r#"
 for round in 1 2 3; do
-  for name in "floor" "floor again" "epoll-kit"; do
-    echo '{"case":"round trip","x":1,"unit":"ns","value":50,"contestant":"'$name'","round":'$round'}'
+  for who in '"floor","role":"floor"' '"floor","role":"floor-again"' '"epoll-kit","role":"ours"'; do
+    echo '{"case":"round trip","x":1,"unit":"ns","value":50,"contestant":'$who',"round":'$round'}'
   done
 done
 "#;

@@ -30,6 +30,44 @@ fn echo_ends_with_a_report_and_with_every_server_ended() {
 }
 
 #[test]
+fn splicing_adds_up_both_sides_and_says_if_there_is_no_second_namespace() {
+    let fakes = Fakes::new();
+    let run = fakes.run(&["splicing", "--quick"]);
+    assert!(run.status.success(), "{}", run.stderr);
+    fakes.assert_ended();
+    let tables = fakes.report("tables.md");
+    assert!(tables.contains("### 1 MiB x 4 connections, loopback"), "{tables}");
+    // A fake client takes 770 µs a message, its server 3.5.
+    assert!(tables.contains("| copy, 64 KiB again ") && tables.contains(" 774 "), "{tables}");
+    // The client is started in the other namespace only where that is allowed.
+    for case in ["1 MiB x 4 connections, veth", "1 MiB x 1 connection, veth"] {
+        let is_measured = tables.contains(&format!("### {case}"));
+        assert_ne!(is_measured, tables.contains(&format!("“{case}” is left out")), "{tables}");
+    }
+}
+
+#[test]
+fn a_report_is_made_again_from_its_rounds() {
+    let fakes = Fakes::new();
+    fakes.replace("wake", WAKE);
+    assert!(fakes.run(&["wake", "echo", "--quick"]).status.success());
+    let out = fakes.path().join("out");
+    let (first_page, first_tables) = (fakes.report("report.html"), fakes.report("tables.md"));
+    for name in ["report.html", "tables.md"] {
+        fs::remove_file(out.join(name)).unwrap();
+    }
+    let started = fakes.started().len();
+    let rounds = out.join("rounds.json");
+    let run = fakes.run(&["--from", rounds.to_str().unwrap()]);
+    assert!(run.status.success(), "{}", run.stderr);
+    assert_eq!(fakes.report("tables.md"), first_tables);
+    assert_eq!(fakes.report("report.html"), first_page);
+    assert_eq!(fakes.started().len(), started);
+    // It was not a whole run.
+    assert!(!fakes.path().join("bench").exists());
+}
+
+#[test]
 fn what_a_micro_program_prints_becomes_a_table() {
     let fakes = Fakes::new();
     fakes.replace("wake", WAKE);

@@ -22,3 +22,10 @@ fn a_folder_that_cannot_be_made_is_named() {
     let run = fakes.run(&["echo", "--out", "/proc/no/out"]);
     run.ends_with(1, &["/proc/no/out"]);
 }
+
+#[test]
+fn a_file_of_rounds_that_cannot_be_read_is_named() {
+    let fakes = Fakes::new();
+    let run = fakes.run(&["--from", "/no/such/rounds.json"]);
+    run.ends_with(1, &["--from /no/such/rounds.json"]);
+}

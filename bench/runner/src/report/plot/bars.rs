@@ -1,7 +1,9 @@
 //! Horizontal bars with their quartiles, one for each contestant.
 
-use super::{GRID, INK, MUTED, NOISE, colour, finish, mark, room_for, text};
-use crate::report::short;
+use super::hue::Hue;
+use super::ink::{Ink, finish, mark, room_for, text};
+use crate::format::short;
+use crate::results::Contestant;
 use crate::stats::Spread;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -15,9 +17,28 @@ const FOOT: i32 = 26;
 /// A bar, or why there is none.
 pub(crate) struct Bar {
     pub(crate) label: String,
+    pub(crate) hue: Hue,
+    /// Whether it has more than one thread, and so a lighter shade of the same colour.
+    pub(crate) is_threaded: bool,
     pub(crate) value: Option<Spread>,
     /// Stands where the bar would be.
     pub(crate) remark: String,
+}
+
+impl Bar {
+    /// Returns the bar of the contestant at this place among the others.
+    pub(crate) fn of(contestant: &Contestant, place: usize, value: Option<Spread>) -> Self {
+        Self {
+            is_threaded: contestant.threads > 1,
+            ..Self::named(&contestant.label(), Hue::of(contestant, place), value)
+        }
+    }
+
+    /// Returns a bar for something else than a contestant.
+    pub(crate) fn named(label: &str, hue: Hue, value: Option<Spread>) -> Self {
+        let remark = "see the table".to_owned();
+        Self { label: label.to_owned(), hue, is_threaded: false, value, remark }
+    }
 }
 
 /// Bars from zero on.
@@ -29,8 +50,6 @@ pub(crate) struct Bars<'a> {
     /// How far apart equal things were.
     pub(crate) noise: Option<Spread>,
     pub(crate) show: fn(f64) -> String,
-    /// Whose colour all of them have, where they are not a contestant each.
-    pub(crate) tint: Option<&'static str>,
 }
 
 impl Bars<'_> {
@@ -56,21 +75,21 @@ impl Bars<'_> {
         let scale = self.scale();
         if let Some(noise) = self.noise {
             let corners = [(scale.x(noise.low), TOP), (scale.x(noise.high), bottom)];
-            area.draw(&Rectangle::new(corners, mark(NOISE).filled()))?;
+            area.draw(&Rectangle::new(corners, mark(Ink::Noise).filled()))?;
         }
         for tick in scale.ticks() {
             let x = scale.x(tick);
-            area.draw(&PathElement::new([(x, TOP), (x, bottom)], mark(GRID)))?;
-            let style = text(12, MUTED, HPos::Center, VPos::Top);
+            area.draw(&PathElement::new([(x, TOP), (x, bottom)], mark(Ink::Grid)))?;
+            let style = text(12, Ink::Muted, HPos::Center, VPos::Top);
             area.draw(&Text::new(short(tick), (x, bottom + 7), style))?;
         }
         for (place, bar) in self.bars.iter().enumerate() {
             let y = TOP + i32::try_from(place).unwrap_or(0) * ROW + ROW / 2;
-            self.draw_bar(area, &scale, bar, place, y)?;
+            self.draw_bar(area, &scale, bar, y)?;
         }
         if let Some(reference) = self.reference {
             let x = scale.x(reference);
-            area.draw(&PathElement::new([(x, TOP), (x, bottom)], mark(MUTED)))?;
+            area.draw(&PathElement::new([(x, TOP), (x, bottom)], mark(Ink::Muted)))?;
         }
         Ok(())
     }
@@ -80,29 +99,26 @@ impl Bars<'_> {
         area: &DrawingArea<DB, plotters::coord::Shift>,
         scale: &Linear,
         bar: &Bar,
-        place: usize,
         y: i32,
     ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
-        let style = text(13, INK, HPos::Right, VPos::Center);
+        let style = text(13, Ink::Text, HPos::Right, VPos::Center);
         area.draw(&Text::new(bar.label.clone(), (scale.start - 8, y), style))?;
         let Some(Spread { low, median, high }) = bar.value else {
-            let style = text(12, MUTED, HPos::Left, VPos::Center);
+            let style = text(12, Ink::Muted, HPos::Left, VPos::Center);
             return area.draw(&Text::new(bar.remark.clone(), (scale.start + 6, y), style));
         };
         let corners = [(scale.start, y - 7), (scale.x(median), y + 7)];
-        // Those with more than one thread are in a lighter shade of the same colour.
-        let shade =
-            if bar.label.contains(" threads") && bar.label.contains(',') { 0.55 } else { 1.0 };
-        let fill = mark(colour(self.tint.unwrap_or(&bar.label), place)).mix(shade).filled();
+        let shade = if bar.is_threaded { 0.55 } else { 1.0 };
+        let fill = mark(Ink::Series(bar.hue)).mix(shade).filled();
         area.draw(&Rectangle::new(corners, fill))?;
         let (low, high) = (scale.x(low), scale.x(high));
         if low < high {
-            area.draw(&PathElement::new([(low, y), (high, y)], mark(INK)))?;
+            area.draw(&PathElement::new([(low, y), (high, y)], mark(Ink::Text)))?;
             for x in [low, high] {
-                area.draw(&PathElement::new([(x, y - 4), (x, y + 4)], mark(INK)))?;
+                area.draw(&PathElement::new([(x, y - 4), (x, y + 4)], mark(Ink::Text)))?;
             }
         }
-        let style = text(13, INK, HPos::Left, VPos::Center);
+        let style = text(13, Ink::Text, HPos::Left, VPos::Center);
         let x = scale.x(median).max(high) + 6;
         area.draw(&Text::new((self.show)(median), (x, y), style))
     }
@@ -158,16 +174,15 @@ mod tests {
     fn every_contestant_is_in_the_plot() {
         let value = Spread::of([0.9, 1.0, 1.1]);
         let bars = [
-            Bar { label: "edge".to_owned(), value, remark: String::new() },
-            Bar { label: "a<b".to_owned(), value: None, remark: "failed".to_owned() },
+            Bar::named("edge", Hue::OURS_EDGE, value),
+            Bar { remark: "failed".to_owned(), ..Bar::named("a<b", Hue::OURS, None) },
         ];
         let svg = Bars {
             title: "t",
             bars: &bars,
             reference: Some(1.0),
             noise: value,
-            show: crate::report::ratio,
-            tint: None,
+            show: crate::format::ratio,
         }
         .svg();
         assert!(svg.contains("edge") && svg.contains("a&lt;b") && svg.contains("failed"), "{svg}");

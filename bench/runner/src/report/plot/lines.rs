@@ -1,14 +1,15 @@
 //! Lines with their names at their ends, on logarithmic axes or over percentiles.
 
-use super::{GRID, INK, MUTED, colour, finish, mark, room_for, text};
-use crate::report::short;
+use super::hue::Hue;
+use super::ink::{Ink, finish, mark, room_for, text};
+use crate::format::short;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 const WIDTH: i32 = 480;
 const HEIGHT: i32 = 320;
-const LEFT: i32 = 56;
+const LEFT: i32 = 68;
 const TOP: i32 = 12;
 const BOTTOM: i32 = 274;
 /// How close names may come.
@@ -17,6 +18,7 @@ const NAME: i32 = 15;
 /// A line of one contestant.
 pub(crate) struct Line {
     pub(crate) label: String,
+    pub(crate) hue: Hue,
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -65,7 +67,7 @@ impl Lines<'_> {
             let at = |point: &(f64, f64)| (x.at(self.along(point.0)), y.at(point.1.log10()));
             let path: Vec<_> = line.points.iter().map(at).filter_map(|(x, y)| x.zip(y)).collect();
             let Some(end) = path.last().copied() else { continue };
-            let ink = mark(colour(&line.label, place));
+            let ink = mark(Ink::Series(line.hue));
             area.draw(&PathElement::new(path.clone(), ink.stroke_width(2)))?;
             if self.x == Scale::Logarithmic {
                 for point in path {
@@ -86,8 +88,8 @@ impl Lines<'_> {
         let right = x.pixels.1;
         for (value, shown) in y.ticks() {
             let Some(at) = y.at(value) else { continue };
-            area.draw(&PathElement::new([(LEFT, at), (right, at)], mark(GRID)))?;
-            let style = text(12, MUTED, HPos::Right, VPos::Center);
+            area.draw(&PathElement::new([(LEFT, at), (right, at)], mark(Ink::Grid)))?;
+            let style = text(12, Ink::Muted, HPos::Right, VPos::Center);
             area.draw(&Text::new(shown, (LEFT - 6, at), style))?;
         }
         let ticks = match self.x {
@@ -96,13 +98,13 @@ impl Lines<'_> {
         };
         for (value, shown) in ticks {
             let Some(at) = x.at(value) else { continue };
-            area.draw(&PathElement::new([(at, TOP), (at, BOTTOM)], mark(GRID)))?;
-            let style = text(12, MUTED, HPos::Center, VPos::Top);
+            area.draw(&PathElement::new([(at, TOP), (at, BOTTOM)], mark(Ink::Grid)))?;
+            let style = text(12, Ink::Muted, HPos::Center, VPos::Top);
             area.draw(&Text::new(shown, (at, BOTTOM + 8), style))?;
         }
-        let below = text(12, INK, HPos::Center, VPos::Top);
+        let below = text(12, Ink::Text, HPos::Center, VPos::Top);
         area.draw(&Text::new(self.x_label, ((LEFT + right) / 2, BOTTOM + 26), below))?;
-        let above = text(12, INK, HPos::Left, VPos::Center);
+        let above = text(12, Ink::Text, HPos::Left, VPos::Center);
         area.draw(&Text::new(self.y_label, (LEFT + 6, TOP + 2), above))
     }
 
@@ -116,10 +118,11 @@ impl Lines<'_> {
         ends.sort_by_key(|((_, y), place)| (*y, *place));
         let heights = apart(&ends.iter().map(|((_, y), _)| *y).collect::<Vec<_>>());
         for (((x, y), place), height) in ends.into_iter().zip(heights) {
-            let ink = mark(colour(&self.lines[place].label, place));
-            let style = text(12, colour(&self.lines[place].label, place), HPos::Left, VPos::Center);
+            let line = &self.lines[place];
+            let ink = mark(Ink::Series(line.hue));
+            let style = text(12, Ink::Series(line.hue), HPos::Left, VPos::Center);
             area.draw(&PathElement::new([(x + 4, y), (right + 10, height)], ink.mix(0.6)))?;
-            area.draw(&Text::new(self.lines[place].label.clone(), (right + 13, height), style))?;
+            area.draw(&Text::new(line.label.clone(), (right + 13, height), style))?;
         }
         Ok(())
     }
@@ -222,6 +225,7 @@ mod tests {
     fn what_has_no_place_is_left_out() {
         let line = |label: &str, points: &[(f64, f64)]| Line {
             label: label.to_owned(),
+            hue: Hue::OURS,
             points: points.to_vec(),
         };
         let lines = [

@@ -1,8 +1,8 @@
 //! What is measured: a case is one value in [`CASES`].
 
-use super::direct::Greeting;
+use super::greeting::Greeting;
 use super::programs::Program;
-use crate::plan::Effort;
+use crate::plan::Budget;
 
 /// The program that puts load on the servers.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,13 @@ pub(crate) enum Client {
     Bulk,
     /// Connections through a proxy, one after another.
     Connections,
+    /// Requests on connections of their own, one after another.
+    Answers(Greeting),
+    /// Messages on so many connections that come back.
+    Echo {
+        connections: usize,
+        len: usize,
+    },
     /// Connections that are held.
     Idle(Greeting),
     /// Connections through a proxy that are held.
@@ -38,17 +45,30 @@ impl Client {
         }
     }
 
-    /// Whether memory is measured, which needs a new server each time.
+    /// Returns whether memory is measured, which needs a new server each time.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self, Self::Idle(_) | Self::IdleProxied)
     }
 
-    /// What CPU time and throughput are counted in.
-    pub(crate) fn unit(&self) -> &'static str {
+    /// Returns the headers of throughput and of CPU time.
+    pub(crate) fn headers(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Bulk => "MiB",
-            Self::Connections => "connection",
-            _ => "request",
+            Self::Bulk => ("MiB/s", "server CPU µs/MiB"),
+            Self::Connections => ("connections/s", "server CPU µs/connection"),
+            // With a request.
+            Self::Answers(_) => ("handshakes/s", "server CPU µs/handshake"),
+            Self::Echo { .. } => ("messages/s", "server CPU µs/message"),
+            _ => ("requests/s", "server CPU µs/request"),
+        }
+    }
+}
+
+impl Client {
+    /// Returns what is sent on a connection to see what is agreed on, if there is TLS.
+    pub(crate) fn greeting(&self) -> Greeting {
+        match self {
+            Self::Echo { .. } => Greeting { request: b"x", answer: b"x" },
+            _ => GET,
         }
     }
 }
@@ -60,12 +80,12 @@ pub(crate) struct Case {
     pub(crate) reference: Program,
     pub(crate) ours: Program,
     pub(crate) client: Client,
-    full: Effort,
-    quick: Effort,
+    full: Budget,
+    quick: Budget,
 }
 
 impl Case {
-    pub(crate) fn effort(&self, is_quick: bool) -> Effort {
+    pub(crate) fn budget(&self, is_quick: bool) -> Budget {
         if is_quick { self.quick } else { self.full }
     }
 }
@@ -75,8 +95,8 @@ const RESP: Case = Case {
     reference: Program::Redis,
     ours: Program::Example("resp", &["1"]),
     client: redis("get", 1),
-    full: Effort::ms(5, 250, 50),
-    quick: Effort::ms(2, 120, 60),
+    full: Budget::ms(5, 250, 50),
+    quick: Budget::ms(2, 120, 60),
 };
 
 const HTTP: Case = Case {
@@ -84,9 +104,31 @@ const HTTP: Case = Case {
     reference: Program::Nginx,
     ours: Program::Example("http", &[]),
     client: wrk(50, "http", "/"),
-    full: Effort::ms(5, 300, 60),
+    full: Budget::ms(5, 300, 60),
     // wrk looks every 100 ms whether it is to end.
-    quick: Effort::ms(2, 200, 60),
+    quick: Budget::ms(2, 200, 60),
+};
+
+const GET: Greeting =
+    Greeting { request: b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", answer: b"HTTP/1.1 200 " };
+
+const HTTPS: Case = Case {
+    title: "HTTPS, 2 B, 50 connections",
+    reference: Program::NginxTls,
+    ours: Program::Https,
+    client: wrk(50, "https", "/"),
+    // Long enough for the first requests, which wait for handshakes, to be less than one in a hundred.
+    full: Budget::ms(5, 500, 100),
+    quick: Budget::ms(2, 400, 100),
+};
+
+const TLS_ECHO: Case = Case {
+    title: "TLS echo, 64 B, 50 connections",
+    reference: Program::TokioRustls,
+    ours: Program::TlsEcho,
+    client: Client::Echo { connections: 50, len: 64 },
+    full: Budget::ms(5, 200, 40),
+    quick: Budget::ms(2, 100, 60),
 };
 
 const PROXY: Case = Case {
@@ -94,15 +136,18 @@ const PROXY: Case = Case {
     reference: Program::Haproxy,
     ours: Program::Example("proxy", &["BACKEND"]),
     client: Client::Bulk,
-    full: Effort::ms(5, 300, 20),
-    quick: Effort::ms(2, 150, 20),
+    full: Budget::ms(5, 300, 20),
+    quick: Budget::ms(2, 150, 20),
 };
 
-const IDLE: Effort = Effort::ms(2, 0, 300);
-const IDLE_QUICK: Effort = Effort::ms(1, 0, 400);
+const IDLE: Budget = Budget::ms(2, 0, 300);
+const IDLE_QUICK: Budget = Budget::ms(1, 0, 400);
+// The client's part in a thousand handshakes takes longer than the server's.
+const IDLE_TLS: Budget = Budget::ms(2, 0, 800);
+const IDLE_TLS_QUICK: Budget = Budget::ms(1, 0, 900);
 
 /// In the order of the report.
-pub(crate) const CASES: [Case; 13] = [
+pub(crate) const CASES: [Case; 19] = [
     RESP,
     Case { title: "RESP, SET", client: redis("set", 1), ..RESP },
     Case { title: "RESP, GET, 16 in a row", client: redis("get", 16), ..RESP },
@@ -120,13 +165,35 @@ pub(crate) const CASES: [Case; 13] = [
     Case { title: "HTTP, 1 KiB, 1 000 connections", client: wrk(1_000, "http", "/1k"), ..HTTP },
     Case {
         title: "HTTP, idle connections",
-        client: Client::Idle(Greeting {
-            request: b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            answer: b"HTTP/1.1 200 ",
-        }),
+        client: Client::Idle(GET),
         full: IDLE,
         quick: IDLE_QUICK,
         ..HTTP
+    },
+    HTTPS,
+    Case { title: "HTTPS, 1 KiB, 50 connections", client: wrk(50, "https", "/1k"), ..HTTPS },
+    Case {
+        title: "HTTPS, full handshakes",
+        client: Client::Answers(Greeting {
+            request: b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            answer: b"HTTP/1.1 200 ",
+        }),
+        full: Budget::ms(5, 300, 20),
+        quick: Budget::ms(2, 150, 20),
+        ..HTTPS
+    },
+    Case {
+        title: "HTTPS, idle connections",
+        client: Client::Idle(GET),
+        full: IDLE_TLS,
+        quick: IDLE_TLS_QUICK,
+        ..HTTPS
+    },
+    TLS_ECHO,
+    Case {
+        title: "TLS echo, 4 KiB, 50 connections",
+        client: Client::Echo { connections: 50, len: 4096 },
+        ..TLS_ECHO
     },
     PROXY,
     Case { title: "proxy, connections", client: Client::Connections, ..PROXY },

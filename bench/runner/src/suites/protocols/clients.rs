@@ -1,22 +1,23 @@
 //! The load clients of others, `redis-benchmark` and `wrk`: how they are run, and what they print.
 
 use super::programs::find;
-use crate::bench::Bench;
+use crate::context::Context;
+use crate::metric::Metric;
 use crate::process::{Output, Process};
-use crate::rounds::Sample;
-use anyhow::{Context, bail, ensure};
+use crate::results::Sample;
+use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a run may take on top of the time that is measured.
+/// The time that a run may take on top of what is measured.
 const REST_MAX: Duration = Duration::from_secs(10);
 
 /// Runs `redis-benchmark` with so many requests.
 pub(crate) fn redis_benchmark(
-    bench: &Bench,
+    context: &Context,
     address: SocketAddr,
     flags: &[String],
 ) -> anyhow::Result<Output> {
@@ -24,20 +25,24 @@ pub(crate) fn redis_benchmark(
     command.args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "--csv"]).args(flags);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     // Without a server it tries for ever.
-    let deadline = bench.deadline(REST_MAX);
-    let process = Process::start(command, bench.cores.client())?;
-    process.collect(deadline, &bench.interrupt, |_| {})
+    let deadline = context.deadline(REST_MAX);
+    let process = Process::start(command, context.cores.client())?;
+    process.collect(deadline, &context.interrupt, |_| {})
 }
 
 /// Runs `wrk` for so long. It takes whole seconds only, but reports early when it is interrupted.
-pub(crate) fn wrk(bench: &Bench, flags: &[String], measured: Duration) -> anyhow::Result<Output> {
+pub(crate) fn wrk(
+    context: &Context,
+    flags: &[String],
+    measured: Duration,
+) -> anyhow::Result<Output> {
     let mut command = Command::new(program("wrk")?);
     command.args(["-d", "60s"]).args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
-    let deadline = bench.deadline(measured + REST_MAX);
-    let mut process = Process::start(command, bench.cores.client())?;
-    process.interrupt_at(start + measured, &bench.interrupt)?;
-    process.collect(deadline, &bench.interrupt, |_| {})
+    let deadline = context.deadline(measured + REST_MAX);
+    let mut process = Process::start(command, context.cores.client())?;
+    process.interrupt_at(start + measured, &context.interrupt)?;
+    process.collect(deadline, &context.interrupt, |_| {})
 }
 
 fn program(name: &str) -> anyhow::Result<PathBuf> {
@@ -55,17 +60,17 @@ pub(crate) fn redis_sample(text: &str) -> anyhow::Result<Sample> {
     };
     let by_name: BTreeMap<_, _> = cells(header).into_iter().zip(cells(line)).collect();
     let mut values = BTreeMap::new();
-    for (name, column, factor) in [
-        ("throughput_per_s", "rps", 1.0),
-        ("p50_us", "p50_latency_ms", 1e3),
-        ("p99_us", "p99_latency_ms", 1e3),
+    for (metric, column, factor) in [
+        (Metric::Throughput, "rps", 1.0),
+        (Metric::P50, "p50_latency_ms", 1e3),
+        (Metric::P99, "p99_latency_ms", 1e3),
     ] {
         let cell = by_name.get(column).and_then(|cell| cell.parse::<f64>().ok());
         let value = cell.filter(|value| value.is_finite());
         let value = value.with_context(|| format!("redis-benchmark printed no {column}"))?;
-        values.insert(name.to_owned(), value * factor);
+        values.insert(metric, value * factor);
     }
-    Ok(Sample { values, curve: Vec::new() })
+    Ok(Sample::of(values))
 }
 
 /// Reads what `wrk --latency` prints, with the number of requests.
@@ -85,10 +90,10 @@ pub(crate) fn wrk_sample(text: &str) -> anyhow::Result<Sample> {
     }
     let mut values = BTreeMap::new();
     let rate = after("Requests/sec:").and_then(|word| word.parse().ok());
-    values.insert("throughput_per_s".to_owned(), rate.context("wrk printed no rate")?);
-    for (name, key) in [("p50_us", "50%"), ("p99_us", "99%")] {
+    values.insert(Metric::Throughput, rate.context("wrk printed no rate")?);
+    for (metric, key) in [(Metric::P50, "50%"), (Metric::P99, "99%")] {
         let time = after(key).and_then(microseconds);
-        values.insert(name.to_owned(), time.with_context(|| format!("wrk printed no {key}"))?);
+        values.insert(metric, time.with_context(|| format!("wrk printed no {key}"))?);
     }
     let requests = text.lines().find_map(|line| {
         let (count, _) = line.trim().split_once(" requests in ")?;
@@ -96,8 +101,8 @@ pub(crate) fn wrk_sample(text: &str) -> anyhow::Result<Sample> {
     });
     let requests = requests.context("wrk printed no number of requests")?;
     ensure!(requests > 0.0, "no answer came");
-    values.insert("requests".to_owned(), requests);
-    Ok(Sample { values, curve: Vec::new() })
+    values.insert(Metric::Requests, requests);
+    Ok(Sample::of(values))
 }
 
 /// Reads a time such as `725.00us`, `2.22ms` or `1.10s`.
@@ -138,8 +143,11 @@ Transfer/sec:      4.49MB
     #[test]
     fn the_table_of_redis_benchmark_is_read() {
         let values = redis_sample(CSV).unwrap().values;
-        assert_eq!(values["throughput_per_s"], 416_666.66);
-        assert_eq!([values["p50_us"], values["p99_us"]].map(f64::round), [1_007.0, 7_559.0]);
+        assert_eq!(values[&Metric::Throughput], 416_666.66);
+        assert_eq!(
+            [values[&Metric::P50], values[&Metric::P99]].map(f64::round),
+            [1_007.0, 7_559.0]
+        );
         for (from, to) in [("416666.66", "nan"), ("\"rps\"", "\"x\""), ("\"test\"", "")] {
             assert!(redis_sample(&CSV.replace(from, to)).is_err(), "{from}");
         }
@@ -148,9 +156,9 @@ Transfer/sec:      4.49MB
     #[test]
     fn the_figures_of_wrk_are_read() {
         let values = wrk_sample(WRK).unwrap().values;
-        assert_eq!(values["throughput_per_s"], 31_609.76);
-        assert_eq!((values["p50_us"], values["p99_us"]), (725.0, 21_360.0));
-        assert_eq!(values["requests"], 12_784.0);
+        assert_eq!(values[&Metric::Throughput], 31_609.76);
+        assert_eq!((values[&Metric::P50], values[&Metric::P99]), (725.0, 21_360.0));
+        assert_eq!(values[&Metric::Requests], 12_784.0);
         assert_eq!(microseconds("1.10s"), Some(1_100_000.0));
         for missing in ["Requests/sec:", " requests in ", "99%"] {
             assert!(wrk_sample(&WRK.replace(missing, "")).is_err(), "{missing}");

@@ -1,22 +1,46 @@
-//! The client of this program itself: both ends of a proxy, and connections that are only held. One
-//! thread does everything, so that nothing but the server runs beside it.
+//! The client of this program itself: both ends of a proxy, connections over TLS, and connections that are only
+//! held. One thread does everything, so that nothing but the server runs beside it.
 
+use super::greeting::Greeting;
+use super::tls;
 use anyhow::{Context, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long an answer may take.
+/// The longest that an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Bytes that are written or read at once.
 const PIECE: usize = 256 << 10;
 
-/// What is sent on a connection before it is idle, and what the answer begins with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Greeting {
-    pub(crate) request: &'static [u8],
-    pub(crate) answer: &'static [u8],
+/// The way to a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Dial<'a> {
+    pub(crate) address: SocketAddr,
+    /// For servers that speak TLS.
+    pub(crate) tls: Option<&'a tls::Client>,
+}
+
+/// A connection, over TLS or not.
+trait Wire: Read + Write {}
+
+impl<T: Read + Write> Wire for T {}
+
+impl Dial<'_> {
+    fn connect(self) -> anyhow::Result<Box<dyn Wire>> {
+        let stream = connect(self.address)?;
+        Ok(match self.tls {
+            Some(tls) => Box::new(tls.shake_hands(stream)?),
+            None => Box::new(stream),
+        })
+    }
+
+    /// Connects, and returns what is agreed on if there is TLS.
+    pub(crate) fn agree(self, greeting: Greeting) -> anyhow::Result<Option<tls::Agreement>> {
+        let agree = |tls: &tls::Client| tls.agree(connect(self.address)?, greeting);
+        self.tls.map(agree).transpose()
+    }
 }
 
 /// Sends bytes from the backend through the proxy to a client for so long; returns how many.
@@ -66,6 +90,55 @@ pub(crate) fn connections(
     Ok(count)
 }
 
+/// Makes one connection after another for so long, and has a request answered on each, which the server is asked to
+/// close. Returns how many there were.
+pub(crate) fn answers(
+    server: Dial<'_>,
+    greeting: Greeting,
+    measured: Duration,
+) -> anyhow::Result<u64> {
+    let end = Instant::now() + measured;
+    let (mut count, mut rest) = (0, Vec::new());
+    while Instant::now() < end || count == 0 {
+        greeted(server, greeting)?.read_to_end(&mut rest).context("the end did not come")?;
+        rest.clear();
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Connections on each of which a message is under way.
+pub(crate) struct Echoes {
+    held: Vec<Box<dyn Wire>>,
+    message: Vec<u8>,
+}
+
+impl Echoes {
+    /// Makes so many connections for messages of this length.
+    pub(crate) fn connect(server: Dial<'_>, count: usize, len: usize) -> anyhow::Result<Self> {
+        let held = (0..count).map(|_| server.connect()).collect::<Result<_, _>>()?;
+        Ok(Self { held, message: vec![0x5A; len] })
+    }
+
+    /// Sends a message on every connection, then awaits all of them, for so long. Returns how many came back.
+    pub(crate) fn exchange(&mut self, measured: Duration) -> anyhow::Result<u64> {
+        let end = Instant::now() + measured;
+        let (mut count, mut echo) = (0, vec![0; self.message.len()]);
+        while Instant::now() < end || count == 0 {
+            for stream in &mut self.held {
+                stream.write_all(&self.message)?;
+                stream.flush()?;
+            }
+            for stream in &mut self.held {
+                stream.read_exact(&mut echo).context("the echo did not come")?;
+                ensure!(echo == self.message, "wrong bytes");
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
 /// Holds so many connections through a proxy while `look` is called.
 pub(crate) fn hold_proxied<T>(
     proxy: SocketAddr,
@@ -81,7 +154,7 @@ pub(crate) fn hold_proxied<T>(
 
 /// Holds so many connections, each of which was answered once, while `look` is called.
 pub(crate) fn hold<T>(
-    server: SocketAddr,
+    server: Dial<'_>,
     greeting: Greeting,
     count: usize,
     look: impl FnOnce() -> anyhow::Result<T>,
@@ -99,8 +172,8 @@ fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-fn greeted(server: SocketAddr, greeting: Greeting) -> anyhow::Result<TcpStream> {
-    let mut stream = connect(server)?;
+fn greeted(server: Dial<'_>, greeting: Greeting) -> anyhow::Result<Box<dyn Wire>> {
+    let mut stream = server.connect()?;
     stream.write_all(greeting.request)?;
     let mut answer = vec![0; greeting.answer.len()];
     stream.read_exact(&mut answer).context("no answer")?;
@@ -164,6 +237,54 @@ mod tests {
         pair(address, &backend).unwrap();
     }
 
+    /// Serves so many connections one after another: echoes what comes until the client has no more.
+    fn echo(listener: TcpListener, connections: usize) -> std::thread::JoinHandle<()> {
+        std::thread::spawn(move || {
+            let held: Vec<_> = (0..connections).map(|_| listener.accept().unwrap().0).collect();
+            for mut stream in held {
+                std::io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap();
+            }
+        })
+    }
+
+    #[test]
+    fn echoes_are_counted_and_checked() {
+        let (server, address) = listener();
+        let serve = echo(server, 1);
+        let mut echoes = Echoes::connect(Dial { address, tls: None }, 1, 100).unwrap();
+        assert!(echoes.exchange(Duration::ZERO).unwrap() == 1);
+        assert!(echoes.exchange(Duration::from_millis(20)).unwrap() > 1);
+        drop(echoes);
+        serve.join().unwrap();
+
+        let (server, address) = listener();
+        let serve = std::thread::spawn(move || {
+            server.accept().unwrap().0.write_all(&[0x5A, 0x5B]).unwrap();
+        });
+        let mut echoes = Echoes::connect(Dial { address, tls: None }, 1, 2).unwrap();
+        let error = echoes.exchange(Duration::ZERO).unwrap_err().to_string();
+        assert_eq!(error, "wrong bytes");
+        serve.join().unwrap();
+    }
+
+    #[test]
+    fn connections_that_are_answered_and_closed_are_counted() {
+        let (server, address) = listener();
+        let serve = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = server.accept().unwrap();
+                stream.read_exact(&mut [0; 4]).unwrap();
+                stream.write_all(b"+PONG\r\n").unwrap();
+            }
+        });
+        let greeting = Greeting { request: b"PING", answer: b"+PONG" };
+        for _ in 0..2 {
+            let count = answers(Dial { address, tls: None }, greeting, Duration::ZERO).unwrap();
+            assert_eq!(count, 1);
+        }
+        serve.join().unwrap();
+    }
+
     #[test]
     fn another_answer_is_an_error() {
         let (server, address) = listener();
@@ -173,7 +294,8 @@ mod tests {
             stream.write_all(b"-ERR").unwrap();
         });
         let greeting = Greeting { request: b"PING", answer: b"+PON" };
-        let error = hold(address, greeting, 1, || Ok(())).unwrap_err().to_string();
+        let dial = Dial { address, tls: None };
+        let error = hold(dial, greeting, 1, || Ok(())).unwrap_err().to_string();
         assert_eq!(error, "the answer began with \"-ERR\"");
         serve.join().unwrap();
     }

@@ -1,9 +1,13 @@
-//! The servers of this suite: ours, which are examples, and the programs that they are compared with,
+//! The servers of this suite: ours, most of which are examples, and the programs that they are compared with,
 //! each with its configuration in a folder of its own.
 
-use crate::bench::{Bench, Paths};
+use super::configuration::{haproxy, nginx, nginx_tls};
+use super::direct::Dial;
+use super::tls;
+use crate::context::Context;
+use crate::paths::Paths;
 use crate::server::Server;
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -15,11 +19,23 @@ use tempfile::TempDir;
 pub(crate) enum Program {
     Redis,
     Nginx,
+    NginxTls,
     Haproxy,
-    /// An example of this workspace, which takes `ADDRESS` and then these arguments. `BACKEND` among
-    /// them stands for the backend's address, `CERTIFICATE` and `KEY` for files.
+    /// An example of this repository, which takes `ADDRESS` and then these arguments. `BACKEND` among
+    /// them stands for the backend's address.
     Example(&'static str, &'static [&'static str]),
+    /// The example http over TLS, a program of the benchmarks.
+    Https,
+    /// epoll-server over TLS.
+    TlsEcho,
+    /// An echo over TLS, a program of the benchmarks.
+    TokioRustls,
 }
+
+/// The end of the command lines of [`Program::Https`] and [`Program::TokioRustls`].
+const IDENTITY: &[&str] = &["CERTIFICATE", "KEY"];
+const TLS_ECHO: &[&str] =
+    &["--tls-cert", "CERTIFICATE", "--tls-key", "KEY", "--threads", "1", "--log", "error"];
 
 /// Folders in which Debian has servers, and which are not in everybody's PATH.
 const MORE_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
@@ -36,26 +52,31 @@ impl Program {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Redis => "redis-server",
-            Self::Nginx => "nginx",
+            Self::Nginx | Self::NginxTls => "nginx",
             Self::Haproxy => "HAProxy",
-            Self::Example(..) => "epoll-kit",
+            Self::TokioRustls => "tokio-rustls",
+            Self::Example(..) | Self::Https | Self::TlsEcho => "epoll-kit",
         }
+    }
+
+    /// Returns whether it speaks TLS, and so needs a certificate.
+    pub(crate) fn has_tls(self) -> bool {
+        matches!(self, Self::NginxTls | Self::Https | Self::TlsEcho | Self::TokioRustls)
     }
 
     /// Returns its path, or why there is none.
     pub(crate) fn locate(self, paths: &Paths) -> Result<PathBuf, String> {
         let name = match self {
             Self::Redis => "redis-server",
-            Self::Nginx => "nginx",
+            Self::Nginx | Self::NginxTls => "nginx",
             Self::Haproxy => "haproxy",
             Self::Example(name, _) => {
-                let program = paths.programs.join("examples").join(name);
-                return if program.is_file() {
-                    Ok(program)
-                } else {
-                    Err(format!("there is no example {name}"))
-                };
+                return built(&paths.programs.join("examples"), name)
+                    .ok_or_else(|| format!("there is no example {name}"));
             }
+            Self::TlsEcho => return built_program(&paths.programs, "epoll-server"),
+            Self::Https => return built_program(&paths.bench_programs, "https"),
+            Self::TokioRustls => return built_program(&paths.bench_programs, "peer-tokio-rustls"),
         };
         find(name).ok_or_else(|| format!("{name} is not installed"))
     }
@@ -89,58 +110,65 @@ impl Program {
                 "--io-threads",
                 "1",
             ],
-            Self::Nginx => {
-                let path = file("nginx.conf", nginx(shown, listen))?;
+            Self::Nginx | Self::NginxTls => {
+                let text =
+                    if self.has_tls() { nginx_tls(shown, listen) } else { nginx(shown, listen) };
+                let path = file("nginx.conf", text)?;
                 return Ok(["-p", shown, "-c", &path, "-e", "stderr"].map(str::to_owned).to_vec());
             }
             Self::Haproxy => {
                 let path = file("haproxy.cfg", haproxy(listen, backend))?;
                 return Ok(["-db", "-f", &path].map(str::to_owned).to_vec());
             }
-            Self::Example(_, arguments) => {
-                let filled = arguments.iter().map(|word| match *word {
+            Self::Example(..) | Self::Https | Self::TlsEcho | Self::TokioRustls => {
+                let filled = self.words().into_iter().map(|word| match word {
+                    "ADDRESS" => listen.to_string(),
                     "BACKEND" => backend.to_string(),
-                    "CERTIFICATE" => format!("{shown}/cert.pem"),
-                    "KEY" => format!("{shown}/key.pem"),
+                    "CERTIFICATE" => format!("{shown}/{}", tls::CERTIFICATE),
+                    "KEY" => format!("{shown}/{}", tls::KEY),
                     word => word.to_owned(),
                 });
-                return Ok(std::iter::once(listen.to_string()).chain(filled).collect());
+                return Ok(filled.collect());
             }
         };
         Ok(words.into_iter().map(str::to_owned).collect())
     }
 
-    /// The command line of an example with its arguments, from the root of the repository.
+    /// Returns the arguments of a program that is built from this repository, with names in the place of what is
+    /// not known yet.
+    fn words(self) -> Vec<&'static str> {
+        match self {
+            Self::Example(_, arguments) => [&["ADDRESS"], arguments].concat(),
+            Self::Https | Self::TokioRustls => [&["ADDRESS"], IDENTITY].concat(),
+            Self::TlsEcho => [&["--listen", "ADDRESS"], TLS_ECHO].concat(),
+            Self::Redis | Self::Nginx | Self::NginxTls | Self::Haproxy => Vec::new(),
+        }
+    }
+
+    /// The command line of a program of ours with its arguments, from the root of the repository. What has TLS finds
+    /// its certificate in `target/bench`.
     pub(crate) fn by_hand(self, address: &str) -> String {
-        let Self::Example(name, arguments) = self else { return String::new() };
-        let words = std::iter::once(&address).chain(arguments).copied();
-        words.fold(format!("target/release/examples/{name}"), |line, word| line + " " + word)
+        let program = match self {
+            Self::Example(name, _) => format!("target/release/examples/{name}"),
+            Self::Https => "bench/target/release/https".to_owned(),
+            Self::TlsEcho => "target/release/epoll-server".to_owned(),
+            _ => return String::new(),
+        };
+        self.words().into_iter().fold(program, |line, word| match word {
+            "ADDRESS" => format!("{line} {address}"),
+            "CERTIFICATE" => format!("{line} target/bench/{}", tls::CERTIFICATE),
+            "KEY" => format!("{line} target/bench/{}", tls::KEY),
+            word => format!("{line} {word}"),
+        })
     }
 }
 
-/// One process: a process without a master does the same work for a request, and has no privileges to
-/// drop, which a user namespace would not allow.
-fn nginx(folder: &str, listen: SocketAddr) -> String {
-    let kib = "x".repeat(1024);
-    let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("  {name}_temp_path {folder}/{name};\n"))
-        .concat();
-    format!(
-        "daemon off;\nmaster_process off;\nworker_processes 1;\npid {folder}/nginx.pid;\n\
-         error_log stderr error;\nevents {{ worker_connections 8192; }}\n\
-         http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  keepalive_timeout 3600s;\n\
-         {folders}  default_type text/plain;\n  server {{\n    listen {listen} backlog=4096;\n\
-         \x20   location = / {{ return 200 \"ok\"; }}\n    location = /1k {{ return 200 \"{kib}\"; }}\n\
-         \x20 }}\n}}\n"
-    )
+fn built(folder: &Path, name: &str) -> Option<PathBuf> {
+    Some(folder.join(name)).filter(|program| program.is_file())
 }
 
-fn haproxy(listen: SocketAddr, backend: SocketAddr) -> String {
-    format!(
-        "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n\
-         \x20 timeout client 60s\n  timeout server 60s\nlisten proxy\n  bind {listen}\n\
-         \x20 server backend {backend}\n"
-    )
+fn built_program(folder: &Path, name: &str) -> Result<PathBuf, String> {
+    built(folder, name).ok_or_else(|| format!("there is no program {name}"))
 }
 
 /// A started server and the folder of its files.
@@ -148,24 +176,34 @@ pub(crate) struct Running {
     // Dropped first: the process ends before its folder goes.
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
-    /// What a proxy connects to.
+    /// The backend of a proxy.
     pub(crate) backend: TcpListener,
+    /// The configuration of a client over TLS.
+    tls: Option<tls::Client>,
     _folder: TempDir,
 }
 
+impl Running {
+    /// Returns the way to it.
+    pub(crate) fn dial(&self) -> Dial<'_> {
+        Dial { address: self.address, tls: self.tls.as_ref() }
+    }
+}
+
 /// Starts a program on the server's core; it accepts connections when this returns.
-pub(crate) fn start(bench: &Bench, program: Program, label: &str) -> anyhow::Result<Running> {
-    let path = match program.locate(&bench.paths) {
+pub(crate) fn start(context: &Context, program: Program, label: &str) -> anyhow::Result<Running> {
+    let path = match program.locate(&context.paths) {
         Ok(path) => path,
         Err(message) => bail!(message),
     };
     let folder = TempDir::new().context("failed to create a temporary folder")?;
+    let tls = program.has_tls().then(|| tls::certify(folder.path())).transpose()?;
     let listen = free_address().context("failed to find a free port")?;
     let backend = TcpListener::bind("127.0.0.1:0").context("failed to listen for the proxy")?;
     let mut command = Command::new(path);
     command.args(program.arguments(folder.path(), listen, backend.local_addr()?)?);
-    let server = Server::start_at(bench, label, command, listen)?;
-    Ok(Running { server, address: listen, backend, _folder: folder })
+    let server = Server::start_at(context, label, command, listen)?;
+    Ok(Running { server, address: listen, backend, tls, _folder: folder })
 }
 
 /// Returns an address at which nobody listens. In a network namespace of its own nobody takes it before
@@ -176,7 +214,11 @@ fn free_address() -> std::io::Result<SocketAddr> {
 
 /// Asks a program for its version: the first word that looks like one.
 pub(crate) fn version_of(name: &str) -> Option<String> {
-    let flag = if name.starts_with("redis") { "--version" } else { "-v" };
+    let flag = match name {
+        "redis-server" | "redis-benchmark" => "--version",
+        "openssl" => "version",
+        _ => "-v",
+    };
     let output = Command::new(find(name)?).arg(flag).stdin(Stdio::null()).output().ok()?;
     // nginx writes to stderr; wrk takes its own question for an error.
     let text = [output.stdout, output.stderr].concat();
@@ -205,25 +247,13 @@ mod tests {
         for (text, expected) in [
             ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0", "7.0.15"),
             ("nginx version: nginx/1.22.1\n", "1.22.1"),
+            ("OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026)", "3.0.19"),
             ("HAProxy version 2.6.12-1+deb12u4 2026/10/17", "2.6.12-1+deb12u4"),
             ("wrk debian/4.1.0-3+b2 [epoll]", "4.1.0-3+b2"),
         ] {
             assert_eq!(version(text).as_deref(), Some(expected));
         }
         assert_eq!(version("no number"), None);
-    }
-
-    #[test]
-    fn configurations_ask_for_one_thread_and_name_the_addresses() {
-        let nginx = nginx("/folder", address(81));
-        for part in ["worker_processes 1;", "listen 127.0.0.1:81 ", "access_log off;"] {
-            assert!(nginx.contains(part), "{nginx}");
-        }
-        assert_eq!(nginx.matches('{').count(), nginx.matches('}').count());
-        let haproxy = haproxy(address(82), address(83));
-        for part in ["nbthread 1\n", "bind 127.0.0.1:82\n", "server backend 127.0.0.1:83\n"] {
-            assert!(haproxy.contains(part), "{haproxy}");
-        }
     }
 
     #[test]
@@ -239,6 +269,23 @@ mod tests {
         assert!(words(Program::Haproxy).ends_with("/haproxy.cfg"));
         assert!(fs::read_to_string(folder.path().join("haproxy.cfg")).unwrap().contains(":82"));
         assert!(words(Program::Nginx).contains("nginx.conf"));
+        assert!(!fs::read_to_string(folder.path().join("nginx.conf")).unwrap().contains("ssl"));
+        assert!(words(Program::NginxTls).contains("nginx.conf"));
+        assert!(fs::read_to_string(folder.path().join("nginx.conf")).unwrap().contains("ssl"));
+        let shown = folder.path().display();
+        let identity = format!("{shown}/certificate.pem {shown}/key.pem");
+        assert_eq!(words(Program::Https), format!("127.0.0.1:81 {identity}"));
+        let echo = words(Program::TlsEcho);
+        assert!(echo.starts_with("--listen 127.0.0.1:81 --tls-cert /"), "{echo}");
+    }
+
+    #[test]
+    fn command_lines_of_ours_can_be_typed() {
+        let https = Program::Https.by_hand("127.0.0.1:8080");
+        let files = "target/bench/certificate.pem target/bench/key.pem";
+        assert_eq!(https, format!("bench/target/release/https 127.0.0.1:8080 {files}"));
+        let resp = Program::Example("resp", &["1"]).by_hand("127.0.0.1:8080");
+        assert_eq!(resp, "target/release/examples/resp 127.0.0.1:8080 1");
     }
 
     #[test]
@@ -246,5 +293,7 @@ mod tests {
         assert!(find("sh").is_some());
         let none = Program::Example("none", &[]).locate(&Paths::default());
         assert_eq!(none.unwrap_err(), "there is no example none");
+        let none = Program::Https.locate(&Paths::default());
+        assert_eq!(none.unwrap_err(), "there is no program https");
     }
 }

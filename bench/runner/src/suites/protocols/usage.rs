@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use std::fs;
 
-/// What a process has used.
+/// The CPU time and memory of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     /// CPU time of all threads, in user mode and in the kernel.
@@ -69,7 +69,7 @@ mod tests {
         let mut sum = 0_u64;
         while after.cpu_us < before.cpu_us + 5_000.0 {
             sum = std::hint::black_box(sum + 1);
-            if sum % 100_000 == 0 {
+            if sum.is_multiple_of(100_000) {
                 after = usage(std::process::id()).unwrap();
             }
         }

@@ -1,8 +1,8 @@
 //! What the echo servers are asked to do, and for how long.
 
-use crate::contestants::Contestant;
+use crate::contestants::EchoServer;
 use crate::load::{Amount, Kind, Load};
-use crate::plan::Effort;
+use crate::plan::Budget;
 
 /// Messages a second at a fixed rate: less than half of what one core serves, so that every
 /// contestant keeps up, and what is left to compare is its work.
@@ -24,18 +24,21 @@ enum Who {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     pub(crate) title: &'static str,
+    /// The name of its file among the published plots, if it has one.
+    pub(crate) file: Option<&'static str>,
     pub(crate) connections: u32,
     pub(crate) idle: u32,
     pub(crate) size: u32,
+    pub(crate) pipeline: u32,
     pub(crate) kind: Kind,
     who: Who,
-    full: Effort,
-    quick: Effort,
+    full: Budget,
+    quick: Budget,
 }
 
 impl Workload {
     /// How often and how long it is run.
-    pub(crate) fn effort(&self, is_quick: bool) -> Effort {
+    pub(crate) fn budget(&self, is_quick: bool) -> Budget {
         if is_quick { self.quick } else { self.full }
     }
 
@@ -44,13 +47,13 @@ impl Workload {
         self.connections + self.idle >= 10_000
     }
 
-    /// Whether this contestant is measured.
-    pub(crate) fn has(&self, contestant: &Contestant, is_quick: bool) -> bool {
+    /// Returns whether this server is measured.
+    pub(crate) fn has(&self, server: &EchoServer, is_quick: bool) -> bool {
         match self.who {
             Who::Everybody => true,
-            _ if is_quick => contestant.is_main,
+            _ if is_quick => server.is_main,
             Who::MainIfQuick => true,
-            Who::OneThread => contestant.threads == 1,
+            Who::OneThread => server.contestant.threads == 1,
         }
     }
 
@@ -70,58 +73,74 @@ impl Workload {
             connections: self.connections,
             idle: self.idle,
             size: self.size,
+            pipeline: self.pipeline,
             kind: self.kind,
-            amount: Amount::Time(self.effort(is_quick).measured / self.times()),
+            amount: Amount::Time(self.budget(is_quick).measured / self.times()),
         }
     }
 }
 
 const CLOSED: Workload = Workload {
     title: "64 B x 50 connections",
+    file: None,
     connections: 50,
     idle: 0,
     size: 64,
+    pipeline: 1,
     kind: Kind::Closed,
     who: Who::MainIfQuick,
-    full: Effort::ms(15, 150, 40),
-    quick: Effort::ms(3, 120, 40),
+    full: Budget::ms(15, 150, 40),
+    quick: Budget::ms(3, 120, 40),
 };
 
 const OPEN: Workload = Workload {
     title: "64 B x 50 connections at 20 000 messages a second",
     kind: Kind::Open(RATE),
-    full: Effort::ms(20, 250, 60),
-    quick: Effort::ms(3, 200, 40),
+    full: Budget::ms(20, 250, 60),
+    quick: Budget::ms(3, 200, 40),
     ..CLOSED
 };
 
 /// In the order of the report. At a fixed rate a round says little, so there are more of them.
-pub(crate) const ALL: [Workload; 10] = [
-    Workload { who: Who::Everybody, ..CLOSED },
+pub(crate) const ALL: [Workload; 12] = [
+    Workload { file: Some("echo-throughput"), who: Who::Everybody, ..CLOSED },
+    Workload { title: "64 B x 1 connection", connections: 1, who: Who::OneThread, ..CLOSED },
+    Workload {
+        title: "64 B x 50 connections, 16 messages in flight on each",
+        pipeline: 16,
+        who: Who::OneThread,
+        ..CLOSED
+    },
     Workload {
         title: "64 B x 1 000 connections",
         connections: 1_000,
-        full: Effort::ms(15, 150, 80),
-        quick: Effort::ms(3, 100, 80),
+        full: Budget::ms(15, 150, 80),
+        quick: Budget::ms(3, 100, 80),
         ..CLOSED
     },
     Workload {
         title: "64 B x 10 000 connections",
         connections: 10_000,
-        full: Effort::ms(15, 250, 500),
-        quick: Effort::ms(1, 250, 700),
+        full: Budget::ms(9, 250, 500),
+        quick: Budget::ms(1, 250, 700),
         ..CLOSED
     },
     Workload { title: "16 KiB x 50 connections", size: 16 << 10, ..CLOSED },
-    Workload { title: "1 MiB x 4 connections", connections: 4, size: 1 << 20, ..CLOSED },
+    Workload {
+        title: "1 MiB x 4 connections",
+        file: Some("echo-long-messages"),
+        connections: 4,
+        size: 1 << 20,
+        ..CLOSED
+    },
     Workload { title: "a connection for each message", kind: Kind::Churn, ..CLOSED },
-    OPEN,
+    Workload { file: Some("echo-cpu"), ..OPEN },
     Workload {
         title: "64 B x 1 000 connections at 20 000 messages a second",
         connections: 1_000,
         who: Who::OneThread,
-        full: Effort::ms(20, 250, 100),
-        quick: Effort::ms(2, 200, 80),
+        full: Budget::ms(20, 250, 100),
+        quick: Budget::ms(2, 200, 80),
         ..OPEN
     },
     Workload {
@@ -129,15 +148,15 @@ pub(crate) const ALL: [Workload; 10] = [
         size: 16 << 10,
         kind: Kind::Open(RATE_LARGE),
         who: Who::OneThread,
-        quick: Effort::ms(2, 200, 60),
+        quick: Budget::ms(2, 200, 60),
         ..OPEN
     },
     Workload {
         title: "64 B x 50 connections among 15 000 idle at 20 000 messages a second",
         idle: 15_000,
         // Measured twice, with the idle ones and without.
-        full: Effort::ms(15, 400, 1_150),
-        quick: Effort::ms(1, 200, 1_150),
+        full: Budget::ms(7, 400, 1_150),
+        quick: Budget::ms(1, 200, 1_150),
         ..OPEN
     },
 ];

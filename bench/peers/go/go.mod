@@ -1,0 +1,3 @@
+module epoll-kit/peer-go
+
+go 1.19

@@ -1,0 +1,103 @@
+//! The state that the suites share while they measure: where things are, how long they may take, and how
+//! the run is interrupted.
+
+use crate::interrupt::Interrupt;
+use crate::machine::Cores;
+use crate::paths::Paths;
+use crate::plan::PlanEntry;
+use crate::progress::Progress;
+use std::time::{Duration, Instant};
+
+/// The state that the suites share.
+pub(crate) struct Context {
+    pub(crate) paths: Paths,
+    pub(crate) is_quick: bool,
+    pub(crate) cores: Cores,
+    pub(crate) interrupt: Interrupt,
+    /// The congestion control that the client asks for on its sockets.
+    pub(crate) congestion: Option<&'static str>,
+    /// The network is a namespace of its own, in which devices may be made.
+    pub(crate) has_own_network: bool,
+    pub(crate) progress: Progress,
+    /// The whole plan.
+    plan: Vec<PlanEntry>,
+    /// The time at which everything is over, whoever has not finished by then.
+    end: Instant,
+}
+
+/// What a [`Context`] is made of.
+pub(crate) struct Setup {
+    pub(crate) paths: Paths,
+    pub(crate) is_quick: bool,
+    pub(crate) cores: Cores,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) congestion: Option<&'static str>,
+    pub(crate) has_own_network: bool,
+    pub(crate) plan: Vec<PlanEntry>,
+}
+
+/// The longest that all of it may take, unless more is planned; what is still running then is ended.
+const TIME_MAX: Duration = Duration::from_secs(30 * 60);
+const TIME_MAX_QUICK: Duration = Duration::from_secs(170);
+/// A longer plan may take longer than planned by this factor.
+const OVERRUN_MAX: f64 = 1.1;
+
+fn time_max(is_quick: bool, plan: &[PlanEntry]) -> Duration {
+    let planned: Duration = plan.iter().map(|entry| entry.estimate).sum();
+    let usual = if is_quick { TIME_MAX_QUICK } else { TIME_MAX };
+    usual.max(planned.mul_f64(OVERRUN_MAX))
+}
+
+/// Returns the time that later parts need which have no rounds to leave out.
+fn fixed_after(entry: &PlanEntry, plan: &[PlanEntry]) -> Duration {
+    let place = |one: &PlanEntry| (one.suite, one.title.clone());
+    let after = plan.iter().skip_while(|one| place(one) != place(entry)).skip(1);
+    let is_fixed = |entry: &&PlanEntry| entry.budget.is_none_or(|budget| budget.rounds == 1);
+    after.filter(is_fixed).map(|entry| entry.estimate).sum()
+}
+
+impl Context {
+    /// Begins a run: its time starts now.
+    pub(crate) fn begin(setup: Setup) -> Self {
+        let Setup { paths, is_quick, cores, interrupt, congestion, has_own_network, plan } = setup;
+        let progress = Progress::new(&plan);
+        let end = Instant::now() + time_max(is_quick, &plan);
+        Self { paths, is_quick, cores, interrupt, congestion, has_own_network, progress, plan, end }
+    }
+
+    /// Returns the time at which a part that begins now has its last round.
+    pub(crate) fn until(&self, entry: &PlanEntry) -> Instant {
+        (Instant::now() + entry.limit()).min(self.end - fixed_after(entry, &self.plan))
+    }
+
+    /// Returns the time at which something has to be over that begins now and may take this long.
+    pub(crate) fn deadline(&self, limit: Duration) -> Instant {
+        (Instant::now() + limit).min(self.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Budget;
+
+    #[test]
+    fn a_long_plan_has_the_time_that_it_needs() {
+        let hours = PlanEntry::of("echo", "", 60, Budget::ms(120, 1_000, 0));
+        assert_eq!(time_max(false, &[]), TIME_MAX);
+        assert_eq!(time_max(true, &[]), TIME_MAX_QUICK);
+        assert_eq!(time_max(false, &[hours]), Duration::from_secs(7_920));
+    }
+
+    #[test]
+    fn rounds_leave_time_for_programs_that_plan_their_own() {
+        let fixed = |suite| {
+            let entry = PlanEntry::of(suite, "", 1, Budget::ms(2, 30_000, 0));
+            PlanEntry { budget: None, ..entry }
+        };
+        let rounds = |title| PlanEntry::of("echo", title, 1, Budget::ms(2, 1, 0));
+        let plan = [fixed("timers"), rounds("64 B"), rounds("16 KiB"), fixed("wake")];
+        let after = plan.each_ref().map(|entry| fixed_after(entry, &plan).as_secs());
+        assert_eq!(after, [60, 60, 60, 0]);
+    }
+}

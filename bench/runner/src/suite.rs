@@ -1,0 +1,55 @@
+//! What a suite is. It measures, and it says what its results mean; a report can be made again from
+//! results that were read from a file.
+
+use crate::conditions::Conditions;
+use crate::context::Context;
+use crate::paths::Paths;
+use crate::plan::PlanEntry;
+use crate::report::Section;
+use crate::results::Results;
+
+/// A suite: one file in `suites`, and one entry of the list there.
+pub(crate) trait Suite: Sync {
+    /// Returns the name on the command line, which is also that of its file.
+    fn name(&self) -> &'static str;
+
+    /// Returns the title in the report.
+    fn title(&self) -> &'static str;
+
+    /// Checks what the suite cannot do without.
+    ///
+    /// # Errors
+    ///
+    /// Something that it needs is missing on this machine.
+    fn check(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Returns what will be measured, and how long that takes.
+    fn plan(&self, paths: &Paths, is_quick: bool) -> Vec<PlanEntry>;
+
+    /// Measures, and adds what was measured to `results` part by part.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::interrupt::Interrupted`], or the machine failed; a contestant's failure is in the
+    /// results. What was finished before is in there too.
+    fn measure(&self, context: &Context, results: &mut Results) -> anyhow::Result<()>;
+
+    /// Adds intro, figures and tables to the section of this suite. Pure: results in, text out.
+    fn report(&self, results: &Results, conditions: &Conditions, section: &mut Section);
+}
+
+/// Returns the section of a suite in the report.
+pub(crate) fn section(suite: &dyn Suite, results: &Results, conditions: &Conditions) -> Section {
+    let quick = if conditions.is_quick { " --quick" } else { "" };
+    let mut section = Section {
+        id: suite.name().to_owned(),
+        title: suite.title().to_owned(),
+        command: format!("cargo xtask bench {}{quick}", suite.name()),
+        ..Section::default()
+    };
+    suite.report(results, conditions, &mut section);
+    section.intro.extend(results.notes.iter().cloned());
+    section
+}
