@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: builds what is measured and what measures it, in the release profile, and
 //! runs the benchmarks.
 
-use crate::cli::UsageError;
 use crate::step::Step;
+use crate::usage::UsageError;
 use crate::workspace::Workspace;
 use anyhow::Context;
 use lexopt::{Arg, Parser};
@@ -11,22 +11,26 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// As the runner names them.
-const SUITES: [&str; 8] =
-    ["echo", "lesson", "select-poll-epoll", "dispatch", "wake", "timers", "syscalls", PROTOCOLS];
+/// Each suite is a file of its name in this folder, as a test of the runner holds it to.
+const SUITES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/runner/src/suites");
 
-/// The suite that measures examples.
-const PROTOCOLS: &str = "protocols";
+/// The suites that measure examples.
+const OF_EXAMPLES: &[&str] = &["protocols"];
+
+/// Builds the peers that cargo does not.
+const PEERS_BUILDER: &str = "build-peers";
 
 const RUNNER: &str = "epoll-kit-bench-runner";
 
-/// What is run, and how.
+/// The choices of a run of the bench.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     /// All of them if there is none.
     pub(crate) suites: Vec<String>,
     pub(crate) is_quick: bool,
     pub(crate) json: Option<PathBuf>,
+    /// The rounds that are reported again, in the place of new ones.
+    pub(crate) from: Option<PathBuf>,
 }
 
 /// Reads what follows the command; `None` if help was asked for.
@@ -38,31 +42,42 @@ pub(crate) fn parse(parser: &mut Parser) -> Result<Option<Options>, UsageError> 
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("quick") => options.is_quick = true,
             Arg::Long("json") => options.json = Some(parser.value().map_err(wrong)?.into()),
+            Arg::Long("from") => options.from = Some(parser.value().map_err(wrong)?.into()),
             Arg::Value(name) => options.suites.push(suite(&name.to_string_lossy())?),
             flag => return Err(wrong(flag.unexpected())),
         }
     }
+    let measures = !options.suites.is_empty() || options.is_quick || options.json.is_some();
+    if options.from.is_some() && measures {
+        let what = "--from measures nothing: it takes no suite, --quick or --json";
+        return Err(UsageError(what.to_owned()));
+    }
     Ok(Some(options))
 }
 
+/// Returns the names of the suites.
+pub(crate) fn suites() -> Vec<String> {
+    let files = fs::read_dir(SUITES).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let name = |path: PathBuf| Some(path.file_stem()?.to_str()?.replace('_', "-"));
+    let mut names: Vec<_> = files.filter_map(name).collect();
+    names.sort();
+    names
+}
+
 fn suite(name: &str) -> Result<String, UsageError> {
-    if SUITES.contains(&name) {
+    let suites = suites();
+    if suites.iter().any(|known| known == name) {
         return Ok(name.to_owned());
     }
-    Err(UsageError(format!("no suite {name:?}; there are: {}", SUITES.join(", "))))
+    Err(UsageError(format!("no suite {name:?}; there are: {}", suites.join(", "))))
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()> {
     let root = &workspace.root;
     // Before minutes are spent on building; the runner writes it.
     let json = options.json.as_ref().map(|path| writable(path)).transpose()?;
-    let manifest = root.join("bench/Cargo.toml");
-    let bench = Workspace::of(&manifest)?;
-    Step::cargo(&["build", "--release", "-p", "epoll-server", "-p", "epoll-load"]).run(root)?;
-    if options.suites.is_empty() || options.suites.iter().any(|suite| suite == PROTOCOLS) {
-        Step::cargo(&["build", "--release", "-p", "epoll-service", "--examples"]).run(root)?;
-    }
-    Step::cargo(&["build", "--release", "--workspace", "--bins"]).run(&bench.root)?;
+    let bench = workspace.bench()?.context("there is no bench/Cargo.toml")?;
     let release = |workspace: &Workspace| workspace.target_folder.join("release");
     let (programs, bench_programs) = (release(workspace), release(&bench));
     let mut args: Vec<OsString> = Vec::new();
@@ -74,10 +89,32 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
     ] {
         args.extend([flag.into(), path.into()]);
     }
+    let runner = bench_programs.join(RUNNER);
+    if let Some(from) = &options.from {
+        let from = fs::canonicalize(from)
+            .with_context(|| format!("failed to read the file of --from {}", from.display()))?;
+        args.extend(["--from".into(), from.into()]);
+        Step::cargo(&["build", "--release", "-p", RUNNER]).run(&bench.root)?;
+        return Step::program(&runner, &args).run(root);
+    }
+    build(root, &bench, options)?;
     args.extend(options.is_quick.then(|| "--quick".into()));
     args.extend(json.into_iter().flat_map(|path| ["--json".into(), path.into()]));
     args.extend(options.suites.iter().map(Into::into));
-    Step::program(&bench_programs.join(RUNNER), &args).run(root)
+    Step::program(&runner, &args).run(root)
+}
+
+/// Builds what is measured and what measures it.
+fn build(root: &Path, bench: &Workspace, options: &Options) -> anyhow::Result<()> {
+    Step::cargo(&["build", "--release", "-p", "epoll-server", "-p", "epoll-load"]).run(root)?;
+    let is_of_examples = |suite: &String| OF_EXAMPLES.contains(&suite.as_str());
+    if options.suites.is_empty() || options.suites.iter().any(is_of_examples) {
+        Step::cargo(&["build", "--release", "-p", "epoll-service", "--examples"]).run(root)?;
+    }
+    Step::cargo(&["build", "--release", "--workspace", "--bins"]).run(&bench.root)?;
+    // Peers in C and Go, as far as their compilers and libraries are installed.
+    let builder = bench.target_folder.join("release").join(PEERS_BUILDER);
+    Step::program(&builder, &[]).run(&bench.root)
 }
 
 /// The same file from any folder, once it is known that it can be written. It is left as it is.
@@ -118,7 +155,7 @@ mod tests {
     #[test]
     fn an_unknown_suite_is_answered_with_the_known_ones() {
         let message = parsed(&["ecko"]).unwrap_err();
-        assert!(message.starts_with("no suite \"ecko\"; there are: echo, lesson"), "{message}");
+        assert!(message.starts_with("no suite \"ecko\"; there are: dispatch, echo"), "{message}");
         assert!(parsed(&["--fast"]).unwrap_err().contains("--fast"));
         assert!(parsed(&["--json"]).unwrap_err().contains("--json"));
     }
@@ -142,9 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn the_runner_has_the_same_suites() {
-        // Its help, which a test of its own holds to its list.
-        let runner = include_str!("../../bench/runner/src/cli.rs");
-        assert!(runner.contains(&format!("\n{}.\n", SUITES.join(", "))));
+    fn suites_are_the_files_of_the_runner() {
+        let suites = suites();
+        assert!(suites.iter().any(|name| name == "select-poll-epoll"), "{suites:?}");
+        assert!(OF_EXAMPLES.iter().all(|name| suites.iter().any(|known| known == name)));
+    }
+
+    #[test]
+    fn a_report_is_made_again_without_measuring() {
+        let options = parsed(&["--from", "rounds.json"]).unwrap().unwrap();
+        assert_eq!(options.from.as_deref(), Some(Path::new("rounds.json")));
+        assert!(parsed(&["--from", "rounds.json", "--quick"]).is_err());
     }
 }

@@ -2,29 +2,33 @@
 //! wrong.
 
 use crate::say::{complain, say};
+use crate::usage::UsageError;
 use crate::workspace::Workspace;
 use crate::{bench, build, lint, package, test};
 use lexopt::Arg;
 use std::ffi::OsString;
-use std::fmt;
 use std::process::ExitCode;
 use std::time::Instant;
 
+/// The help; `SUITES` stands for the names of the suites.
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
 Commands:
   build           build the programs in the release profile
-  test [NAME...]  test every package alone, then check all of them with all features;
-                  with names, test only these packages
+  test [NAME...]  test every package alone, then check all of them with all features, then
+                  test the packages of bench; with names, test only these packages
   lint            rustfmt, the rules of this repository, clippy, rustdoc
   package         pack every package that is published into target/package, then build and
                   test what was packed
   bench [SUITE...] [--quick] [--json PATH]
                   measure it beside other crates and write target/bench/report.html;
-                  suites: echo, lesson, select-poll-epoll, dispatch, wake, timers,
-                  syscalls, protocols;
-                  --quick takes 3 minutes instead of 30, --json writes every round to a file
+                  suites: SUITES;
+                  --quick takes 3 minutes instead of 30, --json writes every round to a file;
+                  a run of all suites without --quick or a failure also writes
+                  bench/RESULTS.md and bench/plots
+  bench --from PATH
+                  make the report again from a file of rounds, such as target/bench/rounds.json
   help            print this text
 
 `test` ends by naming the tests that left themselves out because a program is missing.
@@ -41,18 +45,6 @@ enum Command {
     Bench(bench::Options),
 }
 
-/// What is wrong with the command line, in one line.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UsageError(pub(crate) String);
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UsageError {}
-
 /// Does what the command line says.
 pub(crate) fn run() -> ExitCode {
     let done = parse(std::env::args_os().skip(1)).map_err(Into::into).and_then(|c| execute(&c));
@@ -67,7 +59,7 @@ pub(crate) fn run() -> ExitCode {
 
 fn execute(command: &Command) -> anyhow::Result<()> {
     if *command == Command::Help {
-        say(HELP.trim_end());
+        say(HELP.trim_end().replace("SUITES", &bench::suites().join(", ")));
         return Ok(());
     }
     let start = Instant::now();
@@ -155,6 +147,7 @@ mod tests {
             panic!("not understood");
         };
         assert_eq!((options.is_quick, options.suites), (true, vec!["echo".to_owned()]));
+        refuses(&["bench", "--from", "rounds.json", "echo"], "--from measures nothing");
         assert_eq!(parsed(&["bench", "--help"]), Ok(Command::Help));
         refuses(&["bench", "ecko"], "no suite \"ecko\"");
         refuses(&["test", "--quick"], "--quick");

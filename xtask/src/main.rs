@@ -12,6 +12,7 @@ mod package;
 mod say;
 mod step;
 mod test;
+mod usage;
 mod workspace;
 
 use std::process::ExitCode;

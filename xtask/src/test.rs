@@ -1,13 +1,13 @@
 //! `cargo xtask test`: each package alone, the model of what threads share, then all packages with all
-//! features.
+//! features, and the benchmarks' own tests.
 //!
 //! Features unify in a workspace, so a package that forgot one would still build next to another
 //! that asks for it. Testing one package at a time is what proves that each stands alone.
 
-use crate::cli::UsageError;
 use crate::left_out::{self, Record};
 use crate::say::say;
 use crate::step::Step;
+use crate::usage::UsageError;
 use crate::workspace::{Package, Workspace};
 use anyhow::bail;
 use std::env;
@@ -16,23 +16,38 @@ use std::env;
 /// seen is worth measuring.
 const BUDGETS: &str = "epoll-kit-tests";
 
-/// The package with a model of what its threads share, which loom runs in every order.
-const MODELLED: &str = "epoll-reactor";
-const MODEL_FLAGS: &str = "--cfg loom -C debug-assertions";
+/// The packages with a model of what threads share, which loom runs in every order, and where it is.
+const MODELS: [(&str, &str); 2] =
+    [("epoll-sys", "claim_cell::model"), ("epoll-reactor", "shared::model")];
+const MODEL_FLAGS: &str = "--cfg epoll_kit_loom -C debug-assertions";
 
-/// Tests the packages with these names; with no names all of them, and then the whole workspace.
+/// Tests the packages with these names; with no names all of them, then the whole workspace and the
+/// benchmarks.
 pub(crate) fn run(workspace: &Workspace, names: &[String]) -> anyhow::Result<()> {
-    let mut steps: Vec<Step> = select(&workspace.packages, names)?
-        .into_iter()
-        .flat_map(|package| steps_of(&package.name))
-        .collect();
+    let bench = workspace.bench()?;
+    let of_bench = bench.as_ref().map_or(&[][..], |bench| &bench.packages);
+    let known: Vec<_> = workspace.packages.iter().chain(of_bench).collect();
+    let chosen = select(&known, names)?;
+    let is_ours = |package: &&&Package| workspace.packages.iter().any(|it| it.name == package.name);
+    let ours = chosen.iter().filter(is_ours).flat_map(|package| steps_of(&package.name));
+    let mut steps: Vec<_> = ours.map(|step| (step, &workspace.root)).collect();
     if names.is_empty() {
-        steps.push(Step::cargo(&["check", "--workspace", "--all-targets", "--all-features"]));
+        let check = ["check", "--workspace", "--all-targets", "--all-features"];
+        steps.push((Step::cargo(&check), &workspace.root));
+    }
+    if let Some(bench) = &bench {
+        let chosen = chosen.iter().filter(|package| !is_ours(package));
+        let of_bench = chosen.map(|package| package.name.as_str());
+        let packages: Vec<_> = of_bench.flat_map(|name| ["-p", name]).collect();
+        if !packages.is_empty() {
+            // In one go: each has its dependencies to itself, and nobody uses them alone.
+            steps.push((Step::cargo(&[&["test"], &packages[..]].concat()), &bench.root));
+        }
     }
 
     let record = Record::create(&workspace.target_folder)?;
-    let outcome = steps.into_iter().try_for_each(|step| {
-        step.with_unshown(left_out::VARIABLE, record.path()).run(&workspace.root)
+    let outcome = steps.into_iter().try_for_each(|(step, root)| {
+        step.with_unshown(left_out::VARIABLE, record.path()).run(root)
     });
     // Named even when a step has failed: the missing program may explain it.
     let left_out = record.into_summary()?;
@@ -51,12 +66,11 @@ fn is_ci() -> bool {
 }
 
 fn steps_of(package: &str) -> impl Iterator<Item = Step> {
-    let model = (package == MODELLED).then(|| {
+    let model = MODELS.iter().find(|(modelled, _)| *modelled == package).map(|(_, tests)| {
         // In a folder of its own: the flags are those of every dependency too.
         let folder = ["--target-dir", "target/loom"];
-        let args = ["test", "--release", "-p", MODELLED, "--lib"].into_iter().chain(folder);
-        Step::cargo(&args.chain(["shared::model"]).collect::<Vec<_>>())
-            .with("RUSTFLAGS", MODEL_FLAGS)
+        let args = ["test", "--release", "-p", package, "--lib"].into_iter().chain(folder);
+        Step::cargo(&args.chain([*tests]).collect::<Vec<_>>()).with("RUSTFLAGS", MODEL_FLAGS)
     });
     [Step::cargo(&arguments(package))].into_iter().chain(model)
 }
@@ -66,7 +80,7 @@ fn arguments(package: &str) -> Vec<&str> {
     ["test", "-p", package].into_iter().chain(profile).collect()
 }
 
-fn select<'a>(packages: &'a [Package], names: &[String]) -> Result<Vec<&'a Package>, UsageError> {
+fn select<'a>(packages: &[&'a Package], names: &[String]) -> Result<Vec<&'a Package>, UsageError> {
     if let Some(unknown) = names.iter().find(|name| packages.iter().all(|p| p.name != **name)) {
         let known: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
         return Err(UsageError(format!(
@@ -74,7 +88,8 @@ fn select<'a>(packages: &'a [Package], names: &[String]) -> Result<Vec<&'a Packa
             known.join(", ")
         )));
     }
-    Ok(packages.iter().filter(|p| names.is_empty() || names.contains(&p.name)).collect())
+    let is_chosen = |package: &&&Package| names.is_empty() || names.contains(&package.name);
+    Ok(packages.iter().filter(is_chosen).copied().collect())
 }
 
 #[cfg(test)]
@@ -85,6 +100,7 @@ mod tests {
         let packages =
             ["a", "b", "c"].map(|name| Package { name: name.to_owned(), ..Package::default() });
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let packages: Vec<_> = packages.iter().collect();
         Ok(select(&packages, &names)?.into_iter().map(|p| p.name.clone()).collect())
     }
 

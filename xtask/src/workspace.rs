@@ -5,7 +5,7 @@ use crate::step::cargo_program;
 use anyhow::{Context, bail};
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 #[derive(Debug)]
@@ -52,15 +52,18 @@ pub(crate) struct Target {
 impl Workspace {
     /// Asks cargo about the workspace around the current folder.
     pub(crate) fn find() -> anyhow::Result<Self> {
-        Self::ask(&[])
+        Self::ask(&[], None)
     }
 
-    /// Asks cargo about the workspace that this Cargo.toml belongs to.
-    pub(crate) fn of(manifest: &Path) -> anyhow::Result<Self> {
-        Self::ask(&["--manifest-path".as_ref(), manifest.as_os_str()])
+    /// Asks cargo about the workspace of the benchmarks, if there is one in this workspace. Paths are
+    /// relative to the root of this workspace.
+    pub(crate) fn bench(&self) -> anyhow::Result<Option<Self>> {
+        let manifest = self.root.join("bench/Cargo.toml");
+        let which = ["--manifest-path".as_ref(), manifest.as_os_str()];
+        manifest.is_file().then(|| Self::ask(&which, self.root.to_str())).transpose()
     }
 
-    fn ask(which: &[&OsStr]) -> anyhow::Result<Self> {
+    fn ask(which: &[&OsStr], paths_from: Option<&str>) -> anyhow::Result<Self> {
         let output = Command::new(cargo_program())
             .args(["metadata", "--format-version", "1", "--no-deps"])
             .args(which)
@@ -71,13 +74,15 @@ impl Workspace {
         }
         let json = serde_json::from_slice(&output.stdout)
             .context("failed to read the output of `cargo metadata`")?;
-        Self::from_metadata(&json)
+        Self::from_metadata(&json, paths_from)
     }
 
-    fn from_metadata(json: &Value) -> anyhow::Result<Self> {
+    fn from_metadata(json: &Value, paths_from: Option<&str>) -> anyhow::Result<Self> {
         let root = text(json, "workspace_root")?;
+        let paths_from = paths_from.unwrap_or(&root);
+        let package = |package: &Value| Package::from_metadata(package, paths_from);
         Ok(Self {
-            packages: list(json, "packages", |package| Package::from_metadata(package, &root))?,
+            packages: list(json, "packages", package)?,
             target_folder: text(json, "target_directory")?.into(),
             root: root.into(),
         })
@@ -150,6 +155,7 @@ fn relative(path: &str, root: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::path::Path;
 
     fn metadata(publish: &Value) -> Value {
         json!({
@@ -174,7 +180,7 @@ mod tests {
     }
 
     fn package(publish: &Value) -> Package {
-        Workspace::from_metadata(&metadata(publish)).unwrap().packages.remove(0)
+        Workspace::from_metadata(&metadata(publish), None).unwrap().packages.remove(0)
     }
 
     #[test]
@@ -183,6 +189,14 @@ mod tests {
         assert_eq!(package.manifest, "crates/a/Cargo.toml");
         assert_eq!(package.targets[0].crate_root, "crates/a/src/lib.rs");
         assert_eq!(relative("/workspace/a", "/w"), "/workspace/a");
+    }
+
+    #[test]
+    fn paths_can_be_relative_to_a_folder_above() {
+        let mut workspace =
+            Workspace::from_metadata(&metadata(&Value::Null), Some("/w/crates")).unwrap();
+        assert_eq!(workspace.packages.remove(0).manifest, "a/Cargo.toml");
+        assert_eq!(workspace.root, Path::new("/w"));
     }
 
     #[test]
@@ -213,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_missing_key_is_named() {
-        let error = Workspace::from_metadata(&json!({})).unwrap_err().to_string();
+        let error = Workspace::from_metadata(&json!({}), None).unwrap_err().to_string();
         assert!(error.contains("`workspace_root`"), "{error}");
     }
 }

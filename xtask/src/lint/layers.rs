@@ -80,7 +80,7 @@ mod tests {
         "epoll-kit-tests",
     ];
 
-    /// What is said about `name` when it depends on `dependency`.
+    /// Returns the complaint about `name` if it must not depend on `dependency`.
     fn verdict(name: &str, dependency: &str, is_dev: bool) -> Vec<String> {
         let mut packages: Vec<_> = ALL
             .iter()
