@@ -80,15 +80,19 @@ impl SharedAcceptors {
         }
         let end = listener.batch_end();
         batch_len.end(end, listener.counters().accepted);
+        let address = listener.address();
         if matches!(end, Some(BatchEnd::Closed)) {
-            let address = listener.address();
             tracing::error!(%address, "listener was closed from outside; nobody can connect");
             return shared.park_watched(token, &*listener);
         }
         if self.is_alone {
             return Ok(());
         }
-        shared.modify_watched(token, &*listener, watch(false))
+        shared.modify_watched(token, &*listener, watch(false)).or_else(|error| {
+            tracing::warn!(%address, %error, "listener not armed; it is registered anew");
+            shared.park_watched(token, &*listener)?;
+            shared.unpark_watched(token, &*listener)
+        })
     }
 
     /// Stops watching the listeners and returns the connections that wait in their queues.
