@@ -3,7 +3,7 @@
 //! threads that use one source fail at the cell that it is in, and so does one that does not see what another
 //! has done to it.
 
-use crate::shared::ownership::{Claim, Held, Ownership, Pending};
+use crate::shared::ownership::{Claim, Deferral, Held, Ownership, Pending};
 use epoll_sys::Readiness;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -25,11 +25,20 @@ struct Entry {
     is_armed: bool,
     /// It is on the list of what the next wait reports.
     is_reported: bool,
+    /// The run queue: what the next holder of the source has to learn.
+    queue: Vec<Pending>,
     is_stopped: bool,
     /// The number of times that a handler still parks the source.
     parks_left: u32,
     /// Parked sources that some thread is to unpark.
     jobs: u32,
+}
+
+/// The report of a wait.
+enum Report {
+    Event,
+    /// The source is in the run queue.
+    Queued(Pending),
 }
 
 struct Scene {
@@ -70,17 +79,20 @@ impl Scene {
         self.changed.notify_all();
     }
 
-    /// `epoll_wait`: `false` at the stop.
-    fn wait(&self) -> bool {
+    /// `epoll_wait` and a look at the run queue: `None` at the stop, when nothing is queued.
+    fn wait(&self) -> Option<Report> {
         let mut entry = self.entry.lock().unwrap();
         loop {
+            if let Some(pending) = entry.queue.pop() {
+                return Some(Report::Queued(pending));
+            }
             if entry.is_stopped {
-                return false;
+                return None;
             }
             if entry.is_reported {
                 entry.is_reported = false;
                 entry.is_armed = self.trigger == Trigger::Edge;
-                return true;
+                return Some(Report::Event);
             }
             entry = self.changed.wait(entry).unwrap();
         }
@@ -122,28 +134,38 @@ impl Scene {
     }
 
     /// Serves a source that the thread holds, as a lease does.
-    fn serve(&self, mut held: Lease<'_>, mut note: Pending) {
-        loop {
-            if note.has(Pending::CLOSE) {
-                held.is_closed = true;
-                held.vacate();
-                return;
-            }
-            assert!(!held.is_parked(), "a parked source is reported");
-            self.read(&mut held);
-            if self.begin_job() {
-                return self.park(held);
-            }
-            if self.trigger == Trigger::Oneshot {
-                self.arm(&mut held);
-            }
-            // As a lease of a report is released, and then as any other one.
-            let Err(kept) = held.release_event(self.data()) else { return };
-            match kept.release() {
-                Ok(()) => return,
-                Err((kept, noted)) => (held, note) = (kept, noted),
-            }
+    fn serve(&self, mut held: Lease<'_>, note: Pending) {
+        if note.has(Pending::CLOSE) {
+            held.is_closed = true;
+            held.vacate();
+            return;
         }
+        assert!(!held.is_parked(), "a parked source is reported");
+        self.read(&mut held);
+        if self.begin_job() {
+            return self.park(held);
+        }
+        if self.trigger == Trigger::Oneshot {
+            self.arm(&mut held);
+        }
+        // As a lease of a report is released, and then as any other one.
+        if let Err(kept) = held.release_event(self.data()) {
+            self.release(kept);
+        }
+    }
+
+    /// Releases a source that is not parked, as the end of a lease does: what is noted is left to the run queue.
+    fn release(&self, held: Lease<'_>) {
+        if let Err((kept, note)) = held.release() {
+            self.hand_out_again(kept, note);
+        }
+    }
+
+    fn hand_out_again(&self, held: Lease<'_>, note: Pending) {
+        // First: whoever takes it out of the queue claims the source.
+        held.enqueue();
+        self.entry.lock().unwrap().queue.push(note);
+        self.changed.notify_all();
     }
 
     /// Hands a job to another thread, which unparks the source when it is done. `false`: there is none.
@@ -170,7 +192,7 @@ impl Scene {
         while let Err((kept, note)) = held.release() {
             held = kept;
             if !held.is_parked() && !note.readiness().is_empty() {
-                return self.serve(held, note);
+                return self.hand_out_again(held, note);
             }
             self.end_silence(&mut held, note);
         }
@@ -204,17 +226,33 @@ impl Scene {
     }
 
     fn work(&self) {
+        while let Some(report) = self.wait() {
+            self.serve_report(&report);
+        }
+    }
+
+    /// Serves a report as a worker does: its wait looks at the source, and its next step claims it.
+    fn serve_report(&self, report: &Report) {
         let note = Pending::ready(Readiness::IN);
-        while self.wait() {
-            if let Some(held) = self.slot.claim_event(self.data()) {
+        if let Report::Queued(pending) = *report {
+            if let Some((held, more)) = self.slot.claim_queued(self.generation) {
+                self.serve(held, pending.and(more));
+            }
+            return;
+        }
+        let is_idle = self.slot.is_idle(self.data());
+        // Parked: it was fetched before.
+        if !is_idle && self.slot.defer(self.generation, note) != Deferral::Idle {
+            return;
+        }
+        if let Some(held) = self.slot.claim_event(self.data()) {
+            self.serve(held, note);
+        } else if let Claim::Held(held) = self.slot.claim(self.generation, note) {
+            if held.is_parked() {
+                // It was fetched before the source was parked.
+                self.release_parked(held);
+            } else {
                 self.serve(held, note);
-            } else if let Claim::Held(held) = self.slot.claim(self.generation, note) {
-                if held.is_parked() {
-                    // It was fetched before the source was parked.
-                    self.release_parked(held);
-                } else {
-                    self.serve(held, note);
-                }
             }
         }
     }
@@ -232,13 +270,6 @@ impl Scene {
             Claim::Held(held) => Some(held),
             Claim::Deferred => None,
             Claim::Gone => panic!("it is not closed"),
-        }
-    }
-
-    /// Releases a source that was leased by name, as [`serve`](Self::serve) does what is noted.
-    fn release(&self, held: Lease<'_>) {
-        if let Err((held, note)) = held.release() {
-            self.serve(held, note);
         }
     }
 
@@ -342,6 +373,40 @@ fn one_that_is_never_released_hears_that_it_is_to_be_closed() {
         scene.ask_to_close();
         revisiting.join().unwrap();
         assert_eq!(scene.slot.occupant(), None);
+    });
+}
+
+/// A thread has an event of a source that is closed, and whose slot has another one by the time it is served. Nor
+/// does a close that was asked for reach the other one.
+#[test]
+fn what_is_for_a_source_that_was_closed_does_not_reach_its_successor() {
+    explore(|| {
+        let scene = Scene::new(Trigger::Edge);
+        scene.arrive();
+        let late = {
+            let scene = Arc::clone(&scene);
+            thread::spawn(move || {
+                let report = scene.wait().unwrap();
+                scene.serve_report(&report);
+                scene.ask_to_close();
+            })
+        };
+        scene.ask_to_close();
+        if scene.slot.occupant().is_none() {
+            let (mut successor, generation) = scene.slot.occupy();
+            assert!(generation.get() != scene.generation);
+            successor.is_closed = false;
+            assert!(successor.release().is_ok(), "something is left to it");
+            late.join().unwrap();
+            let Claim::Held(mut successor) = scene.slot.claim_idle(generation.get()) else {
+                panic!("somebody has it, or has closed it");
+            };
+            touch(&mut successor);
+            assert!(successor.release().is_ok(), "something is left to it");
+        } else {
+            // The other thread had it, which closes it when it asks, or when it has served it.
+            late.join().unwrap();
+        }
     });
 }
 
