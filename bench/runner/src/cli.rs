@@ -27,7 +27,8 @@ SUITES.
                         and bench/plots, unless it is quick or something failed
   --programs DIR        where epoll-server and epoll-load are
   --bench-programs DIR  where the other servers and the micro-benchmarks are
-  --out DIR             where report.html, tables.md and rounds.json go
+  --out DIR             where report.html, tables.md and rounds.json go (rounds-part.json if
+                        not everything is measured)
   --quick               few and short rounds
   --json PATH           write all rounds to this file too
   --from PATH           make the report again from a file of rounds, measure nothing
