@@ -31,7 +31,9 @@ pub use options::{
     set_receive_buffer, set_reuse_address, set_reuse_port, set_send_buffer, set_user_timeout,
     take_error,
 };
-pub use stream_io::{peek, recv, recv_vectored, send, send_vectored, unread, unsent};
+pub use stream_io::{
+    peek, recv, recv_urgent, recv_vectored, send, send_urgent, send_vectored, unread, unsent,
+};
 pub use unix_address::UnixAddress;
 pub use zone::{interface_index, interface_name};
 

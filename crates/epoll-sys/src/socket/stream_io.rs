@@ -35,6 +35,59 @@ pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     net::send(socket, bytes, SendFlags::NOSIGNAL).map_err(errno::error)
 }
 
+/// `send(MSG_OOB | MSG_NOSIGNAL)`: sends `byte` as urgent data, which the peer's epoll reports as
+/// [`PRI`](crate::Readiness::PRI), [tcp(7)](https://man7.org/linux/man-pages/man7/tcp.7.html).
+///
+/// Urgent data is one byte at a time: a second one makes an ordinary byte of the first.
+///
+/// # Errors
+///
+/// Those of [`send`], and `EOPNOTSUPP` ([`Unsupported`](io::ErrorKind::Unsupported)) for a socket that is
+/// neither a TCP nor a UNIX stream.
+///
+/// # Examples
+///
+/// ```
+/// use epoll_sys::socket;
+/// use std::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let ours = TcpStream::connect(listener.local_addr()?)?;
+/// let (theirs, _) = listener.accept()?;
+/// socket::send_urgent(&ours, b'!')?;
+/// // The program waits for `PRI`; here for what comes behind it.
+/// socket::send(&ours, b"done")?;
+/// assert_eq!(socket::recv(&theirs, &mut [0; 16])?, 4);
+/// assert_eq!(socket::recv_urgent(&theirs)?, b'!');
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[doc(alias = "MSG_OOB")]
+pub fn send_urgent(socket: impl AsFd, byte: u8) -> io::Result<()> {
+    let flags = SendFlags::OOB | SendFlags::NOSIGNAL;
+    net::send(socket, &[byte], flags).map(drop).map_err(errno::error)
+}
+
+/// `recv(MSG_OOB)`: takes the urgent byte, which is not among the other bytes unless
+/// [`set_oob_inline`](super::set_oob_inline) says so.
+///
+/// # Errors
+///
+/// [`WouldBlock`](io::ErrorKind::WouldBlock): it was announced and has not arrived yet.
+/// [`InvalidInput`](io::ErrorKind::InvalidInput): there is none, it was taken already, or it comes inline.
+/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof): the peer has hung up instead.
+///
+/// # Examples
+///
+/// See [`send_urgent`].
+#[doc(alias = "MSG_OOB")]
+pub fn recv_urgent(socket: impl AsFd) -> io::Result<u8> {
+    let mut byte = [0];
+    match net::recv(socket, &mut byte, RecvFlags::OOB)? {
+        (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(byte[0]),
+    }
+}
+
 /// `recv(MSG_PEEK)`: copies what has arrived and leaves it to be read; zero is the end of the stream.
 ///
 /// # Errors
