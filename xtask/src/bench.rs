@@ -17,6 +17,10 @@ const SUITES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../bench/runner/src/s
 /// The suites that measure examples.
 const OF_EXAMPLES: &[&str] = &["protocols"];
 
+/// The suites that measure programs of the package [`MICRO`] and nothing else.
+const OF_MICRO: &[&str] = &["dispatch", "select-poll-epoll", "timers", "wake"];
+const MICRO: &str = "epoll-kit-bench-micro";
+
 /// Builds the peers that cargo does not.
 const PEERS_BUILDER: &str = "build-peers";
 
@@ -31,6 +35,14 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     /// The rounds that are reported again, in the place of new ones.
     pub(crate) from: Option<PathBuf>,
+}
+
+impl Options {
+    /// Returns whether nothing but [`MICRO`] is measured, which is built in a fraction of the time.
+    fn is_of_micro(&self) -> bool {
+        !self.suites.is_empty()
+            && self.suites.iter().all(|suite| OF_MICRO.contains(&suite.as_str()))
+    }
 }
 
 /// Reads what follows the command; `None` if help was asked for.
@@ -106,6 +118,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<()
 
 /// Builds what is measured and what measures it.
 fn build(root: &Path, bench: &Workspace, options: &Options) -> anyhow::Result<()> {
+    if options.is_of_micro() {
+        let packages = ["build", "--release", "--bins", "-p", RUNNER, "-p", MICRO];
+        return Step::cargo(&packages).run(&bench.root);
+    }
     Step::cargo(&["build", "--release", "-p", "epoll-server", "-p", "epoll-load"]).run(root)?;
     let is_of_examples = |suite: &String| OF_EXAMPLES.contains(&suite.as_str());
     if options.suites.is_empty() || options.suites.iter().any(is_of_examples) {
@@ -150,6 +166,14 @@ mod tests {
         assert_eq!(options.json.as_deref(), Some(Path::new("raw.json")));
         assert_eq!(parsed(&[]), Ok(Some(Options::default())));
         assert_eq!(parsed(&["--help"]), Ok(None));
+    }
+
+    #[test]
+    fn only_suites_of_micro_need_no_other_program() {
+        let is_of_micro = |args: &[&str]| parsed(args).unwrap().unwrap().is_of_micro();
+        assert!(is_of_micro(&["wake", "select-poll-epoll", "--quick"]));
+        assert!(!is_of_micro(&["wake", "echo"]) && !is_of_micro(&[]));
+        assert!(OF_MICRO.iter().all(|name| suites().iter().any(|suite| suite == name)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::say::{complain, say};
 use crate::usage::UsageError;
 use crate::workspace::Workspace;
-use crate::{bench, build, lint, package, test};
+use crate::{bench, build, lessons, lint, package, test};
 use lexopt::Arg;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -29,6 +29,8 @@ Commands:
                   bench/RESULTS.md and bench/plots
   bench --from PATH
                   make the report again from a file of rounds, such as target/bench/rounds.json
+  lessons [NUMBER | all]
+                  list the lessons, or run one, or all that end by themselves
   help            print this text
 
 `test` ends by naming the tests that left themselves out because a program is missing.
@@ -43,6 +45,7 @@ enum Command {
     Lint,
     Package,
     Bench(bench::Options),
+    Lessons(lessons::Choice),
 }
 
 /// Does what the command line says.
@@ -71,6 +74,7 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Lint => lint::run(&workspace)?,
         Command::Package => package::run(&workspace)?,
         Command::Bench(options) => bench::run(&workspace, options)?,
+        Command::Lessons(choice) => lessons::run(&workspace, choice)?,
     }
     say(format_args!("xtask: done in {} s", start.elapsed().as_secs()));
     Ok(())
@@ -97,6 +101,9 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError
     let command = names.remove(0);
     match (command.as_str(), names.first()) {
         ("test", _) => Ok(Command::Test { names }),
+        ("lessons", _) => {
+            lessons::parse(&names).map(Command::Lessons).map_err(|error| usage(error.0))
+        }
         ("build", None) => Ok(Command::Build),
         ("lint", None) => Ok(Command::Lint),
         ("package", None) => Ok(Command::Package),
@@ -139,6 +146,12 @@ mod tests {
     fn test_takes_names_of_packages() {
         let names = vec!["epoll-sys".to_owned(), "xtask".to_owned()];
         assert_eq!(parsed(&["test", "epoll-sys", "xtask"]), Ok(Command::Test { names }));
+    }
+
+    #[test]
+    fn lessons_are_chosen_by_number() {
+        assert_eq!(parsed(&["lessons", "3"]), Ok(Command::Lessons(lessons::Choice::One(3))));
+        refuses(&["lessons", "three"], "\"three\"");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod cli;
 mod left_out;
+mod lessons;
 mod lint;
 mod package;
 mod say;
