@@ -1,13 +1,13 @@
 //! The echo service of RFC 862 as a protocol.
 
-use crate::QuitWord;
+use crate::EchoOptions;
 use crate::quit::Match;
 use epoll_connection::{Consumed, Context, Flow, Protocol};
 
-/// Sends back what arrives, up to the line that equals the [quit word](QuitWord), if there is one.
+/// Sends back what arrives, up to the line that equals the [quit word](crate::QuitWord), if there is one.
 ///
-/// The quit word is the protocol's state of the thread, so that a connection holds nothing but how far
-/// its present line agrees with the word.
+/// The [options](EchoOptions) are the protocol's state of the thread, so that a connection holds nothing but how far
+/// its present line agrees with the quit word.
 ///
 /// # Examples
 ///
@@ -18,35 +18,46 @@ pub struct Echo {
 }
 
 impl Protocol for Echo {
-    type Local = Option<QuitWord>;
+    /// `None` is no option at all.
+    type Local = Option<Box<EchoOptions>>;
     type Message = ();
 
     #[inline]
     fn on_input(
         &mut self,
         input: &mut [u8],
-        context: &mut Context<'_, Option<QuitWord>, ()>,
+        context: &mut Context<'_, Self::Local, ()>,
     ) -> Consumed {
         match context.local() {
             None => Consumed::pass(input.len()),
-            Some(word) => self.pass_to_quit(word, input),
+            Some(_) => self.pass_with_options(input, context),
         }
     }
 
     #[inline]
-    fn passes_everything(&self, quit_word: &Option<QuitWord>) -> bool {
-        quit_word.is_none()
+    fn passes_everything(&self, options: &Self::Local) -> bool {
+        options.is_none()
     }
 }
 
 impl Echo {
     /// Passes the input, up to the end of the quit line if it ends in there.
-    // Out of line, so that an echo without a quit word does not pay for it.
+    // Out of line, so that an echo without options does not pay for it.
     #[inline(never)]
-    fn pass_to_quit(&mut self, word: &QuitWord, input: &[u8]) -> Consumed {
-        match word.find_end(&mut self.line, input) {
-            Some(end) => Consumed::pass(end).then(Flow::Finish),
-            None => Consumed::pass(input.len()),
+    fn pass_with_options(
+        &mut self,
+        input: &[u8],
+        context: &mut Context<'_, Option<Box<EchoOptions>>, ()>,
+    ) -> Consumed {
+        let id = context.id();
+        let Some(options) = context.local() else { return Consumed::pass(input.len()) };
+        let quit_word = options.quit_word.as_ref();
+        let end = quit_word.and_then(|word| word.find_end(&mut self.line, input));
+        let len = end.unwrap_or(input.len());
+        if let Some(on_echo) = options.on_echo {
+            on_echo(id, input.len(), len);
         }
+        let passed = Consumed::pass(len);
+        if end.is_some() { passed.then(Flow::Finish) } else { passed }
     }
 }

@@ -8,15 +8,16 @@
 //!
 //! ```
 //! use epoll_connection::{Clocks, CloseReason, Connection, Limits, Step, ThreadState};
-//! use epoll_echo::Echo;
+//! use epoll_echo::{Echo, EchoOptions};
 //! use epoll_reactor::net::Stream;
 //! use epoll_reactor::{Interest, Reactor, Readiness, Ready, Watch};
 //! use std::io::{Read, Write};
 //! use std::net::Shutdown;
 //!
 //! let (ours, mut theirs) = Stream::pair()?;
-//! let quit_word = "quit".parse().ok();
-//! let mut thread = ThreadState::new(0, quit_word, Limits::default(), Clocks::default());
+//! let options = EchoOptions { quit_word: Some("quit".parse()?), ..EchoOptions::default() };
+//! let local = options.into_local();
+//! let mut thread = ThreadState::new(0, local, Limits::default(), Clocks::default());
 //! let mut reactor = Reactor::<Connection<Echo, Stream>>::new()?;
 //! let connection = Connection::new(Echo::default(), ours);
 //! reactor.insert(connection, Watch::edge(Interest::IN | Interest::OUT | Interest::RDHUP))?;
@@ -46,15 +47,17 @@
 //! let mut echo = Vec::new();
 //! theirs.read_to_end(&mut echo)?;
 //! assert_eq!(echo, message);
-//! # Ok::<(), std::io::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
 mod echo;
+mod options;
 mod quit;
 
 pub use echo::Echo;
+pub use options::EchoOptions;
 pub use quit::{QuitWord, QuitWordError};
 
 #[cfg(doctest)]

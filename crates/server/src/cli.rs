@@ -1,12 +1,12 @@
 //! The command line: flags, each of which can come from the environment too, and what is said when
 //! one of them is wrong.
 
-use crate::echo::{EchoService, TlsEchoService};
+use crate::echo::{self, EchoService, TlsEchoService};
 use crate::{LogFormat, log, stats_file};
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
-use epoll_echo::QuitWord;
+use epoll_echo::{EchoOptions, QuitWord};
 use epoll_reactor::net::{Address, AddressParseError, StreamOptions};
 use epoll_service::epoll_connection::Limits;
 use epoll_service::{
@@ -116,7 +116,8 @@ struct Args {
     )]
     backlog: NonZeroU32,
 
-    /// Level of the logs on stderr: off, error, warn, info, debug or trace. Lines that the reader does not take
+    /// Level of the logs on stderr: off, error, warn, info, debug, which has a line for each connection, or trace,
+    /// which has one for each message. Lines that the reader does not take
     /// in time are dropped, and their number is logged.
     #[arg(long, value_name = "LEVEL", env = "EPOLL_SERVER_LOG", default_value = "info")]
     log: LevelFilter,
@@ -324,7 +325,7 @@ fn start_and_serve(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn serve(args: &Args, signals: &Signals) -> anyhow::Result<Ended> {
     let mut stats_json = args.stats_json.as_deref().map(stats_file::create).transpose()?;
-    let echo = EchoService { quit_word: args.quit_word.clone() };
+    let echo = EchoService { options: args.echo_options() };
     let ended = match args.tls()? {
         None => run_service(echo, args, signals)?,
         Some(tls) => run_service(TlsEchoService { echo, tls }, args, signals)?,
@@ -387,6 +388,13 @@ impl Args {
 
     fn looks_at_bytes(&self) -> bool {
         self.quit_word.is_some() || self.tls_cert.is_some()
+    }
+
+    fn echo_options(&self) -> EchoOptions {
+        EchoOptions {
+            quit_word: self.quit_word.clone(),
+            on_echo: (self.log >= LevelFilter::TRACE).then_some(echo::trace),
+        }
     }
 
     /// Reads the certificate and its key. The error names the flag and the file.

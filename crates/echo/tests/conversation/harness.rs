@@ -2,7 +2,7 @@
 
 use epoll_connection::Limits;
 use epoll_connection::test_kit::{Driver, Trigger};
-use epoll_echo::Echo;
+use epoll_echo::{Echo, EchoOptions};
 use std::num::NonZeroUsize;
 
 pub(crate) const BOTH: [Trigger; 2] = [Trigger::Level, Trigger::Edge];
@@ -17,6 +17,7 @@ pub(crate) fn echo(trigger: Trigger, limits: Limits) -> Driver<Echo> {
 }
 
 pub(crate) fn echo_to_quit(trigger: Trigger, limits: Limits) -> Driver<Echo> {
-    let word = Some("quit".parse().unwrap());
-    Driver::with_limits(trigger, Echo::default(), word, limits)
+    let quit_word = Some("quit".parse().unwrap());
+    let options = EchoOptions { quit_word, ..EchoOptions::default() };
+    Driver::with_limits(trigger, Echo::default(), options.into_local(), limits)
 }
