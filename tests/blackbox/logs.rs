@@ -6,6 +6,7 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs::File;
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -270,4 +271,16 @@ fn lines_that_were_dropped_are_counted_and_their_number_is_said(mode: Mode) {
     });
     let written = of_connections.count() as u64;
     assert_eq!(written + dropped, 2 * (CONNECTIONS as u64 + 1));
+}
+
+in_modes!(trace_has_a_line_for_each_message: level Level, edge_shared EdgeShared);
+
+fn trace_has_a_line_for_each_message(mode: Mode) {
+    let server = listening(mode).flag("--log", "trace").start();
+    let mut stream = server.client();
+    converse(&mut stream, b"hello");
+    server.stderr.next_with(&["TRACE", "echo", "received=5 sent=5"]);
+    // Of what follows the quit word nothing is sent.
+    stream.write_all(b"quit\nignored").unwrap();
+    server.stderr.next_with(&["TRACE", "echo", "received=12 sent=5"]);
 }
