@@ -1,9 +1,12 @@
 //! The address of the server: a host and a port, or a UNIX socket.
 
+use crate::stats::Resource;
 use anyhow::{Context, bail};
 use epoll_sys::socket::{self, Address, Family, UnixAddress};
+use nix::errno::Errno;
+use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -91,6 +94,11 @@ impl Target {
         let mut last = None;
         for address in addresses {
             match TcpStream::connect_timeout(&address, limit) {
+                // The kernel may take the port that nobody listens on for the own end.
+                Ok(stream) if stream.local_addr().ok() == Some(address) => {
+                    let error = io::Error::from(io::ErrorKind::ConnectionRefused);
+                    last = Some((address, error));
+                }
                 Ok(_) => return Ok(Address::Inet(address)),
                 Err(error) => last = Some((address, error)),
             }
@@ -104,6 +112,17 @@ impl Target {
     }
 }
 
+/// The target as the command line has it.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(name) => write!(f, "{}", Address::Unix(*name)),
+        }
+    }
+}
+
 /// Returns whether the text includes a port. A bare IPv6 address does not.
 fn has_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
@@ -112,11 +131,11 @@ fn has_port(text: &str) -> bool {
 }
 
 /// Returns a new socket on its way to the server, with `TCP_NODELAY`, and with a congestion control and an
-/// address of its own if these are given.
+/// local address if these are given.
 pub(crate) fn connect(
     address: &Address,
     congestion: Option<&str>,
-    source: Option<Ipv4Addr>,
+    source: Option<IpAddr>,
 ) -> io::Result<OwnedFd> {
     let socket = socket::stream(Family::of(address))?;
     if address.inet().is_some() {
@@ -128,11 +147,33 @@ pub(crate) fn connect(
             // Without it a port is taken before the kernel knows where to, and an address has
             // no more than one range of them, TIME_WAIT included.
             socket::set_bind_address_no_port(&socket, true)?;
-            socket::bind(&socket, SocketAddr::from((source, 0)))?;
+            bind(&socket, source)?;
         }
     }
     socket::connect(&socket, address)?;
     Ok(socket)
+}
+
+/// Binds the socket to a local address without a port. An error names the address; lack of ports is none, it
+/// shows when the socket connects.
+fn bind(socket: &OwnedFd, source: IpAddr) -> io::Result<()> {
+    socket::bind(socket, SocketAddr::from((source, 0))).map_err(|error| {
+        let what = format!("failed to use the local address {source}: {error}");
+        // The kind is not kept: `AddrNotAvailable` would read as a lack of ports.
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    })
+}
+
+/// Returns the resource of this machine whose lack is the reason for which [`connect`] failed; `None` if it
+/// is the server's.
+pub(crate) fn lacks(address: &Address, error: &io::Error) -> Option<Resource> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => Some(Resource::Descriptors),
+        Some(Errno::EADDRNOTAVAIL) => Some(Resource::Ports),
+        // A UNIX listener whose queue is full says the same.
+        Some(Errno::EAGAIN) if address.inet().is_some() => Some(Resource::Ports),
+        _ => None,
+    }
 }
 
 /// Sets the congestion control. An error names it: the module may not be loaded, or only root may choose
@@ -164,6 +205,25 @@ mod tests {
         is_host("[::1]", Some("80"), "::1");
         is_host("::1", Some("80"), "::1");
         assert_eq!(Target::parse("unix:/a:b", None), Ok(Target::Unix("/a:b".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_target_is_shown_as_it_is_written() {
+        for text in ["127.0.0.1:80", "localhost:80", "[::1]:80", "unix:/a:b", "unix:@name"] {
+            assert_eq!(Target::parse(text, None).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_lack_is_told_from_a_refusal() {
+        let tcp = Address::from("127.0.0.1:80".parse::<SocketAddr>().unwrap());
+        let unix = Address::Unix("/a".parse().unwrap());
+        let lack = |errno: Errno| lacks(&tcp, &io::Error::from(errno));
+        assert_eq!(lack(Errno::EADDRNOTAVAIL), Some(Resource::Ports));
+        assert_eq!(lack(Errno::EAGAIN), Some(Resource::Ports));
+        assert_eq!(lack(Errno::EMFILE), Some(Resource::Descriptors));
+        assert_eq!(lack(Errno::ECONNREFUSED), None);
+        assert_eq!(lacks(&unix, &io::Error::from(Errno::EAGAIN)), None);
     }
 
     #[test]

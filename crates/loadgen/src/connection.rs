@@ -32,17 +32,27 @@ pub(crate) struct Connection {
     awaits_room: bool,
     /// The connection is in the worker's queue of connections with room.
     pub(crate) is_ready: bool,
-    /// The time from which the next answer, or the server's end, is awaited.
+    /// The time from which the next answer, the server's end or a connection is awaited.
     awaiting_since: Timestamp,
+    /// The time at which the attempt to connect began, until it is known to have succeeded.
+    connecting_since: Option<Timestamp>,
+    /// The number of requests that it may still begin.
+    left: u64,
+    /// The number of times that it was lost since the last answer.
+    losses: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Messages can be exchanged.
     Open,
+    /// It was lost, and its socket is on the way to the server again.
+    Connecting,
+    /// It was lost, and is made again after a pause.
+    Lost,
     /// Our half is closed; the server has yet to close its own.
     Closing,
-    /// It has failed.
+    /// It has failed for good.
     Failed,
 }
 
@@ -64,8 +74,8 @@ impl From<io::Error> for End {
 }
 
 impl Connection {
-    /// Returns a connection that has no socket yet.
-    pub(crate) fn new(check: EchoCheck) -> Self {
+    /// Returns a connection that has no socket yet, for at most `requests` requests.
+    pub(crate) fn new(check: EchoCheck, requests: u64) -> Self {
         Self {
             check,
             socket: None,
@@ -73,6 +83,9 @@ impl Connection {
             awaits_room: false,
             is_ready: false,
             awaiting_since: Timestamp::EPOCH,
+            connecting_since: None,
+            left: requests,
+            losses: 0,
         }
     }
 
@@ -82,7 +95,48 @@ impl Connection {
         self.socket = Some(socket);
         self.stage = Stage::Open;
         self.awaits_room = false;
+        self.connecting_since = None;
         Ok(())
+    }
+
+    /// Gives a lost connection a socket that is on its way to the server since `begun`, and registers it for
+    /// the arrival.
+    pub(crate) fn attach_connecting(
+        &mut self,
+        socket: OwnedFd,
+        epoll: &Epoll,
+        data: u64,
+        begun: Timestamp,
+    ) -> io::Result<()> {
+        epoll.add(&socket, data, Watch::level(Interest::OUT))?;
+        self.socket = Some(socket);
+        self.stage = Stage::Connecting;
+        self.connecting_since = Some(begun);
+        self.await_from(begun);
+        Ok(())
+    }
+
+    /// Notes that the attempt to connect began at `begun` and is not known to have succeeded.
+    pub(crate) fn connects_since(&mut self, begun: Timestamp) {
+        self.connecting_since = Some(begun);
+    }
+
+    /// Looks at the attempt to connect. Returns whether messages can be exchanged from now on.
+    pub(crate) fn arrive(&mut self, epoll: &Epoll, data: u64) -> io::Result<bool> {
+        let Some(socket) = &self.socket else { return Ok(false) };
+        if !socket::is_connected(socket)? {
+            return Ok(false);
+        }
+        epoll.modify(socket, data, Watch::level(Interest::IN))?;
+        self.stage = Stage::Open;
+        self.awaits_room = false;
+        Ok(true)
+    }
+
+    /// Returns the time at which the attempt to connect began, once, when it has succeeded.
+    #[inline]
+    pub(crate) fn take_connecting_since(&mut self) -> Option<Timestamp> {
+        self.connecting_since.take()
     }
 
     /// Returns whether it has a socket.
@@ -90,8 +144,25 @@ impl Connection {
         self.socket.is_some()
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.stage == Stage::Failed
+    /// Returns whether it has no server, for good or until it is made again.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.stage, Stage::Lost | Stage::Failed)
+    }
+
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.stage == Stage::Connecting
+    }
+
+    /// Counts an answer: the next loss is the first again.
+    #[inline]
+    pub(crate) fn answered(&mut self) {
+        self.losses = 0;
+    }
+
+    /// Takes one of the requests that it may begin.
+    #[inline]
+    pub(crate) fn take_request(&mut self) {
+        self.left = self.left.saturating_sub(1);
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -101,7 +172,7 @@ impl Connection {
     /// Returns whether a message may be begun.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.stage == Stage::Open && self.check.has_room()
+        self.stage == Stage::Open && self.check.has_room() && self.left > 0
     }
 
     /// Returns whether an answer or the end of the stream is awaited.
@@ -110,7 +181,7 @@ impl Connection {
         match self.stage {
             Stage::Open => self.check.in_flight() > 0,
             Stage::Closing => true,
-            Stage::Failed => false,
+            Stage::Connecting | Stage::Lost | Stage::Failed => false,
         }
     }
 
@@ -122,7 +193,7 @@ impl Connection {
 
     /// Returns whether the awaited answer has taken longer than `limit`.
     pub(crate) fn is_overdue(&self, now: Timestamp, limit: Duration) -> bool {
-        self.is_awaiting() && now - self.awaiting_since >= limit
+        (self.is_awaiting() || self.is_connecting()) && now - self.awaiting_since >= limit
     }
 
     /// Sends as much as the socket takes, and watches for output while bytes are left.
@@ -195,5 +266,21 @@ impl Connection {
     pub(crate) fn fail(&mut self) {
         self.socket = None;
         self.stage = Stage::Failed;
+    }
+
+    /// Closes the connection until it is made again. Returns the pause before that, which is `first` after an
+    /// answer and doubles with each further loss, up to `longest`.
+    pub(crate) fn lose(&mut self, first: Duration, longest: Duration) -> Duration {
+        self.socket = None;
+        self.stage = Stage::Lost;
+        self.connecting_since = None;
+        let factor = 1_u32.checked_shl(self.losses).unwrap_or(u32::MAX);
+        self.losses = self.losses.saturating_add(1);
+        first.saturating_mul(factor).min(longest)
+    }
+
+    /// Lets a lost connection get a new socket with its next request.
+    pub(crate) fn reopen(&mut self) {
+        self.stage = Stage::Open;
     }
 }

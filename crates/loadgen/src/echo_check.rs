@@ -108,6 +108,12 @@ impl EchoCheck {
         self.due.len()
     }
 
+    /// Returns the number of messages in flight that were due at `from` or later.
+    #[must_use]
+    pub fn in_flight_since(&self, from: Timestamp) -> usize {
+        self.due.iter().filter(|due| **due >= from).count()
+    }
+
     /// Begins a message that was due at `due`. There must be room for it.
     #[inline]
     pub fn begin(&mut self, due: Timestamp) {

@@ -1,6 +1,7 @@
 //! The kinds of failures, as reports count them.
 
 use crate::echo_check::Mismatch;
+use nix::errno::Errno;
 use std::io;
 
 /// A failure of a connection or of requests. A connection ends with its first failure.
@@ -18,17 +19,19 @@ pub enum Failure {
     Refused,
     /// No answer or no connection came within the limit.
     NoAnswer,
-    /// Requests of an open loop were due, and no connection was free for them in time.
+    /// Requests for which no connection was free in time, or open at all.
     Unsent,
     /// No local address was free for a connection.
     NoAddress,
+    /// No descriptor was free for a connection.
+    NoDescriptor,
     /// Another error of a system call.
     Failed,
 }
 
 impl Failure {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::WrongBytes,
         Self::ExtraBytes,
         Self::Closed,
@@ -37,6 +40,7 @@ impl Failure {
         Self::NoAnswer,
         Self::Unsent,
         Self::NoAddress,
+        Self::NoDescriptor,
         Self::Failed,
     ];
 
@@ -52,6 +56,7 @@ impl Failure {
             Self::NoAnswer => "no-answer",
             Self::Unsent => "unsent",
             Self::NoAddress => "no-address",
+            Self::NoDescriptor => "no-descriptor",
             Self::Failed => "failed",
         }
     }
@@ -65,7 +70,10 @@ impl From<&io::Error> for Failure {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Self::Refused,
             io::ErrorKind::TimedOut => Self::NoAnswer,
             io::ErrorKind::AddrNotAvailable => Self::NoAddress,
-            _ => Self::Failed,
+            _ => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EMFILE | Errno::ENFILE) => Self::NoDescriptor,
+                _ => Self::Failed,
+            },
         }
     }
 }

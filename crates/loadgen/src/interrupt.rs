@@ -1,8 +1,8 @@
-//! Ctrl-C during a run: the first one ends the load, and the results so far are reported; the second one
-//! ends the program.
+//! Ctrl-C (SIGINT) and SIGTERM during a run: the first signal ends the load, and the results so far are
+//! reported; the second one ends the program.
 //!
-//! The signal is blocked and makes a descriptor readable. Every worker watches that descriptor and none
-//! reads it, so all of them see it. Threads inherit the mask, so the signal is blocked before any thread is
+//! The signals are blocked and make a descriptor readable. Every worker watches that descriptor and none
+//! reads it, so all of them see it. Threads inherit the mask, so the signals are blocked before any thread is
 //! started.
 //!
 //! Kernel facts: (a) an ignored signal stays ignored over `exec`; a shell starts the background jobs of a
@@ -21,20 +21,24 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Keeps SIGINT from ending the process. A SIGINT that is ignored stays ignored and is never reported.
+    /// Keeps SIGINT and SIGTERM from ending the process. One that is ignored stays ignored and is never
+    /// reported.
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let is_ignored =
-            Signal::INT.is_ignored().context("failed to ask whether SIGINT is ignored")?;
         let mut set = SignalSet::empty();
-        if !is_ignored {
-            set.insert(Signal::INT);
+        for signal in [Signal::INT, Signal::TERM] {
+            let is_ignored = signal
+                .is_ignored()
+                .with_context(|| format!("failed to ask whether {signal} is ignored"))?;
+            if !is_ignored {
+                set.insert(signal);
+            }
         }
-        let guard = set.block().context("failed to block SIGINT")?;
-        let signals = SignalFd::new(&set).context("failed to watch for SIGINT")?;
+        let guard = set.block().context("failed to block SIGINT and SIGTERM")?;
+        let signals = SignalFd::new(&set).context("failed to watch for SIGINT and SIGTERM")?;
         Ok(Self { signals, _guard: guard })
     }
 
-    /// Returns whether SIGINT has come. From this call on, SIGINT ends the process again.
+    /// Returns whether a signal has come. From this call on, both end the process again.
     pub(crate) fn has_come(self) -> bool {
         // WouldBlock is the only error of a read on Linux.
         self.signals.read().is_ok()
@@ -42,7 +46,7 @@ impl Interrupt {
 }
 
 impl AsFd for Interrupt {
-    /// Readable from the first SIGINT on.
+    /// Readable from the first signal on.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
     }

@@ -1,6 +1,9 @@
 //! The report for machines: one JSON object.
 
-use crate::report::Report;
+use crate::report::{Report, Times};
+use crate::series::Row;
+use crate::thresholds::Thresholds;
+use crate::validity::invalid_because;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -19,8 +22,14 @@ use std::time::Duration;
 /// `system_us`, and `user_us_per_request` and `system_us_per_request` for each answered request.
 ///
 /// Each request that was due is counted once: in `requests`, in `unanswered` or in the errors `unsent`.
+///
+/// `valid` is whether the figures are about the server; if not, `invalid_because` has the reasons as
+/// sentences, and `own_delays` their figures. `failed_thresholds` has a sentence for each limit of
+/// `thresholds` that was not kept. `first_error` describes the first error, and is null without one.
+///
+/// `series` has an object for each interval, with the time of its beginning and its length in seconds.
 #[must_use]
-pub fn object(report: &Report<'_>) -> Value {
+pub fn object(report: &Report<'_>, thresholds: &Thresholds) -> Value {
     let (plan, outcome) = (report.plan, report.outcome);
     let errors: Map<String, Value> = outcome
         .stats
@@ -28,8 +37,10 @@ pub fn object(report: &Report<'_>) -> Value {
         .map(|(kind, count)| (kind.name().to_owned(), count.into()))
         .collect();
     let (user, system) = outcome.client;
+    let (stats, delays) = (&outcome.stats, &outcome.stats.own_delays);
+    let reasons = invalid_because(stats);
     json!({
-        "target": outcome.address.to_string(),
+        "target": report.target(),
         "loop": plan.kind().name(),
         "connections": plan.connections,
         "idle": plan.idle,
@@ -37,6 +48,9 @@ pub fn object(report: &Report<'_>) -> Value {
         "size": plan.size,
         "pipeline": plan.pipeline,
         "rate": plan.rate,
+        "requests_per_connection": plan.requests_per_connection,
+        "warmup_s": rounded(plan.warmup.as_secs_f64()),
+        "ramp_up_s": rounded(plan.ramp_up.as_secs_f64()),
         "duration_s": rounded(outcome.elapsed.as_secs_f64()),
         "requests": report.requests(),
         "bytes": report.bytes(),
@@ -45,17 +59,22 @@ pub fn object(report: &Report<'_>) -> Value {
         "unanswered": outcome.stats.unanswered,
         "throughput_per_s": rounded(report.throughput()),
         "mib_per_s": rounded(report.mib_per_second()),
-        "latency_us": {
-            "min": known(report.latency_min_us()),
-            "mean": known(report.latency_mean_us()),
-            "p50": known(report.latency_us(50.0)),
-            "p90": known(report.latency_us(90.0)),
-            "p99": known(report.latency_us(99.0)),
-            "p99_9": known(report.latency_us(99.9)),
-            "max": known(report.latency_max_us()),
-        },
+        "latency_us": times(report.latencies()),
         "latency_curve": curve(report),
+        "connect_us": times(report.connect_times()),
         "errors": errors,
+        "errors_per_s": rounded(report.failures_per_second()),
+        "first_error": stats.first_failure(),
+        "failed_thresholds": thresholds.failed(stats),
+        "valid": reasons.is_empty(),
+        "invalid_because": reasons,
+        "own_delays": {
+            "ports_s": rounded(delays.ports.as_secs_f64()),
+            "descriptors_s": rounded(delays.descriptors.as_secs_f64()),
+            "late_requests": delays.late,
+            "late_max_us": microseconds(delays.late_max),
+        },
+        "series": outcome.series.iter().map(interval).collect::<Vec<_>>(),
         "client": {
             "user_us": microseconds(user),
             "system_us": microseconds(system),
@@ -63,6 +82,30 @@ pub fn object(report: &Report<'_>) -> Value {
             "system_us_per_request": known(report.us_per_request(system)),
         },
         "server": server(report),
+    })
+}
+
+fn times(times: Times<'_>) -> Value {
+    json!({
+        "min": known(times.min()),
+        "mean": known(times.mean()),
+        "p50": known(times.at_percentile(50.0)),
+        "p90": known(times.at_percentile(90.0)),
+        "p99": known(times.at_percentile(99.0)),
+        "p99_9": known(times.at_percentile(99.9)),
+        "max": known(times.max()),
+    })
+}
+
+fn interval(row: &Row) -> Value {
+    let latency = |at: usize| known(row.latencies_us.map(|latencies| latencies[at]));
+    json!({
+        "from_s": rounded(row.from.as_secs_f64()),
+        "length_s": rounded(row.length.as_secs_f64()),
+        "requests": row.answers,
+        "throughput_per_s": rounded(row.per_second()),
+        "errors": row.failures,
+        "latency_us": { "p50": latency(0), "p99": latency(1), "max": latency(2) },
     })
 }
 
@@ -93,9 +136,10 @@ fn curve(report: &Report<'_>) -> Vec<[f64; 2]> {
         left /= 2.0;
         below /= 2;
     }
+    let times = report.latencies();
     let points =
-        percentiles.into_iter().map(|percentile| (percentile, report.latency_us(percentile)));
-    let points = points.chain([(100.0, report.latency_max_us())]);
+        percentiles.into_iter().map(|percentile| (percentile, times.at_percentile(percentile)));
+    let points = points.chain([(100.0, times.max())]);
     points.filter_map(|(percentile, latency)| Some([percentile, rounded(latency?)])).collect()
 }
 

@@ -3,7 +3,8 @@
 //!
 //! In a closed loop, a connection sends its next message when it has received an answer. In an open loop,
 //! messages are sent at a fixed rate, and a latency counts from the time at which the request was due: a
-//! server that stalls cannot hide it by delaying requests.
+//! server that stalls cannot hide it by delaying requests. A lost connection is made again, and requests that
+//! are due meanwhile fail. Figures that are about this program rather than the server are marked as invalid.
 //!
 //! Not included: protocols other than echo, TLS, more than one server at a time.
 
@@ -20,14 +21,20 @@ mod pacing;
 mod plan;
 mod report;
 mod run;
+mod series;
 mod stats;
+mod thresholds;
+mod validity;
 
 mod connection;
 mod connector;
+mod hdr_log;
 mod interrupt;
 mod limits;
 mod process;
 mod progress;
+mod sources;
+mod threads;
 mod worker;
 
 pub use address::Target;
@@ -39,5 +46,9 @@ pub use pattern::Pattern;
 pub use plan::{Loop, Plan};
 pub use process::Used;
 pub use report::Report;
-pub use run::{Outcome, Progress, Server, run};
-pub use stats::Stats;
+pub use run::{Outcome, Server, run};
+pub use series::{Interval, Row};
+pub use stats::{OwnDelays, Resource, Stats};
+pub use threads::{Progress, Update};
+pub use thresholds::Thresholds;
+pub use validity::invalid_because;

@@ -1,8 +1,10 @@
 //! The limit of descriptors, which bounds the number of connections.
 
 use crate::plan::Plan;
-use anyhow::{Context, bail};
+use anyhow::Context;
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::io;
 
 /// Descriptors that are reserved for everything but connections and epoll instances: the standard streams,
 /// files of `/proc`, and descriptors that libraries open for a moment.
@@ -18,10 +20,10 @@ pub(crate) fn raise_nofile_limit(plan: &Plan) -> anyhow::Result<()> {
     let connections = u64::from(plan.connections) + u64::from(plan.idle);
     let room = room(hard, plan.threads);
     if connections > room {
-        bail!(
+        return Err(io::Error::from(Errno::EMFILE)).context(format!(
             "{connections} connections are too many: the limit of {hard} descriptors leaves room for \
              {room}"
-        );
+        ));
     }
     Ok(())
 }

@@ -115,6 +115,20 @@ impl Pacer {
         self.end
     }
 
+    /// Drops the requests that were due by `now` and were not begun, and returns their number.
+    pub fn skip_due(&mut self, now: Timestamp) -> u64 {
+        let skipped = self.overdue(now);
+        self.number = self.number.saturating_add(skipped.saturating_mul(self.step));
+        self.due = self.due_of(self.number);
+        skipped
+    }
+
+    /// Returns the number of requests that were not begun; meaningless without a number of requests.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.count.saturating_sub(self.number).div_ceil(self.step)
+    }
+
     /// Drops all requests that are left.
     pub fn stop(&mut self) {
         self.count = 0;
@@ -198,6 +212,24 @@ mod tests {
         assert_eq!(taken(&mut pacer, at_us(700)), [10, 20, 30, 40].map(at_us));
         assert!(pacer.is_over(at_us(700)));
         assert_eq!(pacer.overdue(at_us(700)), 0);
+    }
+
+    #[test]
+    fn skipped_requests_are_gone_and_the_schedule_goes_on() {
+        let mut pacer = Pacer::new(START, Some(100_000.0), Until::Requests(8), alone());
+        assert_eq!(pacer.next(at_us(0)), Some(at_us(0)));
+        assert_eq!(pacer.skip_due(at_us(35)), 3);
+        assert_eq!(pacer.skip_due(at_us(35)), 0);
+        assert_eq!((pacer.next_due(), pacer.left()), (Some(at_us(40)), 4));
+        assert_eq!(pacer.skip_due(at_us(1000)), 4);
+        assert!(pacer.is_over(at_us(1000)));
+        let share = |index| Share { index, of: 3 };
+        let mut skipped = [0, 1, 2].map(|index| {
+            let mut pacer = Pacer::new(START, Some(1_000_000.0), Until::Requests(10), share(index));
+            pacer.skip_due(at_us(4)) + pacer.left()
+        });
+        skipped.sort_unstable();
+        assert_eq!(skipped, [3, 3, 4]);
     }
 
     #[test]

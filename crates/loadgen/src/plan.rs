@@ -2,6 +2,7 @@
 
 use crate::address::Target;
 use crate::pacing::Until;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// The plan of a run. Numbers are at least 1 unless documented otherwise.
@@ -21,10 +22,24 @@ pub struct Plan {
     pub pipeline: u32,
     /// The number of requests a second of an open loop, above 0; `None` is a closed loop.
     pub rate: Option<f64>,
-    /// The length of the run.
+    /// The length of the run, the warm-up not included.
     pub until: Until,
+    /// The number of requests of each connection in a closed loop, whose product with the number of
+    /// connections is in `until`; `None` leaves it to the connections how they share the requests.
+    pub requests_per_connection: Option<u64>,
+    /// The time before the run in which requests are sent and not counted; may be zero.
+    pub warmup: Duration,
+    /// The time over which the connections are opened; may be zero.
+    pub ramp_up: Duration,
+    /// The length of an interval of the series.
+    pub interval: Duration,
     /// Each message has a connection of its own.
     pub churn: bool,
+    /// A lost connection is not made again, and the run ends with the last one.
+    pub abort_on_error: bool,
+    /// The local addresses of the connections, which are used in turn; the choice is left to this program
+    /// and the kernel if there are none.
+    pub sources: Vec<IpAddr>,
     /// The time limit for an answer, and for establishing a connection.
     pub answer_limit: Duration,
     /// The congestion control of the connections; the system's default if `None`.

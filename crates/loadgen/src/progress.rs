@@ -1,49 +1,78 @@
-//! The progress line on a terminal. It is overwritten at every update and erased at the end.
+//! The live line on standard error: on a terminal it is overwritten at every update and erased at the end,
+//! elsewhere it is a line for each interval.
 
 use crate::pacing::Until;
-use crate::run::Progress;
+use crate::plan::Plan;
+use crate::threads::Progress;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 /// Erases from the cursor to the end of the line.
 const ERASE: &str = "\x1b[K";
 
 pub(crate) struct ProgressLine {
     is_terminal: bool,
+    /// It is shown where there is no terminal too.
+    is_live: bool,
     until: Until,
+    warmup: Duration,
+    /// The beginning of the interval that was shown last.
+    shown: Option<Duration>,
 }
 
 impl ProgressLine {
-    /// Returns a line that is never shown if stderr is not a terminal.
-    pub(crate) fn new(until: Until) -> Self {
-        Self { is_terminal: io::stderr().is_terminal(), until }
+    /// Returns a line that is shown on a terminal, or anywhere if `is_live`.
+    pub(crate) fn new(plan: &Plan, is_live: bool) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        Self { is_terminal, is_live, until: plan.until, warmup: plan.warmup, shown: None }
     }
 
-    pub(crate) fn show(&self, progress: &Progress) {
-        self.write(&text(self.until, progress));
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        let text = text(self.until, self.warmup, progress);
+        if self.is_terminal {
+            return overwrite(&text);
+        }
+        let latest = progress.latest.map(|row| row.from);
+        if self.is_live && latest != self.shown {
+            self.shown = latest;
+            // Nobody may be reading.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
     }
 
     pub(crate) fn clear(&self) {
-        self.write("");
-    }
-
-    fn write(&self, text: &str) {
         if self.is_terminal {
-            // Nobody may be reading. The cursor returns to where the next text begins.
-            let _ = write!(io::stderr(), "{text}{ERASE}\r");
+            overwrite("");
         }
     }
 }
 
-fn text(until: Until, progress: &Progress) -> String {
-    let Progress { elapsed, answers, failures } = progress;
-    let seconds = elapsed.as_secs_f64();
+fn overwrite(text: &str) {
+    // Nobody may be reading. The cursor returns to where the next text begins.
+    let _ = write!(io::stderr(), "{text}{ERASE}\r");
+}
+
+fn text(until: Until, warmup: Duration, progress: &Progress) -> String {
+    let Progress { elapsed, answers, failures, latest } = progress;
+    if *elapsed < warmup {
+        let all = humantime::format_duration(warmup);
+        return format!("{:.1} s of {all} to warm up, {failures} errors", elapsed.as_secs_f64());
+    }
+    let seconds = (*elapsed - warmup).as_secs_f64();
+    let latest = latest.map_or_else(String::new, |row| {
+        let rate = row.per_second();
+        match row.latencies_us {
+            Some([_, p99, _]) => format!("{rate:.0} a second, p99 {p99:.1} us, "),
+            None => format!("{rate:.0} a second, p99 -, "),
+        }
+    });
     match until {
         Until::Requests(count) => {
-            format!("{seconds:.1} s, {answers} of {count} requests, {failures} errors")
+            format!("{seconds:.1} s, {latest}{answers} of {count} requests, {failures} errors")
         }
         Until::Elapsed(time) => {
             let all = humantime::format_duration(time);
-            format!("{seconds:.1} s of {all}, {answers} requests, {failures} errors")
+            format!("{seconds:.1} s of {all}, {latest}{answers} requests, {failures} errors")
         }
     }
 }
@@ -51,14 +80,31 @@ fn text(until: Until, progress: &Progress) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::series::Row;
 
     #[test]
     fn it_says_how_much_there_is_to_come() {
         let elapsed = Duration::from_millis(1500);
-        let progress = Progress { elapsed, answers: 7, failures: 1 };
-        assert_eq!(text(Until::Requests(9), &progress), "1.5 s, 7 of 9 requests, 1 errors");
+        let progress = Progress { elapsed, answers: 7, failures: 1, latest: None };
+        let text = |until| super::text(until, Duration::ZERO, &progress);
+        assert_eq!(text(Until::Requests(9)), "1.5 s, 7 of 9 requests, 1 errors");
         let until = Until::Elapsed(Duration::from_secs(90));
-        assert_eq!(text(until, &progress), "1.5 s of 1m 30s, 7 requests, 1 errors");
+        assert_eq!(text(until), "1.5 s of 1m 30s, 7 requests, 1 errors");
+    }
+
+    #[test]
+    fn it_says_how_the_last_interval_was() {
+        let row = Row {
+            from: Duration::ZERO,
+            length: Duration::from_millis(500),
+            answers: 7,
+            failures: 0,
+            latencies_us: Some([1.0, 88.04, 99.0]),
+        };
+        let elapsed = Duration::from_millis(3500);
+        let progress = Progress { elapsed, answers: 7, failures: 0, latest: Some(row) };
+        let text = |warmup| super::text(Until::Requests(9), Duration::from_secs(warmup), &progress);
+        assert_eq!(text(3), "0.5 s, 14 a second, p99 88.0 us, 7 of 9 requests, 0 errors");
+        assert_eq!(text(5), "3.5 s of 5s to warm up, 0 errors");
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::plan::Plan;
 use crate::run::Outcome;
+use crate::series::Row;
+use crate::validity::invalid_because;
 use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
@@ -51,26 +53,77 @@ impl Report<'_> {
         (requests > 0).then(|| time.as_secs_f64() * 1e6 / requests as f64)
     }
 
-    /// Returns the latencies, in nanoseconds; `None` without an answer.
-    fn latencies_ns(&self) -> Option<&Histogram<u64>> {
-        Some(self.outcome.stats.latencies_ns()).filter(|latencies| !latencies.is_empty())
+    /// Returns the latencies of the answered requests.
+    pub(crate) fn latencies(&self) -> Times<'_> {
+        Times(self.outcome.stats.latencies_ns())
     }
 
-    /// Returns a percentile of the latencies, in microseconds.
-    pub(crate) fn latency_us(&self, percentile: f64) -> Option<f64> {
-        Some(self.latencies_ns()?.value_at_percentile(percentile) as f64 / 1e3)
+    /// Returns the times that connecting took.
+    pub(crate) fn connect_times(&self) -> Times<'_> {
+        Times(self.outcome.stats.connects_ns())
     }
 
-    pub(crate) fn latency_min_us(&self) -> Option<f64> {
-        Some(self.latencies_ns()?.min() as f64 / 1e3)
+    /// Returns the number of failures a second.
+    pub(crate) fn failures_per_second(&self) -> f64 {
+        self.per_second(self.outcome.stats.failures_sum() as f64)
     }
 
-    pub(crate) fn latency_mean_us(&self) -> Option<f64> {
-        Some(self.latencies_ns()?.mean() / 1e3)
+    /// Returns the server's address, or as much of it as is known.
+    pub(crate) fn target(&self) -> String {
+        match &self.outcome.address {
+            Some(address) => address.to_string(),
+            None => self.plan.target.to_string(),
+        }
     }
 
-    pub(crate) fn latency_max_us(&self) -> Option<f64> {
-        Some(self.latencies_ns()?.max() as f64 / 1e3)
+    /// Returns the series as text: a line for each interval, each with a line break.
+    #[must_use]
+    pub fn series(&self) -> String {
+        self.outcome.series.iter().map(|row| format!("{}\n", Line(row))).collect()
+    }
+}
+
+/// Times, of which there may be none. All figures are in microseconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Times<'a>(&'a Histogram<u64>);
+
+#[allow(clippy::cast_precision_loss, reason = "figures for people and plots")]
+impl<'a> Times<'a> {
+    /// Returns the times in nanoseconds; `None` if there are none.
+    fn ns(self) -> Option<&'a Histogram<u64>> {
+        Some(self.0).filter(|times| !times.is_empty())
+    }
+
+    pub(crate) fn at_percentile(self, percentile: f64) -> Option<f64> {
+        Some(self.ns()?.value_at_percentile(percentile) as f64 / 1e3)
+    }
+
+    pub(crate) fn min(self) -> Option<f64> {
+        Some(self.ns()?.min() as f64 / 1e3)
+    }
+
+    pub(crate) fn mean(self) -> Option<f64> {
+        Some(self.ns()?.mean() / 1e3)
+    }
+
+    pub(crate) fn max(self) -> Option<f64> {
+        Some(self.ns()?.max() as f64 / 1e3)
+    }
+}
+
+/// An interval of the series as a line.
+struct Line<'a>(&'a Row);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Row { from, answers, failures, .. } = self.0;
+        let (from, per_second) = (from.as_secs_f64(), self.0.per_second());
+        write!(f, "{from:7.3} s   {answers} requests, {per_second:.0} a second, ")?;
+        match self.0.latencies_us {
+            Some([p50, p99, max]) => write!(f, "p50 {p50:.1} us, p99 {p99:.1}, max {max:.1}")?,
+            None => f.write_str("no latency")?,
+        }
+        write!(f, ", {failures} errors")
     }
 }
 
@@ -86,7 +139,7 @@ impl fmt::Display for Report<'_> {
         write!(
             f,
             "{}: {} loop, {} connections",
-            outcome.address,
+            self.target(),
             plan.kind().name(),
             plan.connections
         )?;
@@ -106,7 +159,8 @@ impl fmt::Display for Report<'_> {
             Some(rate) => writeln!(f, ", asked for {rate} a second")?,
             None => writeln!(f)?,
         }
-        self.fmt_latencies(f)?;
+        fmt_times(f, "latency  ", self.latencies())?;
+        fmt_times(f, "connect  ", self.connect_times())?;
         let (user, system) = outcome.client;
         self.fmt_cpu(f, "client CPU", user, system)?;
         self.fmt_server(f)?;
@@ -116,25 +170,37 @@ impl fmt::Display for Report<'_> {
             .failures()
             .map(|(kind, count)| format!("{} {count}", kind.name()))
             .collect();
-        f.write_str(&if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") })
+        if kinds.is_empty() {
+            f.write_str("none")?;
+        } else {
+            write!(f, "{} ({:.2} a second", kinds.join(", "), self.failures_per_second())?;
+            let worst = outcome.series.iter().max_by_key(|row| row.failures);
+            if let Some(row) = worst.filter(|row| row.failures > 0) {
+                let from = row.from.as_secs_f64();
+                write!(f, "; most from {from:.1} s on: {}", row.failures)?;
+            }
+            f.write_str(")")?;
+        }
+        match &invalid_because(&outcome.stats)[..] {
+            [] => Ok(()),
+            reasons => write!(f, "\ninvalid     {}", reasons.join("; ")),
+        }
     }
 }
 
-impl Report<'_> {
-    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
-    fn fmt_latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(latencies_ns) = self.latencies_ns() else {
-            return writeln!(f, "latency     -");
-        };
-        let us = |ns: u64| ns as f64 / 1e3;
-        let (min, mean) = (us(latencies_ns.min()), latencies_ns.mean() / 1e3);
-        write!(f, "latency     min {min:.1} us, mean {mean:.1}")?;
-        for (name, percentile) in PERCENTILES {
-            write!(f, ", {name} {:.1}", us(latencies_ns.value_at_percentile(percentile)))?;
-        }
-        writeln!(f, ", max {:.1}", us(latencies_ns.max()))
+/// Writes a line of times, under a name of nine characters.
+fn fmt_times(f: &mut fmt::Formatter<'_>, name: &str, times: Times<'_>) -> fmt::Result {
+    let (Some(min), Some(mean), Some(max)) = (times.min(), times.mean(), times.max()) else {
+        return writeln!(f, "{name}   -");
+    };
+    write!(f, "{name}   min {min:.1} us, mean {mean:.1}")?;
+    for (name, percentile) in PERCENTILES {
+        write!(f, ", {name} {:.1}", times.at_percentile(percentile).unwrap_or(max))?;
     }
+    writeln!(f, ", max {max:.1}")
+}
 
+impl Report<'_> {
     fn fmt_cpu(
         &self,
         f: &mut fmt::Formatter<'_>,

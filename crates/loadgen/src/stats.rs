@@ -13,11 +13,66 @@ const LATENCY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Three digits: a recorded latency is off by a thousandth at most.
 const DIGITS: u8 = 3;
 
+/// Returns an empty histogram of times in nanoseconds.
+///
+/// # Errors
+///
+/// Does not fail: the range is valid. The `Result` is that of the histogram's constructor.
+pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
+    let longest_ns = u64::try_from(LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
+    Histogram::new_with_max(longest_ns, DIGITS).context("failed to set up a histogram of times")
+}
+
+/// The resource of this machine that a connection had to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// A free port of a local address.
+    Ports,
+    /// A free descriptor.
+    Descriptors,
+}
+
+/// The times at which this program, rather than the server, was the reason for a delay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnDelays {
+    /// The sum of the times that connections waited for a port.
+    pub ports: Duration,
+    /// The sum of the times that connections waited for a descriptor.
+    pub descriptors: Duration,
+    /// The number of requests of an open loop that were sent late though a connection was free.
+    pub late: u64,
+    /// The longest time by which one of them was late.
+    pub late_max: Duration,
+}
+
+impl OwnDelays {
+    /// Adds a time of waiting.
+    pub fn waited(&mut self, resource: Resource, time: Duration) {
+        match resource {
+            Resource::Ports => self.ports += time,
+            Resource::Descriptors => self.descriptors += time,
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.ports += other.ports;
+        self.descriptors += other.descriptors;
+        self.late += other.late;
+        self.late_max = self.late_max.max(other.late_max);
+    }
+}
+
 /// Counters and latencies.
 #[derive(Clone, Debug)]
 pub struct Stats {
     /// The latencies of answered requests, in nanoseconds.
     latencies_ns: Histogram<u64>,
+    /// The times that connecting took, in nanoseconds.
+    connects_ns: Histogram<u64>,
+    /// The time from which on a request has to be due to be counted: the end of the warm-up.
+    from: Timestamp,
+    /// The delays that are this program's own.
+    pub own_delays: OwnDelays,
     /// The number of connections that were opened; of a churn, that were begun.
     pub connects: u64,
     /// The time of the last answer or of the interrupt; `None` without either.
@@ -35,14 +90,13 @@ impl Stats {
     ///
     /// # Errors
     ///
-    /// Does not fail: the range of the histogram is valid. The `Result` is that of the histogram's
-    /// constructor.
+    /// Does not fail: the ranges of the histograms are valid. The `Result` is that of their constructor.
     pub fn new() -> anyhow::Result<Self> {
-        let longest_ns = u64::try_from(LATENCY_MAX.as_nanos()).unwrap_or(u64::MAX);
-        let latencies_ns = Histogram::new_with_max(longest_ns, DIGITS)
-            .context("failed to set up the histogram of latencies")?;
         Ok(Self {
-            latencies_ns,
+            latencies_ns: histogram()?,
+            connects_ns: histogram()?,
+            from: Timestamp::EPOCH,
+            own_delays: OwnDelays::default(),
             connects: 0,
             until: None,
             unanswered: 0,
@@ -51,12 +105,42 @@ impl Stats {
         })
     }
 
-    /// Records the answer at `now` to a request that was due at `due`.
+    /// Leaves out requests that were due before `from`.
+    pub fn count_from(&mut self, from: Timestamp) {
+        self.from = from;
+    }
+
+    /// Returns the time from which on requests count.
+    #[must_use]
+    pub fn from(&self) -> Timestamp {
+        self.from
+    }
+
+    /// Records the answer at `now` to a request that was due at `due`. Returns the latency in nanoseconds if
+    /// the request counts.
     #[inline]
-    pub fn answered(&mut self, due: Timestamp, now: Timestamp) {
+    pub fn answered(&mut self, due: Timestamp, now: Timestamp) -> Option<u64> {
+        self.until = Some(now);
+        if due < self.from {
+            return None;
+        }
         let latency_ns = now.as_nanos().saturating_sub(due.as_nanos());
         self.latencies_ns.saturating_record(latency_ns);
-        self.until = Some(now);
+        Some(latency_ns)
+    }
+
+    /// Records a connection that took so long to be established.
+    pub fn connected(&mut self, time: Duration) {
+        self.connects_ns.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Records a request that was sent so late though a connection was free, if that is more than `tolerance`.
+    #[inline]
+    pub fn sent_late(&mut self, by: Duration, tolerance: Duration) {
+        if by > tolerance {
+            self.own_delays.late += 1;
+            self.own_delays.late_max = self.own_delays.late_max.max(by);
+        }
     }
 
     /// Counts `count` failures; `what` describes the first failure of all.
@@ -76,6 +160,10 @@ impl Stats {
         self.latencies_ns
             .add(&other.latencies_ns)
             .context("failed to merge the histograms of latencies")?;
+        self.connects_ns
+            .add(&other.connects_ns)
+            .context("failed to merge the histograms of connect times")?;
+        self.own_delays.merge(other.own_delays);
         self.connects += other.connects;
         self.until = self.until.max(other.until);
         self.unanswered += other.unanswered;
@@ -98,6 +186,12 @@ impl Stats {
         &self.latencies_ns
     }
 
+    /// Returns the times that connecting took, in nanoseconds.
+    #[must_use]
+    pub fn connects_ns(&self) -> &Histogram<u64> {
+        &self.connects_ns
+    }
+
     /// Returns the kinds of failures that occurred, with their counts.
     pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
         let counted = Failure::ALL.into_iter().map(|kind| (kind, self.failures[kind as usize]));
@@ -114,5 +208,34 @@ impl Stats {
     #[must_use]
     pub fn first_failure(&self) -> Option<&str> {
         self.first_failure.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_the_warm_up_are_left_out() {
+        let mut stats = Stats::new().unwrap();
+        let at = Timestamp::from_nanos;
+        stats.count_from(at(100));
+        assert_eq!(stats.answered(at(99), at(150)), None);
+        assert_eq!(stats.answered(at(100), at(150)), Some(50));
+        assert_eq!((stats.answers(), stats.until), (1, Some(at(150))));
+    }
+
+    #[test]
+    fn only_what_exceeds_the_tolerance_is_late() {
+        let ms = Duration::from_millis;
+        let mut stats = Stats::new().unwrap();
+        for by in [1, 5, 3, 2] {
+            stats.sent_late(ms(by), ms(2));
+        }
+        let mut all = Stats::new().unwrap();
+        all.own_delays.waited(Resource::Ports, ms(7));
+        all.merge(stats).unwrap();
+        let expected = OwnDelays { ports: ms(7), late: 2, late_max: ms(5), ..OwnDelays::default() };
+        assert_eq!(all.own_delays, expected);
     }
 }

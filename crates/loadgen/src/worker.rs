@@ -7,6 +7,7 @@
 mod churn;
 mod closing;
 mod idle;
+mod reconnecting;
 mod sending;
 
 pub(crate) use closing::close_all;
@@ -15,13 +16,15 @@ use crate::connection::{Connection, End, Read};
 use crate::connector::Connector;
 use crate::echo_check::EchoCheck;
 use crate::failure::Failure;
-use crate::pacing::{Pacer, Share};
+use crate::pacing::{Pacer, Share, Until};
 use crate::pattern::Pattern;
-use crate::plan::Plan;
-use crate::stats::Stats;
+use crate::plan::{Loop, Plan};
+use crate::series::{Series, Slice};
+use crate::stats::{Resource, Stats};
 use epoll_sys::{Epoll, Event, Events, Interest, Timestamp, Watch};
 use idle::Idle;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +39,10 @@ const EVENTS_MAX: usize = 512;
 /// The interval at which answers are checked for timeouts, unless the limit is shorter.
 const SWEEP_EVERY: Duration = Duration::from_millis(100);
 
+/// A request of an open loop counts as sent late by this program only from this time on: no kernel wakes a
+/// thread much more punctually on a busy machine.
+const TOLERANCE_MIN: Duration = Duration::from_millis(1);
+
 /// A bit in the event data of idle connections.
 const IDLE: u64 = 1 << 63;
 
@@ -48,6 +55,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) connector: Connector<'a>,
     pub(crate) pattern: &'a Pattern,
+    pub(crate) series: &'a Series,
 }
 
 /// The progress of a worker, which other threads read.
@@ -57,19 +65,23 @@ pub(crate) struct Counters {
     pub(crate) failures: AtomicU64,
 }
 
-/// The backoff while no connection can be opened: when that began, and when to try again.
+/// The backoff while no connection can be opened.
 #[derive(Clone, Copy, Debug)]
 struct Backoff {
+    /// The time of the first attempt that failed.
     since: Timestamp,
+    /// The time of the last attempt.
+    last: Timestamp,
+    /// The time of the next attempt.
     again: Timestamp,
+    /// The resource that is missing; `None` if it is room in the server's queue.
+    lack: Option<Resource>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Worker<'a> {
     shared: Shared<'a>,
     share: Share,
-    /// The time at which its run began.
-    begin: Timestamp,
     epoll: Epoll,
     events: Events,
     buffer: Box<[u8]>,
@@ -80,10 +92,22 @@ pub(crate) struct Worker<'a> {
     pacer: Pacer,
     /// The number of connections from which an answer or an end is awaited.
     awaiting: usize,
-    /// The number of connections that have not failed.
+    /// The number of connections that are not lost.
     alive: usize,
-    /// The number of the next connection of a churn.
+    /// The number of connections that are made again at present.
+    connecting: usize,
+    /// When each lost connection is to be made again, the earliest first.
+    retries: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    /// The number of the next connection that this thread opens.
     next_number: u64,
+    /// Requests are sent and not counted.
+    is_warming_up: bool,
+    /// Requests that were due by then are sent late because this thread did not run in time, though a
+    /// connection was free.
+    stalled_until: Timestamp,
+    /// The time by which a request may be sent late without being counted as such.
+    tolerance: Duration,
+    slice: Slice,
     next_sweep: Timestamp,
     /// The backoff, while no connection can be opened.
     connect_backoff: Option<Backoff>,
@@ -109,7 +133,7 @@ impl<'a> Worker<'a> {
         let mut all: Vec<_> = (0..connections)
             .map(|index| numbered(share, index.into()))
             .map(|number| EchoCheck::new(pattern, number, plan.size, pipeline))
-            .map(Connection::new)
+            .map(|check| Connection::new(check, quota(plan).unwrap_or(u64::MAX)))
             .collect();
         for ((connection, socket), data) in all.iter_mut().zip(sockets).zip(0..) {
             connection.attach(socket, &epoll, data)?;
@@ -118,7 +142,6 @@ impl<'a> Worker<'a> {
         let idle = Idle::new(idle, &epoll, IDLE)?;
         Ok(Self {
             share,
-            begin: Timestamp::MAX,
             epoll,
             events: Events::with_capacity(events_max),
             buffer: vec![0; READ_MAX].into(),
@@ -128,7 +151,13 @@ impl<'a> Worker<'a> {
             idle,
             pacer: Pacer::new(Timestamp::EPOCH, plan.rate, plan.until, share),
             awaiting: 0,
-            next_number: numbered(share, 0),
+            connecting: 0,
+            retries: BinaryHeap::new(),
+            next_number: numbered(share, if plan.churn { 0 } else { connections.into() }),
+            is_warming_up: false,
+            stalled_until: Timestamp::EPOCH,
+            tolerance: tolerance(plan),
+            slice: Slice::new(share.index, plan.interval)?,
             next_sweep: Timestamp::EPOCH,
             connect_backoff: None,
             is_interrupted: false,
@@ -142,9 +171,9 @@ impl<'a> Worker<'a> {
         self.stats
     }
 
-    /// Returns the time at which its run began.
+    /// Returns the time at which its measurement began.
     pub(crate) fn begin(&self) -> Timestamp {
-        self.begin
+        self.stats.from()
     }
 
     /// Returns the time of its last answer, or of the interrupt that ended it.
@@ -174,8 +203,14 @@ impl<'a> Worker<'a> {
         }
         // Without a rate, a thread that begins late still gets the whole duration.
         let begin = plan.rate.map_or_else(Timestamp::now, |_| start);
-        self.begin = begin;
-        self.pacer = Pacer::new(begin, plan.rate, plan.until, self.share);
+        let from = begin + plan.warmup;
+        self.stats.count_from(from);
+        self.slice.begin(from);
+        self.is_warming_up = !plan.warmup.is_zero();
+        self.pacer = match self.is_warming_up {
+            true => Pacer::new(begin, plan.rate, Until::Elapsed(plan.warmup), self.share),
+            false => self.measured_pacer(),
+        };
         self.next_sweep = begin + self.sweep_every();
         for index in 0..self.connections.len() {
             self.make_ready(index);
@@ -190,19 +225,41 @@ impl<'a> Worker<'a> {
         if self.is_interrupted {
             self.stats.until = Some(now);
         }
+        self.abandon_connecting();
+        self.slice.finish(self.stats.failures_sum(), self.shared.series);
         Ok(())
     }
 
-    /// Counts the requests that were due by `end`, the end of the run, and have not been answered. Messages
-    /// in flight on failed connections are included.
+    /// Returns the pacer of the requests that count.
+    fn measured_pacer(&self) -> Pacer {
+        let plan = self.shared.plan;
+        let (until, share) = match quota(plan) {
+            // Exactly those of its own connections.
+            Some(each) => {
+                let all = each.saturating_mul(self.connections.len() as u64);
+                (Until::Requests(all), Share { index: 0, of: 1 })
+            }
+            None => (plan.until, self.share),
+        };
+        Pacer::new(self.stats.from(), plan.rate, until, share)
+    }
+
+    /// Counts the requests that were due by `end`, the end of the run, and have not been answered. Those that
+    /// were in flight on lost connections were counted before.
     pub(crate) fn count_unanswered(&mut self, end: Timestamp) {
-        let in_flight = self.connections.iter().map(|connection| connection.check.in_flight());
-        self.stats.unanswered = self.pacer.overdue(end) + in_flight.sum::<usize>() as u64;
+        let from = self.stats.from();
+        let checks = self.connections.iter().map(|connection| &connection.check);
+        let in_flight: usize = checks.map(|check| check.in_flight_since(from)).sum();
+        let overdue = if self.is_warming_up { 0 } else { self.pacer.overdue(end) };
+        self.stats.unanswered += overdue + in_flight as u64;
     }
 
     fn is_over(&mut self, now: Timestamp) -> bool {
-        if self.alive == 0 || self.is_interrupted {
+        if self.is_interrupted || self.shared.plan.abort_on_error && self.alive == 0 {
             return true;
+        }
+        if self.is_warming_up {
+            return false;
         }
         let limit = self.shared.plan.answer_limit;
         if !self.pacer.is_over(now) && now >= self.pacer.end() + limit {
@@ -211,46 +268,112 @@ impl<'a> Worker<'a> {
             self.stats.failed(Failure::Unsent, unsent, what);
             self.pacer.stop();
         }
+        if self.is_stuck(now) {
+            let unsent = self.pacer.left();
+            let what = || format!("{unsent} requests were left and no connection for them");
+            self.stats.failed(Failure::Unsent, unsent, what);
+            self.pacer.stop();
+        }
         self.pacer.is_over(now) && self.awaiting == 0
+    }
+
+    /// Returns whether a closed loop with a number of requests has no connection for the rest of them: none
+    /// is to be made again, or none has brought an answer for twice the time limit, so that each has had the
+    /// time to fail and to be made again. No time would end that run.
+    fn is_stuck(&self, now: Timestamp) -> bool {
+        let plan = self.shared.plan;
+        let is_counted = plan.rate.is_none() && matches!(plan.until, Until::Requests(_));
+        if !is_counted || self.awaiting > 0 || !self.ready.is_empty() || self.pacer.is_over(now) {
+            return false;
+        }
+        let last = self.stats.until.unwrap_or_default().max(self.stats.from());
+        let has_hope = !self.retries.is_empty() || self.connecting > 0;
+        !has_hope || now - last >= 2 * plan.answer_limit
     }
 
     /// Waits and handles the events. Returns the time after the wait.
     fn turn(&mut self, now: Timestamp) -> io::Result<Timestamp> {
-        self.wait(self.next_wake(now) - now)?;
+        // A connection is free for the next request of an open loop, so it can be sent when it is due.
+        let is_free = !self.ready.is_empty() && self.alive > 0 && !self.is_backing_off(now);
+        let due = self.pacer.next_due().filter(|_| is_free);
+        self.poll(self.next_wake(now) - now)?;
+        if let Some(due) = due {
+            self.note_stall(due, Timestamp::now());
+        }
+        self.handle_all();
         let now = Timestamp::now();
+        if let Some(due) = due {
+            self.note_stall(due, now);
+        }
+        if self.is_warming_up && now >= self.stats.from() {
+            self.is_warming_up = false;
+            self.pacer = self.measured_pacer();
+        }
+        self.reconnect_due(now);
+        self.fail_due(now);
         self.send_due(now);
         if now >= self.next_sweep {
             self.sweep(now);
             self.next_sweep = now + self.sweep_every();
         }
+        if self.slice.is_over(now) {
+            self.slice.roll(now, self.stats.failures_sum(), self.shared.series);
+        }
         Ok(now)
+    }
+
+    /// Notes that this thread has not run in time for a request that was due at `due`.
+    fn note_stall(&mut self, due: Timestamp, now: Timestamp) {
+        // What was due before and was sent meanwhile was in time.
+        let due = self.pacer.next_due().unwrap_or(due).max(due);
+        if now > due + self.tolerance {
+            self.stalled_until = now;
+        }
     }
 
     /// Waits for at most `timeout` and handles the events.
     fn wait(&mut self, timeout: Duration) -> io::Result<()> {
+        self.poll(timeout)?;
+        self.handle_all();
+        Ok(())
+    }
+
+    /// Waits for at most `timeout`.
+    fn poll(&mut self, timeout: Duration) -> io::Result<()> {
         match self.epoll.wait(&mut self.events, Some(timeout)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             // An interrupted wait leaves no events.
-            _ => {}
+            _ => Ok(()),
         }
+    }
+
+    /// Handles the events of the last wait.
+    fn handle_all(&mut self) {
         for at in 0..self.events.len() {
             if let Some(event) = self.events.get(at) {
                 self.handle(event);
             }
         }
-        Ok(())
     }
 
     fn next_wake(&self, now: Timestamp) -> Timestamp {
-        // Nothing can be begun, so the backoff does not matter any more.
-        if self.pacer.is_over(now) || self.ready.is_empty() {
-            return self.next_sweep;
+        let mut wake = self.next_sweep;
+        if self.is_warming_up {
+            wake = wake.min(self.stats.from());
+        }
+        // Nothing can be begun, so neither the backoff nor lost connections matter any more.
+        if self.pacer.is_over(now) {
+            return wake;
+        }
+        wake = self.next_retry().map_or(wake, |retry| retry.min(wake));
+        if self.ready.is_empty() || self.alive == 0 {
+            return wake;
         }
         // Requests that are due have to wait until the backoff ends.
         let again = self.connect_backoff.map(|connect_backoff| connect_backoff.again);
         // `None` is less than any time.
         let begin = self.pacer.next_due().max(again);
-        begin.map_or(self.next_sweep, |begin| begin.min(self.next_sweep))
+        begin.map_or(wake, |begin| begin.min(wake))
     }
 
     fn sweep_every(&self) -> Duration {
@@ -265,11 +388,13 @@ impl<'a> Worker<'a> {
             while self.connections[index].is_overdue(now, limit) && self.drain_readable(index, now)
             {
             }
+            // The connection may have been established just now.
             if self.connections[index].is_overdue(now, limit) {
                 let limit = humantime::format_duration(limit);
-                let what = match self.connections[index].is_closing() {
-                    true => format!("it was not closed within {limit}"),
-                    false => format!("no answer within {limit}"),
+                let what = if self.connections[index].is_closing() {
+                    format!("it was not closed within {limit}")
+                } else {
+                    format!("no answer within {limit}")
                 };
                 self.drop_connection(index, &End { failure: Failure::NoAnswer, what });
             }
@@ -281,6 +406,10 @@ impl<'a> Worker<'a> {
     /// Returns whether there was anything to do.
     #[cold]
     fn drain_readable(&mut self, index: usize, now: Timestamp) -> bool {
+        if self.connections[index].is_connecting() {
+            self.arrive(index);
+            return false;
+        }
         if self.connections[index].awaits_room() {
             self.flush(index);
             if !self.connections[index].awaits_room() {
@@ -304,10 +433,16 @@ impl<'a> Worker<'a> {
         if index >= self.connections.len() {
             return;
         }
+        if self.connections[index].is_connecting() {
+            return self.arrive(index);
+        }
         if event.readiness.may_read() {
             self.read(index);
         }
         if event.readiness.may_write() && self.connections[index].awaits_room() {
+            if let Some(begun) = self.connections[index].take_connecting_since() {
+                self.stats.connected(Timestamp::now() - begun);
+            }
             self.flush(index);
         }
     }
@@ -335,10 +470,18 @@ impl<'a> Worker<'a> {
     #[inline]
     fn check(&mut self, index: usize, len: usize) {
         let now = Timestamp::now();
+        if self.slice.is_over(now) {
+            self.slice.roll(now, self.stats.failures_sum(), self.shared.series);
+        }
         let (connection, stats) = (&mut self.connections[index], &mut self.stats);
+        let slice = &mut self.slice;
         let in_flight = connection.check.in_flight();
         let bytes = &self.buffer[..len];
-        let answered = |due| stats.answered(due, now);
+        let answered = |due| {
+            if let Some(latency_ns) = stats.answered(due, now) {
+                slice.record(latency_ns);
+            }
+        };
         if let Err(wrong) = connection.check.receive(self.shared.pattern, bytes, answered) {
             let end = End { failure: wrong.into(), what: wrong.to_string() };
             return self.drop_connection(index, &end);
@@ -348,6 +491,7 @@ impl<'a> Worker<'a> {
             return;
         }
         connection.await_from(now);
+        connection.answered();
         if self.shared.plan.churn {
             return match connection.close_half(now) {
                 Ok(()) => {}
@@ -363,18 +507,36 @@ impl<'a> Worker<'a> {
     #[cold]
     fn drop_connection(&mut self, index: usize, end: &End) {
         let connection = &mut self.connections[index];
-        if connection.has_failed() {
+        if connection.is_lost() {
             return;
         }
         if connection.is_awaiting() {
             self.awaiting -= 1;
         }
-        connection.fail();
-        self.alive -= 1;
-        let number = numbered(self.share, index as u64);
-        let what = || format!("connection {number}: {}", end.what);
-        self.stats.failed(end.failure, 1, what);
+        match connection.is_connecting() {
+            true => self.connecting -= 1,
+            false => self.alive -= 1,
+        }
+        self.stats.unanswered += connection.check.in_flight_since(self.stats.from()) as u64;
+        // Bytes that are still to come from the lost connection would not fit the next one.
+        connection.check.restart(self.shared.pattern, self.next_number);
+        self.next_number += u64::from(self.share.of);
+        self.lose(index, end);
     }
+}
+
+/// Returns the number of requests of each connection, if the plan sets it; an open loop has a schedule
+/// instead.
+fn quota(plan: &Plan) -> Option<u64> {
+    plan.requests_per_connection.filter(|_| plan.kind() == Loop::Closed)
+}
+
+/// Returns the time by which a request of an open loop may be late: a tenth of the interval between two
+/// requests of a thread.
+fn tolerance(plan: &Plan) -> Duration {
+    let interval_s = plan.rate.map_or(0.0, |rate| f64::from(plan.threads) / rate);
+    let tenth = Duration::try_from_secs_f64(interval_s / 10.0).unwrap_or(Duration::MAX);
+    tenth.max(TOLERANCE_MIN)
 }
 
 /// Returns the number, over all threads, of the item at `index` of this thread.

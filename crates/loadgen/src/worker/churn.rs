@@ -1,25 +1,11 @@
 //! A connection for each message. The client closes its half when the answer is complete and reads up to
 //! the server's end, so surplus bytes are found.
-//!
-//! Kernel facts: (a) the side that closes first keeps its port for a minute (`TIME_WAIT`), though on the
-//! loopback interface another connection may take it over after a second; (b) one address therefore gets
-//! half the range of ports a second, some 14 000; (c) every address of 127.0.0.0/8 has a range of its own.
 
 use super::{Backoff, Worker};
-use crate::address::connect;
-use crate::connection::End;
-use crate::failure::Failure;
-use epoll_sys::Timestamp;
-use epoll_sys::socket::Address;
+use crate::address::lacks;
+use crate::connector::PAUSE;
+use epoll_sys::{Timestamp, socket};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-
-/// The number of local addresses that are used in turn.
-const SOURCES: u32 = 32;
-
-/// The delay before another attempt if no connection can be opened.
-const PAUSE: Duration = Duration::from_millis(1);
 
 impl Worker<'_> {
     /// Connects for the next request, if one is due. Returns whether that request may be sent.
@@ -30,20 +16,14 @@ impl Worker<'_> {
         }
         match self.open(index) {
             Ok(()) => {
-                self.connect_backoff = None;
+                if let Some(backoff) = self.connect_backoff.take() {
+                    self.waited(backoff, now);
+                }
                 self.stats.connects += 1;
                 true
             }
-            // The queue of a UNIX listener is full, or all ports are taken. No event reports the end of
-            // either.
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::AddrNotAvailable) =>
-            {
-                self.back_off(index, now, &error);
-                false
-            }
             Err(error) => {
-                self.drop_connection(index, &error.into());
+                self.connect_failed(index, now, error);
                 false
             }
         }
@@ -55,40 +35,48 @@ impl Worker<'_> {
     }
 
     fn open(&mut self, index: usize) -> io::Result<()> {
-        let connector = self.shared.connector;
         let number = self.next_number;
-        let source = source(connector.address, number);
-        let socket = connect(connector.address, connector.congestion, source)?;
+        // The next attempt has another source, also if this one fails for lack of a port.
         self.next_number += u64::from(self.share.of);
+        let begun = Timestamp::now();
+        let socket = self.shared.connector.connect(number)?;
+        // Usually so on the loopback interface. A connection to itself is found here too.
+        let is_connected = socket::is_connected(&socket)?;
         let connection = &mut self.connections[index];
         connection.check.restart(self.shared.pattern, number);
-        connection.attach(socket, &self.epoll, index as u64)
+        connection.attach(socket, &self.epoll, index as u64)?;
+        match is_connected {
+            true => self.stats.connected(Timestamp::now() - begun),
+            false => connection.connects_since(begun),
+        }
+        Ok(())
     }
 
-    fn back_off(&mut self, index: usize, now: Timestamp, error: &io::Error) {
-        let since = self.connect_backoff.map_or(now, |connect_backoff| connect_backoff.since);
-        self.connect_backoff = Some(Backoff { since, again: now + PAUSE });
-        if now - since < self.shared.connector.limit {
+    /// Handles the error of an attempt to connect: another one follows if a resource of this machine is
+    /// missing, or if the queue of a UNIX listener is full. No event reports the end of either.
+    #[cold]
+    fn connect_failed(&mut self, index: usize, now: Timestamp, error: io::Error) {
+        let connector = self.shared.connector;
+        let lack = lacks(connector.address, &error);
+        if lack.is_none() && error.kind() != ErrorKind::WouldBlock {
+            return self.drop_connection(index, &error.into());
+        }
+        let before = self.connect_backoff;
+        if let Some(backoff) = before {
+            self.waited(backoff, now);
+        }
+        let since = before.map_or(now, |backoff| backoff.since);
+        self.connect_backoff = Some(Backoff { since, last: now, again: now + PAUSE, lack });
+        if now - since < connector.limit {
             return self.make_ready(index);
         }
-        let end = match error.kind() {
-            ErrorKind::WouldBlock => End {
-                failure: Failure::NoAnswer,
-                what: "the server accepts no connection".to_owned(),
-            },
-            _ => End { failure: error.into(), what: error.to_string() },
-        };
-        self.drop_connection(index, &end);
+        self.drop_connection(index, &connector.gives_up(lack, error).into());
     }
-}
 
-/// Returns the local address of a connection; `None` lets the kernel choose.
-fn source(server: &Address, number: u64) -> Option<Ipv4Addr> {
-    match server {
-        Address::Inet(address) if matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback()) => {
-            let turn = u32::try_from(number % u64::from(SOURCES)).unwrap_or(0);
-            Some(Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + turn))
+    /// Counts the time since the last attempt if a resource was missing.
+    fn waited(&mut self, backoff: Backoff, now: Timestamp) {
+        if let Some(resource) = backoff.lack {
+            self.stats.own_delays.waited(resource, now - backoff.last);
         }
-        _ => None,
     }
 }

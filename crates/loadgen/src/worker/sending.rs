@@ -41,6 +41,12 @@ impl Worker<'_> {
             }
             let Some(due) = self.pacer.next(now) else { break };
             connection.check.begin(due);
+            if !self.is_warming_up {
+                connection.take_request();
+                if due <= self.stalled_until {
+                    self.stats.sent_late(now - due, self.tolerance);
+                }
+            }
         }
         if !was_awaiting && connection.is_awaiting() {
             self.awaiting += 1;

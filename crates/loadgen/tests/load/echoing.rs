@@ -18,13 +18,13 @@ fn every_request_is_answered() {
 }
 
 #[test]
-fn the_short_form_takes_host_port_connections_and_requests() {
+fn the_short_form_takes_host_port_connections_and_requests_of_each() {
     let server = Server::tcp(echo);
     let (host, port) = server.target.split_once(':').unwrap();
     let output = load(&[host, port, "3", "500"]);
     assert_eq!(output.status, 0, "{output:?}");
     assert_eq!(output.stderr, "", "a progress line where there is no terminal");
-    for part in ["3 connections", "requests    500 in", "p99.9 ", "errors      none"] {
+    for part in ["3 connections", "requests    1500 in", "p99.9 ", "errors      none"] {
         assert!(output.stdout.contains(part), "no '{part}': {output:?}");
     }
     assert_eq!(server.accepted(), 3);

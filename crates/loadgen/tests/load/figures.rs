@@ -54,7 +54,18 @@ fn the_object_has_these_keys() {
             "mib_per_s",
             "latency_us",
             "latency_curve",
+            "connect_us",
             "errors",
+            "errors_per_s",
+            "first_error",
+            "failed_thresholds",
+            "valid",
+            "invalid_because",
+            "own_delays",
+            "series",
+            "requests_per_connection",
+            "warmup_s",
+            "ramp_up_s",
             "client",
             "server",
         ],
@@ -64,6 +75,14 @@ fn the_object_has_these_keys() {
         &json["client"],
         &["user_us", "system_us", "user_us_per_request", "system_us_per_request"],
     );
+    has_keys(&json["connect_us"], &["min", "mean", "p50", "p90", "p99", "p99_9", "max"]);
+    has_keys(&json["own_delays"], &["ports_s", "descriptors_s", "late_requests", "late_max_us"]);
+    has_keys(
+        &json["series"][0],
+        &["from_s", "length_s", "requests", "throughput_per_s", "errors", "latency_us"],
+    );
+    has_keys(&json["series"][0]["latency_us"], &["p50", "p99", "max"]);
+    assert_eq!((&json["valid"], &json["invalid_because"]), (&json!(true), &json!([])));
     is_divided(&json["client"], 1000);
     assert_eq!(json["target"], json!(server.target));
     assert_eq!(json["loop"], "closed");

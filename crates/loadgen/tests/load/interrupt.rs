@@ -62,6 +62,18 @@ fn the_load_ends_early_and_is_reported() {
 }
 
 #[test]
+fn a_supervisor_gets_a_report_too() {
+    let (server, happened) = server(echo_and_tell);
+    let program =
+        Running::start(&[&[server.target.as_str(), "--connections", "4"], &EVER[..]].concat());
+    happened.recv_timeout(PATIENCE).expect("nothing happens");
+    program.terminate();
+    let (output, json) = measured(program.output());
+    output.complains(130, &["interrupted"]);
+    is_interrupted(&json);
+}
+
+#[test]
 fn people_are_told_too() {
     let (server, happened) = server(echo_and_tell);
     let program = Running::start(&[&server.target, "--duration", "1h", "--connections", "3"]);

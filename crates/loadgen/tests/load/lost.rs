@@ -19,7 +19,8 @@ fn a_server_that_closes_early() {
         // To close with the next message unread would reset the connection.
         discard(wire)
     });
-    let (output, json) = measure(&server.target, &["--connections", "3", "--requests", "9999"]);
+    let args = ["--abort-on-error", "--connections", "3", "--requests", "9999"];
+    let (output, json) = measure(&server.target, &args);
     output.complains(1, &["3 errors", "the server closed it"]);
     assert_eq!(json["requests"], 15);
     assert_eq!(json["errors"], json!({ "closed": 3 }));
@@ -44,7 +45,8 @@ fn a_server_that_resets() {
         wire.reset_at_close();
         Ok(())
     });
-    let (output, json) = measure(&server.target, &["--connections", "2", "--requests", "100"]);
+    let args = ["--abort-on-error", "--connections", "2", "--requests", "100"];
+    let (output, json) = measure(&server.target, &args);
     output.complains(1, &["2 errors"]);
     assert_eq!(json["errors"], json!({ "reset": 2 }));
 }
@@ -57,7 +59,7 @@ fn a_server_that_stops_answering() {
     });
     // The run ends with the last connection.
     for how in [&["--requests", "100"][..], &["--duration", "1h"], &["--rate", "1000"]] {
-        let args = ["--connections", "2", "--timeout", "2s"];
+        let args = ["--abort-on-error", "--connections", "2", "--timeout", "2s"];
         let (output, json) = measure(&server.target, &[&args, how].concat());
         output.complains(1, &["no answer within 2s"]);
         assert!(json["requests"].as_u64().unwrap() <= 4, "{json}");
@@ -72,7 +74,7 @@ fn what_is_under_way_on_a_lost_connection_is_unanswered() {
         echo_messages(wire, 2, 64)?;
         discard(wire)
     });
-    let args = ["--connections", "3", "--pipeline", "4", "--timeout", "2s"];
+    let args = ["--abort-on-error", "--connections", "3", "--pipeline", "4", "--timeout", "2s"];
     let (output, json) = measure(&server.target, &args);
     output.complains(1, &["3 errors; "]);
     // The next is sent when an answer has come, so four are always under way.
@@ -91,6 +93,7 @@ fn what_was_due_when_the_last_connection_was_lost_is_unanswered() {
     });
     // The last of them is due long after both are lost, so none is given up as unsent.
     let args = ["--connections", "2", "--rate", "1000", "--requests", "60000", "--timeout", "2s"];
+    let args = [&args[..], &["--abort-on-error"]].concat();
     for threads in ["1", "2"] {
         let (output, json) =
             measure(&server.target, &[&args[..], &["--threads", threads]].concat());
@@ -112,7 +115,7 @@ fn what_is_due_to_a_thread_without_connections_is_unanswered_too() {
         _ => echo(wire, number),
     });
     let args = ["--connections", "2", "--threads", "2", "--rate", "10000", "--requests", "4000"];
-    let (output, json) = measure(&server.target, &args);
+    let (output, json) = measure(&server.target, &[&args[..], &["--abort-on-error"]].concat());
     output.complains(1, &["1 errors", "connection 0"]);
     assert_eq!((&json["requests"], &json["unanswered"]), (&json!(2002), &json!(1998)));
 }
@@ -186,7 +189,7 @@ fn a_server_that_never_closes_a_churned_connection() {
         Ok(())
     });
     let args = ["--churn", "--connections", "2", "--requests", "100", "--timeout", "2s"];
-    let (output, json) = measure(&server.target, &args);
+    let (output, json) = measure(&server.target, &[&args[..], &["--abort-on-error"]].concat());
     output.complains(1, &["within 2s"]);
     assert_eq!(json["errors"], json!({ "no-answer": 2 }));
 }
@@ -255,10 +258,16 @@ fn nobody_listens() {
     epoll_sys::socket::bind(&socket, "127.0.0.1:0".parse::<epoll_sys::socket::Address>().unwrap())
         .unwrap();
     let address = epoll_sys::socket::local_address(&socket).unwrap().to_string();
-    for how in [&[][..], &["--churn"], &["--rate", "100", "--json"], &["--idle", "5"]] {
+    for how in [&[][..], &["--churn"], &["--rate", "100"], &["--idle", "5"]] {
         let output = load(&[&[address.as_str()], how].concat());
         output.complains(1, &[&address, "Connection refused"]);
         assert_eq!(output.stdout, "");
+        // A script that reads the object finds one, and the same line.
+        let (output, json) = measure(&address, how);
+        output.complains(1, &[&address, "Connection refused"]);
+        assert_eq!((&json["requests"], &json["target"]), (&json!(0), &json!(address)));
+        assert_eq!((&json["errors"], &json["valid"]), (&json!({ "refused": 1 }), &json!(true)));
+        assert!(json["first_error"].as_str().unwrap().contains("Connection refused"), "{json}");
     }
 }
 

@@ -8,10 +8,14 @@ mod echoing;
 mod figures;
 mod interrupt;
 mod lost;
+mod namespaces;
 mod open_loop;
 mod pattern;
 mod progress;
+mod reconnecting;
 mod system_calls;
+mod thresholds;
+mod time;
 mod wrong;
 
 mod program;

@@ -56,7 +56,7 @@ fn a_server_that_stops_answering_does_not_seem_to_keep_the_rate() {
         discard(wire)
     });
     let args = ["--connections", "1", "--rate", "1000", "--requests", "2000", "--timeout", "2s"];
-    let (output, json) = measure(&server.target, &args);
+    let (output, json) = measure(&server.target, &[&args[..], &["--abort-on-error"]].concat());
     output.complains(1, &["no answer within"]);
     // A hundred answers took a tenth of a second, and nothing came in those that followed.
     assert_eq!(json["requests"], 100);

@@ -80,6 +80,12 @@ impl Running {
         kill_process(self.pid(), Signal::INT).expect("a process");
     }
 
+    /// Sends what a supervisor sends.
+    #[track_caller]
+    pub(crate) fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).expect("a process");
+    }
+
     /// What it has left when it has ended.
     #[track_caller]
     pub(crate) fn output(self) -> Output {

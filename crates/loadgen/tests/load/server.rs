@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One end of a connection.
 pub(crate) trait Wire: Read + Write + Send {
@@ -74,7 +74,15 @@ impl Server {
     pub(crate) fn tcp(
         serve: impl Fn(&mut dyn Wire, usize) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        Self::tcp_at("127.0.0.1:0", serve)
+    }
+
+    /// The same at an address of one's own.
+    pub(crate) fn tcp_at(
+        address: &str,
+        serve: impl Fn(&mut dyn Wire, usize) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).expect("a listener");
         let address = listener.local_addr().expect("an address");
         let accept = move || {
             let (stream, _) = listener.accept()?;
@@ -132,11 +140,15 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        let _ = match &self.listening {
+        // Wakes the thread that accepts. There may be no port for that at first.
+        let connect = || match &self.listening {
             Listening::Tcp(address) => TcpStream::connect(address).map(drop),
             Listening::Unix(path) => UnixStream::connect(path).map(drop),
         };
+        let deadline = Instant::now() + PATIENCE;
+        while connect().is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }

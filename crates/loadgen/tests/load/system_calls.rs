@@ -25,8 +25,10 @@ fn a_message_costs_a_send_and_a_recv() {
         assert_eq!(count("sendto"), REQUESTS, "{calls:?}");
         // One more for each connection, which finds the server's end.
         assert_eq!(count("recvfrom"), REQUESTS + connections, "{calls:?}");
-        // One to see it connected, one for as long as it is used; and one for Ctrl-C.
-        assert_eq!(count("epoll_ctl"), 2 * connections + 1, "{calls:?}");
+        // One for as long as it is used, and one to see it connected, unless it is at once; and one for
+        // Ctrl-C.
+        let expected = connections + 1..=2 * connections + 1;
+        assert!(expected.contains(&count("epoll_ctl")), "{calls:?}");
     }
 }
 

@@ -16,7 +16,7 @@ fn is_found(
 ) -> String {
     let server = Server::tcp(move |wire, _| serve(wire));
     let size = SIZE.to_string();
-    let few = ["--connections", "1", "--requests", "100", "--size", &size];
+    let few = ["--abort-on-error", "--connections", "1", "--requests", "100", "--size", &size];
     let (output, json) = measure(&server.target, &[&few, args].concat());
     output.complains(1, &["1 errors; the first: connection 0: "]);
     assert_eq!(json["errors"], serde_json::json!({ kind: 1 }), "{output:?}");
@@ -96,7 +96,7 @@ fn the_answer_of_another_connection() {
         wire.write_all(&other)?;
         discard(wire)
     });
-    let args = ["--connections", "2", "--requests", "2", "--size", "32"];
+    let args = ["--abort-on-error", "--connections", "2", "--requests", "2", "--size", "32"];
     let (output, json) = measure(&server.target, &args);
     output.complains(1, &["2 errors"]);
     assert_eq!(json["errors"], serde_json::json!({ "wrong-bytes": 2 }));
