@@ -40,7 +40,7 @@ pub fn run() -> ExitCode {
         Ok(outcome) => outcome,
         Err(error) => {
             // A script that reads the object finds one in any case.
-            let printed = match Outcome::of_failure(&error) {
+            let printed = match Outcome::of_failure(&plan, &error) {
                 Ok(outcome) if args.json => print(&args, &plan, &outcome),
                 _ => Ok(()),
             };

@@ -1,12 +1,11 @@
-//! A connection of a worker: its socket, the check of its echoes, and the event that it waits for.
+//! A connection of a worker: its socket, the state of its protocol, and the event that it waits for.
 //!
 //! It is watched with a level trigger, for input alone as long as the socket takes everything that is sent.
 //! A small message therefore costs a `send` and a `recv` and never an `epoll_ctl`. A large message is also
 //! watched for output until it is sent; echoes are read meanwhile.
 
-use crate::echo_check::EchoCheck;
-use crate::failure::Failure;
-use crate::pattern::Pattern;
+use crate::exchange::Exchange;
+use crate::failure::End;
 use epoll_sys::{Epoll, Interest, Timestamp, Watch, socket};
 use std::io;
 use std::net::Shutdown;
@@ -16,16 +15,9 @@ use std::time::Duration;
 /// The number of sends to one connection before other connections get a turn: one MiB.
 const SENDS_MAX: usize = 8;
 
-/// The reason for which a connection has ended.
 #[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) failure: Failure,
-    pub(crate) what: String,
-}
-
-#[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) check: EchoCheck,
+pub(crate) struct Connection<'a> {
+    pub(crate) exchange: Box<dyn Exchange + 'a>,
     socket: Option<OwnedFd>,
     stage: Stage,
     /// Output is watched for.
@@ -67,17 +59,11 @@ pub(crate) enum Read {
     End,
 }
 
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self { failure: Failure::from(&error), what: error.to_string() }
-    }
-}
-
-impl Connection {
+impl<'a> Connection<'a> {
     /// Returns a connection that has no socket yet, for at most `requests` requests.
-    pub(crate) fn new(check: EchoCheck, requests: u64) -> Self {
+    pub(crate) fn new(exchange: Box<dyn Exchange + 'a>, requests: u64) -> Self {
         Self {
-            check,
+            exchange,
             socket: None,
             stage: Stage::Open,
             awaits_room: false,
@@ -172,14 +158,14 @@ impl Connection {
     /// Returns whether a message may be begun.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.stage == Stage::Open && self.check.has_room() && self.left > 0
+        self.stage == Stage::Open && self.exchange.has_room() && self.left > 0
     }
 
     /// Returns whether an answer or the end of the stream is awaited.
     #[inline]
     pub(crate) fn is_awaiting(&self) -> bool {
         match self.stage {
-            Stage::Open => self.check.in_flight() > 0,
+            Stage::Open => self.exchange.in_flight() > 0,
             Stage::Closing => true,
             Stage::Connecting | Stage::Lost | Stage::Failed => false,
         }
@@ -197,17 +183,17 @@ impl Connection {
     }
 
     /// Sends as much as the socket takes, and watches for output while bytes are left.
-    pub(crate) fn flush(&mut self, pattern: &Pattern, epoll: &Epoll, data: u64) -> Result<(), End> {
+    pub(crate) fn flush(&mut self, epoll: &Epoll, data: u64) -> Result<(), End> {
         let Some(socket) = &self.socket else { return Ok(()) };
         for _ in 0..SENDS_MAX {
-            let bytes = self.check.unsent(pattern);
+            let bytes = self.exchange.unsent();
             if bytes.is_empty() {
                 break;
             }
             let asked = bytes.len();
             match socket::send(socket, bytes) {
                 Ok(len) => {
-                    self.check.sent(pattern, len);
+                    self.exchange.sent(len);
                     if len < asked {
                         break;
                     }
@@ -217,7 +203,7 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        let awaits_room = self.check.has_unsent();
+        let awaits_room = self.exchange.has_unsent();
         if awaits_room != self.awaits_room {
             let interest = if awaits_room { Interest::IN | Interest::OUT } else { Interest::IN };
             epoll.modify(socket, data, Watch::level(interest))?;

@@ -4,6 +4,13 @@ use crate::echo_check::Mismatch;
 use nix::errno::Errno;
 use std::io;
 
+/// The reason for which a connection has ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) failure: Failure,
+    pub(crate) what: String,
+}
+
 /// A failure of a connection or of requests. A connection ends with its first failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -75,6 +82,18 @@ impl From<&io::Error> for Failure {
                 _ => Self::Failed,
             },
         }
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self { failure: Failure::from(&error), what: error.to_string() }
+    }
+}
+
+impl From<Mismatch> for End {
+    fn from(wrong: Mismatch) -> Self {
+        Self { failure: wrong.into(), what: wrong.to_string() }
     }
 }
 

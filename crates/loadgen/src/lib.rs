@@ -1,12 +1,12 @@
-//! `epoll-load`: a client that puts load on an echo server, checks every byte that comes back, and measures
-//! latencies. It shares no code with a server beyond `epoll-sys`.
+//! `epoll-load`: a client that puts load on a server of echo, RESP or HTTP, checks every byte that comes back,
+//! and measures latencies. It shares no code with a server beyond `epoll-sys`.
 //!
 //! In a closed loop, a connection sends its next message when it has received an answer. In an open loop,
 //! messages are sent at a fixed rate, and a latency counts from the time at which the request was due: a
 //! server that stalls cannot hide it by delaying requests. A lost connection is made again, and requests that
 //! are due meanwhile fail. Figures that are about this program rather than the server are marked as invalid.
 //!
-//! Not included: protocols other than echo, TLS, more than one server at a time.
+//! Not included: other protocols, TLS, more than one server at a time.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,7 @@ pub mod pattern;
 
 mod address;
 mod echo_check;
+mod exchange;
 mod failure;
 mod pacing;
 mod plan;
@@ -43,7 +44,7 @@ pub use epoll_sys::socket::Address;
 pub use failure::Failure;
 pub use pacing::{Pacer, Share, Until};
 pub use pattern::Pattern;
-pub use plan::{Loop, Plan};
+pub use plan::{Loop, Plan, Protocol};
 pub use process::Used;
 pub use report::Report;
 pub use run::{Outcome, Server, run};

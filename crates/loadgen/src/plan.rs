@@ -16,7 +16,9 @@ pub struct Plan {
     pub idle: u32,
     /// The number of threads, which share the connections; at most as many as those.
     pub threads: u32,
-    /// The size of a message in bytes, at most [`SIZE_MAX`](crate::pattern::SIZE_MAX).
+    /// The protocol of the messages.
+    pub protocol: Protocol,
+    /// The size of a message, or of a value of RESP, in bytes; of no meaning for HTTP; at most [`SIZE_MAX`](crate::pattern::SIZE_MAX).
     pub size: u64,
     /// The number of messages in flight on a connection; 1 if `churn`.
     pub pipeline: u32,
@@ -46,6 +48,32 @@ pub struct Plan {
     pub congestion: Option<String>,
     /// The number of the server's process, if it is to be measured.
     pub server_pid: Option<u32>,
+}
+
+/// The protocol of the messages, each of which is checked byte by byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Every byte comes back.
+    Echo,
+    /// The protocol of redis: a key is set and got in turn.
+    Resp,
+    /// HTTP/1.1: one path is got.
+    Http {
+        /// The path.
+        path: String,
+    },
+}
+
+impl Protocol {
+    /// Returns the name that the command line and reports use.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Echo => "echo",
+            Self::Resp => "resp",
+            Self::Http { .. } => "http",
+        }
+    }
 }
 
 /// The rule by which a request follows the one before.

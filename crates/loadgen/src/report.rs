@@ -30,7 +30,7 @@ impl Report<'_> {
 
     /// Returns the number of bytes in the answered requests, in one direction.
     pub(crate) fn bytes(&self) -> u64 {
-        self.requests().saturating_mul(self.plan.size)
+        self.requests().saturating_mul(self.outcome.message_size)
     }
 
     /// Returns `count` per second; 0 if no time has passed.
@@ -138,15 +138,16 @@ impl fmt::Display for Report<'_> {
         let (requests, seconds) = (self.requests(), outcome.elapsed.as_secs_f64());
         write!(
             f,
-            "{}: {} loop, {} connections",
+            "{}: {}, {} loop, {} connections",
             self.target(),
+            plan.protocol.name(),
             plan.kind().name(),
             plan.connections
         )?;
         if plan.idle > 0 {
             write!(f, " and {} idle", plan.idle)?;
         }
-        writeln!(f, ", {} bytes, {} at a time", plan.size, plan.pipeline)?;
+        writeln!(f, ", {} bytes, {} at a time", outcome.message_size, plan.pipeline)?;
         write!(f, "requests    {requests} in {seconds:.3} s, {} connects", outcome.stats.connects)?;
         match (outcome.is_interrupted, outcome.stats.unanswered) {
             (true, count) => writeln!(f, ", interrupted with {count} unanswered")?,

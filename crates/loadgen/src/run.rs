@@ -2,11 +2,11 @@
 //! and merges their statistics.
 
 use crate::connector::Connector;
+use crate::exchange::Exchanges;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::pacing::Share;
-use crate::pattern::Pattern;
 use crate::plan::Plan;
 use crate::process::{Process, Used};
 use crate::series::{Row, Series};
@@ -26,6 +26,8 @@ use std::time::Duration;
 pub struct Outcome {
     /// The address of the server; `None` if it was not found out.
     pub address: Option<Address>,
+    /// The size of a message, or of a body of HTTP, in bytes.
+    pub message_size: u64,
     /// The time from the first request to the last answer or to the interrupt; to the end of the run if
     /// anything failed. In an open loop whose requests were all answered, it is at least the time that they
     /// take at their rate.
@@ -61,12 +63,13 @@ impl Outcome {
     /// # Errors
     ///
     /// Those of [`Stats::new`].
-    pub fn of_failure(error: &anyhow::Error) -> anyhow::Result<Self> {
+    pub fn of_failure(plan: &Plan, error: &anyhow::Error) -> anyhow::Result<Self> {
         let mut stats = Stats::new()?;
         let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
         stats.failed(cause.map_or(Failure::Failed, Failure::from), 1, || format!("{error:#}"));
         Ok(Self {
             address: None,
+            message_size: plan.size,
             elapsed: Duration::ZERO,
             is_interrupted: false,
             stats,
@@ -102,9 +105,9 @@ pub fn run(plan: &Plan, mut update: impl FnMut(Update<'_>)) -> anyhow::Result<Ou
         drop(connector.open(1, Duration::ZERO, &mut Stats::new()?)?);
     }
     let memory_before = process.as_ref().and_then(Process::memory_bytes);
-    let pattern = Pattern::for_size(plan.size);
+    let exchanges = Exchanges::new(plan);
     let series = Series::new(plan.interval, plan.threads);
-    let shared = Shared { plan, connector, pattern: &pattern, series: &series };
+    let shared = Shared { plan, connector, exchanges: &exchanges, series: &series };
     let mut workers = workers(shared, held, &mut stats)?;
 
     let interrupt = Interrupt::catch()?;
@@ -150,8 +153,8 @@ pub fn run(plan: &Plan, mut update: impl FnMut(Update<'_>)) -> anyhow::Result<Ou
     };
     rows.add(&series.rest(elapsed));
     let series = rows.into_rows();
-    let address = Some(address);
-    Ok(Outcome { address, elapsed, is_interrupted, stats, series, client, server })
+    let (address, message_size) = (Some(address), exchanges.size(plan));
+    Ok(Outcome { address, message_size, elapsed, is_interrupted, stats, series, client, server })
 }
 
 fn held_throughout(plan: &Plan) -> u64 {

@@ -12,12 +12,11 @@ mod sending;
 
 pub(crate) use closing::close_all;
 
-use crate::connection::{Connection, End, Read};
+use crate::connection::{Connection, Read};
 use crate::connector::Connector;
-use crate::echo_check::EchoCheck;
-use crate::failure::Failure;
+use crate::exchange::Exchanges;
+use crate::failure::{End, Failure};
 use crate::pacing::{Pacer, Share, Until};
-use crate::pattern::Pattern;
 use crate::plan::{Loop, Plan};
 use crate::series::{Series, Slice};
 use crate::stats::{Resource, Stats};
@@ -54,7 +53,7 @@ const INTERRUPT: u64 = u64::MAX;
 pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) connector: Connector<'a>,
-    pub(crate) pattern: &'a Pattern,
+    pub(crate) exchanges: &'a Exchanges,
     pub(crate) series: &'a Series,
 }
 
@@ -85,7 +84,7 @@ pub(crate) struct Worker<'a> {
     epoll: Epoll,
     events: Events,
     buffer: Box<[u8]>,
-    connections: Vec<Connection>,
+    connections: Vec<Connection<'a>>,
     idle: Idle,
     /// Connections with room for a message, the one that has waited longest first.
     ready: VecDeque<u32>,
@@ -125,15 +124,15 @@ impl<'a> Worker<'a> {
         sockets: Vec<OwnedFd>,
         idle: Vec<OwnedFd>,
     ) -> anyhow::Result<Self> {
-        let (plan, pattern) = (shared.plan, shared.pattern);
+        let (plan, exchanges) = (shared.plan, shared.exchanges);
         let epoll = Epoll::new()?;
         let mut stats = Stats::new()?;
         stats.connects = (sockets.len() + idle.len()) as u64;
         let pipeline = usize::try_from(plan.pipeline)?;
         let mut all: Vec<_> = (0..connections)
             .map(|index| numbered(share, index.into()))
-            .map(|number| EchoCheck::new(pattern, number, plan.size, pipeline))
-            .map(|check| Connection::new(check, quota(plan).unwrap_or(u64::MAX)))
+            .map(|number| exchanges.connection(number, plan.size, pipeline))
+            .map(|exchange| Connection::new(exchange, quota(plan).unwrap_or(u64::MAX)))
             .collect();
         for ((connection, socket), data) in all.iter_mut().zip(sockets).zip(0..) {
             connection.attach(socket, &epoll, data)?;
@@ -248,8 +247,8 @@ impl<'a> Worker<'a> {
     /// were in flight on lost connections were counted before.
     pub(crate) fn count_unanswered(&mut self, end: Timestamp) {
         let from = self.stats.from();
-        let checks = self.connections.iter().map(|connection| &connection.check);
-        let in_flight: usize = checks.map(|check| check.in_flight_since(from)).sum();
+        let exchanges = self.connections.iter().map(|connection| &connection.exchange);
+        let in_flight: usize = exchanges.map(|exchange| exchange.in_flight_since(from)).sum();
         let overdue = if self.is_warming_up { 0 } else { self.pacer.overdue(end) };
         self.stats.unanswered += overdue + in_flight as u64;
     }
@@ -475,18 +474,17 @@ impl<'a> Worker<'a> {
         }
         let (connection, stats) = (&mut self.connections[index], &mut self.stats);
         let slice = &mut self.slice;
-        let in_flight = connection.check.in_flight();
+        let in_flight = connection.exchange.in_flight();
         let bytes = &self.buffer[..len];
-        let answered = |due| {
+        let mut answered = |due| {
             if let Some(latency_ns) = stats.answered(due, now) {
                 slice.record(latency_ns);
             }
         };
-        if let Err(wrong) = connection.check.receive(self.shared.pattern, bytes, answered) {
-            let end = End { failure: wrong.into(), what: wrong.to_string() };
+        if let Err(end) = connection.exchange.receive(bytes, &mut answered) {
             return self.drop_connection(index, &end);
         }
-        let left = connection.check.in_flight();
+        let left = connection.exchange.in_flight();
         if left == in_flight {
             return;
         }
@@ -517,9 +515,9 @@ impl<'a> Worker<'a> {
             true => self.connecting -= 1,
             false => self.alive -= 1,
         }
-        self.stats.unanswered += connection.check.in_flight_since(self.stats.from()) as u64;
+        self.stats.unanswered += connection.exchange.in_flight_since(self.stats.from()) as u64;
         // Bytes that are still to come from the lost connection would not fit the next one.
-        connection.check.restart(self.shared.pattern, self.next_number);
+        connection.exchange.restart(self.next_number);
         self.next_number += u64::from(self.share.of);
         self.lose(index, end);
     }

@@ -1,8 +1,9 @@
 //! The flags, and the plan that they describe.
 
+use crate::exchange::VALUE_MAX;
 use crate::pattern::SIZE_MAX;
-use crate::{Plan, Target, Thresholds, Until};
-use clap::Parser;
+use crate::{Plan, Protocol, Target, Thresholds, Until};
+use clap::{Parser, ValueEnum};
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::ops::RangeInclusive;
@@ -38,7 +39,7 @@ const THREADS_MAX: u32 = 256;
 /// The shortest interval of the series. Its histograms are merged each time.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
-/// Loads an echo server and checks every byte that comes back.
+/// Loads a server and checks every byte that comes back.
 ///
 /// Without --rate, a connection sends its next message when it has received the answer to the previous one.
 /// With --rate, messages are due at fixed times, and latencies count from those times.
@@ -102,7 +103,15 @@ pub(super) struct Args {
     )]
     ramp_up: Option<Duration>,
 
-    /// Size of a message in bytes, such as 64, 16KiB or 4MiB.
+    /// Protocol of the messages. resp sets and gets a key on each connection, http gets --path.
+    #[arg(long, value_enum, default_value = "echo")]
+    protocol: Speaks,
+
+    /// Path that http gets. Each answer has to have status 200, a Content-Length and the same body.
+    #[arg(long, value_name = "PATH", value_parser = path, default_value = "/")]
+    path: String,
+
+    /// Size of a message, or of a value of resp, in bytes, such as 64, 16KiB or 4MiB.
     #[arg(long, value_name = "BYTES", value_parser = size, default_value = "64")]
     size: u64,
 
@@ -178,6 +187,22 @@ pub(super) struct Args {
     max_errors: Option<u64>,
 }
 
+/// A protocol on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Speaks {
+    Echo,
+    Resp,
+    Http,
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let is_clean = text.bytes().all(|byte| byte.is_ascii_graphic());
+    match text.starts_with('/') && is_clean {
+        true => Ok(text.to_owned()),
+        false => Err("expected a path such as /a, without blanks".to_owned()),
+    }
+}
+
 fn count(text: &str) -> Result<NonZeroU32, String> {
     text.parse().map_err(|_| format!("expected a number from 1 to {}", u32::MAX))
 }
@@ -249,6 +274,11 @@ impl Args {
             connections,
             idle: self.idle.map_or(0, NonZeroU32::get),
             threads: self.threads.get(),
+            protocol: match self.protocol {
+                Speaks::Echo => Protocol::Echo,
+                Speaks::Resp => Protocol::Resp,
+                Speaks::Http => Protocol::Http { path: self.path.clone() },
+            },
             size: self.size,
             pipeline: self.pipeline.get(),
             rate: self.rate,
@@ -291,6 +321,9 @@ fn check(plan: &Plan) -> Result<(), String> {
             "--pipeline {pipeline}: on {connections} connections more than {IN_FLIGHT_MAX} messages \
              would be in flight"
         ));
+    }
+    if plan.protocol == Protocol::Resp && plan.size > VALUE_MAX {
+        return Err(format!("--size {}: a value of resp has at most {VALUE_MAX} bytes", plan.size));
     }
     if matches!(plan.target, Target::Unix(_)) {
         if plan.congestion.is_some() {

@@ -43,7 +43,7 @@ impl Worker<'_> {
         // Usually so on the loopback interface. A connection to itself is found here too.
         let is_connected = socket::is_connected(&socket)?;
         let connection = &mut self.connections[index];
-        connection.check.restart(self.shared.pattern, number);
+        connection.exchange.restart(number);
         connection.attach(socket, &self.epoll, index as u64)?;
         match is_connected {
             true => self.stats.connected(Timestamp::now() - begun),

@@ -5,7 +5,7 @@
 //! stays silent for a moment first.
 
 use super::Worker;
-use crate::connection::End;
+use crate::failure::End;
 use epoll_sys::Timestamp;
 use std::io;
 use std::time::Duration;

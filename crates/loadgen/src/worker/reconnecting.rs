@@ -5,9 +5,8 @@
 
 use super::{Worker, numbered};
 use crate::address::lacks;
-use crate::connection::End;
 use crate::connector::WAVE;
-use crate::failure::Failure;
+use crate::failure::{End, Failure};
 use epoll_sys::Timestamp;
 use std::cmp::Reverse;
 use std::time::Duration;

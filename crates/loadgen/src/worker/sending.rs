@@ -40,7 +40,7 @@ impl Worker<'_> {
                 break;
             }
             let Some(due) = self.pacer.next(now) else { break };
-            connection.check.begin(due);
+            connection.exchange.begin(due);
             if !self.is_warming_up {
                 connection.take_request();
                 if due <= self.stalled_until {
@@ -52,7 +52,7 @@ impl Worker<'_> {
             self.awaiting += 1;
             connection.await_from(now);
         }
-        if connection.check.has_unsent() && !connection.awaits_room() {
+        if connection.exchange.has_unsent() && !connection.awaits_room() {
             self.flush(index);
         }
         self.make_ready(index);
@@ -60,8 +60,7 @@ impl Worker<'_> {
 
     #[inline]
     pub(super) fn flush(&mut self, index: usize) {
-        let (pattern, epoll) = (self.shared.pattern, &self.epoll);
-        if let Err(end) = self.connections[index].flush(pattern, epoll, index as u64) {
+        if let Err(end) = self.connections[index].flush(&self.epoll, index as u64) {
             self.drop_connection(index, &end);
         }
     }

@@ -41,6 +41,7 @@ fn the_object_has_these_keys() {
             "connections",
             "idle",
             "threads",
+            "protocol",
             "size",
             "pipeline",
             "rate",

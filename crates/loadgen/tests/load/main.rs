@@ -12,6 +12,7 @@ mod namespaces;
 mod open_loop;
 mod pattern;
 mod progress;
+mod protocols;
 mod reconnecting;
 mod system_calls;
 mod thresholds;
