@@ -62,13 +62,22 @@ impl Target {
         if host.is_empty() {
             return Err(format!("'{text}' has no host"));
         }
-        Self::host(host, port)
+        Self::with_port(host, port)
     }
 
-    fn host(host: &str, port: &str) -> Result<Self, String> {
+    fn with_port(host: &str, port: &str) -> Result<Self, String> {
         match port.parse() {
             Ok(0) | Err(_) => Err(format!("'{port}' is no port; expected 1 to {}", u16::MAX)),
             Ok(port) => Ok(Self::Host { host: host.to_owned(), port }),
+        }
+    }
+
+    /// Returns the name of the host; a UNIX socket has the one of this machine.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Host { host, .. } => host,
+            Self::Unix(_) => "localhost",
         }
     }
 

@@ -236,10 +236,15 @@ impl<'a> Connection<'a> {
     pub(crate) fn close_half(&mut self, now: Timestamp) -> io::Result<()> {
         self.stage = Stage::Closing;
         self.await_from(now);
-        match &self.socket {
-            Some(socket) => socket::shutdown(socket, Shutdown::Write),
-            None => Ok(()),
+        let Some(socket) = &self.socket else { return Ok(()) };
+        self.exchange.finish();
+        // Everything before is answered, so there is room; an error shows in what follows too.
+        if self.exchange.has_unsent() {
+            if let Ok(len) = socket::send(socket, self.exchange.unsent()) {
+                self.exchange.sent(len);
+            }
         }
+        socket::shutdown(socket, Shutdown::Write)
     }
 
     /// Closes the socket after the server's end; the connection may get another one.

@@ -5,6 +5,7 @@ mod answers;
 mod echo;
 mod http;
 mod resp;
+mod tls;
 
 pub(crate) use resp::VALUE_MAX;
 
@@ -15,6 +16,7 @@ use echo::Echo;
 use epoll_sys::Timestamp;
 use http::{Http, Reference};
 use resp::Resp;
+use tls::{Client, Tls};
 
 /// The protocol of all connections, with what they share.
 #[derive(Debug)]
@@ -22,16 +24,25 @@ pub(crate) enum Exchanges {
     Echo(Pattern),
     Resp(Pattern),
     Http(Reference),
+    TlsEcho(Pattern, Client),
 }
 
 impl Exchanges {
     /// Returns the protocol of a plan.
-    pub(crate) fn new(plan: &Plan) -> Self {
-        match &plan.protocol {
+    ///
+    /// # Errors
+    ///
+    /// Certificates that cannot be read, or a host that no certificate can name.
+    pub(crate) fn new(plan: &Plan) -> anyhow::Result<Self> {
+        Ok(match &plan.protocol {
             Protocol::Echo => Self::Echo(Pattern::for_size(plan.size)),
             Protocol::Resp => Self::Resp(Pattern::for_size(plan.size)),
             Protocol::Http { path } => Self::Http(Reference::new(path, &plan.target.to_string())),
-        }
+            Protocol::TlsEcho { ca } => {
+                let client = Client::new(plan.target.host(), ca.as_deref())?;
+                Self::TlsEcho(Pattern::for_size(plan.size), client)
+            }
+        })
     }
 
     /// Returns the state of the connection with this number.
@@ -45,13 +56,17 @@ impl Exchanges {
             Self::Echo(pattern) => Box::new(Echo::new(pattern, number, size, in_flight_max)),
             Self::Resp(pattern) => Box::new(Resp::new(pattern, number, size, in_flight_max)),
             Self::Http(reference) => Box::new(Http::new(reference, in_flight_max)),
+            Self::TlsEcho(pattern, client) => {
+                let echo = Echo::new(pattern, number, size, in_flight_max);
+                Box::new(Tls::new(client, echo))
+            }
         }
     }
 
     /// Returns the size of a message in bytes: the one of the plan, or that of a body.
     pub(crate) fn size(&self, plan: &Plan) -> u64 {
         match self {
-            Self::Echo(_) | Self::Resp(_) => plan.size,
+            Self::Echo(_) | Self::Resp(_) | Self::TlsEcho(..) => plan.size,
             Self::Http(reference) => reference.body_len(),
         }
     }
@@ -92,4 +107,7 @@ pub(crate) trait Exchange: std::fmt::Debug + Send {
     ///
     /// The reason for which the bytes are not the right answer. The connection is of no more use.
     fn receive(&mut self, bytes: &[u8], answered: &mut dyn FnMut(Timestamp)) -> Result<(), End>;
+
+    /// Adds the last words before our half is closed to the bytes to send.
+    fn finish(&mut self) {}
 }

@@ -32,13 +32,15 @@ pub enum Failure {
     NoAddress,
     /// No descriptor was free for a connection.
     NoDescriptor,
+    /// TLS failed: a certificate, a handshake or a record.
+    Tls,
     /// Another error of a system call.
     Failed,
 }
 
 impl Failure {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::WrongBytes,
         Self::ExtraBytes,
         Self::Closed,
@@ -48,6 +50,7 @@ impl Failure {
         Self::Unsent,
         Self::NoAddress,
         Self::NoDescriptor,
+        Self::Tls,
         Self::Failed,
     ];
 
@@ -64,6 +67,7 @@ impl Failure {
             Self::Unsent => "unsent",
             Self::NoAddress => "no-address",
             Self::NoDescriptor => "no-descriptor",
+            Self::Tls => "tls",
             Self::Failed => "failed",
         }
     }

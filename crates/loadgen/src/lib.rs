@@ -6,7 +6,7 @@
 //! server that stalls cannot hide it by delaying requests. A lost connection is made again, and requests that
 //! are due meanwhile fail. Figures that are about this program rather than the server are marked as invalid.
 //!
-//! Not included: other protocols, TLS, more than one server at a time.
+//! Not included: other protocols, TLS around others than echo, more than one server at a time.
 
 #![forbid(unsafe_code)]
 

@@ -3,6 +3,7 @@
 use crate::address::Target;
 use crate::pacing::Until;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The plan of a run. Numbers are at least 1 unless documented otherwise.
@@ -62,6 +63,11 @@ pub enum Protocol {
         /// The path.
         path: String,
     },
+    /// Every byte comes back, over TLS.
+    TlsEcho {
+        /// The file of the certificates that the server's has to be signed by; `None` accepts any.
+        ca: Option<PathBuf>,
+    },
 }
 
 impl Protocol {
@@ -72,6 +78,7 @@ impl Protocol {
             Self::Echo => "echo",
             Self::Resp => "resp",
             Self::Http { .. } => "http",
+            Self::TlsEcho { .. } => "tls-echo",
         }
     }
 }

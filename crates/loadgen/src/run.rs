@@ -105,7 +105,7 @@ pub fn run(plan: &Plan, mut update: impl FnMut(Update<'_>)) -> anyhow::Result<Ou
         drop(connector.open(1, Duration::ZERO, &mut Stats::new()?)?);
     }
     let memory_before = process.as_ref().and_then(Process::memory_bytes);
-    let exchanges = Exchanges::new(plan);
+    let exchanges = Exchanges::new(plan)?;
     let series = Series::new(plan.interval, plan.threads);
     let shared = Shared { plan, connector, exchanges: &exchanges, series: &series };
     let mut workers = workers(shared, held, &mut stats)?;

@@ -486,6 +486,10 @@ impl<'a> Worker<'a> {
         }
         let left = connection.exchange.in_flight();
         if left == in_flight {
+            // A handshake has words of its own.
+            if connection.exchange.has_unsent() && !connection.awaits_room() {
+                self.flush(index);
+            }
             return;
         }
         connection.await_from(now);

@@ -107,6 +107,14 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value = "echo")]
     protocol: Speaks,
 
+    /// File of certificates, one of which the server's has to be signed by, for tls-echo.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// Accept any certificate, for tls-echo.
+    #[arg(long, conflicts_with = "tls_ca")]
+    insecure: bool,
+
     /// Path that http gets. Each answer has to have status 200, a Content-Length and the same body.
     #[arg(long, value_name = "PATH", value_parser = path, default_value = "/")]
     path: String,
@@ -193,6 +201,7 @@ enum Speaks {
     Echo,
     Resp,
     Http,
+    TlsEcho,
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -269,6 +278,9 @@ impl Args {
                 (Until::Requests(each.saturating_mul(connections.into())), Some(each))
             }
         };
+        if self.protocol == Speaks::TlsEcho && self.tls_ca.is_none() && !self.insecure {
+            return Err("--protocol tls-echo: --tls-ca FILE or --insecure is needed".to_owned());
+        }
         let plan = Plan {
             target: Target::parse(&self.target, self.port.as_deref())?,
             connections,
@@ -278,6 +290,7 @@ impl Args {
                 Speaks::Echo => Protocol::Echo,
                 Speaks::Resp => Protocol::Resp,
                 Speaks::Http => Protocol::Http { path: self.path.clone() },
+                Speaks::TlsEcho => Protocol::TlsEcho { ca: self.tls_ca.clone() },
             },
             size: self.size,
             pipeline: self.pipeline.get(),

@@ -48,6 +48,8 @@ fn what_cannot_be_meant_is_refused() {
         (&["127.0.0.1:80", "--max-errors", "-1"], "'-1' for '--max-errors"),
         (&["127.0.0.1:80", "--source", "127.0.0.2,here"], "'here' for '--source"),
         (&["unix:/a", "--source", "127.0.0.2"], "--source"),
+        (&["127.0.0.1:80", "--protocol", "tls-echo"], "--protocol tls-echo: --tls-ca"),
+        (&["127.0.0.1:80", "--insecure", "--tls-ca", "a"], "--tls-ca"),
         (&["127.0.0.1:80", "--protocol", "gopher"], "'gopher' for '--protocol"),
         (&["127.0.0.1:80", "--protocol", "http", "--path", "a b"], "'a b' for '--path"),
         (&["127.0.0.1:80", "--protocol", "resp", "--size", "1MiB"], "--size 1048576"),

@@ -17,6 +17,7 @@ mod reconnecting;
 mod system_calls;
 mod thresholds;
 mod time;
+mod tls;
 mod wrong;
 
 mod program;
