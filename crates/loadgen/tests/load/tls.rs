@@ -31,8 +31,14 @@ fn echo(mut wire: &mut dyn Wire, config: Arc<ServerConfig>, spoil: bool) -> io::
     let mut stream = Stream::new(&mut connection, &mut wire);
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        // The end without `close_notify` is an error here.
-        let len = stream.read(&mut buffer)?;
+        // An end without `close_notify` is an error here, which the client is to see.
+        let len = match stream.read(&mut buffer) {
+            Ok(len) => len,
+            Err(error) => {
+                stream.sock.reset_at_close();
+                return Err(error);
+            }
+        };
         if len == 0 {
             stream.conn.send_close_notify();
             return stream.conn.write_tls(&mut stream.sock).map(drop);
