@@ -14,6 +14,7 @@ mod address_error;
 mod batches;
 mod datagrams;
 mod options;
+mod packets;
 mod stream_io;
 mod unix_address;
 mod zone;
@@ -31,6 +32,7 @@ pub use options::{
     set_receive_buffer, set_reuse_address, set_reuse_port, set_send_buffer, set_user_timeout,
     take_error,
 };
+pub use packets::{PACKET_DESCRIPTORS_MAX, packet_pair, recv_packet, send_packet};
 pub use stream_io::{
     peek, recv, recv_urgent, recv_vectored, send, send_urgent, send_vectored, unread, unsent,
 };

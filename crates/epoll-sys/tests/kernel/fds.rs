@@ -54,6 +54,8 @@ fn nonblocking() -> Vec<(&'static str, OwnedFd)> {
         ("unix", socket::stream(socket::Family::Unix).unwrap()),
         ("datagram", socket::datagram(socket::Family::Inet).unwrap()),
         ("datagram of a pair", socket::datagram_pair().unwrap().0),
+        ("left of a pair for packets", socket::packet_pair().unwrap().0),
+        ("right of a pair for packets", socket::packet_pair().unwrap().1),
     ]
 }
 

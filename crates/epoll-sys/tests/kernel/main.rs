@@ -6,6 +6,7 @@ mod carry_over;
 mod errnos;
 mod fallback;
 mod fds;
+mod packets;
 mod pipes;
 mod scenarios;
 mod signals;
