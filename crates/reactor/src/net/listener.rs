@@ -16,7 +16,7 @@ use crate::net::Address;
 use crate::net::conversion::{ConversionError, wrong_kind};
 use crate::net::options::{ListenOptions, PausedBy, StreamOptions};
 use crate::net::pausing::Gate;
-use crate::net::unix_path::{self, Access, Kind, UnixPath};
+use crate::net::unix_path::{self, Access, Kind, PathRemoval, UnixPath};
 use epoll_sys::socket::{self, Family};
 use std::io;
 use std::net::TcpListener;
@@ -88,8 +88,8 @@ const QUEUE_MAX: u32 = 65_536;
 pub struct Listener {
     // First, so that the path is removed before the socket is closed: while it listens, no other server
     // takes the path over.
-    /// The path of a UNIX socket, which is removed when this is dropped.
-    _path: Option<UnixPath>,
+    /// The path of a UNIX socket, which is removed when this is dropped, unless its removal is off.
+    path: Option<UnixPath>,
     socket: OwnedFd,
     /// The epoll instance and the timer; `None` if the program sees to the pauses.
     gate: Option<Gate>,
@@ -163,7 +163,7 @@ impl Listener {
         let gate = new_gate(&socket, options)?;
         let address = socket::local_address(&socket)?;
         let mut listener = Self::assemble(socket, gate, address, options);
-        listener._path = path;
+        listener.path = path;
         listener.queue_max = options.backlog.saturating_add(1).min(QUEUE_MAX);
         Ok(listener)
     }
@@ -176,7 +176,7 @@ impl Listener {
     ) -> Self {
         let gives_options = address.inet().is_none() && options.stream.changes_unix();
         Self {
-            _path: None,
+            path: None,
             gate,
             address,
             // Without one, a server that is full does not say so to its clients. It is no reason to fail.
@@ -194,7 +194,8 @@ impl Listener {
     }
 
     /// Converts a socket that listens already, from a service manager for example, and makes it
-    /// non-blocking. The path of a UNIX socket is not removed with this listener.
+    /// non-blocking. The path of a UNIX socket is not removed with this listener, unless its
+    /// [removal](Self::path_removal) is turned on. The backlog stays as it is.
     ///
     /// # Errors
     ///
@@ -219,8 +220,8 @@ impl Listener {
         options: &ListenOptions,
     ) -> Result<Self, ConversionError<T>> {
         let prepare = || {
-            let family = listening_family(&socket)?;
-            let address = socket::local_address(&socket)?;
+            let address = Self::address_of(&socket)?;
+            let family = Family::of(address);
             options.check_bound()?;
             options.check(&address)?;
             options.apply(&socket, family)?;
@@ -228,9 +229,42 @@ impl Listener {
             Ok((new_gate(&socket, options)?, address))
         };
         match prepare() {
-            Ok((gate, address)) => Ok(Self::assemble(socket.into(), gate, address, options)),
+            Ok((gate, address)) => {
+                let mut listener = Self::assemble(socket.into(), gate, address, options);
+                listener.path = address.as_path().and_then(UnixPath::adopted);
+                Ok(listener)
+            }
             Err(error) => Err(ConversionError::new(socket, error)),
         }
+    }
+
+    /// Returns the address at which a socket listens, if [`adopt`](Self::adopt) takes sockets of its kind.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput): it does not listen, or is not a stream socket of a family
+    /// that [`Address`] has. `ENOTSOCK`: it is no socket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use epoll_reactor::net::Listener;
+    /// use std::net::{TcpListener, UdpSocket};
+    ///
+    /// let listening = TcpListener::bind("127.0.0.1:0")?;
+    /// assert_eq!(Listener::address_of(&listening)?.inet(), Some(listening.local_addr()?));
+    /// assert!(Listener::address_of(UdpSocket::bind("127.0.0.1:0")?).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn address_of(socket: impl AsFd) -> io::Result<Address> {
+        let family = socket::family(&socket)?;
+        if family.is_none() || !socket::is_stream(&socket)? {
+            return Err(wrong_kind("not a TCP or UNIX stream socket"));
+        }
+        if !socket::is_listening(&socket)? {
+            return Err(wrong_kind("the socket does not listen"));
+        }
+        socket::local_address(&socket)
     }
 
     /// Binds listeners for several threads, `count` of them, one at least.
@@ -303,7 +337,7 @@ impl Listener {
         let socket = self.socket.try_clone()?;
         let is_closed = self.end == Some(BatchEnd::Closed);
         Ok(Self {
-            _path: None,
+            path: None,
             gate: match self.gate {
                 Some(_) => Some(Gate::new(&socket)?),
                 None => None,
@@ -332,6 +366,13 @@ impl Listener {
     #[must_use]
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// Returns the switch that says whether the path of a UNIX socket is removed with this listener; `None` if
+    /// there is no path, or another clone removes it.
+    #[must_use]
+    pub fn path_removal(&self) -> Option<PathRemoval> {
+        self.path.as_ref().map(|path| path.removal().clone())
     }
 
     /// Returns what it has done so far.
@@ -438,15 +479,6 @@ fn listen(socket: &OwnedFd, backlog: i32) -> io::Result<()> {
             listened => return listened,
         }
     }
-}
-
-fn listening_family(socket: impl AsFd) -> io::Result<Family> {
-    let family = socket::family(&socket)?.filter(|_| socket::is_stream(&socket).unwrap_or(false));
-    let family = family.ok_or_else(|| wrong_kind("not a TCP or UNIX stream socket"))?;
-    if !socket::is_listening(&socket)? {
-        return Err(wrong_kind("the socket does not listen"));
-    }
-    Ok(family)
 }
 
 /// Lends the descriptor to watch: the epoll instance of the listener, or its socket with

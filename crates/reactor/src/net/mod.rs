@@ -22,6 +22,7 @@ pub use options::{
 };
 pub use peer::Peer;
 pub use stream::Stream;
+pub use unix_path::PathRemoval;
 
 pub use epoll_sys::socket::{
     Address, AddressParseError, Keepalive, Received, ReceivedDatagram, RecvBatch, SendBatch,

@@ -1,5 +1,5 @@
 //! The path of a UNIX socket: replaced if its server has ended, left alone if it listens or is something
-//! else, and removed with the socket.
+//! else, and removed with the socket, unless another process has taken the socket over.
 //!
 //! Kernel facts: (a) closing a UNIX listener leaves its path, and `bind` refuses a path that exists;
 //! (b) connecting to a path whose listener is closed is refused, and so is connecting to one that is
@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -21,14 +23,55 @@ use std::time::Duration;
 const LOCK_TRIES_MAX: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// The path of a socket that this process has bound. Dropping it removes the path, unless another
-/// server has replaced it meanwhile, or the process is a child of the one that has bound it.
+/// The path of a socket that this process has bound, or taken over. Dropping it removes the path if its
+/// [`PathRemoval`] is on, unless another server has replaced it meanwhile, or the process is a child of the one
+/// that has the path.
 #[derive(Debug)]
 pub(super) struct UnixPath {
     process: u32,
     path: PathBuf,
     device: u64,
     inode: u64,
+    removal: PathRemoval,
+}
+
+/// A switch that says whether the path of a UNIX listener is removed with the listener.
+///
+/// It is on for a listener that was [bound](crate::net::Listener::bind), and off for one that was
+/// [adopted](crate::net::Listener::adopt). A process that hands its socket to another one turns it off, and the
+/// other one turns its own on.
+///
+/// # Examples
+///
+/// ```
+/// use epoll_reactor::net::{Address, ListenOptions, Listener};
+///
+/// let directory = tempfile::tempdir()?;
+/// let path = directory.path().join("socket");
+/// let listener = Listener::bind(&Address::unix(&path)?, &ListenOptions::default())?;
+/// listener.path_removal().expect("a path").set(false);
+/// drop(listener);
+/// assert!(path.exists());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PathRemoval(Arc<AtomicBool>);
+
+impl PathRemoval {
+    fn new(is_on: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(is_on)))
+    }
+
+    /// Returns whether the path is removed with the listener.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Says whether the path is removed with the listener.
+    pub fn set(&self, is_on: bool) {
+        self.0.store(is_on, Ordering::SeqCst);
+    }
 }
 
 /// The use of a socket at a path.
@@ -68,13 +111,7 @@ pub(super) fn bind(
         }
         bound => bound?,
     }
-    let metadata = fs::symlink_metadata(path)?;
-    let bound = UnixPath {
-        process: process::id(),
-        path: path.into(),
-        device: metadata.dev(),
-        inode: metadata.ino(),
-    };
+    let bound = UnixPath::new(path, &fs::symlink_metadata(path)?, PathRemoval::new(true));
     if let Some(PathOwner { user, group }) = access.owner {
         lchown(path, user, group)?;
     }
@@ -145,6 +182,22 @@ fn in_use(why: &'static str) -> io::Error {
 }
 
 impl UnixPath {
+    fn new(path: &Path, metadata: &Metadata, removal: PathRemoval) -> Self {
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        Self { process: process::id(), path: path.into(), device, inode, removal }
+    }
+
+    /// Returns the path of a socket that another process has bound, which is left in place; `None` if it is gone.
+    pub(super) fn adopted(path: &Path) -> Option<Self> {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        let is_socket = metadata.file_type().is_socket();
+        is_socket.then(|| Self::new(path, &metadata, PathRemoval::new(false)))
+    }
+
+    pub(super) fn removal(&self) -> &PathRemoval {
+        &self.removal
+    }
+
     fn is(&self, metadata: &Metadata) -> bool {
         metadata.dev() == self.device && metadata.ino() == self.inode
     }
@@ -153,7 +206,7 @@ impl UnixPath {
 impl Drop for UnixPath {
     fn drop(&mut self) {
         // A forked child has a copy of the socket, and its parent still needs the path.
-        if self.process != process::id() {
+        if self.process != process::id() || !self.removal.is_on() {
             return;
         }
         // Ignored: a path that cannot be removed is replaced by the next server.

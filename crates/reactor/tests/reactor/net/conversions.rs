@@ -116,6 +116,29 @@ fn a_listener_is_adopted_with_options_that_do_not_come_too_late() {
 }
 
 #[test]
+fn a_path_is_removed_by_who_is_to_remove_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let address = Address::unix(&path).unwrap();
+    let first = Listener::bind(&address, &ListenOptions::default()).unwrap();
+    let handed_over = first.socket().try_clone_to_owned().unwrap();
+    let second = Listener::adopt(handed_over, &ListenOptions::default()).unwrap();
+    let [of_first, of_second] =
+        [&first, &second].map(|one| one.path_removal().expect("it has a path"));
+    assert_eq!((of_first.is_on(), of_second.is_on()), (true, false));
+    assert!(second.try_clone().unwrap().path_removal().is_none());
+    of_first.set(false);
+    close(first);
+    assert!(path.exists());
+    of_second.set(true);
+    close(second);
+    assert!(!path.exists());
+
+    let unnamed = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &ListenOptions::default());
+    assert!(unnamed.unwrap().path_removal().is_none());
+}
+
+#[test]
 fn only_a_stream_socket_that_listens_becomes_a_listener() {
     let unheard = socket::stream(socket::Family::Inet).unwrap();
     assert_given_back(Listener::try_from(unheard), ErrorKind::InvalidInput);
