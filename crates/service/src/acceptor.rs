@@ -9,6 +9,7 @@
 mod batch_len;
 mod shared;
 
+use crate::listening::{Listening, Sharing};
 use crate::store::{Event, Store};
 use batch_len::BatchLen;
 use epoll_connection::Protocol;
@@ -52,8 +53,12 @@ impl Acceptors {
         }
     }
 
-    /// Stops watching them and returns the connections that wait in their queues, in the order of their addresses.
-    pub(crate) fn close<P: Protocol>(&mut self, store: &mut impl Store<P>) -> Vec<Closing> {
+    /// Stops watching them and returns, with the index of its address, the connections that wait in the queue of
+    /// each.
+    pub(crate) fn close<P: Protocol>(
+        &mut self,
+        store: &mut impl Store<P>,
+    ) -> Vec<(usize, Closing)> {
         match self {
             Self::Own(acceptors) => {
                 let acceptors = std::mem::take(acceptors).into_iter();
@@ -68,6 +73,8 @@ impl Acceptors {
 
 #[derive(Debug)]
 pub(crate) struct Acceptor {
+    /// The index of its address.
+    entry: usize,
     listener: Listener,
     tag: Event,
     sharing: Sharing,
@@ -80,21 +87,15 @@ pub(crate) struct Acceptor {
     batch_len: BatchLen,
 }
 
-/// The threads that watch a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
-    Alone,
-    Exclusive,
-}
-
 impl Acceptor {
     pub(crate) fn start<T: Source>(
-        listener: Listener,
+        listening: Listening,
         tag: Event,
-        sharing: Sharing,
         reactor: &mut Reactor<T, Event>,
     ) -> io::Result<Self> {
+        let Listening { entry, listener, sharing } = listening;
         let mut acceptor = Self {
+            entry,
             listener,
             tag,
             sharing,
@@ -105,6 +106,11 @@ impl Acceptor {
         };
         acceptor.watch(reactor)?;
         Ok(acceptor)
+    }
+
+    /// Returns the index of its address.
+    pub(crate) fn entry(&self) -> usize {
+        self.entry
     }
 
     /// Accepts connections after the reactor's wait with this number.
@@ -158,11 +164,11 @@ impl Acceptor {
 
     /// Watches it no longer, and hands out what waits in its queue. Threads that share the socket keep it
     /// open, so the kernel has to be told.
-    fn close<T: Source>(mut self, reactor: &mut Reactor<T, Event>) -> Closing {
+    fn close<T: Source>(mut self, reactor: &mut Reactor<T, Event>) -> (usize, Closing) {
         if let Err(error) = self.unwatch(reactor) {
             tracing::warn!(%error, "listener still watched");
         }
-        self.listener.close()
+        (self.entry, self.listener.close())
     }
 
     fn pause_for(&mut self, pause: Duration) -> Option<Duration> {
@@ -215,7 +221,8 @@ mod tests {
     fn exclusive(reactor: &mut Reactor<NoSource, Event>) -> Acceptor {
         let options = ListenOptions { paused_by: PausedBy::Owner, ..ListenOptions::default() };
         let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), &options).unwrap();
-        Acceptor::start(listener, Event::Accept(0), Sharing::Exclusive, reactor).unwrap()
+        let listening = Listening { entry: 0, listener, sharing: Sharing::Exclusive };
+        Acceptor::start(listening, Event::Accept(0), reactor).unwrap()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The settings of a service.
 
-use crate::Mode;
+use crate::{Mode, Restart, Supervisor};
 use epoll_connection::Limits;
 use epoll_reactor::net::{Address, StreamOptions};
 use std::num::NonZeroU32;
@@ -25,7 +25,8 @@ pub struct Config {
     pub connections_max: Option<NonZeroU32>,
     /// The largest number of connections at once from one address; `None` is no limit.
     pub connections_per_peer_max: Option<NonZeroU32>,
-    /// The number of connections that may wait to be accepted at each address.
+    /// The number of connections that may wait to be accepted at each address. Sockets that the process was started
+    /// with keep theirs.
     pub backlog: NonZeroU32,
     /// The options of accepted and of outgoing connections.
     pub stream: StreamOptions,
@@ -50,6 +51,10 @@ pub struct Config {
     ///
     /// [`epoll_wait`]: https://man7.org/linux/man-pages/man2/epoll_wait.2.html
     pub busy_polling: Option<Duration>,
+    /// The program that supervises the process, and is told when it serves, restarts and stops; `None` is none.
+    pub supervisor: Option<Supervisor>,
+    /// The signal by which the service restarts, and the program that takes over; `None` never restarts.
+    pub restart: Option<Restart>,
     /// Called before the process is ended because threads are stuck after a second signal to end; for example
     /// to flush logs. It must return soon.
     pub before_exit: fn(),
@@ -121,6 +126,8 @@ impl Default for Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             busy_polling: None,
+            supervisor: None,
+            restart: None,
             before_exit: || {},
         }
     }

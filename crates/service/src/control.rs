@@ -4,11 +4,12 @@
 use crate::admission::Admission;
 use crate::drain::DrainState;
 use crate::error::Error;
-use crate::signals::SignalQueue;
+use crate::signals::{SignalQueue, is_ending};
 use crate::stats::Stats;
 use epoll_reactor::Waker;
 use epoll_shutdown::Signal;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) struct Control {
     pub(crate) admission: Admission,
@@ -20,6 +21,18 @@ pub(crate) struct Control {
     stats: Mutex<StatsRequest>,
     /// The error of the first thread that failed.
     failure: Mutex<Option<Error>>,
+    /// Every thread serves, or has.
+    is_serving: AtomicBool,
+    hand_over: OnceLock<HandOver>,
+}
+
+/// The hand-over of sockets to another process, which serves.
+#[derive(Debug)]
+struct HandOver {
+    /// The signal that asked for it, and then begins the drain.
+    signal: Signal,
+    /// For each address, whether the other process listens there.
+    taken: Vec<bool>,
 }
 
 /// A request for statistics: every thread logs its counters, the last one the sums over all connections.
@@ -45,7 +58,36 @@ impl Control {
             wakers,
             stats: Mutex::default(),
             failure: Mutex::default(),
+            is_serving: AtomicBool::new(false),
+            hand_over: OnceLock::new(),
         }
+    }
+
+    /// Notes that every thread serves.
+    pub(crate) fn set_serving(&self) {
+        self.is_serving.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.is_serving.load(Ordering::SeqCst)
+    }
+
+    /// Begins the drain because another process serves at the addresses that are `taken`.
+    pub(crate) fn hand_over(&self, signal: Signal, taken: Vec<bool>) {
+        // There is one hand-over.
+        let _ = self.hand_over.set(HandOver { signal, taken });
+        self.on_signal(signal);
+    }
+
+    /// Returns whether another process listens at the address with this index.
+    pub(crate) fn is_handed_over(&self, entry: usize) -> bool {
+        let taken = self.hand_over.get().and_then(|done| done.taken.get(entry));
+        taken.copied().unwrap_or(false)
+    }
+
+    /// Returns whether a signal begins the drain, or ends it if it has begun; any other one asks for the counters.
+    pub(crate) fn begins_drain(&self, signal: Signal) -> bool {
+        is_ending(signal) || self.hand_over.get().is_some_and(|done| done.signal == signal)
     }
 
     /// Wakes the first thread if there is no connection left and will not be one.

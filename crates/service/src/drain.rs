@@ -1,6 +1,7 @@
 //! The drain of the service: the first thread decides on it, and all threads see it. What each of them then
 //! does with its connections is in `handler/drain.rs`, and when one of these is quiet in `timeouts.rs`.
 
+use crate::supervisor::Watchdog;
 use epoll_shutdown::{Drain, DrainOutcome, DrainWatch, Phase, Signal};
 use epoll_timers::Timestamp;
 use std::sync::OnceLock;
@@ -53,15 +54,32 @@ impl DrainState {
     }
 }
 
-/// The state with which the first thread decides on the drain.
+/// The state with which the first thread decides on the drain, and the signs of life that it gives.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     drain: Drain,
+    /// `None` where nobody expects signs of life, or not from this process any more.
+    watchdog: Option<Watchdog>,
 }
 
 impl Coordinator {
-    pub(crate) fn new(drain: Drain) -> Self {
-        Self { drain }
+    pub(crate) fn new(drain: Drain, watchdog: Option<Watchdog>) -> Self {
+        Self { drain, watchdog }
+    }
+
+    /// Returns when to call [`beat`](Self::beat) first.
+    pub(crate) fn first_beat(&self) -> Option<Timestamp> {
+        self.watchdog.as_ref().map(Watchdog::next)
+    }
+
+    /// Gives a sign of life if one is due, and returns when the next one is.
+    pub(crate) fn beat(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.watchdog.as_mut()?.beat(now)
+    }
+
+    /// Gives no sign of life any more: another process does.
+    pub(crate) fn stop_beating(&mut self) {
+        self.watchdog = None;
     }
 
     /// Acts on a signal to end: the first one begins the drain, the next one ends it. Returns the deadline
@@ -131,7 +149,7 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
         });
         let limit = Duration::from_secs(8);
-        let mut coordinator = Coordinator::new(Drain::new(Some(limit)));
+        let mut coordinator = Coordinator::new(Drain::new(Some(limit)), None);
         assert!(state.draining().is_none() && !state.is_draining() && !state.is_over());
         let deadline = coordinator.on_signal(Signal::TERM, &state).expect("a deadline");
         let Draining { since, half_time } = state.draining().expect("a drain");
@@ -148,7 +166,7 @@ mod tests {
     #[test]
     fn one_without_a_limit_has_no_half_time_and_ends_when_no_connection_is_left() {
         let state = DrainState::new();
-        let mut coordinator = Coordinator::new(Drain::new(None));
+        let mut coordinator = Coordinator::new(Drain::new(None), None);
         assert_eq!(coordinator.on_signal(Signal::INT, &state), None);
         assert!(state.draining().is_some_and(|draining| draining.half_time.is_none()));
         assert!(state.is_draining());

@@ -60,9 +60,12 @@
 
 mod config;
 mod error;
+mod inherited;
 mod mode;
+mod restart;
 mod server;
 mod service;
+mod supervisor;
 
 mod acceptor;
 mod admission;
@@ -71,6 +74,8 @@ mod control;
 mod cores;
 mod drain;
 mod handler;
+mod handover;
+mod listening;
 mod mail;
 mod panics;
 mod pass;
@@ -78,18 +83,22 @@ mod resources;
 mod signals;
 mod stats;
 mod store;
+mod successor;
 mod threads;
 mod timeouts;
 mod timing;
 
 pub use config::{Accept, Config, THREADS_MAX, Timeouts};
 pub use error::{Error, Setting};
+pub use inherited::Inherited;
 pub use mail::Handle;
 pub use mode::Mode;
+pub use restart::Restart;
 pub use server::{Ended, Server};
 pub use service::{Each, Local, Message, Service};
 pub use signals::exit_status;
 pub use stats::{Stats, ThreadStats};
+pub use supervisor::Supervisor;
 
 pub use epoll_connection;
 pub use epoll_reactor::net::{Address, Peer};

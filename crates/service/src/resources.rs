@@ -6,7 +6,7 @@ use std::io;
 use std::num::NonZeroU32;
 
 /// Descriptors kept for everything that is neither a connection nor counted below: the standard streams,
-/// the signals and the event loop that waits for them, what threads share, the statistics file, and what
+/// the supervisor, the signals and the event loop that waits for them, what threads share, the statistics file, and what
 /// libraries open for a moment.
 const RESERVE: u64 = 20;
 
@@ -24,8 +24,10 @@ pub(crate) struct FdBudget {
     pub(crate) loops: usize,
     /// Threads that serve connections, their own or shared ones.
     pub(crate) pipes: usize,
-    /// Listeners of each of them.
+    /// Listeners of each of them, at most.
     pub(crate) listeners: usize,
+    /// Sockets that are kept for a process that takes over.
+    pub(crate) offered: usize,
 }
 
 /// Raises the soft limit of descriptors to the hard one and returns it.
@@ -43,8 +45,11 @@ pub(crate) fn raise_nofile_limit() -> io::Result<u64> {
 pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used: FdBudget) -> u64 {
     let (loops, pipes) = (used.loops as u64, used.pipes as u64);
     let listeners = loops * used.listeners as u64;
-    let reserve =
-        RESERVE + FDS_PER_LOOP * loops + FDS_PER_PIPE * pipes + FDS_PER_LISTENER * listeners;
+    let reserve = RESERVE
+        + FDS_PER_LOOP * loops
+        + FDS_PER_PIPE * pipes
+        + FDS_PER_LISTENER * listeners
+        + used.offered as u64;
     let room = descriptors.saturating_sub(reserve).max(1);
     match asked {
         None => room,
@@ -67,16 +72,18 @@ pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used:
 mod tests {
     use super::*;
 
-    const ONE: FdBudget = FdBudget { loops: 1, pipes: 1, listeners: 1 };
+    const ONE: FdBudget = FdBudget { loops: 1, pipes: 1, listeners: 1, offered: 0 };
 
     #[test]
     fn a_reserve_is_kept() {
         assert_eq!(connections_max(None, 20_000, ONE), 20_000 - RESERVE - 10);
-        let used = FdBudget { loops: 4, pipes: 4, listeners: 2 };
+        let used = FdBudget { loops: 4, pipes: 4, listeners: 2, offered: 0 };
         assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 56);
         assert_eq!(connections_max(None, 8, used), 1);
         let shared = FdBudget { pipes: 5, ..ONE };
         assert_eq!(connections_max(None, 20_000, shared), 20_000 - RESERVE - 18);
+        let offering = FdBudget { offered: 3, ..ONE };
+        assert_eq!(connections_max(None, 20_000, offering), 20_000 - RESERVE - 13);
     }
 
     #[test]

@@ -1,29 +1,33 @@
 //! A server from its configuration to its end.
 
-use crate::acceptor::{Acceptor, Acceptors, SharedAcceptors, Sharing};
+use crate::acceptor::{Acceptor, Acceptors, SharedAcceptors};
 use crate::admission::Admission;
 use crate::client::Client;
-use crate::config::{Accept, THREADS_MAX};
+use crate::config::THREADS_MAX;
 use crate::control::Control;
 use crate::drain::Coordinator;
 use crate::error::{Context, Error, Setting};
 use crate::handler::Parts;
+use crate::inherited::Predecessor;
+use crate::listening::{Listeners, Listening};
 use crate::mail::{Handle, Post, PostGuard};
 use crate::panics::catch;
 use crate::service::Message;
 use crate::signals::reader::SignalReader;
+use crate::signals::restarter::Restarter;
 use crate::stats::ThreadStats;
 use crate::store::{Event, LocalStore, SharedStore};
+use crate::supervisor::Watchdog;
 use crate::threads::local::{LocalThread, LocalWorker, Serve};
 use crate::threads::shared;
 use crate::timing::Timing;
-use crate::{Config, Service, cores, resources};
+use crate::{Config, Inherited, Service, Supervisor, cores, resources};
 use epoll_reactor::epoll_sys::EventFd;
-use epoll_reactor::net::{Address, ListenOptions, Listener, PausedBy};
+use epoll_reactor::net::{Address, PathRemoval};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Reactor, Source, Token, Watch};
 use epoll_shutdown::{Drain, DrainOutcome, Signals};
-use epoll_timers::Timers;
+use epoll_timers::{Timers, Timestamp};
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -46,6 +50,15 @@ pub struct Server<S: Service> {
     cores: Vec<usize>,
     signal_reader: SignalReader,
     drain: Drain,
+    supervisor: Option<Supervisor>,
+    takeover: Option<Takeover>,
+}
+
+/// The end of a restart, which the process before this one waits for.
+struct Takeover {
+    predecessor: Predecessor,
+    /// The paths of UNIX sockets that are this process's to remove from then on.
+    removals: Vec<PathRemoval>,
 }
 
 /// The threads that serve, before they are started.
@@ -82,28 +95,57 @@ impl<S: Service> Server<S> {
     /// An address cannot be listened at, the event loops cannot be set up, or the limit of descriptors leaves
     /// none for a connection. Everything that was opened is closed again.
     pub fn bind(service: S, config: &Config) -> Result<Self, Error> {
+        Self::bind_inherited(service, config, Inherited::default())
+    }
+
+    /// Does the same, but listens at sockets that the process was started with where one has an address of
+    /// [`Config::listen`]; the other ones are closed. If a process before this one has passed them, it goes on serving
+    /// until this one [serves](Self::run), and for good if this one fails before.
+    ///
+    /// In the modes in which threads have connections of their own, each thread has sockets of its own if there are
+    /// enough; otherwise threads share them. If a process before had fewer threads with [`Accept::Reuseport`], sockets
+    /// are bound for the others.
+    ///
+    /// [`Accept::Reuseport`]: crate::Accept::Reuseport
+    ///
+    /// # Errors
+    ///
+    /// Those of [`bind`](Self::bind).
+    pub fn bind_inherited(
+        service: S,
+        config: &Config,
+        mut inherited: Inherited,
+    ) -> Result<Self, Error> {
         let descriptors =
             resources::raise_nofile_limit().context("failed to raise RLIMIT_NOFILE")?;
         let threads = config.threads.unwrap_or_else(cores::available).get().min(THREADS_MAX);
         let threads = threads as usize;
         // Where threads share connections, the calling one has a loop for everything else.
         let loops = if config.mode.is_shared() { 1 } else { threads };
-        let listeners = listen(config, loops)?;
+        let listeners = Listeners::open(config, loops, &mut inherited)?;
         let cores = if config.pins { cores::cores() } else { Ok(Vec::new()) };
         let cores = cores.context("failed to read the cores of this process")?;
-        let addresses = listeners[0].iter().map(|(listener, _)| *listener.address()).collect();
         let sharers = if config.mode.is_shared() { threads } else { 0 };
-        let used =
-            resources::FdBudget { loops, pipes: loops + sharers, listeners: config.listen.len() };
+        let used = resources::FdBudget {
+            loops,
+            pipes: loops + sharers,
+            listeners: listeners.of_a_loop_max(),
+            offered: listeners.offered(),
+        };
         let max = resources::connections_max(config.connections_max, descriptors, used);
         let admission = Admission::new(max, config.connections_per_peer_max, loops);
         let setting_up = "failed to set up the event loops";
+        let Listeners { of_loops, addresses, offers, removals } = listeners;
         let (threads_set_up, control, post) =
-            set_up(service, config, threads, listeners, admission).context(setting_up)?;
-        let signal_reader = SignalReader::new(config.before_exit)
+            set_up(service, config, threads, of_loops, admission).context(setting_up)?;
+        let supervisor = config.supervisor.clone();
+        let restarter =
+            config.restart.clone().map(|how| Restarter::new(how, supervisor.clone(), offers));
+        let signal_reader = SignalReader::new(config.before_exit, supervisor.clone(), restarter)
             .context("failed to set up the event loop for signals")?;
         // Closed at once: it shows that there is room for a connection.
         EventFd::new(0).context("no descriptor is left for a connection")?;
+        let predecessor = inherited.close_rest();
         let server = Self {
             threads: threads_set_up,
             control,
@@ -112,6 +154,8 @@ impl<S: Service> Server<S> {
             cores,
             signal_reader,
             drain: Drain::new(config.timeouts.drain),
+            supervisor,
+            takeover: predecessor.map(|predecessor| Takeover { predecessor, removals }),
         };
         for address in &server.addresses {
             tracing::info!(%address, "listening");
@@ -139,13 +183,14 @@ impl<S: Service> Server<S> {
 
     /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over.
     ///
-    /// `signals` must contain both, except one that the process ignores. Any other signal in it makes the
-    /// server log its counters. Open connections are looked at while it serves, each with what it has received
+    /// `signals` must contain both, except one that the process ignores. The signal of [`Config::restart`] starts a
+    /// process that takes over, and when that serves, the drain. Any other signal in it makes the server log its
+    /// counters. Open connections are looked at while it serves, each with what it has received
     /// and sent by then; one that is closed before its turn is left out. A thread that this call starts reads
     /// the signals; it ends before the call returns.
     ///
     /// `on_serving` is called on the calling thread when every other thread serves. The calling thread serves
-    /// after `on_serving` has returned.
+    /// after `on_serving` has returned. Then the supervisor is told, or the process before this one.
     ///
     /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections. If a thread is stuck, so that this call
     /// has not returned a second later, it ends the process with the status 128 plus the signal's number.
@@ -154,13 +199,19 @@ impl<S: Service> Server<S> {
     ///
     /// A thread that could not be started, or an event loop that failed.
     pub fn run(self, signals: &Signals, on_serving: impl FnOnce()) -> Result<Ended, Error> {
-        let Self { threads, control, post: _open, cores, signal_reader, drain, addresses: _ } =
-            self;
+        let Self { threads, control, post: _open, cores, signal_reader, drain, .. } = self;
+        let Self { supervisor, takeover, .. } = self;
+        let watchdog = supervisor.as_ref().and_then(|one| Watchdog::new(one, Timestamp::now()));
+        let on_serving = || {
+            on_serving();
+            control.set_serving();
+            tell_serving(supervisor, takeover);
+        };
         thread::scope(|scope| {
             let _stop = signal_reader
                 .start(scope, signals, Arc::clone(&control))
                 .context("failed to start the thread that reads signals")?;
-            let mut coordinator = Coordinator::new(drain);
+            let mut coordinator = Coordinator::new(drain, watchdog);
             let group = ThreadGroup { control: &control, cores, started: Vec::new() };
             let (served, threads) = match threads {
                 Threads::Local(threads) => group.serve_local(threads, &mut coordinator, on_serving),
@@ -189,6 +240,22 @@ impl<S: Service> fmt::Debug for Server<S> {
     }
 }
 
+/// Tells the process before this one, if there is one, that this one serves, and the supervisor otherwise.
+fn tell_serving(supervisor: Option<Supervisor>, takeover: Option<Takeover>) {
+    let is_told = takeover.is_some_and(|Takeover { predecessor, removals }| {
+        let told = predecessor.tell_ready();
+        if let Err(error) = &told {
+            tracing::warn!(%error, "the process before this one has ended already");
+        }
+        removals.iter().for_each(|removal| removal.set(true));
+        told.is_ok()
+    });
+    // The process before tells the supervisor, for which it is the main process until then.
+    if let Some(supervisor) = supervisor.filter(|_| !is_told) {
+        supervisor.tell_ready();
+    }
+}
+
 type SetUp<S> = (Threads<S>, Arc<Control>, Arc<Post<Message<S>>>);
 
 /// Sets up the event loops of `threads` threads, with these listeners.
@@ -196,7 +263,7 @@ fn set_up<S: Service>(
     service: S,
     config: &Config,
     threads: usize,
-    listeners: Vec<Vec<(Listener, Sharing)>>,
+    listeners: Vec<Vec<Listening>>,
     admission: Admission,
 ) -> io::Result<SetUp<S>> {
     let (service, config) = (Arc::new(service), Arc::new(config.clone()));
@@ -214,7 +281,7 @@ fn set_up<S: Service>(
         let mut shared = SharedReactor::new()?;
         shared.set_busy_polling(config.busy_polling);
         let shared = Arc::new(shared);
-        let listeners = listeners.into_iter().flatten().map(|(listener, _)| listener);
+        let listeners = listeners.into_iter().flatten();
         let acceptors = Arc::new(SharedAcceptors::start(listeners, &shared, threads)?);
         let pool: Vec<_> = (0..threads).map(|_| parts(&of_thread.timing)).collect();
         let first = LocalThread {
@@ -271,31 +338,40 @@ struct EventLoop<T: Source> {
 impl<T: Source> EventLoop<T> {
     /// Returns a loop for each of several threads, with its listeners.
     fn several(
-        listeners: Vec<Vec<(Listener, Sharing)>>,
+        listeners: Vec<Vec<Listening>>,
         busy_polling: Option<Duration>,
     ) -> io::Result<Vec<Self>> {
         listeners.into_iter().map(|of_thread| Self::new(of_thread, busy_polling)).collect()
     }
 
-    fn new(
-        listeners: Vec<(Listener, Sharing)>,
-        busy_polling: Option<Duration>,
-    ) -> io::Result<Self> {
+    fn new(listeners: Vec<Listening>, busy_polling: Option<Duration>) -> io::Result<Self> {
         let mut reactor = Reactor::new()?;
         reactor.set_busy_polling(busy_polling);
         let (timers, reminders) = (Timers::new()?, Timers::new()?);
         reactor.watch(&timers, Event::Timers, Watch::edge(Interest::IN))?;
         let reminders_token =
             reactor.watch(&reminders, Event::Reminders, Watch::edge(Interest::IN))?;
-        let acceptors = listeners.into_iter().enumerate().map(|(at, (listener, sharing))| {
-            Acceptor::start(listener, Event::Accept(at), sharing, &mut reactor)
-        });
+        let acceptors = listeners
+            .into_iter()
+            .enumerate()
+            .map(|(at, listening)| Acceptor::start(listening, Event::Accept(at), &mut reactor));
         let acceptors = acceptors.collect::<io::Result<_>>()?;
         Ok(Self { reactor, reminders, reminders_token, timing: Timing::new(timers), acceptors })
     }
 }
 
-type Body = Box<dyn FnOnce() -> io::Result<ThreadStats> + Send>;
+/// The work of a thread, which is given what to call when it serves.
+type Body = Box<dyn FnOnce(Serving) -> io::Result<ThreadStats> + Send>;
+
+/// Says that a thread serves. If it is dropped instead, the thread has failed.
+struct Serving(Sender<()>);
+
+impl Serving {
+    fn tell(self) {
+        // Nobody waits for it if another thread could not be started.
+        let _ = self.0.send(());
+    }
+}
 
 /// The threads of a server, from their start to their end.
 struct ThreadGroup<'a> {
@@ -315,8 +391,9 @@ impl ThreadGroup<'_> {
         let mut threads = threads.into_iter();
         let Some(first) = threads.next() else { return (Ok(()), Vec::new()) };
         let bodies = threads.map(|thread| -> Body {
-            Box::new(move || {
+            Box::new(move |serving: Serving| {
                 let mut worker = thread.start();
+                serving.tell();
                 worker.run(None)?;
                 Ok(worker.end())
             })
@@ -340,7 +417,10 @@ impl ThreadGroup<'_> {
         let batch_max = shared::batch_max(parts.len());
         let bodies = (1..).zip(parts).map(|(index, parts)| -> Body {
             let (shared, acceptors) = (Arc::clone(&shared), Arc::clone(&acceptors));
-            Box::new(move || shared::run(index, &shared, batch_max, &acceptors, &parts))
+            Box::new(move |serving: Serving| {
+                let on_serving = || serving.tell();
+                shared::run(index, &shared, batch_max, &acceptors, &parts, on_serving)
+            })
         });
         let bodies = bodies.collect();
         // The calling thread serves no connection, so it keeps to no core. Stopping the shared reactor ends the
@@ -362,6 +442,8 @@ impl ThreadGroup<'_> {
         let (serving, all_serving) = channel();
         let (mut worker, mut panic) = (None, None);
         let mut served = self.start(bodies, first_core, &serving).and_then(|()| {
+            // First, so that nothing can fail any more once everybody is told that it serves.
+            let first = worker.insert(start_first(first)?);
             // The channel ends when each thread has said that it serves, or has failed.
             drop(serving);
             if all_serving.iter().count() == self.started.len() {
@@ -372,8 +454,7 @@ impl ThreadGroup<'_> {
                     panicked(0)
                 })?;
             }
-            let first = start_first(first)?;
-            worker.insert(first).run(Some(coordinator)).context("the event loop of thread 0 failed")
+            first.run(Some(coordinator)).context("the event loop of thread 0 failed")
         });
         // They have been told already, unless something has failed.
         self.control.drain.abort();
@@ -427,10 +508,7 @@ impl ThreadGroup<'_> {
         let run = move || {
             let serve = || {
                 pin(index, core)?;
-                // Nobody waits for it if another thread could not be started.
-                let _ = serving.send(());
-                drop(serving);
-                body().context(format!("the event loop of thread {index} failed"))
+                body(Serving(serving)).context(format!("the event loop of thread {index} failed"))
             };
             // Connections have panics of their own. This one leaves the thread without its loop, and the
             // others would wait for it when they drain.
@@ -464,51 +542,6 @@ fn pin(index: usize, core: Option<usize>) -> Result<(), Error> {
         if index > 0 { format!("failed to start thread {index}: ") } else { String::new() };
     let pinning = format!("{starting}failed to keep to core {core}");
     cores::pin(core).context(pinning).map_err(|error| error.about(Setting::Pins))
-}
-
-/// Returns for each of `loops` threads a listener at every address.
-fn listen(config: &Config, loops: usize) -> Result<Vec<Vec<(Listener, Sharing)>>, Error> {
-    let mut of_threads: Vec<_> = (0..loops).map(|_| Vec::new()).collect();
-    for address in &config.listen {
-        let is_queue_shared = config.accept == Accept::Exclusive || address.inet().is_none();
-        let sharing =
-            if is_queue_shared && loops > 1 { Sharing::Exclusive } else { Sharing::Alone };
-        let options = listen_options(config, sharing);
-        let listeners = if is_queue_shared {
-            Listener::bind(address, &options).and_then(|first| clones_of(first, loops))
-        } else {
-            Listener::bind_several(address, &options, loops)
-        };
-        let listeners = listeners
-            .context(format!("failed to listen at {address}"))
-            .map_err(|error| error.about(Setting::Listen(*address)))?;
-        for (of_thread, listener) in of_threads.iter_mut().zip(listeners) {
-            of_thread.push((listener, sharing));
-        }
-    }
-    Ok(of_threads)
-}
-
-fn listen_options(config: &Config, sharing: Sharing) -> ListenOptions {
-    ListenOptions {
-        stream: config.stream.clone(),
-        backlog: config.backlog.get(),
-        // Only a socket can be watched exclusively.
-        paused_by: match sharing {
-            Sharing::Alone => PausedBy::Listener,
-            Sharing::Exclusive => PausedBy::Owner,
-        },
-        ..ListenOptions::default()
-    }
-}
-
-fn clones_of(first: Listener, count: usize) -> io::Result<Vec<Listener>> {
-    let mut listeners = vec![first];
-    while listeners.len() < count {
-        let next = listeners[0].try_clone()?;
-        listeners.push(next);
-    }
-    Ok(listeners)
 }
 
 #[cfg(test)]

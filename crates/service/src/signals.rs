@@ -1,12 +1,14 @@
 //! Signals: which of them end the service, and the queue in which they reach the first thread. SIGTERM and
-//! SIGINT end it, SIGHUP and any other one asks for the counters.
+//! SIGINT end it, SIGHUP and any other one asks for the counters, but for the one that restarts it, see
+//! `signals/restarter.rs`.
 
 pub(crate) mod reader;
+pub(crate) mod restarter;
 
 use epoll_shutdown::Signal;
 use std::sync::{Mutex, PoisonError};
 
-/// Returns whether a signal asks the server to end; any other one asks for the counters.
+/// Returns whether a signal asks the server to end.
 pub(crate) fn is_ending(signal: Signal) -> bool {
     matches!(signal, Signal::TERM | Signal::INT)
 }

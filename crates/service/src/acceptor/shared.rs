@@ -7,6 +7,7 @@
 
 use super::batch_len::{BatchLen, GROW_AFTER_MAX};
 use crate::client::Client;
+use crate::listening::Listening;
 use epoll_reactor::net::{AcceptCounters, Accepted, BatchEnd, Closing, Listener};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Token, Watch};
@@ -20,6 +21,8 @@ pub(crate) struct SharedAcceptors {
 }
 
 struct SharedAcceptor {
+    /// The index of its address.
+    entry: usize,
     token: Token,
     /// `None` when it is closed. Locked by the thread that accepts, while it makes protocols and opens them: so
     /// whoever closes the listener has every connection of its last batch registered.
@@ -36,7 +39,7 @@ struct Open {
 impl SharedAcceptors {
     /// Watches the listeners for so many threads.
     pub(crate) fn start<P>(
-        listeners: impl IntoIterator<Item = Listener>,
+        listeners: impl IntoIterator<Item = Listening>,
         shared: &SharedReactor<Client<P>>,
         threads: usize,
     ) -> io::Result<Self>
@@ -44,16 +47,16 @@ impl SharedAcceptors {
         Client<P>: epoll_reactor::Source,
     {
         let is_alone = threads == 1;
-        let acceptors = listeners.into_iter().map(|listener| {
+        let acceptors = listeners.into_iter().map(|Listening { entry, listener, .. }| {
             let token = shared.watch(&listener, (), watch(is_alone))?;
             let open = Open { listener, batch_len: BatchLen::first(), last: (Instant::now(), 0) };
-            Ok(SharedAcceptor { token, open: Mutex::new(Some(open)) })
+            Ok(SharedAcceptor { entry, token, open: Mutex::new(Some(open)) })
         });
         Ok(Self { acceptors: acceptors.collect::<io::Result<_>>()?, is_alone })
     }
 
     /// Accepts connections from the listener with this token after the calling thread's wait with this number,
-    /// and gives them to `serve` with the index of the listener.
+    /// and gives them to `serve` with the index of the listener's address.
     pub(crate) fn accept_batch<P>(
         &self,
         token: Token,
@@ -61,10 +64,10 @@ impl SharedAcceptors {
         shared: &SharedReactor<Client<P>>,
         mut serve: impl FnMut(usize, Accepted),
     ) -> io::Result<()> {
-        let Some(index) = self.acceptors.iter().position(|one| one.token == token) else {
+        let Some(acceptor) = self.acceptors.iter().find(|one| one.token == token) else {
             return Ok(());
         };
-        let mut open = self.acceptors[index].lock();
+        let mut open = acceptor.lock();
         // A report may be left of a listener that is closed.
         let Some(Open { listener, batch_len, last }) = open.as_mut() else { return Ok(()) };
         let accepted_before = listener.counters().accepted;
@@ -76,7 +79,7 @@ impl SharedAcceptors {
             batch_len.begin(|| now, last.1, accepted_before);
         }
         for accepted in listener.accept_batch().take(batch_len.len) {
-            serve(index, accepted);
+            serve(acceptor.entry, accepted);
         }
         let end = listener.batch_end();
         batch_len.end(end, listener.counters().accepted);
@@ -95,14 +98,15 @@ impl SharedAcceptors {
         })
     }
 
-    /// Stops watching the listeners and returns the connections that wait in their queues.
-    pub(crate) fn close<P>(&self, shared: &SharedReactor<Client<P>>) -> Vec<Closing> {
+    /// Stops watching the listeners and returns, with the index of its address, the connections that wait in the
+    /// queue of each.
+    pub(crate) fn close<P>(&self, shared: &SharedReactor<Client<P>>) -> Vec<(usize, Closing)> {
         let close = |one: &SharedAcceptor| {
             let Open { listener, .. } = one.lock().take()?;
             if let Err(error) = shared.unwatch(one.token, &listener) {
                 tracing::warn!(%error, "listener still watched");
             }
-            Some(listener.close())
+            Some((one.entry, listener.close()))
         };
         self.acceptors.iter().filter_map(close).collect()
     }

@@ -1,10 +1,13 @@
-//! The thread that reads signals. It hands them to the first thread and waits for no other one.
+//! The thread that reads signals. It hands them to the first thread and waits for no other one. A restart is its
+//! own, see `restarter.rs`.
 //! Invariant: after a second signal to end, the process ends, whatever any other thread does.
 
+use super::restarter::{Restarter, SignalReactor, Source};
 use super::{exit_status, is_ending};
+use crate::Supervisor;
 use crate::control::Control;
 use crate::error::Context;
-use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
+use epoll_reactor::{Interest, Reactor, Ready, Waker, Watch};
 use epoll_shutdown::{Signal, Signals};
 use std::io;
 use std::process;
@@ -17,8 +20,10 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// The event loop of the thread that reads signals.
 pub(crate) struct SignalReader {
-    reactor: Reactor<NoSource>,
+    reactor: SignalReactor,
     before_exit: fn(),
+    supervisor: Option<Supervisor>,
+    restarter: Option<Restarter>,
 }
 
 /// Guard that ends the thread that reads signals, also by a panic: its scope would wait for it.
@@ -34,8 +39,12 @@ impl Drop for StopOnDrop {
 }
 
 impl SignalReader {
-    pub(crate) fn new(before_exit: fn()) -> io::Result<Self> {
-        Ok(Self { reactor: Reactor::watch_only()?, before_exit })
+    pub(crate) fn new(
+        before_exit: fn(),
+        supervisor: Option<Supervisor>,
+        restarter: Option<Restarter>,
+    ) -> io::Result<Self> {
+        Ok(Self { reactor: Reactor::watch_only()?, before_exit, supervisor, restarter })
     }
 
     /// Starts the thread. If it fails, it ends the server, which no signal would end any more.
@@ -45,7 +54,7 @@ impl SignalReader {
         signals: &'scope Signals,
         control: Arc<Control>,
     ) -> io::Result<StopOnDrop> {
-        self.reactor.watch(signals, (), Watch::level(Interest::IN))?;
+        self.reactor.watch(signals, Source::Signals, Watch::level(Interest::IN))?;
         let stop = StopOnDrop(self.reactor.waker());
         let run = move || {
             if let Err(error) = self.run(signals, &control) {
@@ -62,7 +71,10 @@ impl SignalReader {
         let mut endings = Endings::None;
         loop {
             match endings.grace_left() {
-                Ok(left) => self.reactor.wait(left)?,
+                Ok(left) => {
+                    let for_restart = self.restarter.as_ref().and_then(Restarter::time_left);
+                    self.reactor.wait(left.into_iter().chain(for_restart).min())?;
+                }
                 Err(signal) => {
                     tracing::error!(%signal, "threads are stuck, exiting without them");
                     (self.before_exit)();
@@ -71,18 +83,56 @@ impl SignalReader {
                 }
             }
             while let Some(ready) = self.reactor.next_ready() {
-                if matches!(ready, Ready::Woken) {
-                    return Ok(());
-                }
-                // One for each report, so that a storm of signals delays neither the end of the grace
-                // period nor a wake-up.
-                if let Some(info) = signals.read()? {
-                    if endings.on_signal(info.signal) {
-                        control.on_signal(info.signal);
+                let source = match ready {
+                    Ready::Woken => return Ok(()),
+                    Ready::Watched { tag, .. } => tag,
+                    Ready::Owned { .. } => continue,
+                };
+                match source {
+                    Source::Signals => {
+                        // One for each report, so that a storm of signals delays neither the end of the grace
+                        // period nor a wake-up.
+                        if let Some(info) = signals.read()? {
+                            self.on_signal(info.signal, &mut endings, signals, control);
+                        }
+                    }
+                    Source::Successor => {
+                        if let Some(restarter) = &mut self.restarter {
+                            restarter.look(control, &mut self.reactor);
+                        }
                     }
                 }
             }
+            if let Some(restarter) = &mut self.restarter {
+                restarter.on_time(signals, control, &mut self.reactor);
+            }
         }
+    }
+
+    fn on_signal(
+        &mut self,
+        signal: Signal,
+        endings: &mut Endings,
+        signals: &Signals,
+        control: &Control,
+    ) {
+        let mut restarter = self.restarter.as_mut();
+        if let Some(restarter) = restarter.as_mut().filter(|one| one.is_asked_by(signal)) {
+            return restarter.begin(signals, control, &mut self.reactor);
+        }
+        if !endings.on_signal(signal) {
+            return;
+        }
+        if is_ending(signal) && matches!(endings, Endings::One) {
+            if restarter.is_some_and(|one| one.on_ending(control, &mut self.reactor)) {
+                tracing::info!(%signal, "draining already; another one ends it at once");
+                return;
+            }
+            if let Some(supervisor) = &self.supervisor {
+                supervisor.tell_stopping();
+            }
+        }
+        control.on_signal(signal);
     }
 }
 

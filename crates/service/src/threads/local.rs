@@ -87,6 +87,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Serves until the drain is over. The first thread has the coordinator.
     pub(crate) fn run(&mut self, mut coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+        if let Some(first) = coordinator.as_deref().and_then(Coordinator::first_beat) {
+            self.remind_at(first)?;
+        }
         while !self.control.drain.is_over() {
             let Some(event) = catch(|| self.store.serve_until_event(&mut self.handler)) else {
                 // This was about a report, or about what the connection that was reported forwards.
@@ -132,8 +135,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         // A report may be left of a listener that is closed.
         let Some(acceptor) = self.acceptors.own().get_mut(index) else { return Ok(()) };
         let wait = self.store.own().counters().waits;
+        let entry = acceptor.entry();
         for accepted in acceptor.accept_batch(wait) {
-            self.handler.accept(index, accepted, &mut self.store);
+            self.handler.accept(entry, accepted, &mut self.store);
         }
         match acceptor.after_batch(self.store.own())? {
             Some(pause) => self.remind_at(Timestamp::now() + pause),
@@ -159,6 +163,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         }
         if let Some(coordinator) = coordinator {
             coordinator.expire(now, &self.control.drain);
+            if let Some(next) = coordinator.beat(now) {
+                self.remind_at(next)?;
+            }
         }
         // Last: if they panic, the timers have been read, whose edge is not reported again.
         self.handler.advance_passes(&mut self.store);
@@ -168,7 +175,10 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     fn on_signals(&mut self, coordinator: &mut Coordinator) -> io::Result<()> {
         for signal in self.control.signals.take() {
-            if signals::is_ending(signal) {
+            if self.control.begins_drain(signal) {
+                if !signals::is_ending(signal) {
+                    coordinator.stop_beating();
+                }
                 if let Some(deadline) = coordinator.on_signal(signal, &self.control.drain) {
                     self.remind_at(deadline)?;
                 }
@@ -244,11 +254,13 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     }
 
     /// Takes what waits to be accepted, so that nothing is reset, and closes the listeners; the
-    /// path of a UNIX socket is removed.
+    /// path of a UNIX socket is removed. What has been handed over is left to the other process.
     fn close_listeners(&mut self) {
-        for (index, mut closing) in self.acceptors.close(&mut self.store).into_iter().enumerate() {
-            for accepted in &mut closing {
-                self.handler.accept(index, accepted, &mut self.store);
+        for (entry, mut closing) in self.acceptors.close(&mut self.store) {
+            if !self.control.is_handed_over(entry) {
+                for accepted in &mut closing {
+                    self.handler.accept(entry, accepted, &mut self.store);
+                }
             }
             self.accepted_before = self.accepted_before + closing.counters();
         }

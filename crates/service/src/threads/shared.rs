@@ -21,16 +21,18 @@ pub(crate) fn batch_max(threads: usize) -> usize {
     if threads > 1 { epoll_reactor::shared::WORKER_BATCH_MAX } else { epoll_reactor::BATCH_MAX }
 }
 
-/// Serves until the reactor is stopped.
+/// Serves until the reactor is stopped. `on_serving` is called when nothing can keep the thread from it any more.
 pub(crate) fn run<S: Service>(
     index: usize,
     shared: &SharedReactor<Client<S::Protocol>>,
     batch_max: usize,
     acceptors: &SharedAcceptors,
     parts: &Parts<S>,
+    on_serving: impl FnOnce(),
 ) -> io::Result<ThreadStats> {
     let mut handler = Handler::new(index, parts);
     let mut worker = shared.worker_with_batch_max(batch_max);
+    on_serving();
     while !shared.is_stopped() {
         // A panic is logged where it happens, and the connection closed by whoever has it next.
         match catch(|| serve_until_stop::<S>(&mut worker, shared, acceptors, &mut handler)) {

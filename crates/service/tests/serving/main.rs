@@ -16,6 +16,7 @@ mod limits;
 mod logs;
 mod messages;
 mod outgoing;
+mod restarts;
 mod script;
 mod slices;
 mod streams;
@@ -114,6 +115,9 @@ tests! {
     slices::one_whose_turn_comes_after_half_time_is_told_and_ended,
     slices::counters_of_many_connections_are_summed_while_others_are_served,
     slices::messages_for_many_connections_come_in_order_and_in_slices,
+    restarts::connections_that_wait_are_left_to_who_takes_the_socket,
+    restarts::everybody_serves_when_that_is_told,
+    restarts::a_first_thread_that_is_stuck_gives_no_sign_of_life,
     handles::a_server_without_an_address_serves_until_a_signal,
     handles::one_can_be_used_before_and_after_the_server,
 }
