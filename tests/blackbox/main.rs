@@ -7,6 +7,7 @@
 #[macro_use]
 mod harness;
 
+mod activation;
 mod bad_input;
 mod busy_polling;
 mod churn;
@@ -20,9 +21,11 @@ mod listening;
 mod logs;
 mod numbers;
 mod panics;
+mod restart;
 mod sharing;
 mod signals;
 mod streams;
+mod supervision;
 mod threads;
 mod timeouts;
 mod tls;

@@ -2,16 +2,17 @@
 //! one of them is wrong.
 
 use crate::echo::{self, EchoService, TlsEchoService};
-use crate::{LogFormat, log, stats_file};
+use crate::listen::Addresses;
+use crate::{LogFormat, listen, log, stats_file};
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
 use epoll_echo::{EchoOptions, QuitWord};
-use epoll_reactor::net::{Address, AddressParseError, StreamOptions};
+use epoll_reactor::net::{Address, StreamOptions};
 use epoll_service::epoll_connection::Limits;
 use epoll_service::{
-    Accept, Config, DrainOutcome, Ended, Mode, Server, Service, Setting, Signal, Signals,
-    THREADS_MAX, Timeouts, exit_status,
+    Accept, Config, DrainOutcome, Ended, Inherited, Mode, Restart, Server, Service, Setting,
+    Signal, Signals, Supervisor, THREADS_MAX, Timeouts, exit_status,
 };
 use epoll_tls::TlsConfig;
 use std::io::{self, Write};
@@ -36,19 +37,15 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// SIGTERM or SIGINT lets it finish: it accepts no more, echoes what it was sent, and ends when the
 /// last connection is closed, or when --drain-timeout is over. A second one ends it at once, within a
-/// second even if a thread is stuck. SIGHUP and SIGUSR1 log its counters. A signal that is ignored at the
-/// start stays ignored.
+/// second even if a thread is stuck. SIGHUP and SIGUSR1 log its counters. SIGUSR2 starts the program anew, which
+/// takes over the sockets; when it serves, this process finishes. A signal that is ignored at the start stays ignored.
 #[derive(Debug, Parser)]
 #[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 struct Args {
-    /// Address to listen at: IP:PORT, unix:PATH or unix:@NAME (abstract); port 0 takes a free one. May
-    /// repeat; commas separate several, as in the environment.
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "EPOLL_SERVER_LISTEN",
-        default_value = "127.0.0.1:8080"
-    )]
+    /// Address to listen at: IP:PORT, unix:PATH or unix:@NAME (abstract); port 0 takes a free one. Or fd:NUMBER or
+    /// fd:NAME, a socket that a service manager passes (LISTEN_FDS, LISTEN_FDNAMES). May repeat; commas separate
+    /// several, as in the environment [default: all sockets that are passed, or else 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR", env = "EPOLL_SERVER_LISTEN")]
     listen: Vec<Addresses>,
 
     /// Trigger by which connections are watched, and whether threads share them.
@@ -179,27 +176,19 @@ struct Args {
     )]
     busy_poll: Timeout,
 
+    /// After SIGUSR2, wait this long for the new process to serve, and kill it otherwise; 0 is for ever.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_RESTART_TIMEOUT",
+        default_value = "30s"
+    )]
+    restart_timeout: Timeout,
+
     /// File to write statistics to at exit.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
     stats_json: Option<PathBuf>,
-}
-
-/// One address, or several with commas in between. A path may have commas in it: they separate only
-/// where everything between them is an address.
-#[derive(Clone, Debug)]
-struct Addresses(Vec<Address>);
-
-impl FromStr for Addresses {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let address = |part: &str| {
-            let parsed = part.parse();
-            parsed.map_err(|error: AddressParseError| format!("'{part}' is no address: {error}"))
-        };
-        let several: Result<_, _> = text.split(',').map(address).collect();
-        several.or_else(|wrong| text.parse().map(|one| vec![one]).map_err(|_| wrong)).map(Self)
-    }
 }
 
 fn count(text: &str) -> Result<NonZeroU32, String> {
@@ -313,22 +302,25 @@ fn one_line(message: &str) -> String {
 }
 
 fn start_and_serve(args: &Args) -> anyhow::Result<ExitCode> {
+    // First of all: it takes variables out of the environment.
+    let inherited = Inherited::from_env().context("failed to take over the sockets passed")?;
     // Before the first thread is started, which is that of the logs.
-    let signals = Signals::block([Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1])
-        .context("failed to block signals")?;
+    let handled = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
+    let signals = Signals::block(handled).context("failed to block signals")?;
     // Dropped before `signals`: while lines are flushed, no signal takes its default action.
     let _flushed = log::start(args.log, args.log_format).context("failed to start the logs")?;
     log::report_panics();
     // The error is said here, before lines are flushed.
-    Ok(serve(args, &signals).map_or_else(|error| fail(&error), |ended| exit_code(&ended)))
+    Ok(serve(args, &signals, inherited)
+        .map_or_else(|error| fail(&error), |ended| exit_code(&ended)))
 }
 
-fn serve(args: &Args, signals: &Signals) -> anyhow::Result<Ended> {
+fn serve(args: &Args, signals: &Signals, inherited: Inherited) -> anyhow::Result<Ended> {
     let mut stats_json = args.stats_json.as_deref().map(stats_file::create).transpose()?;
     let echo = EchoService { options: args.echo_options() };
     let ended = match args.tls()? {
-        None => run_service(echo, args, signals)?,
-        Some(tls) => run_service(TlsEchoService { echo, tls }, args, signals)?,
+        None => run_service(echo, args, signals, inherited)?,
+        Some(tls) => run_service(TlsEchoService { echo, tls }, args, signals, inherited)?,
     };
     if let Some(file) = &mut stats_json {
         stats_file::write(file, &ended.threads)?;
@@ -336,8 +328,18 @@ fn serve(args: &Args, signals: &Signals) -> anyhow::Result<Ended> {
     Ok(ended)
 }
 
-fn run_service<S: Service>(service: S, args: &Args, signals: &Signals) -> anyhow::Result<Ended> {
-    let server = Server::bind(service, &args.config()).map_err(name_flag)?;
+fn run_service<S: Service>(
+    service: S,
+    args: &Args,
+    signals: &Signals,
+    inherited: Inherited,
+) -> anyhow::Result<Ended> {
+    let config = Config {
+        listen: listen::resolve(&args.listen, &inherited)?,
+        supervisor: Supervisor::from_env().context("failed to use NOTIFY_SOCKET")?,
+        ..args.config()
+    };
+    let server = Server::bind_inherited(service, &config, inherited).map_err(name_flag)?;
     let addresses = server.addresses().to_vec();
     server.run(signals, || announce(&addresses)).map_err(name_flag)
 }
@@ -409,12 +411,23 @@ impl Args {
         })
     }
 
+    /// Returns how to restart, unless the path of the program is not known, as without /proc.
+    fn restart(&self) -> Option<Restart> {
+        match Restart::on(Signal::USR2) {
+            Ok(restart) => Some(restart.ready_timeout(self.restart_timeout.0)),
+            Err(error) => {
+                tracing::warn!(%error, "SIGUSR2 cannot restart the server: its path is not known");
+                None
+            }
+        }
+    }
+
     fn config(&self) -> Config {
         let len = NonZeroUsize::try_from(self.read_buffer).unwrap_or(NonZeroUsize::MIN);
         // As much at once as a read could bring, so that what waits to be written is no more either.
         let splice_bytes_max = self.splices().then_some(len);
         Config {
-            listen: self.listen.iter().flat_map(|addresses| addresses.0.iter().copied()).collect(),
+            restart: self.restart(),
             mode: match self.mode {
                 ModeArg::Level => Mode::Level,
                 ModeArg::Edge => Mode::Edge,
@@ -442,6 +455,7 @@ impl Args {
             },
             busy_polling: self.busy_poll.0,
             before_exit: || log::flush(FLUSH_PATIENCE),
+            ..Config::default()
         }
     }
 }
@@ -454,13 +468,6 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn commas_separate_addresses_but_not_a_path() {
-        let listen = |text: &str| text.parse::<Addresses>().unwrap().0;
-        assert_eq!(listen("127.0.0.1:1,unix:/a,[::1]:2").len(), 3);
-        assert_eq!(listen("unix:/a,b.sock"), [Address::unix("/a,b.sock").unwrap()]);
     }
 
     #[test]
@@ -480,6 +487,8 @@ mod tests {
             ("--linger-timeout", "99999999999999999999s"),
             ("--busy-poll", "50"),
             ("--busy-poll", "-50us"),
+            ("--listen", "fd:"),
+            ("--restart-timeout", "-1s"),
         ] {
             let error = Args::try_parse_from(["epoll-server", flag, value]).unwrap_err();
             let line = one_line(&error.to_string());

@@ -7,6 +7,7 @@
 pub mod cli;
 
 mod echo;
+mod listen;
 mod log;
 mod stats_file;
 

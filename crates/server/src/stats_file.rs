@@ -31,6 +31,8 @@ pub(crate) fn write(file: &mut File, threads: &[ThreadStats]) -> anyhow::Result<
     });
     all["threads"] = threads.iter().map(as_json).collect();
     let text = format!("{all:#}\n");
+    // The process before this one may have written its own since the file was created. A pipe has no length.
+    let _ = file.set_len(0);
     file.write_all(text.as_bytes()).context("failed to write the file of --stats-json")
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
 /// The environment variables of all flags; a test inherits none of them.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 22] = [
     "EPOLL_SERVER_LISTEN",
     "EPOLL_SERVER_MODE",
     "EPOLL_SERVER_THREADS",
@@ -29,9 +29,20 @@ const VARIABLES: [&str; 21] = [
     "EPOLL_SERVER_DRAIN_TIMEOUT",
     "EPOLL_SERVER_LINGER_TIMEOUT",
     "EPOLL_SERVER_BUSY_POLL",
+    "EPOLL_SERVER_RESTART_TIMEOUT",
     "EPOLL_SERVER_STATS_JSON",
     "EPOLL_SERVER_TLS_CERT",
     "EPOLL_SERVER_TLS_KEY",
+];
+
+/// What a service manager tells a program that it starts. The tests may have been started by one.
+const SUPERVISION: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
 ];
 
 /// A command line in the making.
@@ -90,7 +101,7 @@ impl Launch {
     }
 
     pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        assert!(VARIABLES.contains(&name), "{name}");
+        assert!(VARIABLES.iter().chain(&SUPERVISION).any(|known| *known == name), "{name}");
         self.environment.push((name.into(), value.into()));
         self
     }
@@ -127,7 +138,7 @@ impl Launch {
         let mut command = Command::new("env");
         command.arg("--default-signal").args(&self.wrapper).arg(&self.program).args(&self.flags);
         command.stdin(Stdio::null());
-        for name in VARIABLES {
+        for name in VARIABLES.iter().chain(&SUPERVISION) {
             command.env_remove(name);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

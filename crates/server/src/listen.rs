@@ -1,0 +1,107 @@
+//! Where to listen: the values of `--listen`, and the sockets that a service manager, or the process before this
+//! one, has passed.
+
+use anyhow::Context;
+use epoll_reactor::net::{Address, AddressParseError};
+use epoll_service::Inherited;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+/// The port of 127.0.0.1 to listen at if nothing says where.
+const DEFAULT_PORT: u16 = 8080;
+
+/// One address, or several with commas in between. A path may have commas in it: they separate only
+/// where everything between them is an address.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses(Vec<Listen>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Listen {
+    At(Address),
+    /// A socket that was passed, by its number or name.
+    Passed(String),
+}
+
+impl FromStr for Addresses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let several: Result<_, _> = text.split(',').map(str::parse).collect();
+        several.or_else(|wrong| text.parse().map(|one| vec![one]).map_err(|_| wrong)).map(Self)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("fd:") {
+            Some("") => Err(format!("'{text}' needs the number or the name of a descriptor")),
+            Some(label) => Ok(Self::Passed(label.to_owned())),
+            None => text
+                .parse()
+                .map(Self::At)
+                .map_err(|error: AddressParseError| format!("'{text}' is no address: {error}")),
+        }
+    }
+}
+
+/// Returns the addresses to listen at: those of the flags, or those of the sockets passed if there is no flag.
+pub(crate) fn resolve(flags: &[Addresses], inherited: &Inherited) -> anyhow::Result<Vec<Address>> {
+    if flags.is_empty() && inherited.is_empty() {
+        return Ok(vec![Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))]);
+    }
+    if flags.is_empty() {
+        let failed =
+            "failed to listen at the sockets passed (LISTEN_FDS; --listen fd:N chooses some)";
+        return inherited.addresses().context(failed);
+    }
+    let mut addresses = Vec::new();
+    for flag in flags.iter().flat_map(|several| &several.0) {
+        match flag {
+            Listen::At(address) => addresses.push(*address),
+            Listen::Passed(label) => {
+                let passed = inherited.addresses_of(label);
+                let failed = || format!("failed to listen at --listen fd:{label}");
+                addresses.extend(passed.with_context(failed)?);
+            }
+        }
+    }
+    Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> Vec<Listen> {
+        text.parse::<Addresses>().unwrap().0
+    }
+
+    #[test]
+    fn commas_separate_addresses_but_not_a_path() {
+        assert_eq!(listen("127.0.0.1:1,unix:/a,[::1]:2").len(), 3);
+        assert_eq!(listen("unix:/a,b.sock"), [Listen::At(Address::unix("/a,b.sock").unwrap())]);
+        let passed = |label: &str| Listen::Passed(label.to_owned());
+        let [first, second, third] = &listen("fd:3,unix:/a,fd:http")[..] else {
+            panic!("not three")
+        };
+        assert_eq!((first, third), (&passed("3"), &passed("http")));
+        assert_eq!(second, &Listen::At(Address::unix("/a").unwrap()));
+        assert_eq!(listen("fd:a,b"), [passed("a,b")]);
+    }
+
+    #[test]
+    fn without_a_flag_and_without_a_socket_it_is_the_default() {
+        let addresses = resolve(&[], &Inherited::default()).unwrap();
+        assert_eq!(addresses, ["127.0.0.1:8080".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_socket_that_was_not_passed_is_an_error_that_names_the_flag() {
+        let flag = "unix:/a,fd:http".parse().unwrap();
+        let error = resolve(&[flag], &Inherited::default()).unwrap_err();
+        let (flag, cause) = (error.to_string(), error.root_cause().to_string());
+        assert!(flag.ends_with("--listen fd:http") && cause.contains("LISTEN_FDS"), "{error:#}");
+    }
+}
