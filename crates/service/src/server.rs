@@ -193,7 +193,8 @@ impl<S: Service> Server<S> {
     /// after `on_serving` has returned. Then the supervisor is told, or the process before this one.
     ///
     /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections. If a thread is stuck, so that this call
-    /// has not returned a second later, it ends the process with the status 128 plus the signal's number.
+    /// has not returned a second later, it ends the process with the status 128 plus the signal's number. The first
+    /// signal once more, within 100 milliseconds, is no second one: `timeout` of coreutils sends each signal twice.
     ///
     /// # Errors
     ///

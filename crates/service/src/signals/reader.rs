@@ -1,6 +1,9 @@
 //! The thread that reads signals. It hands them to the first thread and waits for no other one. A restart is its
 //! own, see `restarter.rs`.
 //! Invariant: after a second signal to end, the process ends, whatever any other thread does.
+//!
+//! `timeout` of coreutils sends a signal to its child and then to its process group, so the child gets it twice
+//! in a row. That is one request to end.
 
 use super::restarter::{Restarter, SignalReactor, Source};
 use super::{exit_status, is_ending};
@@ -17,6 +20,10 @@ use std::time::{Duration, Instant};
 
 /// After the second signal to end, threads have this long to cut connections and write statistics.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// For this long after the first signal to end, the same signal again counts as the first one. Nobody who waits
+/// for an effect is as quick.
+const REPETITION: Duration = Duration::from_millis(100);
 
 /// The event loop of the thread that reads signals.
 pub(crate) struct SignalReader {
@@ -70,7 +77,7 @@ impl SignalReader {
     fn run(&mut self, signals: &Signals, control: &Control) -> io::Result<()> {
         let mut endings = Endings::None;
         loop {
-            match endings.grace_left() {
+            match endings.grace_left(Instant::now()) {
                 Ok(left) => {
                     let for_restart = self.restarter.as_ref().and_then(Restarter::time_left);
                     self.reactor.wait(left.into_iter().chain(for_restart).min())?;
@@ -120,10 +127,10 @@ impl SignalReader {
         if let Some(restarter) = restarter.as_mut().filter(|one| one.is_asked_by(signal)) {
             return restarter.begin(signals, control, &mut self.reactor);
         }
-        if !endings.on_signal(signal) {
+        if !endings.on_signal(signal, Instant::now()) {
             return;
         }
-        if is_ending(signal) && matches!(endings, Endings::One) {
+        if is_ending(signal) && matches!(endings, Endings::One(..)) {
             if restarter.is_some_and(|one| one.on_ending(control, &mut self.reactor)) {
                 tracing::info!(%signal, "draining already; another one ends it at once");
                 return;
@@ -139,7 +146,8 @@ impl SignalReader {
 /// The signals to end that have come.
 enum Endings {
     None,
-    One,
+    /// The first one, and when it came.
+    One(Signal, Instant),
     /// Threads may take until `deadline` to end after `signal`, the second one.
     Two {
         signal: Signal,
@@ -148,14 +156,16 @@ enum Endings {
 }
 
 impl Endings {
-    /// Counts a signal and returns whether it matters to the server: a third one to end changes nothing.
-    fn on_signal(&mut self, signal: Signal) -> bool {
+    /// Counts a signal and returns whether it matters to the server: a repetition of the first one to end
+    /// changes nothing, and neither does a third one.
+    fn on_signal(&mut self, signal: Signal, now: Instant) -> bool {
         if !is_ending(signal) {
             return true;
         }
         *self = match self {
-            Self::None => Self::One,
-            Self::One => Self::Two { signal, deadline: Instant::now() + GRACE },
+            Self::None => Self::One(signal, now),
+            Self::One(first, at) if *first == signal && now - *at < REPETITION => return false,
+            Self::One(..) => Self::Two { signal, deadline: now + GRACE },
             Self::Two { .. } => return false,
         };
         true
@@ -166,9 +176,9 @@ impl Endings {
     /// # Errors
     ///
     /// That signal, if none is left: the threads are stuck.
-    fn grace_left(&self) -> Result<Option<Duration>, Signal> {
+    fn grace_left(&self, now: Instant) -> Result<Option<Duration>, Signal> {
         let Self::Two { signal, deadline } = *self else { return Ok(None) };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Err(signal);
         }
@@ -182,19 +192,37 @@ mod tests {
 
     #[test]
     fn the_second_signal_to_end_begins_the_grace_period_and_a_third_one_changes_nothing() {
-        let mut endings = Endings::None;
+        let (mut endings, now) = (Endings::None, Instant::now());
         for signal in [Signal::TERM, Signal::HUP] {
-            assert!(endings.on_signal(signal));
-            assert_eq!(endings.grace_left(), Ok(None));
+            assert!(endings.on_signal(signal, now));
+            assert_eq!(endings.grace_left(now), Ok(None));
         }
-        assert!(endings.on_signal(Signal::INT));
+        assert!(endings.on_signal(Signal::INT, now));
         assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
-        let left = endings.grace_left().expect("it has just begun").expect("an end");
-        assert!(left > Duration::ZERO && left <= GRACE);
-        assert!(!endings.on_signal(Signal::TERM));
+        assert_eq!(endings.grace_left(now), Ok(Some(GRACE)));
+        assert!(!endings.on_signal(Signal::TERM, now + GRACE / 2));
         assert!(matches!(endings, Endings::Two { signal: Signal::INT, .. }));
-        assert!(endings.on_signal(Signal::HUP));
-        let over = Endings::Two { signal: Signal::INT, deadline: Instant::now() };
-        assert_eq!(over.grace_left(), Err(Signal::INT));
+        assert!(endings.on_signal(Signal::HUP, now));
+        assert_eq!(endings.grace_left(now + GRACE / 2), Ok(Some(GRACE / 2)));
+        assert_eq!(endings.grace_left(now + GRACE), Err(Signal::INT));
+    }
+
+    #[test]
+    fn the_same_signal_in_a_row_is_one_and_another_one_or_a_later_one_is_the_second() {
+        let first = Instant::now();
+        let just_before = REPETITION - Duration::from_nanos(1);
+        for (signal, after, is_second) in [
+            (Signal::TERM, Duration::ZERO, false),
+            (Signal::TERM, just_before, false),
+            (Signal::TERM, REPETITION, true),
+            (Signal::INT, Duration::ZERO, true),
+        ] {
+            let mut endings = Endings::None;
+            assert!(endings.on_signal(Signal::TERM, first));
+            assert_eq!(endings.on_signal(signal, first + after), is_second, "{signal} {after:?}");
+            assert_eq!(matches!(endings, Endings::Two { .. }), is_second);
+            // However many there were in a row, the next one counts.
+            assert!(is_second || endings.on_signal(signal, first + REPETITION));
+        }
     }
 }

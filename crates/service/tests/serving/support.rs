@@ -16,11 +16,13 @@ pub(crate) const MODES: [Mode; 4] = [Mode::Level, Mode::Edge, Mode::Oneshot, Mod
 /// The signals to end that were sent to the server that runs.
 static SENT: AtomicU32 = AtomicU32::new(0);
 
-/// Asks the server of this process to end.
+/// Asks the server of this process to end. Each time with another signal: the same one again, soon after the first
+/// one, would count as that one.
 pub(crate) fn terminate() {
-    SENT.fetch_add(1, Ordering::SeqCst);
-    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM)
-        .expect("a signal to the own process");
+    use rustix::process::{Signal, getpid, kill_process};
+    let signal =
+        if SENT.fetch_add(1, Ordering::SeqCst) % 2 == 0 { Signal::TERM } else { Signal::INT };
+    kill_process(getpid(), signal).expect("a signal to the own process");
 }
 
 /// Blocks the signals to end, while there is one thread.
