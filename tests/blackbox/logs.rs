@@ -117,6 +117,29 @@ fn off_is_silent(mode: Mode) {
     assert_eq!(server.stderr.rest(), [""; 0]);
 }
 
+in_modes!(counters_are_logged_at_any_level_but_off: level Level, oneshot Oneshot);
+
+fn counters_are_logged_at_any_level_but_off(mode: Mode) {
+    for level in ["error", "warn", "debug"] {
+        let launch = listening(mode).flag("--log", level).flag("--log-format", "json");
+        let server = launch.start();
+        converse(&mut server.client(), b"hello");
+        server.process.signal(Signal::USR1);
+        let line = server.stderr.next_with(&["connections so far"]);
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!((&line["connections"], &line["level"]), (&1.into(), &"INFO".into()), "{line}");
+    }
+    let mut server = listening(mode).flag("--log", "off").start();
+    server.process.signal(Signal::USR1);
+    server.process.await_signals_taken();
+    server.drain();
+    assert_eq!(server.stderr.rest(), [""; 0]);
+    // Nobody has asked for the sums at the end.
+    let mut server = listening(mode).flag("--log", "warn").start();
+    server.drain();
+    assert_eq!(server.stderr.rest(), [""; 0]);
+}
+
 in_all_modes!(info_tells_of_the_start_but_not_of_connections);
 
 fn info_tells_of_the_start_but_not_of_connections(mode: Mode) {

@@ -141,7 +141,11 @@ fn counters(server: &Server, mode: Mode) -> Sum {
         let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         let number = |name: &str| line[name].as_u64().unwrap_or_else(|| panic!("{name}: {line}"));
         match line["message"].as_str() {
-            Some("counters") => threads.push(number("thread")),
+            Some("counters") => {
+                // Fields of their own, and numbers.
+                assert!(number("reactor.waits") > 0 && number("accept.pauses") == 0, "{line}");
+                threads.push(number("thread"));
+            }
             Some("counters of shared connections") => unseen = number("unseen"),
             Some("open connections") => open = Some(number("open")),
             Some("connections so far") => {

@@ -195,7 +195,7 @@ fn zero_turns_timeouts_off(mode: Mode) {
     assert_eq!(poll_input(&[&silent], OBSERVATION), [false]);
     server.process.signal(Signal::USR1);
     let line = server.stderr.next_with(&["connections so far"]);
-    assert!(line.contains("connections=3 ") && line.contains("reasons={}"), "{line}");
+    assert!(line.contains("connections=3 ") && !line.contains("closed."), "{line}");
     converse(&mut silent, b"still here");
 }
 

@@ -37,8 +37,9 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 ///
 /// SIGTERM or SIGINT lets it finish: it accepts no more, echoes what it was sent, and ends when the
 /// last connection is closed, or when --drain-timeout is over. A second one ends it at once, within a
-/// second even if a thread is stuck. SIGHUP and SIGUSR1 log its counters. SIGUSR2 starts the program anew, which
-/// takes over the sockets; when it serves, this process finishes. A signal that is ignored at the start stays ignored.
+/// second even if a thread is stuck. SIGHUP and SIGUSR1 log its counters, unless --log is off. SIGUSR2 starts the program
+/// anew, which takes over the sockets; when it serves, this process finishes. A signal that is ignored at the start stays
+/// ignored.
 #[derive(Debug, Parser)]
 #[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 struct Args {

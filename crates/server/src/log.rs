@@ -4,6 +4,7 @@
 mod queue;
 
 use clap::ValueEnum;
+use epoll_service::COUNTERS_TARGET;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use queue::{Queue, Report};
 use std::backtrace::Backtrace;
@@ -14,7 +15,9 @@ use std::time::Duration;
 use std::{panic, thread};
 use tracing::dispatcher::{self, Dispatch};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -88,15 +91,18 @@ fn dispatch<W>(level: LevelFilter, format: LogFormat, lines: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    // Whoever asks for the counters gets them, unless nothing is logged at all.
+    let counters = if level == LevelFilter::OFF { level } else { level.max(LevelFilter::INFO) };
+    let targets = Targets::new().with_default(level).with_target(COUNTERS_TARGET, counters);
     let logs = tracing_subscriber::fmt()
-        .with_max_level(level)
+        .with_max_level(counters)
         .with_writer(lines)
         // It would report a stderr that is gone on stderr, and panic.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     match format {
-        LogFormat::Text => logs.finish().into(),
-        LogFormat::Json => logs.json().flatten_event(true).finish().into(),
+        LogFormat::Text => logs.finish().with(targets).into(),
+        LogFormat::Json => logs.json().flatten_event(true).finish().with(targets).into(),
     }
 }
 

@@ -29,7 +29,7 @@ use passes::Passes;
 use std::any::type_name;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The capacity of a pipe that was not asked for another one, in bytes.
 const PIPE_LEN: usize = 64 * 1024;
@@ -40,7 +40,7 @@ pub(crate) struct Parts<S: Service> {
     pub(crate) control: Arc<Control>,
     pub(crate) post: Arc<Post<Message<S>>>,
     pub(crate) timing: Arc<Mutex<Timing>>,
-    pub(crate) stats: Arc<Mutex<Outcomes>>,
+    pub(crate) outcomes: Arc<Outcomes>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) struct Handler<S: Service> {
     /// Mail that is on its way to connections of the thread alone.
     round: Option<DeliveryPass<Message<S>>>,
     passes: Passes,
-    stats: Arc<Mutex<Outcomes>>,
+    outcomes: Arc<Outcomes>,
 }
 
 impl<S: Service> Handler<S> {
@@ -137,17 +137,13 @@ impl<S: Service> Handler<S> {
             has_filed: false,
             round: None,
             passes: Passes::default(),
-            stats: Arc::clone(&parts.stats),
+            outcomes: Arc::clone(&parts.outcomes),
         }
-    }
-
-    fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what has become of the connections of the thread so far.
     pub(crate) fn stats(&self) -> Stats {
-        self.outcomes().named(S::FINISHED)
+        self.outcomes.stats(S::FINISHED)
     }
 
     /// Returns the time to date activity with, if anybody will ask.
@@ -272,6 +268,7 @@ impl<S: Service> Handler<S> {
         let has_changed = awaits != entry.awaits;
         let is_established = has_changed && entry.awaits == Awaits::Connect;
         if has_changed {
+            self.outcomes.awaits(entry.awaits, Some(awaits));
             entry.awaits = awaits;
             if awaits == Awaits::Close {
                 // The linger timeout begins here.
@@ -318,13 +315,13 @@ impl<S: Service> Handler<S> {
             }
         });
         if is_declined {
-            self.outcomes().stats.declined += 1;
+            self.outcomes.declined.add(1);
         }
     }
 
     #[cold]
     fn refuse(&mut self, peer: &Peer, refusal: Refusal) {
-        *self.outcomes().stats.refusals(refusal) += 1;
+        self.outcomes.refused(refusal);
         let limit = match refusal {
             Refusal::Full => "the maximum of connections",
             Refusal::PeerFull => "the maximum of connections from one address",
@@ -347,7 +344,7 @@ impl<S: Service> Handler<S> {
             Ok(mut entry) => {
                 // Whoever closes it releases the permit.
                 permit.keep();
-                self.outcomes().stats.opened += 1;
+                self.outcomes.opened.add(1);
                 tracing::debug!(%peer, "connection opened");
                 let token = entry.token();
                 self.current = Some(token);
@@ -364,7 +361,7 @@ impl<S: Service> Handler<S> {
                 self.current = None;
             }
             Err(mut failed) => {
-                self.outcomes().stats.unwatched += 1;
+                self.outcomes.unwatched.add(1);
                 tracing::warn!(%peer, error = %failed.error, "connection not watched");
                 // One that was accepted has not been opened.
                 let connection = &mut failed.source.connection;
@@ -433,7 +430,8 @@ impl<S: Service> Handler<S> {
             timing.remove_sample(token);
         }
         drop(timing);
-        self.outcomes().closed(closed, received, sent, lived_s);
+        self.outcomes.awaits(client.awaits, None);
+        self.outcomes.closed(closed, received, sent, lived_s);
     }
 
     /// Does a part of a turn. If a callback panics in it, its connection is closed, `None` is returned, and

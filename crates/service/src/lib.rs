@@ -97,7 +97,7 @@ pub use restart::Restart;
 pub use server::{Ended, Server};
 pub use service::{Each, Local, Message, Service};
 pub use signals::exit_status;
-pub use stats::{Stats, ThreadStats};
+pub use stats::{COUNTERS_TARGET, Stats, ThreadStats};
 pub use supervisor::Supervisor;
 
 pub use epoll_connection;

@@ -224,7 +224,10 @@ impl<S: Service> Server<S> {
             if sum.cut > 0 {
                 tracing::warn!(connections = sum.cut, "cut before they had finished");
             }
-            sum.stats.log("stopped");
+            // A signal has not asked for it.
+            if tracing::event_enabled!(tracing::Level::INFO) {
+                sum.stats.log("stopped");
+            }
             served?;
             match coordinator.outcome() {
                 Ok(outcome) => Ok(Ended { outcome, cut: sum.cut, threads }),
@@ -276,7 +279,7 @@ fn set_up<S: Service>(
             control: Arc::clone(&control),
             post: Arc::clone(&post),
             timing: Arc::clone(timing),
-            stats: Arc::default(),
+            outcomes: Arc::default(),
             config: Arc::clone(&config),
         };
         let mut shared = SharedReactor::new()?;
@@ -292,7 +295,7 @@ fn set_up<S: Service>(
             reminders: of_thread.reminders,
             reminders_token: of_thread.reminders_token,
             acceptors: Acceptors::Shared(Arc::clone(&acceptors)),
-            pool_stats: pool.iter().map(|parts| Arc::clone(&parts.stats)).collect(),
+            pool_outcomes: pool.iter().map(|parts| Arc::clone(&parts.outcomes)).collect(),
         };
         let others = Pool { shared, acceptors, parts: pool };
         return Ok((Threads::Shared { first: Box::new(first), others }, control, post));
@@ -306,14 +309,14 @@ fn set_up<S: Service>(
             control: Arc::clone(&control),
             post: Arc::clone(&post),
             timing: of_thread.timing,
-            stats: Arc::default(),
+            outcomes: Arc::default(),
             config: Arc::clone(&config),
         },
         store: LocalStore { reactor: of_thread.reactor },
         reminders: of_thread.reminders,
         reminders_token: of_thread.reminders_token,
         acceptors: Acceptors::Own(of_thread.acceptors),
-        pool_stats: Vec::new(),
+        pool_outcomes: Vec::new(),
     });
     Ok((Threads::Local(threads.collect()), control, post))
 }

@@ -1,12 +1,43 @@
 //! What the threads of a service count.
 
 use crate::admission::Refusal;
-use epoll_connection::CloseReason;
+use epoll_connection::{Awaits, CloseReason};
 use epoll_reactor::Counters;
 use epoll_reactor::net::AcceptCounters;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The target of the log lines that a signal asks for, at the level `INFO`: the counters of each thread, and
+/// the sums over all connections. A program that filters logs lets it pass, so that whoever asks gets an answer
+/// whatever else is logged.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(epoll_service::COUNTERS_TARGET, "epoll_service::counters");
+/// ```
+pub const COUNTERS_TARGET: &str = "epoll_service::counters";
+
+/// A count that one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, more: u64) {
+        // No other thread writes it, so this takes no locked instruction.
+        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub(crate) fn raise_to(&self, value: u64) {
+        self.0.store(self.get().max(value), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The reason for which a connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,28 +121,73 @@ fn name(number: usize, finished: &'static str) -> &'static str {
     }
 }
 
-/// The outcomes of the connections of a thread while it serves.
-#[derive(Clone, Debug, Default)]
+/// The outcomes of the connections of a thread while it serves. The thread writes them, and others may read them
+/// at any time.
+#[derive(Debug, Default)]
 pub(crate) struct Outcomes {
-    /// Without the reasons for closes, which are in `closed`.
-    pub(crate) stats: Stats,
-    closed: [u64; NAMES.len()],
+    pub(crate) opened: Count,
+    refused: Count,
+    refused_peer: Count,
+    pub(crate) declined: Count,
+    pub(crate) unwatched: Count,
+    received: Count,
+    sent: Count,
+    longest_s: Count,
+    closed: [Count; NAMES.len()],
+    /// The number of connections that the thread saw begin to linger, and that of those that it saw end. Where
+    /// threads share connections these need not be the same ones.
+    pub(crate) lingers_begun: Count,
+    pub(crate) lingers_ended: Count,
 }
 
 impl Outcomes {
-    pub(crate) fn closed(&mut self, closed: Closed, received: u64, sent: u64, lived_s: u64) {
-        self.closed[closed.number()] += 1;
-        self.stats.received += received;
-        self.stats.sent += sent;
-        self.stats.longest_s = self.stats.longest_s.max(lived_s);
+    pub(crate) fn refused(&self, refusal: Refusal) {
+        match refusal {
+            Refusal::Full => self.refused.add(1),
+            Refusal::PeerFull => self.refused_peer.add(1),
+        }
     }
 
-    /// Returns everything by name.
-    pub(crate) fn named(&self, finished: &'static str) -> Stats {
-        let mut stats = self.stats.clone();
-        for (number, &count) in self.closed.iter().enumerate().filter(|(_, count)| **count > 0) {
-            *stats.closed_by_reason.entry(name(number, finished)).or_default() += count;
+    pub(crate) fn closed(&self, closed: Closed, received: u64, sent: u64, lived_s: u64) {
+        self.closed[closed.number()].add(1);
+        self.received.add(received);
+        self.sent.add(sent);
+        self.longest_s.raise_to(lived_s);
+    }
+
+    /// Notes that a connection which awaited one thing awaits another one, or nothing because it is closed.
+    pub(crate) fn awaits(&self, before: Awaits, now: Option<Awaits>) {
+        if before == Awaits::Close {
+            self.lingers_ended.add(1);
         }
+        if now == Some(Awaits::Close) {
+            self.lingers_begun.add(1);
+        }
+    }
+
+    /// Returns everything by name, every reason included.
+    pub(crate) fn named(&self, finished: &'static str) -> Stats {
+        let mut closed_by_reason = BTreeMap::new();
+        for (number, count) in self.closed.iter().enumerate() {
+            *closed_by_reason.entry(name(number, finished)).or_default() += count.get();
+        }
+        Stats {
+            opened: self.opened.get(),
+            refused: self.refused.get(),
+            refused_peer: self.refused_peer.get(),
+            declined: self.declined.get(),
+            unwatched: self.unwatched.get(),
+            received: self.received.get(),
+            sent: self.sent.get(),
+            longest_s: self.longest_s.get(),
+            closed_by_reason,
+        }
+    }
+
+    /// Returns everything by name, without the reasons for which no connection was closed.
+    pub(crate) fn stats(&self, finished: &'static str) -> Stats {
+        let mut stats = self.named(finished);
+        stats.closed_by_reason.retain(|_, count| *count > 0);
         stats
     }
 }
@@ -141,17 +217,14 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// The counter for this refusal.
-    pub(crate) fn refusals(&mut self, refusal: Refusal) -> &mut u64 {
-        match refusal {
-            Refusal::Full => &mut self.refused,
-            Refusal::PeerFull => &mut self.refused_peer,
-        }
-    }
-
-    /// Logs everything on one line.
+    /// Logs everything on one line. Reasons for which no connection was closed are left out.
     pub(crate) fn log(&self, what: &'static str) {
+        let of = |reason| self.closed_by_reason.get(reason).copied();
+        // Whatever the service calls it.
+        let others = self.closed_by_reason.iter().filter(|(reason, _)| !NAMES.contains(reason));
+        let finished: u64 = others.map(|(_, count)| count).sum();
         tracing::info!(
+            target: COUNTERS_TARGET,
             connections = self.opened,
             refused = self.refused,
             refused_peer = self.refused_peer,
@@ -160,10 +233,56 @@ impl Stats {
             received = self.received,
             sent = self.sent,
             longest_s = self.longest_s,
-            reasons = ?self.closed_by_reason,
+            "closed.finished" = (finished > 0).then_some(finished),
+            "closed.peer-closed" = of("peer-closed"),
+            "closed.drained" = of("drained"),
+            "closed.aborted" = of("aborted"),
+            "closed.too-long" = of("too-long"),
+            "closed.misuse" = of("misuse"),
+            "closed.connect-failed" = of("connect-failed"),
+            "closed.reset" = of("reset"),
+            "closed.failed" = of("failed"),
+            "closed.connect-timed-out" = of("connect-timed-out"),
+            "closed.idle" = of("idle"),
+            "closed.stalled" = of("stalled"),
+            "closed.lingered-out" = of("lingered-out"),
+            "closed.cut" = of("cut"),
+            "closed.unwatched" = of("unwatched"),
+            "closed.panicked" = of("panicked"),
             "{what}",
         );
     }
+}
+
+/// Logs the counters of a reactor on one line, with what else is known.
+pub(crate) fn log_reactor(
+    what: &'static str,
+    reactor: &Counters,
+    thread: Option<usize>,
+    accept: Option<AcceptCounters>,
+    unseen: Option<usize>,
+) {
+    tracing::info!(
+        target: COUNTERS_TARGET,
+        thread,
+        reactor.waits = reactor.waits,
+        reactor.spins = reactor.spins,
+        reactor.events = reactor.events,
+        reactor.stale = reactor.stale,
+        reactor.adds = reactor.adds,
+        reactor.mods = reactor.mods,
+        reactor.dels = reactor.dels,
+        reactor.revisits = reactor.revisits,
+        reactor.wakes = reactor.wakes,
+        reactor.rebuilds = reactor.rebuilds,
+        reactor.batch_max = reactor.batch_max,
+        accept.accepted = accept.map(|accept| accept.accepted),
+        accept.aborted = accept.map(|accept| accept.aborted),
+        accept.shed = accept.map(|accept| accept.shed),
+        accept.pauses = accept.map(|accept| accept.pauses),
+        unseen,
+        "{what}",
+    );
 }
 
 impl AddAssign for Stats {
@@ -255,20 +374,35 @@ mod tests {
 
     #[test]
     fn each_refusal_has_its_counter_and_the_longest_life_is_kept() {
-        let mut outcomes = Outcomes::default();
-        *outcomes.stats.refusals(Refusal::Full) += 1;
-        *outcomes.stats.refusals(Refusal::PeerFull) += 2;
+        let outcomes = Outcomes::default();
+        outcomes.refused(Refusal::Full);
+        (0..2).for_each(|_| outcomes.refused(Refusal::PeerFull));
         for lived_s in [3, 5, 4] {
             outcomes.closed(Closed::Over(CloseReason::Finished), 10, 20, lived_s);
         }
         outcomes.closed(Closed::Idle, 1, 1, 0);
-        let stats = outcomes.named("idle");
+        let stats = outcomes.stats("idle");
         assert_eq!((stats.refused, stats.refused_peer), (1, 2));
         assert_eq!((stats.received, stats.sent, stats.longest_s), (31, 61, 5));
         // Even where a protocol takes a name that there is already.
         assert_eq!(stats.closed_by_reason, BTreeMap::from([("idle", 4)]));
         let reasons = BTreeMap::from([("finished", 3), ("idle", 1)]);
-        assert_eq!(outcomes.named("finished").closed_by_reason, reasons);
+        assert_eq!(outcomes.stats("finished").closed_by_reason, reasons);
+        let named = outcomes.named("finished").closed_by_reason;
+        assert_eq!((named.len(), named["cut"], named["finished"]), (NAMES.len(), 0, 3));
+    }
+
+    #[test]
+    fn a_connection_lingers_from_the_close_of_our_half_to_its_end() {
+        let (one, other) = (Outcomes::default(), Outcomes::default());
+        one.awaits(Awaits::Connect, Some(Awaits::Input));
+        one.awaits(Awaits::Input, Some(Awaits::Room));
+        one.awaits(Awaits::Room, None);
+        let lingers = |of: &Outcomes| (of.lingers_begun.get(), of.lingers_ended.get());
+        assert_eq!(lingers(&one), (0, 0));
+        one.awaits(Awaits::Input, Some(Awaits::Close));
+        other.awaits(Awaits::Close, None);
+        assert_eq!((lingers(&one), lingers(&other)), ((1, 0), (0, 1)));
     }
 
     #[test]

@@ -291,11 +291,8 @@ impl<S: Service> Handler<S> {
             }
         };
         let reason = CloseReason::ConnectFailed(kind);
-        {
-            let mut outcomes = self.outcomes();
-            outcomes.stats.opened += 1;
-            outcomes.closed(Closed::Over(reason), 0, 0, 0);
-        }
+        self.outcomes.opened.add(1);
+        self.outcomes.closed(Closed::Over(reason), 0, 0, 0);
         self.thread.refuse(protocol, reason, Token::detached(0));
     }
 }

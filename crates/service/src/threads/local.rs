@@ -8,14 +8,14 @@ use crate::drain::Coordinator;
 use crate::handler::{Count, Handler, Parts, Turn};
 use crate::panics::catch;
 use crate::signals;
-use crate::stats::{Outcomes, ThreadStats};
+use crate::stats::{COUNTERS_TARGET, Outcomes, ThreadStats, log_reactor};
 use crate::store::{Event, LocalStore, SharedStore, Store};
 use epoll_connection::StepRest;
 use epoll_reactor::net::AcceptCounters;
 use epoll_reactor::{Counters, Readiness, Ready, Token};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A thread with a reactor of its own, before it is started.
@@ -28,8 +28,8 @@ pub(crate) struct LocalThread<S: Service, T> {
     pub(crate) reminders_token: Token,
     pub(crate) acceptors: Acceptors,
     pub(crate) parts: Parts<S>,
-    /// The statistics of the threads that share its connections.
-    pub(crate) pool_stats: Vec<Arc<Mutex<Outcomes>>>,
+    /// The outcomes of the threads that share its connections.
+    pub(crate) pool_outcomes: Vec<Arc<Outcomes>>,
 }
 
 /// A thread with a reactor of its own.
@@ -46,7 +46,7 @@ pub(crate) struct LocalWorker<S: Service, T> {
     is_draining: bool,
     /// The last request for statistics that it has answered.
     stats_epoch: u64,
-    pool_stats: Vec<Arc<Mutex<Outcomes>>>,
+    pool_outcomes: Vec<Arc<Outcomes>>,
 }
 
 /// Guard held while a thread may still accept. Dropping it, also by a panic, tells the drain that this
@@ -74,7 +74,7 @@ impl<S: Service, T: Serve<S>> LocalThread<S, T> {
             accepted_before: AcceptCounters::default(),
             is_draining: false,
             stats_epoch: 0,
-            pool_stats: self.pool_stats,
+            pool_outcomes: self.pool_outcomes,
         }
     }
 }
@@ -183,7 +183,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
                     self.remind_at(deadline)?;
                 }
             } else {
-                tracing::info!(%signal, "logging the counters");
+                tracing::info!(target: COUNTERS_TARGET, %signal, "logging the counters");
                 self.control.request_stats();
             }
         }
@@ -224,9 +224,8 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             return;
         }
         let mut closed = self.handler.stats();
-        for of_thread in &self.pool_stats {
-            let outcomes = of_thread.lock().unwrap_or_else(PoisonError::into_inner);
-            closed += outcomes.named(S::FINISHED);
+        for of_thread in &self.pool_outcomes {
+            closed += of_thread.stats(S::FINISHED);
         }
         self.handler.begin_count(closed, &self.store);
     }
@@ -242,13 +241,15 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Logs the counters of this thread, and the sums of all if the others have reported already.
     fn report_stats(&mut self, Count { stats, unseen, .. }: Count) {
-        tracing::info!(thread = self.index, reactor = ?self.store.own().counters(),
-            accept = ?self.accept_counters(), "counters");
+        let (thread, accept) = (Some(self.index), Some(self.accept_counters()));
+        log_reactor("counters", &self.store.own().counters(), thread, accept, None);
         if let Some(shared) = self.store.shared() {
-            tracing::info!(reactor = ?shared.counters(), unseen, "counters of shared connections");
+            let what = "counters of shared connections";
+            log_reactor(what, &shared.counters(), None, None, Some(unseen));
         }
         if let Some(sum) = self.control.submit_stats(self.stats_epoch, stats) {
-            tracing::info!(open = self.control.admission.in_use(), "open connections");
+            let open = self.control.admission.in_use();
+            tracing::info!(target: COUNTERS_TARGET, open, "open connections");
             sum.log("connections so far");
         }
     }
