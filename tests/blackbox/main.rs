@@ -19,6 +19,7 @@ mod hostile_peers;
 mod limits;
 mod listening;
 mod logs;
+mod metrics;
 mod numbers;
 mod panics;
 mod restart;

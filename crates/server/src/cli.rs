@@ -11,8 +11,8 @@ use epoll_echo::{EchoOptions, QuitWord};
 use epoll_reactor::net::{Address, StreamOptions};
 use epoll_service::epoll_connection::Limits;
 use epoll_service::{
-    Accept, Config, DrainOutcome, Ended, Inherited, Mode, Restart, Server, Service, Setting,
-    Signal, Signals, Supervisor, THREADS_MAX, Timeouts, exit_status,
+    Accept, Config, DrainOutcome, Ended, Inherited, Metrics, Mode, Restart, Server, Service,
+    Setting, Signal, Signals, Supervisor, THREADS_MAX, Timeouts, exit_status,
 };
 use epoll_tls::TlsConfig;
 use std::io::{self, Write};
@@ -155,6 +155,17 @@ struct Args {
     )]
     drain_timeout: Timeout,
 
+    /// After SIGTERM or SIGINT, go on accepting for this long before draining, so that balancers which ask
+    /// /readyz of --metrics send no more clients first. A second signal does not wait for it.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_DRAIN_DELAY",
+        default_value = "0"
+    )]
+    drain_delay: Timeout,
+
     /// Wait this long for the peer to close its half after ours, and as long again while it still
     /// takes what was sent; 0 is for ever.
     #[arg(
@@ -186,6 +197,10 @@ struct Args {
         default_value = "30s"
     )]
     restart_timeout: Timeout,
+    /// Address at which to serve metrics for Prometheus (/metrics) and health checks (/healthz, /readyz) over
+    /// HTTP: IP:PORT or unix:PATH. Whoever can connect can read them [default: none].
+    #[arg(long, value_name = "ADDR", env = "EPOLL_SERVER_METRICS")]
+    metrics: Option<Address>,
 
     /// File to write statistics to at exit.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
@@ -336,19 +351,20 @@ fn run_service<S: Service>(
     inherited: Inherited,
 ) -> anyhow::Result<Ended> {
     let config = Config {
-        listen: listen::resolve(&args.listen, &inherited)?,
+        listen: listen::resolve(&args.listen, args.metrics, &inherited)?,
         supervisor: Supervisor::from_env().context("failed to use NOTIFY_SOCKET")?,
         ..args.config()
     };
     let server = Server::bind_inherited(service, &config, inherited).map_err(name_flag)?;
-    let addresses = server.addresses().to_vec();
-    server.run(signals, || announce(&addresses)).map_err(name_flag)
+    let (addresses, metrics) = (server.addresses().to_vec(), server.metrics_address());
+    server.run(signals, || announce(&addresses, metrics)).map_err(name_flag)
 }
 
 /// Names the flag that an error is about.
 fn name_flag(error: epoll_service::Error) -> anyhow::Error {
     let context = match error.setting() {
         Some(Setting::Listen(address)) => format!("failed to listen at --listen {address}"),
+        Some(Setting::Metrics(address)) => format!("failed to listen at --metrics {address}"),
         Some(Setting::Threads) => format!("{error} (--threads)"),
         Some(Setting::Pins) => format!("{error} (--pin)"),
         _ => return error.into(),
@@ -356,12 +372,15 @@ fn name_flag(error: epoll_service::Error) -> anyhow::Error {
     anyhow::Error::msg(error.io().to_string()).context(context)
 }
 
-/// Prints on stdout where the server listens.
-fn announce(addresses: &[Address]) {
+/// Prints on stdout where the server listens, and where it serves metrics.
+fn announce(addresses: &[Address], metrics: Option<Address>) {
     let mut stdout = io::stdout().lock();
     for address in addresses {
         // Nobody may be reading; the server does not depend on it.
         let _ = writeln!(stdout, "listening on {address}");
+    }
+    if let Some(address) = metrics {
+        let _ = writeln!(stdout, "metrics at {address}");
     }
     let _ = stdout.flush();
 }
@@ -454,6 +473,8 @@ impl Args {
                 linger: self.linger_timeout.0,
                 ..Timeouts::default()
             },
+            drain_delay: self.drain_delay.0.unwrap_or_default(),
+            metrics: self.metrics.map(|listen| Metrics { listen, extra: log::write_metrics }),
             busy_polling: self.busy_poll.0,
             before_exit: || log::flush(FLUSH_PATIENCE),
             ..Config::default()
@@ -490,6 +511,8 @@ mod tests {
             ("--busy-poll", "-50us"),
             ("--listen", "fd:"),
             ("--restart-timeout", "-1s"),
+            ("--drain-delay", "-1s"),
+            ("--metrics", "localhost"),
         ] {
             let error = Args::try_parse_from(["epoll-server", flag, value]).unwrap_err();
             let line = one_line(&error.to_string());

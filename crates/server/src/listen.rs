@@ -47,14 +47,21 @@ impl FromStr for Listen {
 }
 
 /// Returns the addresses to listen at: those of the flags, or those of the sockets passed if there is no flag.
-pub(crate) fn resolve(flags: &[Addresses], inherited: &Inherited) -> anyhow::Result<Vec<Address>> {
+pub(crate) fn resolve(
+    flags: &[Addresses],
+    metrics: Option<Address>,
+    inherited: &Inherited,
+) -> anyhow::Result<Vec<Address>> {
     if flags.is_empty() && inherited.is_empty() {
         return Ok(vec![Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))]);
     }
     if flags.is_empty() {
         let failed =
             "failed to listen at the sockets passed (LISTEN_FDS; --listen fd:N chooses some)";
-        return inherited.addresses().context(failed);
+        let mut addresses = inherited.addresses().context(failed)?;
+        // A process before this one passes the socket of its metrics as well.
+        addresses.retain(|address| Some(*address) != metrics);
+        return Ok(addresses);
     }
     let mut addresses = Vec::new();
     for flag in flags.iter().flat_map(|several| &several.0) {

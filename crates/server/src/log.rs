@@ -8,6 +8,7 @@ use epoll_service::COUNTERS_TARGET;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use queue::{Queue, Report};
 use std::backtrace::Backtrace;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -65,6 +66,15 @@ pub(crate) fn flush(patience: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(patience);
     }
+}
+
+/// Appends the number of lines that were dropped, as a metric.
+pub(crate) fn write_metrics(text: &mut String) {
+    const NAME: &str = "epoll_server_log_lines_dropped_total";
+    let dropped = QUEUE.get().map_or(0, Queue::dropped);
+    let help = "Log lines that were dropped because their reader was slow.";
+    // A string takes everything.
+    let _ = writeln!(text, "# HELP {NAME} {help}\n# TYPE {NAME} counter\n{NAME} {dropped}");
 }
 
 /// Prints a line on stderr: through the queue if it is started, so that it follows what was logged.

@@ -46,7 +46,7 @@ impl Acceptors {
     pub(crate) fn counters(&self) -> AcceptCounters {
         match self {
             Self::Own(acceptors) => {
-                let counters = acceptors.iter().map(|one| one.listener.counters());
+                let counters = acceptors.iter().map(Acceptor::counters);
                 counters.fold(AcceptCounters::default(), |sum, one| sum + one)
             }
             Self::Shared(acceptors) => acceptors.counters(),
@@ -111,6 +111,11 @@ impl Acceptor {
     /// Returns the index of its address.
     pub(crate) fn entry(&self) -> usize {
         self.entry
+    }
+
+    /// Returns what its listener has counted.
+    pub(crate) fn counters(&self) -> AcceptCounters {
+        self.listener.counters()
     }
 
     /// Accepts connections after the reactor's wait with this number.

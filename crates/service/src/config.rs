@@ -34,6 +34,11 @@ pub struct Config {
     pub limits: Limits,
     /// The time that connections may take.
     pub timeouts: Timeouts,
+    /// The time for which the server goes on accepting after the first signal to end, before it drains. Meanwhile
+    /// it is not ready: balancers that ask whether it is stop sending clients, and none of them is refused.
+    /// [`Timeouts::drain`] begins when this is over. Another signal to end does not wait for it: everything is
+    /// cut, as during the drain.
+    pub drain_delay: Duration,
     /// The time for which a thread that was just busy looks for the next event again and again before it sleeps,
     /// counted from the end of its work; `None` and zero sleep at once.
     ///
@@ -55,9 +60,88 @@ pub struct Config {
     pub supervisor: Option<Supervisor>,
     /// The signal by which the service restarts, and the program that takes over; `None` never restarts.
     pub restart: Option<Restart>,
+    /// Live metrics, and where they are served; `None` serves and measures none. Needs the feature `metrics`.
+    #[cfg(feature = "metrics")]
+    pub metrics: Option<Metrics>,
     /// Called before the process is ended because threads are stuck after a second signal to end; for example
     /// to flush logs. It must return soon.
     pub before_exit: fn(),
+}
+
+/// Live metrics of a server, in the text format of Prometheus (version 0.0.4), over HTTP/1.1.
+///
+/// `GET /metrics` answers the counters of every thread, `/healthz` says `ok` while the process lives, and `/readyz`
+/// answers 200 while every thread serves and 503 before that, during [`Config::drain_delay`], and while the server
+/// drains. `HEAD` is answered as well, any other method with 405 and any other path with 404. What is not a request
+/// without a body is answered with an error, and the connection ends.
+///
+/// The metrics have a thread of their own, so no thread that serves makes a turn for them. They have 32 connections
+/// at most, which count neither as the service's nor for its limits, and end with the server. A head may have 8 KiB
+/// and take 10 seconds; a connection may be idle for 90.
+///
+/// A thread that serves counts by itself what is asked for, which costs it two looks at the clock in each turn.
+/// Bytes are those of connections that are closed. Where threads share connections, any of them may see one open
+/// and another one see it close: only the sum over threads tells how many there are.
+///
+/// # Examples
+///
+/// ```
+/// use epoll_connection::{Consumed, Context, Protocol};
+/// use epoll_service::{Config, Each, Metrics, Server, Signal, Signals};
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// struct Discard;
+///
+/// impl Protocol for Discard {
+///     type Local = ();
+///     type Message = ();
+///
+///     fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+///         Consumed::bytes(input.len())
+///     }
+/// }
+///
+/// let signals = Signals::block([Signal::TERM, Signal::INT])?;
+/// let extra = |text: &mut String| text.push_str("# TYPE my_jobs_total counter\nmy_jobs_total 7\n");
+/// let metrics = Metrics { extra, ..Metrics::at("127.0.0.1:0".parse()?) };
+/// let config = Config { metrics: Some(metrics), ..Config::at(["127.0.0.1:0".parse()?]) };
+/// let server = Server::bind(Each(|| Discard), &config)?;
+/// let address = server.metrics_address().and_then(|address| address.inet()).expect("an address");
+///
+/// let scrape = std::thread::spawn(move || -> std::io::Result<String> {
+///     let mut stream = TcpStream::connect(address)?;
+///     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+///     let mut answer = String::new();
+///     stream.read_to_string(&mut answer)?;
+///     // What otherwise comes from outside.
+///     std::process::Command::new("sh").args(["-c", "kill $PPID"]).status()?;
+///     Ok(answer)
+/// });
+/// server.run(&signals, || {})?;
+/// let answer = scrape.join().unwrap()?;
+/// assert!(answer.contains("\nepoll_service_connections{state=\"open\"} 0\n"));
+/// assert!(answer.ends_with("\nmy_jobs_total 7\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[cfg(feature = "metrics")]
+#[derive(Clone, Copy, Debug)]
+pub struct Metrics {
+    /// The address to listen at. Whoever can connect to it can read the metrics: it belongs to a network that
+    /// clients do not reach, or is the path of a UNIX socket.
+    pub listen: Address,
+    /// Appends metrics of the program in the same format, each line with its end. Called on the thread of the
+    /// metrics for every answer.
+    pub extra: fn(&mut String),
+}
+
+#[cfg(feature = "metrics")]
+impl Metrics {
+    /// Returns the metrics of the server alone, at this address.
+    #[must_use]
+    pub fn at(listen: Address) -> Self {
+        Self { listen, extra: |_| {} }
+    }
 }
 
 /// The largest number of threads that a server may have.
@@ -103,6 +187,18 @@ impl Default for Timeouts {
 }
 
 impl Config {
+    /// Returns whether threads measure their turns.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn measures(&self) -> bool {
+        self.metrics.is_some()
+    }
+
+    /// Returns that no thread measures its turns: nobody could ask for it.
+    #[cfg(not(feature = "metrics"))]
+    pub(crate) fn measures(&self) -> bool {
+        false
+    }
+
     /// Returns the default configuration, with these addresses to listen at.
     #[must_use]
     pub fn at(listen: impl IntoIterator<Item = Address>) -> Self {
@@ -125,6 +221,9 @@ impl Default for Config {
             stream: StreamOptions::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
+            drain_delay: Duration::ZERO,
+            #[cfg(feature = "metrics")]
+            metrics: None,
             busy_polling: None,
             supervisor: None,
             restart: None,

@@ -97,8 +97,18 @@ impl Control {
         }
     }
 
+    /// Returns whether new clients should come: every thread serves, and no signal to end has come.
+    #[cfg(any(test, feature = "metrics"))]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_serving.load(Ordering::Acquire) && self.drain.is_running()
+    }
+
     /// Hands a signal to the first thread.
     pub(crate) fn on_signal(&self, signal: Signal) {
+        if self.begins_drain(signal) {
+            // Here, and not by the first thread, which may be busy: balancers are to see it at once.
+            self.drain.announce();
+        }
         self.signals.push(signal);
         self.wake_first();
     }
@@ -162,6 +172,18 @@ fn wake(waker: &Waker) {
 mod tests {
     use super::*;
     use epoll_reactor::Reactor;
+
+    #[test]
+    fn it_is_ready_from_when_every_thread_serves_until_a_signal_to_end() {
+        let reactor = Reactor::<std::net::TcpStream>::new().unwrap();
+        let control = Control::new(Admission::new(1, None, 1), vec![reactor.waker()]);
+        assert!(!control.is_ready());
+        control.set_serving();
+        control.on_signal(Signal::HUP);
+        assert!(control.is_ready());
+        control.on_signal(Signal::INT);
+        assert!(!control.is_ready());
+    }
 
     #[test]
     fn a_thread_that_answers_late_is_not_counted_twice_for_the_next_request() {

@@ -20,6 +20,9 @@ struct Inner {
 pub enum Setting {
     /// This address of [`Config::listen`](crate::Config::listen) cannot be listened at.
     Listen(Address),
+    /// The address of [`Config::metrics`](crate::Config::metrics) cannot be listened at.
+    #[cfg(feature = "metrics")]
+    Metrics(Address),
     /// [`Config::threads`](crate::Config::threads): a thread cannot be started.
     Threads,
     /// [`Config::pins`](crate::Config::pins): a thread cannot keep to its core.

@@ -10,6 +10,7 @@ use crate::admission::Refusal;
 use crate::client::Client;
 use crate::control::Control;
 use crate::mail::{DeliveryPass, Post};
+use crate::measures::Measures;
 use crate::panics::{catch, drop_each};
 use crate::service::Message;
 use crate::stats::{Closed, Outcomes, Stats};
@@ -41,6 +42,8 @@ pub(crate) struct Parts<S: Service> {
     pub(crate) post: Arc<Post<Message<S>>>,
     pub(crate) timing: Arc<Mutex<Timing>>,
     pub(crate) outcomes: Arc<Outcomes>,
+    /// What is measured of the thread; `None` if nobody asks for it.
+    pub(crate) measures: Option<Arc<Measures>>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -99,6 +102,7 @@ pub(crate) struct Handler<S: Service> {
     round: Option<DeliveryPass<Message<S>>>,
     passes: Passes,
     outcomes: Arc<Outcomes>,
+    measures: Option<Arc<Measures>>,
 }
 
 impl<S: Service> Handler<S> {
@@ -138,6 +142,7 @@ impl<S: Service> Handler<S> {
             round: None,
             passes: Passes::default(),
             outcomes: Arc::clone(&parts.outcomes),
+            measures: parts.measures.clone(),
         }
     }
 

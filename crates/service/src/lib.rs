@@ -8,6 +8,8 @@
 //! Protocols need no lock: a connection is in the hands of one thread at a time. A thread that is held up by
 //! a protocol holds up all its connections: long work belongs to other threads, see the example `jobs`.
 //!
+//! The feature `metrics`, which is off by default, adds live metrics and health checks over HTTP.
+//!
 //! Not here: what the bytes mean, and where logs go.
 //!
 //! # Examples
@@ -77,6 +79,9 @@ mod handler;
 mod handover;
 mod listening;
 mod mail;
+mod measures;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod panics;
 mod pass;
 mod resources;
@@ -88,6 +93,8 @@ mod threads;
 mod timeouts;
 mod timing;
 
+#[cfg(feature = "metrics")]
+pub use config::Metrics;
 pub use config::{Accept, Config, THREADS_MAX, Timeouts};
 pub use error::{Error, Setting};
 pub use inherited::Inherited;

@@ -7,6 +7,8 @@ use crate::config::Accept;
 use crate::error::{Context, Error, Setting};
 use crate::handover::Origin;
 use crate::inherited::{Inherited, Taken};
+#[cfg(feature = "metrics")]
+use crate::metrics::endpoint;
 use crate::successor::Offer;
 use epoll_reactor::epoll_sys::socket;
 use epoll_reactor::net::{Address, ListenOptions, Listener, PathRemoval, PausedBy};
@@ -72,6 +74,23 @@ impl Listeners {
             name_address(listeners.complete(config, entry, taken), &config.listen[entry])?;
         }
         Ok(listeners)
+    }
+
+    /// Listens for metrics, and hands their socket over with the others. Returns the configuration of their service
+    /// with its listeners.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn add_metrics(
+        &mut self,
+        address: Address,
+        config: &Config,
+        inherited: &mut Inherited,
+    ) -> Result<(Config, Self), Error> {
+        let config = endpoint::config(address, config.restart.clone());
+        let mut own = Self::open(&config, 1, inherited)
+            .map_err(|error| error.about(Setting::Metrics(address)))?;
+        self.offers.append(&mut own.offers);
+        self.removals.append(&mut own.removals);
+        Ok((config, own))
     }
 
     /// Returns the largest number of listeners of a loop.

@@ -11,11 +11,11 @@ use std::num::NonZeroU32;
 const RESERVE: u64 = 20;
 
 /// The descriptors of a thread with a reactor of its own: the epoll instance, its waker, two timerfds.
-const FDS_PER_LOOP: u64 = 4;
+pub(crate) const FDS_PER_LOOP: u64 = 4;
 /// Both ends of the pipe that long streams go through.
 const FDS_PER_PIPE: u64 = 2;
 /// The socket of a listener, its spare descriptor, and the epoll instance and the timer of its pauses.
-const FDS_PER_LISTENER: u64 = 4;
+pub(crate) const FDS_PER_LISTENER: u64 = 4;
 
 /// The users of descriptors besides connections.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct FdBudget {
     pub(crate) listeners: usize,
     /// Sockets that are kept for a process that takes over.
     pub(crate) offered: usize,
+    /// Everything of the metrics, connections included.
+    pub(crate) metrics: u64,
 }
 
 /// Raises the soft limit of descriptors to the hard one and returns it.
@@ -49,7 +51,8 @@ pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used:
         + FDS_PER_LOOP * loops
         + FDS_PER_PIPE * pipes
         + FDS_PER_LISTENER * listeners
-        + used.offered as u64;
+        + used.offered as u64
+        + used.metrics;
     let room = descriptors.saturating_sub(reserve).max(1);
     match asked {
         None => room,
@@ -72,13 +75,13 @@ pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used:
 mod tests {
     use super::*;
 
-    const ONE: FdBudget = FdBudget { loops: 1, pipes: 1, listeners: 1, offered: 0 };
+    const ONE: FdBudget = FdBudget { loops: 1, pipes: 1, listeners: 1, offered: 0, metrics: 0 };
 
     #[test]
     fn a_reserve_is_kept() {
         assert_eq!(connections_max(None, 20_000, ONE), 20_000 - RESERVE - 10);
-        let used = FdBudget { loops: 4, pipes: 4, listeners: 2, offered: 0 };
-        assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 56);
+        let used = FdBudget { loops: 4, pipes: 4, listeners: 2, offered: 0, metrics: 40 };
+        assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 96);
         assert_eq!(connections_max(None, 8, used), 1);
         let shared = FdBudget { pipes: 5, ..ONE };
         assert_eq!(connections_max(None, 20_000, shared), 20_000 - RESERVE - 18);

@@ -1,5 +1,7 @@
 //! A server from its configuration to its end.
 
+#[cfg(feature = "metrics")]
+use crate::Metrics;
 use crate::acceptor::{Acceptor, Acceptors, SharedAcceptors};
 use crate::admission::Admission;
 use crate::client::Client;
@@ -11,6 +13,10 @@ use crate::handler::Parts;
 use crate::inherited::Predecessor;
 use crate::listening::{Listeners, Listening};
 use crate::mail::{Handle, Post, PostGuard};
+#[cfg(feature = "metrics")]
+use crate::metrics::endpoint::{self, Endpoint, MetricsService};
+#[cfg(feature = "metrics")]
+use crate::metrics::page::{OfThread, Sources};
 use crate::panics::catch;
 use crate::service::Message;
 use crate::signals::reader::SignalReader;
@@ -50,8 +56,11 @@ pub struct Server<S: Service> {
     cores: Vec<usize>,
     signal_reader: SignalReader,
     drain: Drain,
+    drain_delay: Duration,
     supervisor: Option<Supervisor>,
     takeover: Option<Takeover>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<Endpoint>,
 }
 
 /// The end of a restart, which the process before this one waits for.
@@ -67,6 +76,26 @@ enum Threads<S: Service> {
     Local(Vec<LocalThread<S, LocalStore<S::Protocol>>>),
     /// The calling thread minds timers and the drain, and the others accept and share the connections.
     Shared { first: Box<LocalThread<S, SharedStore<S::Protocol>>>, others: Pool<S> },
+}
+
+#[cfg(feature = "metrics")]
+impl<S: Service> Threads<S> {
+    /// Returns the counters of every thread that measures its turns.
+    fn counted(&self) -> Vec<OfThread> {
+        let of = |(thread, parts): (usize, &Parts<S>)| {
+            let measures = Arc::clone(parts.measures.as_ref()?);
+            Some(OfThread { thread, outcomes: Arc::clone(&parts.outcomes), measures })
+        };
+        match self {
+            Self::Local(threads) => {
+                threads.iter().map(|thread| &thread.parts).enumerate().filter_map(of).collect()
+            }
+            Self::Shared { first, others } => {
+                let all = std::iter::once(&first.parts).chain(&others.parts);
+                all.enumerate().filter_map(of).collect()
+            }
+        }
+    }
 }
 
 /// The threads that share connections.
@@ -122,7 +151,13 @@ impl<S: Service> Server<S> {
         let threads = threads as usize;
         // Where threads share connections, the calling one has a loop for everything else.
         let loops = if config.mode.is_shared() { 1 } else { threads };
-        let listeners = Listeners::open(config, loops, &mut inherited)?;
+        #[cfg_attr(not(feature = "metrics"), expect(unused_mut, reason = "the metrics add theirs"))]
+        let mut listeners = Listeners::open(config, loops, &mut inherited)?;
+        #[cfg(feature = "metrics")]
+        let of_metrics = match &config.metrics {
+            Some(metrics) => Some(listeners.add_metrics(metrics.listen, config, &mut inherited)?),
+            None => None,
+        };
         let cores = if config.pins { cores::cores() } else { Ok(Vec::new()) };
         let cores = cores.context("failed to read the cores of this process")?;
         let sharers = if config.mode.is_shared() { threads } else { 0 };
@@ -131,6 +166,10 @@ impl<S: Service> Server<S> {
             pipes: loops + sharers,
             listeners: listeners.of_a_loop_max(),
             offered: listeners.offered(),
+            #[cfg(feature = "metrics")]
+            metrics: config.metrics.map_or(0, |_| endpoint::DESCRIPTORS),
+            #[cfg(not(feature = "metrics"))]
+            metrics: 0,
         };
         let max = resources::connections_max(config.connections_max, descriptors, used);
         let admission = Admission::new(max, config.connections_per_peer_max, loops);
@@ -143,6 +182,15 @@ impl<S: Service> Server<S> {
             config.restart.clone().map(|how| Restarter::new(how, supervisor.clone(), offers));
         let signal_reader = SignalReader::new(config.before_exit, supervisor.clone(), restarter)
             .context("failed to set up the event loop for signals")?;
+        #[cfg(feature = "metrics")]
+        let metrics = match (&config.metrics, of_metrics) {
+            (Some(Metrics { extra, .. }), Some(of_metrics)) => {
+                let threads = threads_set_up.counted();
+                let sources = Sources::new(Arc::clone(&control), threads, S::FINISHED, max, *extra);
+                Some(set_up_metrics(of_metrics, sources)?)
+            }
+            _ => None,
+        };
         // Closed at once: it shows that there is room for a connection.
         EventFd::new(0).context("no descriptor is left for a connection")?;
         let predecessor = inherited.close_rest();
@@ -154,11 +202,18 @@ impl<S: Service> Server<S> {
             cores,
             signal_reader,
             drain: Drain::new(config.timeouts.drain),
+            drain_delay: config.drain_delay,
             supervisor,
             takeover: predecessor.map(|predecessor| Takeover { predecessor, removals }),
+            #[cfg(feature = "metrics")]
+            metrics,
         };
         for address in &server.addresses {
             tracing::info!(%address, "listening");
+        }
+        #[cfg(feature = "metrics")]
+        if let Some(address) = server.metrics_address() {
+            tracing::info!(%address, "listening for metrics");
         }
         // Logged only if it is on.
         let busy_polling = config.busy_polling.filter(|time| !time.is_zero());
@@ -174,6 +229,13 @@ impl<S: Service> Server<S> {
         &self.addresses
     }
 
+    /// Returns the address at which [`Config::metrics`] are served, with the port that the kernel chose.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<Address> {
+        self.metrics.as_ref().map(|metrics| metrics.address)
+    }
+
     /// Returns a handle that sends messages to connections, from any thread. What it sends before the
     /// server [runs](Self::run) reaches no connection.
     #[must_use]
@@ -181,7 +243,8 @@ impl<S: Service> Server<S> {
         Handle::new(Arc::clone(&self.post.0))
     }
 
-    /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins is over.
+    /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins, after
+    /// [`Config::drain_delay`], is over.
     ///
     /// `signals` must contain both, except one that the process ignores. The signal of [`Config::restart`] starts a
     /// process that takes over, and when that serves, the drain. Any other signal in it makes the server log its
@@ -192,16 +255,21 @@ impl<S: Service> Server<S> {
     /// `on_serving` is called on the calling thread when every other thread serves. The calling thread serves
     /// after `on_serving` has returned. Then the supervisor is told, or the process before this one.
     ///
-    /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections. If a thread is stuck, so that this call
-    /// has not returned a second later, it ends the process with the status 128 plus the signal's number. The first
-    /// signal once more, within 100 milliseconds, is no second one: `timeout` of coreutils sends each signal twice.
+    /// **Exit:** a second `SIGTERM` or `SIGINT` cuts all connections, also during the delay. If a thread is stuck,
+    /// so that this call has not returned a second later, it ends the process with the status 128 plus the
+    /// signal's number. The first signal once more, within 100 milliseconds, is no second one: `timeout` of
+    /// coreutils sends each signal twice.
     ///
     /// # Errors
     ///
     /// A thread that could not be started, or an event loop that failed.
     pub fn run(self, signals: &Signals, on_serving: impl FnOnce()) -> Result<Ended, Error> {
-        let Self { threads, control, post: _open, cores, signal_reader, drain, .. } = self;
+        let Self {
+            threads, control, post: _open, cores, signal_reader, drain, drain_delay, ..
+        } = self;
         let Self { supervisor, takeover, .. } = self;
+        #[cfg(feature = "metrics")]
+        let metrics = self.metrics;
         let watchdog = supervisor.as_ref().and_then(|one| Watchdog::new(one, Timestamp::now()));
         let on_serving = || {
             on_serving();
@@ -212,7 +280,12 @@ impl<S: Service> Server<S> {
             let _stop = signal_reader
                 .start(scope, signals, Arc::clone(&control))
                 .context("failed to start the thread that reads signals")?;
-            let mut coordinator = Coordinator::new(drain, watchdog);
+            let mut coordinator = Coordinator::new(drain, drain_delay, watchdog);
+            #[cfg(feature = "metrics")]
+            let _end = metrics
+                .map(|metrics| metrics.start(scope))
+                .transpose()
+                .context("failed to start the thread that serves metrics")?;
             let group = ThreadGroup { control: &control, cores, started: Vec::new() };
             let (served, threads) = match threads {
                 Threads::Local(threads) => group.serve_local(threads, &mut coordinator, on_serving),
@@ -280,6 +353,7 @@ fn set_up<S: Service>(
             post: Arc::clone(&post),
             timing: Arc::clone(timing),
             outcomes: Arc::default(),
+            measures: config.measures().then(Arc::default),
             config: Arc::clone(&config),
         };
         let mut shared = SharedReactor::new()?;
@@ -300,6 +374,23 @@ fn set_up<S: Service>(
         let others = Pool { shared, acceptors, parts: pool };
         return Ok((Threads::Shared { first: Box::new(first), others }, control, post));
     }
+    let (threads, control, post) = set_up_local(service, config, listeners, admission)?;
+    Ok((Threads::Local(threads), control, post))
+}
+
+type LocalSetUp<S> = (
+    Vec<LocalThread<S, LocalStore<<S as Service>::Protocol>>>,
+    Arc<Control>,
+    Arc<Post<Message<S>>>,
+);
+
+/// Sets up the event loops of threads that have connections of their own, one for each list of listeners.
+fn set_up_local<S: Service>(
+    service: Arc<S>,
+    config: Arc<Config>,
+    listeners: Vec<Vec<Listening>>,
+    admission: Admission,
+) -> io::Result<LocalSetUp<S>> {
     let loops = EventLoop::several(listeners, config.busy_polling)?;
     let (control, post) = common(&loops, admission);
     let threads = loops.into_iter().enumerate().map(|(index, of_thread)| LocalThread {
@@ -310,6 +401,7 @@ fn set_up<S: Service>(
             post: Arc::clone(&post),
             timing: of_thread.timing,
             outcomes: Arc::default(),
+            measures: config.measures().then(Arc::default),
             config: Arc::clone(&config),
         },
         store: LocalStore { reactor: of_thread.reactor },
@@ -318,7 +410,27 @@ fn set_up<S: Service>(
         acceptors: Acceptors::Own(of_thread.acceptors),
         pool_outcomes: Vec::new(),
     });
-    Ok((Threads::Local(threads.collect()), control, post))
+    let threads = threads.collect();
+    Ok((threads, control, post))
+}
+
+/// Sets up the thread that serves metrics.
+#[cfg(feature = "metrics")]
+fn set_up_metrics(
+    (config, listeners): (Config, Listeners),
+    sources: Sources,
+) -> Result<Endpoint, Error> {
+    let Some(&address) = listeners.addresses.first() else {
+        return Err(io::Error::other("no listener")).context("failed to serve metrics");
+    };
+    let admission = Admission::new(endpoint::CONNECTIONS_MAX.into(), None, 1);
+    let service = Arc::new(MetricsService::new(sources));
+    let (threads, control, _post) =
+        set_up_local(service, Arc::new(config), listeners.of_loops, admission)
+            .context("failed to set up the event loop for metrics")?;
+    let thread = threads.into_iter().next();
+    let thread = thread.ok_or_else(|| io::Error::other("no event loop"));
+    Ok(Endpoint { thread: thread.context("failed to serve metrics")?, control, address })
 }
 
 /// Returns what threads with these loops have in common.

@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
 /// The environment variables of all flags; a test inherits none of them.
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 24] = [
     "EPOLL_SERVER_LISTEN",
     "EPOLL_SERVER_MODE",
     "EPOLL_SERVER_THREADS",
@@ -31,6 +31,8 @@ const VARIABLES: [&str; 22] = [
     "EPOLL_SERVER_BUSY_POLL",
     "EPOLL_SERVER_RESTART_TIMEOUT",
     "EPOLL_SERVER_STATS_JSON",
+    "EPOLL_SERVER_METRICS",
+    "EPOLL_SERVER_DRAIN_DELAY",
     "EPOLL_SERVER_TLS_CERT",
     "EPOLL_SERVER_TLS_KEY",
 ];
@@ -215,6 +217,14 @@ impl Server {
     #[track_caller]
     pub(crate) fn next_address(&self) -> String {
         address_in(&self.stdout.next().expect("one more address"))
+    }
+
+    /// The address of its metrics, which is on the line after its addresses.
+    #[track_caller]
+    pub(crate) fn metrics_address(&self) -> String {
+        let line = self.stdout.next().expect("one more line");
+        let address = line.strip_prefix("metrics at ");
+        address.unwrap_or_else(|| panic!("not where its metrics are: {line:?}")).to_owned()
     }
 
     #[track_caller]

@@ -65,6 +65,11 @@ impl Queue {
         }
     }
 
+    /// Returns how many lines were dropped so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     /// Waits until every line so far is written, for `patience` at most. If any were dropped, their number
     /// is written too.
     pub(super) fn flush(&self, patience: Duration) {

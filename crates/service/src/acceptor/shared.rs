@@ -8,6 +8,7 @@
 use super::batch_len::{BatchLen, GROW_AFTER_MAX};
 use crate::client::Client;
 use crate::listening::Listening;
+use crate::measures::Measures;
 use epoll_reactor::net::{AcceptCounters, Accepted, BatchEnd, Closing, Listener};
 use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Token, Watch};
@@ -56,12 +57,13 @@ impl SharedAcceptors {
     }
 
     /// Accepts connections from the listener with this token after the calling thread's wait with this number,
-    /// and gives them to `serve` with the index of the listener's address.
+    /// and gives them to `serve` with the index of the listener's address. They are counted in the thread's `measures`.
     pub(crate) fn accept_batch<P>(
         &self,
         token: Token,
         wait: u64,
         shared: &SharedReactor<Client<P>>,
+        measures: Option<&Measures>,
         mut serve: impl FnMut(usize, Accepted),
     ) -> io::Result<()> {
         let Some(acceptor) = self.acceptors.iter().find(|one| one.token == token) else {
@@ -70,19 +72,22 @@ impl SharedAcceptors {
         let mut open = acceptor.lock();
         // A report may be left of a listener that is closed.
         let Some(Open { listener, batch_len, last }) = open.as_mut() else { return Ok(()) };
-        let accepted_before = listener.counters().accepted;
+        let before = listener.counters();
         if self.is_alone {
-            batch_len.begin(Instant::now, wait, accepted_before);
+            batch_len.begin(Instant::now, wait, before.accepted);
         } else {
             let now = Instant::now();
             *last = (now, number_by_time(now, *last));
-            batch_len.begin(|| now, last.1, accepted_before);
+            batch_len.begin(|| now, last.1, before.accepted);
         }
         for accepted in listener.accept_batch().take(batch_len.len) {
             serve(acceptor.entry, accepted);
         }
-        let end = listener.batch_end();
-        batch_len.end(end, listener.counters().accepted);
+        let (end, counters) = (listener.batch_end(), listener.counters());
+        batch_len.end(end, counters.accepted);
+        if let Some(measures) = measures {
+            measures.accept.add(before, counters);
+        }
         let address = listener.address();
         if matches!(end, Some(BatchEnd::Closed)) {
             tracing::error!(%address, "listener was closed from outside; nobody can connect");

@@ -6,6 +6,7 @@ use crate::acceptor::Acceptors;
 use crate::control::Control;
 use crate::drain::Coordinator;
 use crate::handler::{Count, Handler, Parts, Turn};
+use crate::measures::{Measures, Meter, TurnMeter, Unmeasured};
 use crate::panics::catch;
 use crate::signals;
 use crate::stats::{COUNTERS_TARGET, Outcomes, ThreadStats, log_reactor};
@@ -47,6 +48,8 @@ pub(crate) struct LocalWorker<S: Service, T> {
     /// The last request for statistics that it has answered.
     stats_epoch: u64,
     pool_outcomes: Vec<Arc<Outcomes>>,
+    measures: Option<Arc<Measures>>,
+    meter: Option<TurnMeter>,
 }
 
 /// Guard held while a thread may still accept. Dropping it, also by a panic, tells the drain that this
@@ -75,6 +78,8 @@ impl<S: Service, T: Serve<S>> LocalThread<S, T> {
             is_draining: false,
             stats_epoch: 0,
             pool_outcomes: self.pool_outcomes,
+            meter: self.parts.measures.clone().map(TurnMeter::new),
+            measures: self.parts.measures,
         }
     }
 }
@@ -91,7 +96,13 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             self.remind_at(first)?;
         }
         while !self.control.drain.is_over() {
-            let Some(event) = catch(|| self.store.serve_until_event(&mut self.handler)) else {
+            let (store, handler) = (&mut self.store, &mut self.handler);
+            // Chosen here, once: a loop that asked in every turn would cost those who measure nothing.
+            let serve = || match &mut self.meter {
+                None => store.serve_until_event(handler, Unmeasured),
+                Some(meter) => store.serve_until_event(handler, meter),
+            };
+            let Some(event) = catch(serve) else {
                 // This was about a report, or about what the connection that was reported forwards.
                 let panicked = self.handler.take_current().or(self.store.panicked());
                 self.handler.close_panicked(panicked, &mut self.store);
@@ -123,7 +134,11 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
                 if self.handler.has_requests() || self.handler.has_filed() {
                     // The loop asks for events only when there are no requests: connections that answer one
                     // another for ever would starve the others.
-                    self.store.own().wait(Some(Duration::ZERO))?;
+                    let mut meter = self.meter.as_mut();
+                    let reactor = self.store.own();
+                    meter.end_turn(|| reactor.counters().events);
+                    reactor.wait(Some(Duration::ZERO))?;
+                    meter.begin_turn();
                 }
                 Ok(())
             }
@@ -136,8 +151,12 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         let Some(acceptor) = self.acceptors.own().get_mut(index) else { return Ok(()) };
         let wait = self.store.own().counters().waits;
         let entry = acceptor.entry();
+        let before = acceptor.counters();
         for accepted in acceptor.accept_batch(wait) {
             self.handler.accept(entry, accepted, &mut self.store);
+        }
+        if let Some(measures) = &self.measures {
+            measures.accept.add(before, acceptor.counters());
         }
         match acceptor.after_batch(self.store.own())? {
             Some(pause) => self.remind_at(Timestamp::now() + pause),
@@ -162,7 +181,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             self.remind_at(Timestamp::now() + pause)?;
         }
         if let Some(coordinator) = coordinator {
-            coordinator.expire(now, &self.control.drain);
+            if let Some(deadline) = coordinator.expire(now, &self.control.drain) {
+                self.remind_at(deadline)?;
+            }
             if let Some(next) = coordinator.beat(now) {
                 self.remind_at(next)?;
             }
@@ -258,10 +279,14 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     /// path of a UNIX socket is removed. What has been handed over is left to the other process.
     fn close_listeners(&mut self) {
         for (entry, mut closing) in self.acceptors.close(&mut self.store) {
+            let before = closing.counters();
             if !self.control.is_handed_over(entry) {
                 for accepted in &mut closing {
                     self.handler.accept(entry, accepted, &mut self.store);
                 }
+            }
+            if let Some(measures) = &self.measures {
+                measures.accept.add(before, closing.counters());
             }
             self.accepted_before = self.accepted_before + closing.counters();
         }
@@ -285,13 +310,21 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
 /// The loop of a thread, up to the next event that is not about a connection.
 pub(crate) trait Serve<S: Service>: Store<S::Protocol> {
-    fn serve_until_event(&mut self, handler: &mut Handler<S>) -> io::Result<Event>;
+    fn serve_until_event<M: Meter>(
+        &mut self,
+        handler: &mut Handler<S>,
+        meter: M,
+    ) -> io::Result<Event>;
 }
 
 impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
     /// The hot path, kept out of line so that cold code does not affect how it is compiled.
     #[inline(never)]
-    fn serve_until_event(&mut self, handler: &mut Handler<S>) -> io::Result<Event> {
+    fn serve_until_event<M: Meter>(
+        &mut self,
+        handler: &mut Handler<S>,
+        mut meter: M,
+    ) -> io::Result<Event> {
         loop {
             let now = handler.now();
             while let Some(ready) = self.reactor.next_ready() {
@@ -308,7 +341,9 @@ impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
             if handler.has_requests() {
                 return Ok(Event::Requests);
             }
+            meter.end_turn(|| self.reactor.counters().events);
             self.reactor.wait(None)?;
+            meter.begin_turn();
         }
     }
 }
@@ -335,7 +370,11 @@ fn finish_step<S: Service>(
 }
 
 impl<S: Service> Serve<S> for SharedStore<S::Protocol> {
-    fn serve_until_event(&mut self, handler: &mut Handler<S>) -> io::Result<Event> {
+    fn serve_until_event<M: Meter>(
+        &mut self,
+        handler: &mut Handler<S>,
+        mut meter: M,
+    ) -> io::Result<Event> {
         loop {
             while let Some(ready) = self.reactor.next_ready() {
                 match ready {
@@ -347,7 +386,9 @@ impl<S: Service> Serve<S> for SharedStore<S::Protocol> {
             if handler.has_filed() {
                 return Ok(Event::Requests);
             }
+            meter.end_turn(|| self.reactor.counters().events);
             self.reactor.wait(None)?;
+            meter.begin_turn();
         }
     }
 }

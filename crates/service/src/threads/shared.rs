@@ -5,6 +5,7 @@ use crate::Service;
 use crate::acceptor::SharedAcceptors;
 use crate::client::Client;
 use crate::handler::{Handler, Parts, Turn};
+use crate::measures::{Measures, Meter, TurnMeter, Unmeasured};
 use crate::panics::catch;
 use crate::stats::{Closed, ThreadStats};
 use crate::store::Pool;
@@ -33,9 +34,17 @@ pub(crate) fn run<S: Service>(
     let mut handler = Handler::new(index, parts);
     let mut worker = shared.worker_with_batch_max(batch_max);
     on_serving();
+    let mut meter = parts.measures.clone().map(TurnMeter::new);
     while !shared.is_stopped() {
+        let listening = Listening { acceptors, measures: parts.measures.as_deref() };
+        let (worker, handler) = (&mut worker, &mut handler);
+        // Chosen here: a loop that asked in every turn would cost those who measure nothing.
+        let serve = || match &mut meter {
+            None => serve_until_stop::<S, _>(worker, shared, listening, handler, Unmeasured),
+            Some(meter) => serve_until_stop::<S, _>(worker, shared, listening, handler, meter),
+        };
         // A panic is logged where it happens, and the connection closed by whoever has it next.
-        match catch(|| serve_until_stop::<S>(&mut worker, shared, acceptors, &mut handler)) {
+        match catch(serve) {
             Some(done) => done?,
             None => handler.close_panicked(None, &mut Pool(shared)),
         }
@@ -46,12 +55,20 @@ pub(crate) fn run<S: Service>(
     Ok(ThreadStats { thread: index, stats, reactor, accept, cut: 0 })
 }
 
+/// The listeners, and the measures of the thread that accepts from them.
+#[derive(Clone, Copy)]
+struct Listening<'a> {
+    acceptors: &'a SharedAcceptors,
+    measures: Option<&'a Measures>,
+}
+
 #[inline(never)]
-fn serve_until_stop<S: Service>(
+fn serve_until_stop<S: Service, M: Meter>(
     worker: &mut Worker<'_, Client<S::Protocol>>,
     shared: &SharedReactor<Client<S::Protocol>>,
-    acceptors: &SharedAcceptors,
+    listening: Listening<'_>,
     handler: &mut Handler<S>,
+    mut meter: M,
 ) -> io::Result<()> {
     // A panic may have left requests, or a pass.
     handler.resume_passes();
@@ -59,21 +76,23 @@ fn serve_until_stop<S: Service>(
     let mut number = handler.turn();
     loop {
         let goes_on = if handler.has_filed() {
-            wait_after_requests(worker, shared, handler)?
+            wait_after_requests(worker, shared, handler, &mut meter)?
         } else {
+            meter.end_turn(|| worker.counters().events);
             worker.wait_until(None)?
         };
         if !goes_on {
             return Ok(());
         }
         number += 1;
+        meter.begin_turn();
         handler.refresh_drain();
         let turn = handler.now();
         while let Some(ready) = worker.next_ready() {
             let mut lease = match ready {
                 LeaseReady::Owned(lease) => lease,
                 LeaseReady::Watched { token, .. } => {
-                    accept(acceptors, token, number, shared, handler)?;
+                    accept(listening, token, number, shared, handler)?;
                     continue;
                 }
                 LeaseReady::Woken => continue,
@@ -133,12 +152,14 @@ fn finish<S: Service>(
 // Out of line, so that the usual wait is compiled without a deadline.
 #[cold]
 #[inline(never)]
-fn wait_after_requests<S: Service>(
+fn wait_after_requests<S: Service, M: Meter>(
     worker: &mut Worker<'_, Client<S::Protocol>>,
     shared: &SharedReactor<Client<S::Protocol>>,
     handler: &mut Handler<S>,
+    meter: &mut M,
 ) -> io::Result<bool> {
     handler.handle_requests_and_passes(&mut Pool(shared));
+    meter.end_turn(|| worker.counters().events);
     // Those that came meanwhile wait for no event, but let others have their turn.
     worker.wait_until(handler.has_filed().then_some(Timestamp::EPOCH))
 }
@@ -147,13 +168,14 @@ fn wait_after_requests<S: Service>(
 #[cold]
 #[inline(never)]
 fn accept<S: Service>(
-    acceptors: &SharedAcceptors,
+    listening: Listening<'_>,
     token: Token,
     wait: u64,
     shared: &SharedReactor<Client<S::Protocol>>,
     handler: &mut Handler<S>,
 ) -> io::Result<()> {
-    acceptors.accept_batch(token, wait, shared, |listener, accepted| {
+    let Listening { acceptors, measures } = listening;
+    acceptors.accept_batch(token, wait, shared, measures, |listener, accepted| {
         handler.accept(listener, accepted, &mut Pool(shared));
     })
 }

@@ -15,6 +15,7 @@ mod handles;
 mod limits;
 mod logs;
 mod messages;
+mod metrics;
 mod outgoing;
 mod restarts;
 mod script;
@@ -118,6 +119,13 @@ tests! {
     restarts::connections_that_wait_are_left_to_who_takes_the_socket,
     restarts::everybody_serves_when_that_is_told,
     restarts::a_first_thread_that_is_stuck_gives_no_sign_of_life,
+    metrics::every_thread_counts_and_makes_no_turn_for_a_scrape,
+    metrics::a_server_that_drains_is_not_ready_and_its_metrics_end_with_it,
+    metrics::a_server_goes_on_accepting_while_the_drain_is_delayed,
+    metrics::a_drain_begins_when_its_delay_is_over,
+    metrics::their_connections_are_bounded_and_not_those_of_the_service,
+    metrics::requests_that_are_not_understood_are_refused,
+    metrics::an_address_that_is_taken_is_an_error_that_names_it,
     handles::a_server_without_an_address_serves_until_a_signal,
     handles::one_can_be_used_before_and_after_the_server,
 }

@@ -54,6 +54,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle<Script>,
     pub(crate) world: World,
+    /// The address of the metrics, if they are served.
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl Running {
@@ -84,7 +86,8 @@ pub(crate) fn serve(
     SENT.store(0, Ordering::SeqCst);
     let server = Server::bind(Script::of(world), config).expect("a server");
     let address = server.addresses()[0].inet().expect("an internet address");
-    let running = Running { address, handle: server.handle(), world: world.clone() };
+    let metrics = server.metrics_address().and_then(|address| address.inet());
+    let running = Running { address, handle: server.handle(), world: world.clone(), metrics };
     let client = thread::spawn(move || {
         let talked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| talk(&running)));
         if SENT.load(Ordering::SeqCst) == 0 {
