@@ -100,14 +100,14 @@ mod tests {
 
     #[test]
     fn without_a_flag_and_without_a_socket_it_is_the_default() {
-        let addresses = resolve(&[], &Inherited::default()).unwrap();
+        let addresses = resolve(&[], None, &Inherited::default()).unwrap();
         assert_eq!(addresses, ["127.0.0.1:8080".parse().unwrap()]);
     }
 
     #[test]
     fn a_socket_that_was_not_passed_is_an_error_that_names_the_flag() {
         let flag = "unix:/a,fd:http".parse().unwrap();
-        let error = resolve(&[flag], &Inherited::default()).unwrap_err();
+        let error = resolve(&[flag], None, &Inherited::default()).unwrap_err();
         let (flag, cause) = (error.to_string(), error.root_cause().to_string());
         assert!(flag.ends_with("--listen fd:http") && cause.contains("LISTEN_FDS"), "{error:#}");
     }

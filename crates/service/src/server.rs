@@ -374,7 +374,7 @@ fn set_up<S: Service>(
         let others = Pool { shared, acceptors, parts: pool };
         return Ok((Threads::Shared { first: Box::new(first), others }, control, post));
     }
-    let (threads, control, post) = set_up_local(service, config, listeners, admission)?;
+    let (threads, control, post) = set_up_local(&service, &config, listeners, admission)?;
     Ok((Threads::Local(threads), control, post))
 }
 
@@ -386,8 +386,8 @@ type LocalSetUp<S> = (
 
 /// Sets up the event loops of threads that have connections of their own, one for each list of listeners.
 fn set_up_local<S: Service>(
-    service: Arc<S>,
-    config: Arc<Config>,
+    service: &Arc<S>,
+    config: &Arc<Config>,
     listeners: Vec<Vec<Listening>>,
     admission: Admission,
 ) -> io::Result<LocalSetUp<S>> {
@@ -396,13 +396,13 @@ fn set_up_local<S: Service>(
     let threads = loops.into_iter().enumerate().map(|(index, of_thread)| LocalThread {
         index,
         parts: Parts {
-            service: Arc::clone(&service),
+            service: Arc::clone(service),
             control: Arc::clone(&control),
             post: Arc::clone(&post),
             timing: of_thread.timing,
             outcomes: Arc::default(),
             measures: config.measures().then(Arc::default),
-            config: Arc::clone(&config),
+            config: Arc::clone(config),
         },
         store: LocalStore { reactor: of_thread.reactor },
         reminders: of_thread.reminders,
@@ -426,7 +426,7 @@ fn set_up_metrics(
     let admission = Admission::new(endpoint::CONNECTIONS_MAX.into(), None, 1);
     let service = Arc::new(MetricsService::new(sources));
     let (threads, control, _post) =
-        set_up_local(service, Arc::new(config), listeners.of_loops, admission)
+        set_up_local(&service, &Arc::new(config), listeners.of_loops, admission)
             .context("failed to set up the event loop for metrics")?;
     let thread = threads.into_iter().next();
     let thread = thread.ok_or_else(|| io::Error::other("no event loop"));

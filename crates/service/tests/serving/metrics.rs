@@ -97,14 +97,15 @@ impl Page {
 }
 
 pub(crate) fn every_thread_counts_and_makes_no_turn_for_a_scrape() {
-    const CONNECTIONS: u64 = 200;
+    const CLIENTS: usize = 200;
+    const CONNECTIONS: u64 = CLIENTS as u64;
     for_every_mode(|signals, config| {
         let threads = config.threads.map_or(0, NonZeroU32::get) as usize;
         let loops = threads + usize::from(config.mode.is_shared());
         serve(signals, &with_metrics(config), &World::default(), move |running| {
             let endpoint = Endpoint::of(running);
             endpoint.await_ready();
-            let mut clients = running.clients(CONNECTIONS as usize);
+            let mut clients = running.clients(CLIENTS);
             eventually("all that were accepted are counted", || {
                 endpoint.page().sum("epoll_service_accepted_total", &[]) == CONNECTIONS
             });
