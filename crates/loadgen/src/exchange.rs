@@ -9,6 +9,7 @@ mod tls;
 
 pub(crate) use resp::VALUE_MAX;
 
+use crate::address::Target;
 use crate::failure::End;
 use crate::pattern::Pattern;
 use crate::plan::{Plan, Protocol};
@@ -37,7 +38,14 @@ impl Exchanges {
         Ok(match &plan.protocol {
             Protocol::Echo => Self::Echo(Pattern::for_size(plan.size)),
             Protocol::Resp => Self::Resp(Pattern::for_size(plan.size)),
-            Protocol::Http { path } => Self::Http(Reference::new(path, &plan.target.to_string())),
+            Protocol::Http { path } => {
+                // A path of a UNIX socket is no name of a host.
+                let host = match &plan.target {
+                    Target::Unix(_) => plan.target.host().to_owned(),
+                    host @ Target::Host { .. } => host.to_string(),
+                };
+                Self::Http(Reference::new(path, &host))
+            }
             Protocol::TlsEcho { ca } => {
                 let client = Client::new(plan.target.host(), ca.as_deref())?;
                 Self::TlsEcho(Pattern::for_size(plan.size), client)

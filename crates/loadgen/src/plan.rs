@@ -19,7 +19,8 @@ pub struct Plan {
     pub threads: u32,
     /// The protocol of the messages.
     pub protocol: Protocol,
-    /// The size of a message, or of a value of RESP, in bytes; of no meaning for HTTP; at most [`SIZE_MAX`](crate::pattern::SIZE_MAX).
+    /// The size of a message, or of a value of RESP, in bytes; of no meaning for HTTP. At most
+    /// [`SIZE_MAX`](crate::pattern::SIZE_MAX).
     pub size: u64,
     /// The number of messages in flight on a connection; 1 if `churn`.
     pub pipeline: u32,
