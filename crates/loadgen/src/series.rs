@@ -14,6 +14,9 @@ use std::time::Duration;
 /// The largest number of figures that are kept; later intervals are left out of the report.
 pub(crate) const ROWS_MAX: usize = 1 << 20;
 
+/// The interval that a thread records after its end.
+const ENDED: u64 = u64::MAX;
+
 /// What happened in an interval.
 #[derive(Clone, Debug)]
 pub struct Interval {
@@ -107,8 +110,11 @@ impl Series {
     /// Returns the complete intervals that were not handed out before, in their order.
     pub(crate) fn complete(&self) -> Vec<Interval> {
         let mut state = self.state();
-        let end = state.reached.iter().copied().min().unwrap_or(0);
-        self.hand_out(&mut state, end)
+        match state.reached.iter().copied().min() {
+            // The last thread has ended: only the end of the run says how many intervals there are.
+            None | Some(ENDED) => Vec::new(),
+            Some(end) => self.hand_out(&mut state, end),
+        }
     }
 
     /// Returns all intervals that were not handed out before, after the last thread has ended. The
@@ -238,7 +244,7 @@ impl Slice {
     /// Adds the interval to `series` when the thread ends.
     pub(crate) fn finish(&mut self, failures: u64, series: &Series) {
         let failed = failures - self.failures_before;
-        let _ = series.add(self, failed, u64::MAX);
+        let _ = series.add(self, failed, ENDED);
     }
 }
 
@@ -305,6 +311,8 @@ mod tests {
         let mut slice = slices(1).remove(0);
         slice.record(1);
         slice.finish(0, &series);
+        // There is no telling yet how long the run was.
+        assert!(series.complete().is_empty());
         assert_eq!(counts(&series.rest(Duration::from_millis(2001))), [(1, 0), (0, 0), (0, 0)]);
     }
 
