@@ -7,8 +7,6 @@ use crate::config::Accept;
 use crate::error::{Context, Error, Setting};
 use crate::handover::Origin;
 use crate::inherited::{Inherited, Taken};
-#[cfg(feature = "metrics")]
-use crate::metrics::endpoint;
 use crate::successor::Offer;
 use epoll_reactor::epoll_sys::socket;
 use epoll_reactor::net::{Address, ListenOptions, Listener, PathRemoval, PausedBy};
@@ -76,21 +74,17 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Listens for metrics, and hands their socket over with the others. Returns the configuration of their service
-    /// with its listeners.
+    /// Listens for a service of one event loop beside this one, whose sockets are handed over with these.
     #[cfg(feature = "metrics")]
-    pub(crate) fn add_metrics(
+    pub(crate) fn open_beside(
         &mut self,
-        address: Address,
         config: &Config,
         inherited: &mut Inherited,
-    ) -> Result<(Config, Self), Error> {
-        let config = endpoint::config(address, config.restart.clone());
-        let mut own = Self::open(&config, 1, inherited)
-            .map_err(|error| error.about(Setting::Metrics(address)))?;
+    ) -> Result<Self, Error> {
+        let mut own = Self::open(config, 1, inherited)?;
         self.offers.append(&mut own.offers);
         self.removals.append(&mut own.removals);
-        Ok((config, own))
+        Ok(own)
     }
 
     /// Returns the largest number of listeners of a loop.

@@ -155,7 +155,11 @@ impl<S: Service> Server<S> {
         let mut listeners = Listeners::open(config, loops, &mut inherited)?;
         #[cfg(feature = "metrics")]
         let of_metrics = match &config.metrics {
-            Some(metrics) => Some(listeners.add_metrics(metrics.listen, config, &mut inherited)?),
+            Some(Metrics { listen, .. }) => {
+                let config = endpoint::config(*listen, config.restart.clone());
+                let own = listeners.open_beside(&config, &mut inherited);
+                Some((config, own.map_err(|error| error.about(Setting::Metrics(*listen)))?))
+            }
             None => None,
         };
         let cores = if config.pins { cores::cores() } else { Ok(Vec::new()) };
