@@ -48,16 +48,17 @@ pub fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 /// # Examples
 ///
 /// ```
-/// use epoll_sys::socket;
+/// use epoll_sys::{Epoll, Events, Interest, Watch, socket};
 /// use std::net::{TcpListener, TcpStream};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let ours = TcpStream::connect(listener.local_addr()?)?;
 /// let (theirs, _) = listener.accept()?;
+/// let epoll = Epoll::new()?;
+/// epoll.add(&theirs, 0, Watch::level(Interest::PRI))?;
+///
 /// socket::send_urgent(&ours, b'!')?;
-/// // The program waits for `PRI`; here for what comes behind it.
-/// socket::send(&ours, b"done")?;
-/// assert_eq!(socket::recv(&theirs, &mut [0; 16])?, 4);
+/// epoll.wait(&mut Events::with_capacity(1), None)?;
 /// assert_eq!(socket::recv_urgent(&theirs)?, b'!');
 /// # Ok::<(), std::io::Error>(())
 /// ```
