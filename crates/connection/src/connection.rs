@@ -17,6 +17,7 @@ mod forwarding;
 mod input;
 mod output;
 mod owner;
+mod pacing;
 mod splicing;
 
 use crate::context::Changes;
@@ -224,6 +225,15 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     }
 }
 
+/// The memory of a connection's buffers: output that waits for room, input that the protocol has not consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffered {
+    /// The number of bytes when the owner last asked.
+    pub before: usize,
+    /// The number of bytes now.
+    pub now: usize,
+}
+
 /// The rest of a step, see [`Connection::begin_step`].
 #[derive(Debug)]
 #[must_use]
@@ -325,6 +335,10 @@ impl<P, T> Connection<P, T> {
             && self.cold.as_ref().is_some_and(|cold| cold.waits_for_receiver)
         {
             Awaits::Receiver
+        } else if self.flags.contains(Flags::PAUSED)
+            && self.cold.as_ref().is_some_and(|cold| cold.is_paced)
+        {
+            Awaits::Allowance
         } else {
             Awaits::Input
         }
@@ -340,9 +354,17 @@ impl<P, T> Connection<P, T> {
         self.flags.contains(Flags::PAUSED)
     }
 
-    /// Returns when [`on_deadline`](Protocol::on_deadline) is to be called.
+    /// Returns the time at which [`expire`](Self::expire) is to be called: the deadline of the protocol, or the end
+    /// of a pause after it has received [more than it may](crate::Limits::bytes_per_s_max).
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.cold.as_ref().and_then(|cold| cold.deadline())
+        self.cold.as_ref().and_then(|cold| cold.next_call())
+    }
+
+    /// Returns how many bytes the buffers of the connection take, and how many they took when this was last asked.
+    /// An owner that asks after every call knows what all its connections take.
+    pub fn count_buffered(&mut self) -> Buffered {
+        let (before, now) = self.cold.as_mut().map_or((0, 0), |cold| cold.count_buffered());
+        Buffered { before, now }
     }
 
     /// Tells the connection when the owner's timer for it fires: a deadline that is no earlier is then
@@ -351,6 +373,12 @@ impl<P, T> Connection<P, T> {
         if let Some(cold) = &mut self.cold {
             cold.set_timer_time(time);
         }
+    }
+
+    /// Returns how many bytes the buffers of the connection took when [`count_buffered`](Self::count_buffered) was
+    /// last called; for an owner that drops it.
+    pub fn buffered_before(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.buffered_before())
     }
 
     fn is_lingering(&self) -> bool {

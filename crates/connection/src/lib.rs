@@ -80,6 +80,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod connection;
 mod context;
 mod either;
@@ -94,7 +95,8 @@ mod turn;
 #[cfg(feature = "test-kit")]
 pub mod test_kit;
 
-pub use connection::{Connection, Forward, StepRest};
+pub use allowance::Allowance;
+pub use connection::{Buffered, Connection, Forward, StepRest};
 pub use context::Context;
 pub use either::Either;
 pub use flow::{Consumed, Flow};

@@ -73,6 +73,8 @@ pub enum Awaits {
     Room,
     /// Room in the connection that bytes are forwarded to.
     Receiver,
+    /// The time at which it may receive more, see [`Limits::bytes_per_s_max`](crate::Limits::bytes_per_s_max).
+    Allowance,
     /// The peer's half to close, as ours is closed.
     Close,
 }

@@ -5,7 +5,7 @@ use crate::ConnectionId;
 use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::{ClockTime, Realtime, Timestamp};
 use epoll_reactor::net::Address;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 /// The limits of every connection.
 #[derive(Clone, Debug)]
@@ -31,6 +31,13 @@ pub struct Limits {
     /// A splice to a peer that has reset its TCP connection raises `SIGPIPE`, which Rust programs ignore unless
     /// they say otherwise.
     pub splice_bytes_max: Option<NonZeroUsize>,
+    /// The number of bytes that a connection may receive a second, on average; `None` is no limit.
+    ///
+    /// A connection that has received more pauses until it is paid for, so its peer is held up by TCP, and nothing is
+    /// lost. A read may bring `read_buffer_len` bytes at once, a longer message that the protocol asked for even more:
+    /// a limit that is much lower means long pauses, for which a shorter buffer is the cure. Nothing is spliced. A
+    /// connection keeps about 160 bytes for it.
+    pub bytes_per_s_max: Option<NonZeroU64>,
     /// Answers are sent at the end of the turn, not when each is complete: peers are not woken while others
     /// are being served, so fewer of them wait for a core, but each waits for the others. Each connection
     /// keeps its answer until then. It does nothing where threads share connections.
@@ -40,8 +47,8 @@ pub struct Limits {
 const READ_BUFFER_LEN: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 
 impl Default for Limits {
-    /// 64 KiB for the buffer and for output, 256 KiB a step, messages of up to 1 MiB, no splicing, and
-    /// answers sent as soon as they are complete.
+    /// 64 KiB for the buffer and for output, 256 KiB a step, messages of up to 1 MiB, no splicing, as many bytes a
+    /// second as come, and answers sent as soon as they are complete.
     fn default() -> Self {
         Self {
             read_buffer_len: READ_BUFFER_LEN,
@@ -49,6 +56,7 @@ impl Default for Limits {
             output_max: 64 * 1024,
             input_max: 1024 * 1024,
             splice_bytes_max: None,
+            bytes_per_s_max: None,
             sends_late: false,
         }
     }

@@ -103,6 +103,8 @@ fn closing(
         Awaits::Input => after(timeouts.idle, Deadline::Close(Closed::Idle)),
         // The one that it waits for has a timeout.
         Awaits::Receiver => None,
+        // Its pause ends in any case.
+        Awaits::Allowance => None,
         Awaits::Close => {
             // A peer that is still taking what was sent before our end has not come to it.
             let looked_at = match sample {
@@ -192,6 +194,8 @@ mod tests {
     fn without_a_timeout_nothing_is_due() {
         // The one that takes its bytes has a timeout.
         assert_eq!(next(times(Awaits::Receiver), &TIMEOUTS, None, None), None);
+        // The end of its pause is a deadline of the connection.
+        assert_eq!(next(times(Awaits::Allowance), &TIMEOUTS, None, None), None);
         let none = Timeouts { connect: None, idle: None, write: None, drain: None, linger: None };
         for awaits in [Awaits::Connect, Awaits::Input, Awaits::Room, Awaits::Close] {
             assert_eq!(next(times(awaits), &none, None, None), None, "{awaits:?}");
@@ -263,6 +267,8 @@ mod tests {
         // So it is with one whose bytes wait in another connection.
         let stop = Some((at(115), Deadline::StopReading));
         assert_eq!(due(times(Awaits::Receiver), None), stop);
+        // What one may not receive yet is not received when it is quiet.
+        assert_eq!(due(times(Awaits::Allowance), None), stop);
         // One that is not established by then will not be.
         let close = Deadline::Close(Closed::ConnectTimedOut);
         let unhurried = Timeouts { connect: None, ..TIMEOUTS };

@@ -157,7 +157,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     /// Returns whether input that the peer sent before it was gone is still of use.
     fn has_use_for_input(&self) -> bool {
         let forwards = self.cold.as_ref().is_some_and(|cold| cold.waits_for_receiver);
-        forwards || self.flags.contains(Flags::OUTPUT_CLOSED)
+        let is_paced = self.cold.as_ref().is_some_and(|cold| cold.is_paced);
+        forwards || is_paced || self.flags.contains(Flags::OUTPUT_CLOSED)
     }
 
     /// Goes on after what `begun` has come to, as far as `readiness` and the budget allow.
@@ -194,6 +195,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.on_close(reason, token, thread);
             return step;
         }
+        self.stay_paced(thread);
         let has_changed = self.has_changed(before);
         match step {
             Step::Forward => {
@@ -249,7 +251,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         thread: &mut ThreadState<P>,
         progress: &mut Progress,
     ) -> Result<(), Step> {
-        if self.flags.contains(Flags::PAUSED) {
+        if self.flags.contains(Flags::PAUSED) && !self.end_pace(thread) {
             return Err(Step::Wait);
         }
         let is_over_budget = progress.is_over(thread);
@@ -272,6 +274,9 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         }
         if is_over_budget {
             return Err(Step::Yield);
+        }
+        if self.begin_pace(thread) {
+            return Err(Step::Wait);
         }
         // If a read is better now, it is better in the next steps as well.
         self.flags.remove(Flags::STREAMING);

@@ -1,6 +1,6 @@
 //! The state that most connections do not have at rest: output that waits, input that is kept, a deadline.
 
-use crate::Step;
+use crate::{Allowance, Step};
 use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::Timestamp;
 
@@ -26,7 +26,9 @@ pub(super) struct Cold {
     pub(super) has_said_last_words: bool,
     /// Bytes that this connection has forwarded wait in their receiver. It is paused meanwhile.
     pub(super) waits_for_receiver: bool,
-    /// The protocol has paused as well, so the pause outlasts the wait for the receiver.
+    /// It has received more than it may so far. It is paused meanwhile, and waits for no receiver.
+    pub(super) is_paced: bool,
+    /// The protocol has paused as well, so the pause outlasts that wait.
     pub(super) is_paused_by_protocol: bool,
     /// Input is read even while output waits for room.
     pub(super) is_duplex: bool,
@@ -47,6 +49,10 @@ struct Waiting {
     need: usize,
     /// The connections whose forwarded bytes wait for room in this one.
     senders: Vec<Token>,
+    /// What it may receive.
+    allowance: Allowance,
+    /// The number of bytes that the owner knows of, see [`Buffered`](super::Buffered).
+    counted: usize,
 }
 
 impl Default for Cold {
@@ -62,6 +68,7 @@ impl Default for Cold {
             is_hung_up: false,
             has_said_last_words: false,
             waits_for_receiver: false,
+            is_paced: false,
             is_paused_by_protocol: false,
             is_duplex: false,
         }
@@ -73,9 +80,47 @@ impl Cold {
         Some(self.deadline).filter(|deadline| *deadline < Timestamp::MAX)
     }
 
+    /// Returns the time at which the owner calls: that of the deadline, or of the end of a pause.
+    pub(super) fn next_call(&self) -> Option<Timestamp> {
+        let pace = if self.is_paced { self.allowance().paid_at() } else { Timestamp::MAX };
+        Some(self.deadline.min(pace)).filter(|time| *time < Timestamp::MAX)
+    }
+
+    pub(super) fn allowance(&self) -> Allowance {
+        self.waiting.as_ref().map_or(Allowance::FULL, |waiting| waiting.allowance)
+    }
+
+    pub(super) fn allowance_mut(&mut self) -> &mut Allowance {
+        &mut self.waiting_mut().allowance
+    }
+
+    pub(super) fn begin_pace(&mut self) {
+        self.is_paced = true;
+        self.is_timer_late |= self.allowance().paid_at() < self.timer_time;
+    }
+
+    /// Returns whether it is paused for another reason than the protocol's.
+    pub(super) fn is_held(&self) -> bool {
+        self.waits_for_receiver || self.is_paced
+    }
+
+    /// Returns how many bytes the owner knows of.
+    pub(super) fn buffered_before(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| waiting.counted)
+    }
+
+    /// Returns how many bytes the owner knows of, and lets it know of those that there are.
+    pub(super) fn count_buffered(&mut self) -> (usize, usize) {
+        let Some(waiting) = &mut self.waiting else { return (0, 0) };
+        let buffered = waiting.output.capacity() + waiting.input.len();
+        let before = std::mem::replace(&mut waiting.counted, buffered);
+        self.drop_waiting_if_empty();
+        (before, buffered)
+    }
+
     pub(super) fn set_deadline(&mut self, deadline: Option<Timestamp>) {
         self.deadline = deadline.unwrap_or(Timestamp::MAX);
-        self.is_timer_late = self.deadline < self.timer_time;
+        self.is_timer_late = self.next_call().is_some_and(|time| time < self.timer_time);
     }
 
     pub(super) fn set_timer_time(&mut self, time: Option<Timestamp>) {
@@ -90,7 +135,8 @@ impl Cold {
     fn drop_waiting_if_empty(&mut self) {
         self.waiting.take_if(|waiting| {
             let has_bytes = !waiting.output.is_empty() || !waiting.input.is_empty();
-            !has_bytes && waiting.need == 0 && waiting.senders.is_empty()
+            let is_idle = !has_bytes && waiting.need == 0 && waiting.senders.is_empty();
+            is_idle && waiting.allowance == Allowance::FULL && waiting.counted == 0
         });
     }
 

@@ -157,15 +157,15 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
     /// Applies [`Flow::Pause`](crate::Flow::Pause).
     pub(super) fn pause(&mut self) {
         self.flags.insert(Flags::PAUSED);
-        if let Some(cold) = self.cold.as_mut().filter(|cold| cold.waits_for_receiver) {
+        if let Some(cold) = self.cold.as_mut().filter(|cold| cold.is_held()) {
             cold.is_paused_by_protocol = true;
         }
     }
 
-    /// Applies [`Flow::Read`](crate::Flow::Read). While bytes wait in their receiver the pause goes on; it
-    /// then ends with that wait.
+    /// Applies [`Flow::Read`](crate::Flow::Read). While bytes wait in their receiver, or more was received than
+    /// is allowed, the pause goes on; it then ends with that wait.
     pub(super) fn end_pause(&mut self) {
-        match self.cold.as_mut().filter(|cold| cold.waits_for_receiver) {
+        match self.cold.as_mut().filter(|cold| cold.is_held()) {
             Some(cold) => cold.is_paused_by_protocol = false,
             None => self.flags.remove(Flags::PAUSED | Flags::SILENCED),
         }

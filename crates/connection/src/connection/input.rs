@@ -49,6 +49,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             other => return self.nothing_read(other, token, thread),
         };
         self.count_read(len, room - kept, readiness, progress);
+        self.charge(len, thread);
         if kept + len < need {
             // Only what is new is copied, or a message in many pieces would be copied for each of them.
             self.cold_mut().append_input(&thread.input[kept..kept + len], need);
@@ -84,6 +85,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let kept = cold.input().len();
         self.flags.insert(Flags::KEPT);
         self.count_read(len, room_len, readiness, progress);
+        self.charge(len, thread);
         if kept >= need {
             self.flags.insert(Flags::FRESH);
         }

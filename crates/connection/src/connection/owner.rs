@@ -15,6 +15,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         let called = self.call(token, thread, P::on_open);
         // The usual case: nothing was written, and nothing is asked for.
         let is_quiet = self.flags.is_empty() && self.cold.is_none() && thread.output.is_empty();
+        // Otherwise no step may be the usual one.
+        let is_quiet = is_quiet && thread.limits().bytes_per_s_max.is_none();
         if is_quiet && called.is_ok() {
             return Step::Wait;
         }
@@ -73,18 +75,27 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.resume(Ok(()), before, Readiness::empty(), token, thread, Progress::default())
     }
 
-    /// Tells the protocol that its deadline has passed, after the owner has compared it with the time. The
-    /// owner's timer has fired, so any deadline that is set from here on answers [`Step::Changed`].
+    /// Tells the protocol that its deadline has passed, or ends a pause, after the owner has compared
+    /// [`deadline`](Self::deadline) with the time. The owner's timer has fired, so any deadline that is set from
+    /// here on answers [`Step::Changed`].
     pub fn expire(&mut self, token: Token, thread: &mut ThreadState<P>) -> Step {
         let before = self.registered();
+        let mut is_due = true;
         if let Some(cold) = &mut self.cold {
+            let mut later = None;
+            if cold.is_paced {
+                // It may be the end of the pause.
+                let now = thread.turn.now();
+                later = cold.deadline().filter(|deadline| *deadline > now);
+                is_due = cold.deadline().is_some() && later.is_none();
+            }
             cold.set_timer_time(None);
-            cold.set_deadline(None);
+            cold.set_deadline(later);
         }
         if !self.is_open() {
             return Step::Wait;
         }
-        let called = self.call(token, thread, P::on_deadline);
+        let called = if is_due { self.call(token, thread, P::on_deadline) } else { Ok(()) };
         self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
     }
 

@@ -39,7 +39,11 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         // A protocol that forwards everything reads whatever its output waits for.
         let usual = Flags::READABLE | Flags::STREAMING;
         let usual = if forwards { usual | OUTPUT_FLAGS } else { usual };
-        if !usual.contains(self.flags) || thread.limits().splice_bytes_max.is_none() {
+        let limits = thread.limits();
+        if !usual.contains(self.flags) || limits.splice_bytes_max.is_none() {
+            return false;
+        }
+        if limits.bytes_per_s_max.is_some() {
             return false;
         }
         let len = progress.last_read;

@@ -16,6 +16,7 @@ mod messages;
 mod misuse;
 mod outgoing;
 mod owner;
+mod pacing;
 mod pausing;
 mod producing;
 mod properties;

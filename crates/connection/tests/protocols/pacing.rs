@@ -1,0 +1,210 @@
+//! So many bytes a second: what is held back, for how long, and what goes on meanwhile.
+
+use crate::harness::{BOTH, Obedient, PLENTY, arrive, buffer, obedient_with};
+use epoll_connection::test_kit::{Act, Driver, Trigger};
+use epoll_connection::{Awaits, CloseReason, Consumed, Context, Limits, Protocol};
+use epoll_reactor::Interest;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+/// Ten bytes a second.
+fn ten() -> Limits {
+    Limits { bytes_per_s_max: NonZeroU64::new(10), ..buffer(64) }
+}
+
+fn paced(trigger: Trigger, protocol: Obedient) -> Driver<Obedient> {
+    obedient_with(trigger, protocol, ten())
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[test]
+fn what_comes_too_soon_is_read_when_the_last_read_is_paid_for() {
+    for trigger in BOTH {
+        let mut driver = paced(trigger, Obedient::NEW);
+        arrive(&mut driver, "say a\n");
+        assert_eq!((driver.sent(), driver.awaits()), (b"a".to_vec(), Awaits::Input), "{trigger:?}");
+        arrive(&mut driver, "say b\n");
+        let calls = driver.calls();
+        assert_eq!((driver.sent(), driver.awaits()), (b"a".to_vec(), Awaits::Allowance));
+        driver.pass_time(ms(599));
+        assert_eq!((driver.sent(), driver.calls()), (b"a".to_vec(), calls));
+        driver.pass_time(ms(1));
+        assert_eq!(
+            (driver.sent(), driver.awaits()),
+            (b"ab".to_vec(), Awaits::Input),
+            "{trigger:?}"
+        );
+        // Six bytes a second later are paid for already.
+        driver.pass_time(ms(1600));
+        for _ in 0..2 {
+            arrive(&mut driver, "say c\n");
+            driver.pass_time(ms(600));
+        }
+        assert_eq!(driver.sent(), b"abcc", "{trigger:?}");
+    }
+}
+
+#[test]
+fn a_pause_for_it_silences_a_level_triggered_connection_at_once() {
+    let mut driver = paced(Trigger::Level, Obedient::NEW);
+    arrive(&mut driver, "say a\n");
+    let reading = Interest::IN | Interest::RDHUP;
+    assert_eq!((driver.registered(), driver.interest_changes()), (Some(reading), 0));
+    for _ in 0..3 {
+        arrive(&mut driver, "say b\n");
+    }
+    assert_eq!((driver.registered(), driver.interest_changes()), (Some(Interest::empty()), 1));
+    driver.pass_time(ms(600));
+    assert_eq!((driver.registered(), driver.sent()), (Some(reading), b"abbb".to_vec()));
+    assert_eq!(driver.interest_changes(), 2);
+}
+
+#[test]
+fn what_came_before_the_end_is_shown_before_it() {
+    for trigger in BOTH {
+        let mut driver = paced(trigger, Obedient::NEW);
+        arrive(&mut driver, "say a\n");
+        arrive(&mut driver, "say b\n");
+        driver.act(Act::Fin);
+        assert_eq!((driver.closed(), driver.sent()), (None, b"a".to_vec()), "{trigger:?}");
+        driver.pass_time(ms(600));
+        driver.pass_time(ms(600));
+        assert_eq!(driver.sent(), b"ab", "{trigger:?}");
+        assert_eq!(driver.closed(), Some(CloseReason::PeerClosed), "{trigger:?}");
+    }
+}
+
+#[test]
+fn a_pause_of_the_protocol_outlasts_it() {
+    for trigger in BOTH {
+        let mut driver = paced(trigger, Obedient::NEW);
+        arrive(&mut driver, "say a\n");
+        arrive(&mut driver, "say b\n");
+        driver.message(&["pause"]);
+        driver.pass_time(ms(5000));
+        assert_eq!((driver.sent(), driver.awaits()), (b"a".to_vec(), Awaits::Input), "{trigger:?}");
+        driver.message(&["read"]);
+        assert_eq!(driver.sent(), b"ab", "{trigger:?}");
+        // And the protocol cannot end the other one.
+        arrive(&mut driver, "say c\n");
+        driver.message(&["pause"]);
+        driver.message(&["read"]);
+        assert_eq!((driver.sent(), driver.awaits()), (b"ab".to_vec(), Awaits::Allowance));
+        driver.pass_time(ms(600));
+        assert_eq!(driver.sent(), b"abc", "{trigger:?}");
+    }
+}
+
+#[test]
+fn a_deadline_comes_in_its_time() {
+    for trigger in BOTH {
+        let mut driver = paced(trigger, Obedient { deadline: "say d", ..Obedient::NEW });
+        // 12 bytes, and 1.2 seconds.
+        arrive(&mut driver, "after 1;;;;\n");
+        arrive(&mut driver, "say b\n");
+        for (time, sent) in [(999, &b""[..]), (1, b"d"), (199, b"d"), (1, b"db")] {
+            driver.pass_time(ms(time));
+            assert_eq!(driver.sent(), sent, "{trigger:?}");
+        }
+        // A later one is not forgotten for the end of a pause.
+        driver.pass_time(ms(10_000));
+        arrive(&mut driver, "after 2\n");
+        arrive(&mut driver, "say c\n");
+        driver.pass_time(ms(800));
+        assert_eq!(driver.sent(), b"dbc", "{trigger:?}");
+        driver.pass_time(ms(1199));
+        assert_eq!(driver.sent(), b"dbc", "{trigger:?}");
+        driver.pass_time(ms(1));
+        assert_eq!(driver.sent(), b"dbcd", "{trigger:?}");
+    }
+}
+
+#[test]
+fn one_that_is_told_to_finish_receives_what_has_arrived_in_its_time() {
+    for trigger in BOTH {
+        let mut driver = paced(trigger, Obedient::NEW);
+        arrive(&mut driver, "say a\n");
+        arrive(&mut driver, "say b\n");
+        driver.finish();
+        assert_eq!(driver.sent(), b"a", "{trigger:?}");
+        driver.pass_time(ms(600));
+        driver.pass_time(ms(600));
+        assert_eq!(
+            (driver.sent(), driver.awaits()),
+            (b"ab".to_vec(), Awaits::Close),
+            "{trigger:?}"
+        );
+        driver.act(Act::Fin);
+        assert_eq!(driver.closed(), Some(CloseReason::Drained));
+    }
+}
+
+/// Passes everything.
+struct Echo;
+
+impl Protocol for Echo {
+    type Local = ();
+    type Message = ();
+
+    fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+        Consumed::pass(input.len())
+    }
+
+    fn passes_everything(&self, (): &()) -> bool {
+        true
+    }
+}
+
+#[test]
+fn every_byte_counts_and_none_is_spliced() {
+    for trigger in BOTH {
+        let limits = Limits { splice_bytes_max: NonZeroUsize::new(64), ..ten() };
+        let mut driver = Driver::with_limits(trigger, Echo, (), limits);
+        driver.act(PLENTY);
+        // The first read takes 64 bytes.
+        arrive(&mut driver, [b'x'; 100]);
+        for (seconds, sent) in [(0, 64), (6, 64), (1, 100), (3, 100)] {
+            driver.pass_time(Duration::from_secs(seconds));
+            assert_eq!(driver.sent().len(), sent, "{trigger:?}");
+        }
+        // What was read at 7 seconds is paid for at 10.6.
+        arrive(&mut driver, b"y");
+        assert_eq!(driver.sent().len(), 100, "{trigger:?}");
+        driver.pass_time(ms(600));
+        assert_eq!(driver.sent().len(), 101, "{trigger:?}");
+    }
+}
+
+#[test]
+fn buffers_are_counted_once() {
+    use epoll_connection::{Buffered, Clocks, Connection, ThreadState};
+    use epoll_reactor::net::Stream;
+    use epoll_reactor::{Readiness, Token};
+    use std::io::{Read, Write};
+    let (ours, mut theirs) = Stream::pair().unwrap();
+    let mut connection = Connection::new(Echo, ours);
+    let mut thread = ThreadState::new(0, (), buffer(4096), Clocks::default());
+    let token = Token::detached(0);
+    let _ = connection.open(token, &mut thread);
+    assert_eq!(connection.count_buffered(), Buffered { before: 0, now: 0 });
+    // Until it holds something.
+    while connection.pending() == 0 {
+        let _ = theirs.write(&[0; 4096]);
+        let _ = connection.step(Readiness::IN, token, &mut thread);
+    }
+    let held = connection.count_buffered();
+    assert_eq!(held.before, 0);
+    assert!((connection.pending()..=4096).contains(&held.now), "{held:?}");
+    assert_eq!(connection.count_buffered(), Buffered { before: held.now, now: held.now });
+    assert_eq!(connection.buffered_before(), held.now);
+    let mut buffer = vec![0; 1 << 20];
+    while connection.pending() > 0 {
+        let _ = theirs.read(&mut buffer);
+        let _ = connection.step(Readiness::OUT, token, &mut thread);
+    }
+    assert_eq!(connection.count_buffered(), Buffered { before: held.now, now: 0 });
+    assert_eq!(connection.buffered_before(), 0);
+}
