@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// Makes a certificate and its key with openssl; `None` if there is none.
-fn make(folder: &Path) -> Option<[PathBuf; 2]> {
+pub(crate) fn make(folder: &Path) -> Option<[PathBuf; 2]> {
     let openssl = tool("openssl")?;
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| folder.join(name));
     let mut command = openssl.command();

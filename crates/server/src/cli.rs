@@ -11,8 +11,8 @@ use epoll_echo::{EchoOptions, QuitWord};
 use epoll_reactor::net::{Address, StreamOptions};
 use epoll_service::epoll_connection::Limits;
 use epoll_service::{
-    Accept, Config, DrainOutcome, Ended, Inherited, Metrics, Mode, Restart, Server, Service,
-    Setting, Signal, Signals, Supervisor, THREADS_MAX, Timeouts, exit_status,
+    Accept, Config, DrainOutcome, Ended, Inherited, Metrics, Mode, ProxyProtocol, Restart, Server,
+    Service, Setting, Signal, Signals, Supervisor, THREADS_MAX, Timeouts, exit_status,
 };
 use epoll_tls::TlsConfig;
 use std::io::{self, Write};
@@ -75,6 +75,21 @@ struct Args {
     /// [default: no limit].
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
     max_per_peer: Option<NonZeroU32>,
+
+    /// Have every connection begin with a header of the PROXY protocol, version 1 or 2, in which a balancer names the
+    /// client: --max-per-peer and the logs then go by that client. Let nobody but balancers reach the addresses.
+    #[arg(long, env = "EPOLL_SERVER_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
+    proxy_protocol: bool,
+
+    /// Close a connection whose header of the PROXY protocol is not complete after this long; 0 is never.
+    #[arg(
+        long,
+        value_name = "TIME",
+        allow_hyphen_values = true,
+        env = "EPOLL_SERVER_PROXY_TIMEOUT",
+        default_value = "3s"
+    )]
+    proxy_timeout: Timeout,
 
     /// Length of the read buffer of each thread, in bytes. It is also the most that is spliced at once.
     #[arg(
@@ -462,6 +477,9 @@ impl Args {
             pins: self.pin,
             connections_max: self.max_connections,
             connections_per_peer_max: self.max_per_peer,
+            proxy_protocol: self
+                .proxy_protocol
+                .then(|| ProxyProtocol { timeout: self.proxy_timeout.0.unwrap_or(Duration::MAX) }),
             backlog: self.backlog,
             // An echo gives urgent bytes back too, though not as urgent ones.
             stream: StreamOptions { oob_inline: true, ..StreamOptions::default() },
@@ -503,6 +521,7 @@ mod tests {
             ("--quit-word", ""),
             ("--log", "loud"),
             ("--log-format", "xml"),
+            ("--proxy-timeout", "soon"),
             ("--idle-timeout", "soon"),
             ("--write-timeout", "-3s"),
             ("--drain-timeout", "30"),

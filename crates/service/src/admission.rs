@@ -23,11 +23,34 @@ struct Peers {
 
 /// The reason for which a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(crate) enum Refusal {
     /// There are as many as there may be.
     Full,
     /// There are as many of this peer's address as there may be.
     PeerFull,
+    /// It does not begin with a header of the PROXY protocol.
+    HeaderWrong,
+    /// It was closed before that header was complete.
+    HeaderMissing,
+    /// That header was not complete in time.
+    HeaderLate,
+}
+
+impl Refusal {
+    /// The number of refusals that there are.
+    pub(crate) const COUNT: usize = 5;
+
+    /// Returns the reason, as it is logged.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Full => "the maximum of connections is reached",
+            Self::PeerFull => "the maximum of connections from one address is reached",
+            Self::HeaderWrong => "no header of the PROXY protocol",
+            Self::HeaderMissing => "closed before the header of the PROXY protocol",
+            Self::HeaderLate => "the header of the PROXY protocol is late",
+        }
+    }
 }
 
 impl Admission {
@@ -52,6 +75,19 @@ impl Admission {
         }
         self.admit_any()?;
         *counts.entry(ip).or_default() += 1;
+        Ok(())
+    }
+
+    /// Counts a connection as one of this peer's, which was [admitted](Self::admit) as one of a peer without an IP
+    /// address: nobody knew whose it is.
+    pub(crate) fn name(&self, peer: &Peer) -> Result<(), Refusal> {
+        let Some((peers, ip)) = self.limited(peer) else { return Ok(()) };
+        let mut counts = peers.counts();
+        let count = counts.get(&ip).copied().unwrap_or_default();
+        if count >= peers.max {
+            return Err(Refusal::PeerFull);
+        }
+        counts.insert(ip, count + 1);
         Ok(())
     }
 
@@ -149,6 +185,22 @@ mod tests {
         let unix = Peer::from(&Address::Unix(UnixAddress::UNNAMED));
         assert_eq!(admission.admit(&unix), Ok(()));
         assert_eq!(admission.admit(&unix), Err(Refusal::Full));
+    }
+
+    #[test]
+    fn one_whose_peer_is_known_later_counts_in_all_and_then_as_one_of_its_peer() {
+        let admission = Admission::new(3, NonZeroU32::new(1), 1);
+        let nobody = Peer::from(&Address::Unix(UnixAddress::UNNAMED));
+        let client = peer("10.0.0.2");
+        let admitted = [(); 4].map(|()| admission.admit(&nobody));
+        assert_eq!(admitted, [Ok(()), Ok(()), Ok(()), Err(Refusal::Full)]);
+        admission.release(&nobody);
+        assert_eq!([(); 2].map(|()| admission.name(&client)), [Ok(()), Err(Refusal::PeerFull)]);
+        // The one that was refused has taken nothing from its peer.
+        admission.release(&nobody);
+        assert_eq!(admission.admit(&client), Err(Refusal::PeerFull));
+        admission.release(&client);
+        assert_eq!((admission.in_use(), admission.admit(&client)), (0, Ok(())));
     }
 
     #[test]

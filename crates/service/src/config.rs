@@ -25,6 +25,8 @@ pub struct Config {
     pub connections_max: Option<NonZeroU32>,
     /// The largest number of connections at once from one address; `None` is no limit.
     pub connections_per_peer_max: Option<NonZeroU32>,
+    /// Has every connection that is accepted begin with a header of the PROXY protocol; `None` expects none.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// The number of connections that may wait to be accepted at each address. Sockets that the process was started
     /// with keep theirs.
     pub backlog: NonZeroU32,
@@ -157,6 +159,89 @@ pub enum Accept {
     Exclusive,
 }
 
+/// The [PROXY protocol], versions 1 and 2: a balancer says in a header, before anything else, whose connection it
+/// passes on.
+///
+/// That client is the peer of the connection for [`Service::accept`](crate::Service::accept), for the limit of each
+/// peer, and in logs. The protocol of the connection is made when the header is complete, so it works around any
+/// protocol, TLS as well. Where the header names no client with an internet address (`LOCAL`, `UNKNOWN`, a UNIX
+/// socket), the peer is the balancer.
+///
+/// Whoever connects may claim to be anybody: let nobody but balancers reach the addresses of such a service.
+///
+/// A connection that does not begin with a header, or is closed before it is complete, or whose header is late, is
+/// closed, and counted as [`Stats::header_wrong`](crate::Stats::header_wrong),
+/// [`header_missing`](crate::Stats::header_missing) or [`header_late`](crate::Stats::header_late). Until the header
+/// is complete the connection is one of [`Config::connections_max`], but not one of its peer.
+///
+/// [PROXY protocol]: https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt
+///
+/// # Examples
+///
+/// ```
+/// use epoll_connection::{Consumed, Context, Protocol};
+/// use epoll_reactor::net::Peer;
+/// use epoll_service::{Config, ProxyProtocol, Server, Service, Signal, Signals};
+/// use std::io::{Read, Write};
+/// use std::net::TcpStream;
+///
+/// /// Answers any input with the client's address.
+/// struct Whoami(Peer);
+///
+/// impl Protocol for Whoami {
+///     type Local = ();
+///     type Message = ();
+///
+///     fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), ()>) -> Consumed {
+///         context.write(format!("{}\n", self.0).as_bytes());
+///         Consumed::bytes(input.len()).then(epoll_connection::Flow::Finish)
+///     }
+/// }
+///
+/// struct Everybody;
+///
+/// impl Service for Everybody {
+///     type Protocol = Whoami;
+///
+///     fn local(&self, _: usize) {}
+///
+///     fn accept(&self, _: usize, peer: &Peer, _: &mut ()) -> Option<Whoami> {
+///         Some(Whoami(*peer))
+///     }
+/// }
+///
+/// let signals = Signals::block([Signal::TERM, Signal::INT])?;
+/// let proxy_protocol = Some(ProxyProtocol::default());
+/// let config = Config { proxy_protocol, ..Config::at(["127.0.0.1:0".parse()?]) };
+/// let server = Server::bind(Everybody, &config)?;
+/// let address = server.addresses()[0].inet().expect("an internet address");
+///
+/// let balancer = std::thread::spawn(move || -> std::io::Result<String> {
+///     let mut stream = TcpStream::connect(address)?;
+///     stream.write_all(b"PROXY TCP4 192.0.2.1 198.51.100.2 50000 443\r\nwho am I?")?;
+///     let mut answer = String::new();
+///     stream.read_to_string(&mut answer)?;
+///     // What otherwise comes from outside.
+///     std::process::Command::new("sh").args(["-c", "kill $PPID"]).status()?;
+///     Ok(answer)
+/// });
+/// server.run(&signals, || {})?;
+/// assert_eq!(balancer.join().unwrap()?, "192.0.2.1:50000\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// The time within which the header has to be complete, counted from when the connection was accepted.
+    pub timeout: Duration,
+}
+
+impl Default for ProxyProtocol {
+    /// 3 seconds.
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(3) }
+    }
+}
+
 /// The time that a connection may take; `None` is for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -217,6 +302,7 @@ impl Default for Config {
             pins: false,
             connections_max: None,
             connections_per_peer_max: None,
+            proxy_protocol: None,
             backlog: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
             stream: StreamOptions::default(),
             limits: Limits::default(),

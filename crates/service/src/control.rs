@@ -4,6 +4,7 @@
 use crate::admission::Admission;
 use crate::drain::DrainState;
 use crate::error::Error;
+use crate::refusals::RefusalLog;
 use crate::signals::{SignalQueue, is_ending};
 use crate::stats::Stats;
 use epoll_reactor::Waker;
@@ -14,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) struct Control {
     pub(crate) admission: Admission,
     pub(crate) drain: DrainState,
+    pub(crate) refusals: RefusalLog,
     /// Signals for the first thread.
     pub(crate) signals: SignalQueue,
     /// The wakers of the threads that wait for a reactor of their own; the first one decides.
@@ -54,6 +56,7 @@ impl Control {
         Self {
             admission,
             drain,
+            refusals: RefusalLog::default(),
             signals: SignalQueue::default(),
             wakers,
             stats: Mutex::default(),
@@ -113,7 +116,7 @@ impl Control {
         self.wake_first();
     }
 
-    fn wake_first(&self) {
+    pub(crate) fn wake_first(&self) {
         self.wakers.first().into_iter().for_each(wake);
     }
 

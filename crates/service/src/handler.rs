@@ -4,11 +4,13 @@
 mod delivery;
 mod drain;
 mod expiry;
+mod headers;
 mod passes;
 
 use crate::admission::Refusal;
 use crate::client::Client;
 use crate::control::Control;
+use crate::headers::{HeaderQueue, Headless};
 use crate::mail::{DeliveryPass, Post};
 use crate::measures::Measures;
 use crate::panics::{catch, drop_each};
@@ -44,6 +46,8 @@ pub(crate) struct Parts<S: Service> {
     pub(crate) outcomes: Arc<Outcomes>,
     /// What is measured of the thread; `None` if nobody asks for it.
     pub(crate) measures: Option<Arc<Measures>>,
+    /// The way to the thread that watches connections for their headers of the PROXY protocol, if they have one.
+    pub(crate) headers: Option<Arc<HeaderQueue>>,
     pub(crate) config: Arc<Config>,
 }
 
@@ -103,6 +107,7 @@ pub(crate) struct Handler<S: Service> {
     passes: Passes,
     outcomes: Arc<Outcomes>,
     measures: Option<Arc<Measures>>,
+    headers: Option<Arc<HeaderQueue>>,
 }
 
 impl<S: Service> Handler<S> {
@@ -143,6 +148,7 @@ impl<S: Service> Handler<S> {
             passes: Passes::default(),
             outcomes: Arc::clone(&parts.outcomes),
             measures: parts.measures.clone(),
+            headers: parts.headers.clone(),
         }
     }
 
@@ -300,17 +306,34 @@ impl<S: Service> Handler<S> {
     ) {
         let Accepted { stream, peer } = accepted;
         let peer = Peer::from(&peer);
+        if self.headers.is_some() {
+            return self.accept_headless(Headless::new(listener, stream, peer), connections);
+        }
         let control = Arc::clone(&self.control);
+        match control.admission.admit(&peer) {
+            Ok(()) => {
+                let permit = Permit { control: &control, peer };
+                self.serve(listener, stream, permit, connections);
+            }
+            Err(refusal) => self.refuse(&peer, refusal),
+        }
+    }
+
+    /// Serves a connection that was admitted.
+    fn serve<C: Connections<S::Protocol>>(
+        &mut self,
+        listener: usize,
+        stream: Stream,
+        permit: Permit<'_>,
+        connections: &mut C,
+    ) {
         let mut is_declined = false;
         // All of it: a listener that others share is watched again after its batch.
         self.isolate(connections, |handler, connections| {
-            let permit = match control.admission.admit(&peer) {
-                Ok(()) => Permit { control: &control, peer },
-                Err(refusal) => return handler.refuse(&peer, refusal),
-            };
             handler.thread.begin_turn(None);
             // A service that panics makes no protocol either.
             is_declined = true;
+            let peer = permit.peer;
             match handler.service.accept(listener, &peer, &mut handler.thread.local) {
                 Some(protocol) => {
                     is_declined = false;
@@ -327,11 +350,11 @@ impl<S: Service> Handler<S> {
     #[cold]
     fn refuse(&mut self, peer: &Peer, refusal: Refusal) {
         self.outcomes.refused(refusal);
-        let limit = match refusal {
-            Refusal::Full => "the maximum of connections",
-            Refusal::PeerFull => "the maximum of connections from one address",
-        };
-        tracing::debug!(%peer, "connection refused: {limit} is reached");
+        let reason = refusal.reason();
+        tracing::debug!(%peer, "connection refused: {reason}");
+        if let Some(count) = self.control.refusals.note(refusal, Timestamp::now()) {
+            tracing::warn!(count, %peer, "connections refused: {reason}");
+        }
     }
 
     /// Registers a connection, and opens it if it is established.
@@ -361,7 +384,13 @@ impl<S: Service> Handler<S> {
                     client.date(opened, |client| client.connection.open(token, thread))
                 };
                 if let Some(mut entry) = self.apply(entry, step, Readiness::IN) {
-                    self.set_timer(&mut entry);
+                    // The pass over all connections may have been here. What it forwards goes first: then its
+                    // timer has it told.
+                    if self.is_draining && !self.thread.has_forward() {
+                        self.tell_drain(entry);
+                    } else {
+                        self.set_timer(&mut entry);
+                    }
                 }
                 self.current = None;
             }

@@ -77,6 +77,7 @@ mod cores;
 mod drain;
 mod handler;
 mod handover;
+mod headers;
 mod listening;
 mod mail;
 mod measures;
@@ -84,6 +85,8 @@ mod measures;
 mod metrics;
 mod panics;
 mod pass;
+mod proxy_header;
+mod refusals;
 mod resources;
 mod signals;
 mod stats;
@@ -95,7 +98,7 @@ mod timing;
 
 #[cfg(feature = "metrics")]
 pub use config::Metrics;
-pub use config::{Accept, Config, THREADS_MAX, Timeouts};
+pub use config::{Accept, Config, ProxyProtocol, THREADS_MAX, Timeouts};
 pub use error::{Error, Setting};
 pub use inherited::Inherited;
 pub use mail::Handle;

@@ -10,6 +10,7 @@ use crate::control::Control;
 use crate::drain::Coordinator;
 use crate::error::{Context, Error, Setting};
 use crate::handler::Parts;
+use crate::headers::Headers;
 use crate::inherited::Predecessor;
 use crate::listening::{Listeners, Listening};
 use crate::mail::{Handle, Post, PostGuard};
@@ -351,6 +352,7 @@ fn set_up<S: Service>(
     if config.mode.is_shared() {
         let of_thread = EventLoop::new(Vec::new(), config.busy_polling)?;
         let (control, post) = common(std::slice::from_ref(&of_thread), admission);
+        let headers = headers(&config);
         let parts = |timing: &Arc<_>| Parts {
             service: Arc::clone(&service),
             control: Arc::clone(&control),
@@ -358,6 +360,7 @@ fn set_up<S: Service>(
             timing: Arc::clone(timing),
             outcomes: Arc::default(),
             measures: config.measures().then(Arc::default),
+            headers: headers.as_ref().map(Headers::queue),
             config: Arc::clone(&config),
         };
         let mut shared = SharedReactor::new()?;
@@ -374,6 +377,7 @@ fn set_up<S: Service>(
             reminders_token: of_thread.reminders_token,
             acceptors: Acceptors::Shared(Arc::clone(&acceptors)),
             pool_outcomes: pool.iter().map(|parts| Arc::clone(&parts.outcomes)).collect(),
+            headers,
         };
         let others = Pool { shared, acceptors, parts: pool };
         return Ok((Threads::Shared { first: Box::new(first), others }, control, post));
@@ -397,22 +401,27 @@ fn set_up_local<S: Service>(
 ) -> io::Result<LocalSetUp<S>> {
     let loops = EventLoop::several(listeners, config.busy_polling)?;
     let (control, post) = common(&loops, admission);
-    let threads = loops.into_iter().enumerate().map(|(index, of_thread)| LocalThread {
-        index,
-        parts: Parts {
-            service: Arc::clone(service),
-            control: Arc::clone(&control),
-            post: Arc::clone(&post),
-            timing: of_thread.timing,
-            outcomes: Arc::default(),
-            measures: config.measures().then(Arc::default),
-            config: Arc::clone(config),
-        },
-        store: LocalStore { reactor: of_thread.reactor },
-        reminders: of_thread.reminders,
-        reminders_token: of_thread.reminders_token,
-        acceptors: Acceptors::Own(of_thread.acceptors),
-        pool_outcomes: Vec::new(),
+    let threads = loops.into_iter().enumerate().map(|(index, of_thread)| {
+        let headers = headers(config);
+        LocalThread {
+            index,
+            parts: Parts {
+                service: Arc::clone(service),
+                control: Arc::clone(&control),
+                post: Arc::clone(&post),
+                timing: of_thread.timing,
+                outcomes: Arc::default(),
+                measures: config.measures().then(Arc::default),
+                headers: headers.as_ref().map(Headers::queue),
+                config: Arc::clone(config),
+            },
+            store: LocalStore { reactor: of_thread.reactor },
+            reminders: of_thread.reminders,
+            reminders_token: of_thread.reminders_token,
+            acceptors: Acceptors::Own(of_thread.acceptors),
+            pool_outcomes: Vec::new(),
+            headers,
+        }
     });
     let threads = threads.collect();
     Ok((threads, control, post))
@@ -435,6 +444,11 @@ fn set_up_metrics(
     let thread = threads.into_iter().next();
     let thread = thread.ok_or_else(|| io::Error::other("no event loop"));
     Ok(Endpoint { thread: thread.context("failed to serve metrics")?, control, address })
+}
+
+/// Returns where a thread keeps connections whose headers of the PROXY protocol are not complete, if they have one.
+fn headers(config: &Config) -> Option<Headers> {
+    config.proxy_protocol.map(|proxy_protocol| Headers::new(proxy_protocol.timeout))
 }
 
 /// Returns what threads with these loops have in common.

@@ -128,6 +128,9 @@ pub(crate) struct Outcomes {
     pub(crate) opened: Count,
     refused: Count,
     refused_peer: Count,
+    header_wrong: Count,
+    header_missing: Count,
+    header_late: Count,
     pub(crate) declined: Count,
     pub(crate) unwatched: Count,
     received: Count,
@@ -145,6 +148,9 @@ impl Outcomes {
         match refusal {
             Refusal::Full => self.refused.add(1),
             Refusal::PeerFull => self.refused_peer.add(1),
+            Refusal::HeaderWrong => self.header_wrong.add(1),
+            Refusal::HeaderMissing => self.header_missing.add(1),
+            Refusal::HeaderLate => self.header_late.add(1),
         }
     }
 
@@ -175,6 +181,9 @@ impl Outcomes {
             opened: self.opened.get(),
             refused: self.refused.get(),
             refused_peer: self.refused_peer.get(),
+            header_wrong: self.header_wrong.get(),
+            header_missing: self.header_missing.get(),
+            header_late: self.header_late.get(),
             declined: self.declined.get(),
             unwatched: self.unwatched.get(),
             received: self.received.get(),
@@ -202,6 +211,14 @@ pub struct Stats {
     pub refused: u64,
     /// The number closed at once because there were as many of their peer's address as there may be.
     pub refused_peer: u64,
+    /// The number closed because they did not begin with a header of the
+    /// [PROXY protocol](crate::Config::proxy_protocol).
+    pub header_wrong: u64,
+    /// The number that were closed by the peer before that header was complete. Balancers look by such connections
+    /// whether a server is alive.
+    pub header_missing: u64,
+    /// The number closed because that header was not complete in time.
+    pub header_late: u64,
     /// The number closed at once because the service made no protocol for them.
     pub declined: u64,
     /// The number closed at once because the kernel would not watch them.
@@ -228,6 +245,9 @@ impl Stats {
             connections = self.opened,
             refused = self.refused,
             refused_peer = self.refused_peer,
+            header_wrong = self.header_wrong,
+            header_missing = self.header_missing,
+            header_late = self.header_late,
             declined = self.declined,
             unwatched = self.unwatched,
             received = self.received,
@@ -290,6 +310,9 @@ impl AddAssign for Stats {
         self.opened += other.opened;
         self.refused += other.refused;
         self.refused_peer += other.refused_peer;
+        self.header_wrong += other.header_wrong;
+        self.header_missing += other.header_missing;
+        self.header_late += other.header_late;
         self.declined += other.declined;
         self.unwatched += other.unwatched;
         self.received += other.received;
@@ -343,6 +366,9 @@ mod tests {
             opened: factor,
             refused: 2 * factor,
             refused_peer: 3 * factor,
+            header_wrong: 9 * factor,
+            header_missing: 10 * factor,
+            header_late: 11 * factor,
             declined: 4 * factor,
             unwatched: 5 * factor,
             received: 6 * factor,
@@ -367,6 +393,8 @@ mod tests {
         assert_eq!((sum.reactor, sum.accept, sum.cut), (counters(15), accept(15), 15));
         let Stats { opened, refused, refused_peer, declined, unwatched, .. } = sum.stats;
         assert_eq!([opened, refused, refused_peer, declined, unwatched], [15, 30, 45, 60, 75]);
+        let Stats { header_wrong, header_missing, header_late, .. } = sum.stats;
+        assert_eq!([header_wrong, header_missing, header_late], [135, 150, 165]);
         assert_eq!((sum.stats.received, sum.stats.sent, sum.stats.longest_s), (90, 105, 80));
         let reasons = BTreeMap::from([("both", 15), ("one", 5), ("other", 10)]);
         assert_eq!(sum.stats.closed_by_reason, reasons);
@@ -375,14 +403,20 @@ mod tests {
     #[test]
     fn each_refusal_has_its_counter_and_the_longest_life_is_kept() {
         let outcomes = Outcomes::default();
-        outcomes.refused(Refusal::Full);
-        (0..2).for_each(|_| outcomes.refused(Refusal::PeerFull));
+        let refuse = |count, refusal| (0..count).for_each(|_| outcomes.refused(refusal));
+        refuse(1, Refusal::Full);
+        refuse(2, Refusal::PeerFull);
+        refuse(3, Refusal::HeaderWrong);
+        refuse(4, Refusal::HeaderMissing);
+        refuse(5, Refusal::HeaderLate);
         for lived_s in [3, 5, 4] {
             outcomes.closed(Closed::Over(CloseReason::Finished), 10, 20, lived_s);
         }
         outcomes.closed(Closed::Idle, 1, 1, 0);
         let stats = outcomes.stats("idle");
         assert_eq!((stats.refused, stats.refused_peer), (1, 2));
+        let headers = [stats.header_wrong, stats.header_missing, stats.header_late];
+        assert_eq!(headers, [3, 4, 5]);
         assert_eq!((stats.received, stats.sent, stats.longest_s), (31, 61, 5));
         // Even where a protocol takes a name that there is already.
         assert_eq!(stats.closed_by_reason, BTreeMap::from([("idle", 4)]));

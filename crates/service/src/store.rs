@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub(crate) enum Event {
     /// The listener with this index.
     Accept(usize),
+    /// The connection with this number, whose header of the PROXY protocol is not complete.
+    Header(usize),
     /// Timers of connections.
     Timers,
     /// Reminders of the service itself, and the next slices of passes over its connections.

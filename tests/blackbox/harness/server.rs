@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
 /// The environment variables of all flags; a test inherits none of them.
-const VARIABLES: [&str; 24] = [
+const VARIABLES: [&str; 26] = [
     "EPOLL_SERVER_LISTEN",
     "EPOLL_SERVER_MODE",
     "EPOLL_SERVER_THREADS",
@@ -18,6 +18,8 @@ const VARIABLES: [&str; 24] = [
     "EPOLL_SERVER_PIN",
     "EPOLL_SERVER_MAX_CONNECTIONS",
     "EPOLL_SERVER_MAX_PER_PEER",
+    "EPOLL_SERVER_PROXY_PROTOCOL",
+    "EPOLL_SERVER_PROXY_TIMEOUT",
     "EPOLL_SERVER_READ_BUFFER",
     "EPOLL_SERVER_SPLICE",
     "EPOLL_SERVER_QUIT_WORD",

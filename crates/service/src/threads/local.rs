@@ -6,6 +6,7 @@ use crate::acceptor::Acceptors;
 use crate::control::Control;
 use crate::drain::Coordinator;
 use crate::handler::{Count, Handler, Parts, Turn};
+use crate::headers::Headers;
 use crate::measures::{Measures, Meter, TurnMeter, Unmeasured};
 use crate::panics::catch;
 use crate::signals;
@@ -31,6 +32,8 @@ pub(crate) struct LocalThread<S: Service, T> {
     pub(crate) parts: Parts<S>,
     /// The outcomes of the threads that share its connections.
     pub(crate) pool_outcomes: Vec<Arc<Outcomes>>,
+    /// The connections whose headers of the PROXY protocol are not complete, if connections have one.
+    pub(crate) headers: Option<Headers>,
 }
 
 /// A thread with a reactor of its own.
@@ -48,6 +51,7 @@ pub(crate) struct LocalWorker<S: Service, T> {
     /// The last request for statistics that it has answered.
     stats_epoch: u64,
     pool_outcomes: Vec<Arc<Outcomes>>,
+    headers: Option<Headers>,
     measures: Option<Arc<Measures>>,
     meter: Option<TurnMeter>,
 }
@@ -78,6 +82,7 @@ impl<S: Service, T: Serve<S>> LocalThread<S, T> {
             is_draining: false,
             stats_epoch: 0,
             pool_outcomes: self.pool_outcomes,
+            headers: self.headers,
             meter: self.parts.measures.clone().map(TurnMeter::new),
             measures: self.parts.measures,
         }
@@ -126,6 +131,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     fn on_event(&mut self, event: Event, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
         match event {
             Event::Accept(index) => self.on_acceptable(index),
+            Event::Header(number) => self.on_header(number),
             Event::Timers => self.handler.expire(&mut self.store),
             Event::Reminders => self.on_reminder(coordinator),
             Event::Woken => self.on_wake(coordinator),
@@ -158,10 +164,49 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         if let Some(measures) = &self.measures {
             measures.accept.add(before, acceptor.counters());
         }
-        match acceptor.after_batch(self.store.own())? {
-            Some(pause) => self.remind_at(Timestamp::now() + pause),
+        if let Some(pause) = acceptor.after_batch(self.store.own())? {
+            self.remind_at(Timestamp::now() + pause)?;
+        }
+        self.watch_headers()
+    }
+
+    /// Watches the connections that were accepted and whose headers have yet to come.
+    fn watch_headers(&mut self) -> io::Result<()> {
+        let Some(headers) = &mut self.headers else { return Ok(()) };
+        for (headless, error) in headers.watch_queued(Timestamp::now, self.store.own()) {
+            self.handler.drop_unwatched(headless, &error);
+        }
+        self.remind_of_headers()
+    }
+
+    fn remind_of_headers(&mut self) -> io::Result<()> {
+        let half_time = self.control.drain.draining().and_then(|draining| draining.half_time);
+        let headers = self.headers.as_mut();
+        match headers.and_then(|headers| headers.next_reminder(half_time)) {
+            Some(time) => self.remind_at(time),
             None => Ok(()),
         }
+    }
+
+    /// More of a header has come, or the end of its connection.
+    #[cold]
+    fn on_header(&mut self, number: usize) -> io::Result<()> {
+        let Some(headers) = &mut self.headers else { return Ok(()) };
+        if let Some((headless, outcome)) = headers.read(number, self.store.own()) {
+            self.handler.finish_header(headless, outcome, &mut self.store);
+        }
+        Ok(())
+    }
+
+    /// Ends the connections whose headers are late.
+    fn expire_headers(&mut self, now: Timestamp) -> io::Result<()> {
+        let half_time = self.control.drain.draining().and_then(|draining| draining.half_time);
+        while let Some(headers) = &mut self.headers {
+            let late = headers.take_late(now, half_time, self.store.own());
+            let Some((headless, outcome)) = late else { break };
+            self.handler.finish_header(headless, outcome, &mut self.store);
+        }
+        self.remind_of_headers()
     }
 
     fn remind_at(&mut self, time: Timestamp) -> io::Result<()> {
@@ -188,6 +233,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
                 self.remind_at(next)?;
             }
         }
+        self.expire_headers(now)?;
         // Last: if they panic, the timers have been read, whose edge is not reported again.
         self.handler.advance_passes(&mut self.store);
         self.count_next();
@@ -220,6 +266,8 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         if self.control.drain.is_draining() && !self.is_draining {
             self.begin_drain();
         }
+        // Where threads share connections, they hand them over. A drain has moved deadlines.
+        self.watch_headers()?;
         self.handler.deliver_mail(&mut self.store);
         let Some(coordinator) = coordinator else { return Ok(()) };
         self.on_signals(coordinator)?;
@@ -301,7 +349,8 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
             let Counters { adds, mods, dels, .. } = shared.counters();
             Counters { adds, mods, dels, ..Counters::default() }
         });
-        let cut = self.handler.cut(self.store);
+        let headless = self.headers.map_or(0, |headers| headers.len() as u64);
+        let cut = self.handler.cut(self.store) + headless;
         let stats = self.handler.stats();
         let reactor = own + in_common.unwrap_or_default();
         ThreadStats { thread: self.index, stats, reactor, accept, cut }
