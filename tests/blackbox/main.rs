@@ -24,6 +24,7 @@ mod metrics;
 mod numbers;
 mod panics;
 mod proxy_protocol;
+mod rates;
 mod restart;
 mod sharing;
 mod signals;

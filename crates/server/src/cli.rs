@@ -16,7 +16,7 @@ use epoll_service::{
 };
 use epoll_tls::TlsConfig;
 use std::io::{self, Write};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -75,6 +75,21 @@ struct Args {
     /// [default: no limit].
     #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
     max_per_peer: Option<NonZeroU32>,
+
+    /// Maximum number of connections that are accepted a second; further ones wait in the queues of --backlog
+    /// [default: no limit].
+    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTION_RATE", value_parser = count)]
+    max_connection_rate: Option<NonZeroU32>,
+
+    /// Maximum number of bytes that are received of a connection a second, on average; reading pauses when there were
+    /// more. A read may bring --read-buffer bytes at once, and nothing is spliced [default: no limit].
+    #[arg(long, value_name = "BYTES", env = "EPOLL_SERVER_MAX_BYTES_RATE", value_parser = bytes)]
+    max_bytes_rate: Option<NonZeroU64>,
+
+    /// Maximum number of bytes that wait in the buffers of all connections together. From three quarters on new
+    /// connections are closed on accept; one whose echo finds no room is reset [default: no limit].
+    #[arg(long, value_name = "BYTES", env = "EPOLL_SERVER_MAX_BUFFERED", value_parser = bytes)]
+    max_buffered: Option<NonZeroU64>,
 
     /// Have every connection begin with a header of the PROXY protocol, version 1 or 2, in which a balancer names the
     /// client: --max-per-peer and the logs then go by that client. Let nobody but balancers reach the addresses.
@@ -231,6 +246,10 @@ fn count_to(max: u32) -> impl Fn(&str) -> Result<NonZeroU32, String> + Clone {
         let count = text.parse().ok().filter(|count: &NonZeroU32| count.get() <= max);
         count.ok_or_else(|| format!("expected a number from 1 to {max}"))
     }
+}
+
+fn bytes(text: &str) -> Result<NonZeroU64, String> {
+    text.parse().map_err(|_| format!("expected a number of bytes from 1 to {}", u64::MAX))
 }
 
 /// A time such as `30s`, `1m30s` or `250ms`; `0` is none.
@@ -477,13 +496,20 @@ impl Args {
             pins: self.pin,
             connections_max: self.max_connections,
             connections_per_peer_max: self.max_per_peer,
+            connections_per_s_max: self.max_connection_rate,
+            buffered_bytes_max: self.max_buffered,
             proxy_protocol: self
                 .proxy_protocol
                 .then(|| ProxyProtocol { timeout: self.proxy_timeout.0.unwrap_or(Duration::MAX) }),
             backlog: self.backlog,
             // An echo gives urgent bytes back too, though not as urgent ones.
             stream: StreamOptions { oob_inline: true, ..StreamOptions::default() },
-            limits: Limits { read_buffer_len: len, splice_bytes_max, ..Limits::default() },
+            limits: Limits {
+                read_buffer_len: len,
+                splice_bytes_max,
+                bytes_per_s_max: self.max_bytes_rate,
+                ..Limits::default()
+            },
             timeouts: Timeouts {
                 idle: self.idle_timeout.0,
                 write: self.write_timeout.0,
@@ -518,6 +544,9 @@ mod tests {
             ("--splice", "sometimes"),
             ("--max-connections", "0"),
             ("--backlog", "many"),
+            ("--max-connection-rate", "0"),
+            ("--max-bytes-rate", "fast"),
+            ("--max-buffered", "0"),
             ("--quit-word", ""),
             ("--log", "loud"),
             ("--log-format", "xml"),

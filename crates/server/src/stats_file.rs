@@ -44,6 +44,7 @@ fn as_json(of_thread: &ThreadStats) -> Value {
             "opened": stats.opened,
             "refused": stats.refused,
             "refused_peer": stats.refused_peer,
+            "refused_memory": stats.refused_memory,
             "header_wrong": stats.header_wrong,
             "header_missing": stats.header_missing,
             "header_late": stats.header_late,

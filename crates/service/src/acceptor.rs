@@ -9,6 +9,7 @@
 mod batch_len;
 mod shared;
 
+use crate::accept_rate::AcceptPermits;
 use crate::listening::{Listening, Sharing};
 use crate::store::{Event, Store};
 use batch_len::BatchLen;
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 
 /// The number of batches after which a thread goes to the end of the line for an exclusive listener.
 const BATCHES_IN_FRONT: u32 = 8;
+/// The longest batch of accepted connections.
+pub(crate) const BATCH_MAX: usize = batch_len::ACCEPT_BATCH_MAX;
 /// The time until the next attempt to watch a listener again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -39,6 +42,23 @@ impl Acceptors {
         match self {
             Self::Own(acceptors) => acceptors,
             Self::Shared(_) => &mut [],
+        }
+    }
+
+    /// Watches those again whose pauses are over. Returns the times after which to call this again.
+    pub(crate) fn resume_due<P: Protocol>(
+        &mut self,
+        store: &mut impl Store<P>,
+    ) -> io::Result<Vec<Duration>> {
+        match self {
+            Self::Own(acceptors) => {
+                let reactor = store.own();
+                let pauses = acceptors.iter_mut().map(|one| one.resume_if_due(reactor));
+                pauses.filter_map(Result::transpose).collect()
+            }
+            Self::Shared(acceptors) => {
+                Ok(store.shared().map(|shared| acceptors.resume_due(shared)).unwrap_or_default())
+            }
         }
     }
 
@@ -119,10 +139,26 @@ impl Acceptor {
     }
 
     /// Accepts connections after the reactor's wait with this number.
-    pub(crate) fn accept_batch(&mut self, wait: u64) -> impl Iterator<Item = Accepted> {
+    pub(crate) fn accept_batch(
+        &mut self,
+        wait: u64,
+        mut permits: AcceptPermits<'_>,
+    ) -> impl Iterator<Item = Accepted> {
         self.batches += 1;
         self.batch_len.begin(Instant::now, wait, self.listener.counters().accepted);
-        self.listener.accept_batch().take(self.batch_len.len)
+        let len = self.batch_len.len.min(permits.left());
+        self.listener.accept_batch().take(len).inspect(move |_| permits.use_one())
+    }
+
+    /// Watches the listener no longer for this time, after which to call [`resume_if_due`](Self::resume_if_due).
+    pub(crate) fn pause<T: Source>(
+        &mut self,
+        pause: Duration,
+        reactor: &mut Reactor<T, Event>,
+    ) -> io::Result<()> {
+        self.unwatch(reactor)?;
+        self.resumes_at = Some(Instant::now() + pause);
+        Ok(())
     }
 
     /// Does what the end of the last batch asks for. Returns the time after which to call
@@ -236,7 +272,8 @@ mod tests {
         let mut acceptor = exclusive(&mut reactor);
         for batch in 1..=3 * BATCHES_IN_FRONT {
             let before = acceptor.token.expect("it is watched");
-            assert_eq!(acceptor.accept_batch(batch.into()).count(), 0);
+            let permits = AcceptPermits::UNLIMITED;
+            assert_eq!(acceptor.accept_batch(batch.into(), permits).count(), 0);
             assert_eq!(acceptor.after_batch(&mut reactor).unwrap(), None);
             let is_at_the_end = acceptor.token != Some(before);
             assert_eq!(is_at_the_end, batch % BATCHES_IN_FRONT == 0, "after {batch} batches");

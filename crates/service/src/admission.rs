@@ -29,6 +29,8 @@ pub(crate) enum Refusal {
     Full,
     /// There are as many of this peer's address as there may be.
     PeerFull,
+    /// The buffers of all connections take too much memory.
+    BuffersFull,
     /// It does not begin with a header of the PROXY protocol.
     HeaderWrong,
     /// It was closed before that header was complete.
@@ -39,13 +41,14 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// The number of refusals that there are.
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 6;
 
     /// Returns the reason, as it is logged.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Full => "the maximum of connections is reached",
             Self::PeerFull => "the maximum of connections from one address is reached",
+            Self::BuffersFull => "the buffers of connections take as much memory as they may",
             Self::HeaderWrong => "no header of the PROXY protocol",
             Self::HeaderMissing => "closed before the header of the PROXY protocol",
             Self::HeaderLate => "the header of the PROXY protocol is late",

@@ -3,7 +3,7 @@
 use crate::{Mode, Restart, Supervisor};
 use epoll_connection::Limits;
 use epoll_reactor::net::{Address, StreamOptions};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 /// The settings of a [`Server`](crate::Server).
@@ -25,6 +25,21 @@ pub struct Config {
     pub connections_max: Option<NonZeroU32>,
     /// The largest number of connections at once from one address; `None` is no limit.
     pub connections_per_peer_max: Option<NonZeroU32>,
+    /// The largest number of connections that are accepted a second, by all threads together; `None` is no limit.
+    ///
+    /// After a pause a tenth of a second's worth may come at once. What comes faster waits in the queues of the
+    /// listeners, as long as their [`backlog`](Self::backlog) lasts, and is refused by nobody. In the end, when the
+    /// drain empties the queues, the limit does not hold.
+    pub connections_per_s_max: Option<NonZeroU32>,
+    /// The largest number of bytes that the buffers of all connections may take together; `None` is no limit.
+    ///
+    /// A buffer is output that waits for its peer to take it, or input that the protocol has not consumed; a
+    /// connection at rest has none. When three quarters are taken, new connections are refused and counted as
+    /// [`Stats::refused_memory`](crate::Stats::refused_memory). A connection whose buffers grow when everything is
+    /// taken is reset, and counted as closed for the reason `buffers-full`: connections that need no buffer go on as
+    /// before, which a pause of all would not allow. So the limit is exceeded for a moment at most, by one step of a
+    /// connection of each thread. The read buffers of the threads and what the kernel holds come on top.
+    pub buffered_bytes_max: Option<NonZeroU64>,
     /// Has every connection that is accepted begin with a header of the PROXY protocol; `None` expects none.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// The number of connections that may wait to be accepted at each address. Sockets that the process was started
@@ -302,6 +317,8 @@ impl Default for Config {
             pins: false,
             connections_max: None,
             connections_per_peer_max: None,
+            connections_per_s_max: None,
+            buffered_bytes_max: None,
             proxy_protocol: None,
             backlog: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
             stream: StreamOptions::default(),

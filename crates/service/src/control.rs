@@ -1,21 +1,29 @@
 //! What the threads of a service have in common: the limits, the state of the drain, requests for
 //! statistics, and the way to the first of them, which decides.
 
+use crate::Config;
+use crate::accept_rate::{AcceptPermits, AcceptRate};
 use crate::admission::Admission;
 use crate::drain::DrainState;
 use crate::error::Error;
 use crate::refusals::RefusalLog;
 use crate::signals::{SignalQueue, is_ending};
 use crate::stats::Stats;
+use epoll_connection::Buffered;
 use epoll_reactor::Waker;
 use epoll_shutdown::Signal;
-use std::sync::atomic::{AtomicBool, Ordering};
+use epoll_timers::Timestamp;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 pub(crate) struct Control {
     pub(crate) admission: Admission,
     pub(crate) drain: DrainState,
     pub(crate) refusals: RefusalLog,
+    accept_rate: Option<AcceptRate>,
+    memory: Option<Memory>,
     /// Signals for the first thread.
     pub(crate) signals: SignalQueue,
     /// The wakers of the threads that wait for a reactor of their own; the first one decides.
@@ -37,6 +45,12 @@ struct HandOver {
     taken: Vec<bool>,
 }
 
+/// The memory of the buffers of all connections.
+struct Memory {
+    max: u64,
+    in_use: AtomicU64,
+}
+
 /// A request for statistics: every thread logs its counters, the last one the sums over all connections.
 #[derive(Default)]
 struct StatsRequest {
@@ -47,7 +61,7 @@ struct StatsRequest {
 }
 
 impl Control {
-    pub(crate) fn new(admission: Admission, wakers: Vec<Waker>) -> Self {
+    pub(crate) fn new(config: &Config, admission: Admission, wakers: Vec<Waker>) -> Self {
         let drain = DrainState::new();
         for waker in &wakers {
             let waker = waker.clone();
@@ -57,6 +71,8 @@ impl Control {
             admission,
             drain,
             refusals: RefusalLog::default(),
+            accept_rate: config.connections_per_s_max.map(AcceptRate::new),
+            memory: config.buffered_bytes_max.map(Memory::new),
             signals: SignalQueue::default(),
             wakers,
             stats: Mutex::default(),
@@ -86,6 +102,35 @@ impl Control {
     pub(crate) fn is_handed_over(&self, entry: usize) -> bool {
         let taken = self.hand_over.get().and_then(|done| done.taken.get(entry));
         taken.copied().unwrap_or(false)
+    }
+
+    /// Returns permits for a batch of accepted connections.
+    ///
+    /// # Errors
+    ///
+    /// The time for which to accept none.
+    pub(crate) fn accept_permits(&self, max: usize) -> Result<AcceptPermits<'_>, Duration> {
+        match &self.accept_rate {
+            None => Ok(AcceptPermits::UNLIMITED),
+            Some(rate) => rate.take(max, Timestamp::now()),
+        }
+    }
+
+    /// Returns whether the memory of buffers is limited.
+    #[inline]
+    pub(crate) fn limits_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Returns whether so much memory is taken that no connection may come.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        let is_short = |memory: &Memory| memory.in_use() >= memory.max - memory.max / 4;
+        self.memory.as_ref().is_some_and(is_short)
+    }
+
+    /// Notes what the buffers of a connection take. Returns whether they have grown although everything is taken.
+    pub(crate) fn note_buffered(&self, Buffered { before, now }: Buffered) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.note(before as u64, now as u64))
     }
 
     /// Returns whether a signal begins the drain, or ends it if it has begun; any other one asks for the counters.
@@ -164,6 +209,26 @@ impl Control {
     }
 }
 
+impl Memory {
+    fn new(max: NonZeroU64) -> Self {
+        Self { max: max.get(), in_use: AtomicU64::new(0) }
+    }
+
+    fn in_use(&self) -> u64 {
+        self.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Counts `now` bytes in place of `before`. Returns whether these are more, and there are too many.
+    fn note(&self, before: u64, now: u64) -> bool {
+        if now <= before {
+            self.in_use.fetch_sub(before - now, Ordering::Relaxed);
+            return false;
+        }
+        let more = now - before;
+        self.in_use.fetch_add(more, Ordering::Relaxed) + more > self.max
+    }
+}
+
 fn wake(waker: &Waker) {
     // No error of it is known.
     if let Err(error) = waker.wake() {
@@ -179,7 +244,8 @@ mod tests {
     #[test]
     fn it_is_ready_from_when_every_thread_serves_until_a_signal_to_end() {
         let reactor = Reactor::<std::net::TcpStream>::new().unwrap();
-        let control = Control::new(Admission::new(1, None, 1), vec![reactor.waker()]);
+        let wakers = vec![reactor.waker()];
+        let control = Control::new(&Config::default(), Admission::new(1, None, 1), wakers);
         assert!(!control.is_ready());
         control.set_serving();
         control.on_signal(Signal::HUP);
@@ -189,10 +255,27 @@ mod tests {
     }
 
     #[test]
+    fn the_one_whose_buffers_grow_beyond_the_limit_is_told_and_new_ones_wait_for_less() {
+        let buffered_bytes_max = NonZeroU64::new(1000);
+        let config = Config { buffered_bytes_max, ..Config::default() };
+        let control = Control::new(&config, Admission::new(1, None, 1), Vec::new());
+        let note = |before, now| control.note_buffered(Buffered { before, now });
+        assert!(!note(0, 749) && !control.is_short_of_memory());
+        assert!(!note(0, 251) && control.is_short_of_memory());
+        // Others may have buffers that do not grow.
+        assert!(!note(251, 250) && !note(250, 250));
+        assert!(note(250, 252));
+        assert!(!note(252, 0) && !control.is_short_of_memory());
+        assert!(!note(749, 0) && !note(0, 1000) && note(0, 1));
+        let unlimited = Control::new(&Config::default(), Admission::new(1, None, 1), Vec::new());
+        assert!(!unlimited.limits_memory() && !unlimited.is_short_of_memory());
+    }
+
+    #[test]
     fn a_thread_that_answers_late_is_not_counted_twice_for_the_next_request() {
         let reactors = [(); 2].map(|()| Reactor::<std::net::TcpStream>::new().unwrap());
         let wakers = reactors.iter().map(Reactor::waker).collect();
-        let control = Control::new(Admission::new(1, None, 2), wakers);
+        let control = Control::new(&Config::default(), Admission::new(1, None, 2), wakers);
         let [mut first, mut second] = [0; 2];
         let one = || Stats { opened: 1, ..Stats::default() };
         control.request_stats();

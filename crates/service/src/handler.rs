@@ -20,8 +20,8 @@ use crate::store::Connections;
 use crate::timing::{TIMER_STEPS_MAX, Timing, lock};
 use crate::{Config, Mode, Service, Timeouts};
 use epoll_connection::{
-    Awaits, Clocks, CloseReason, Connection, ConnectionId, Limits, Request, Step, StepRest,
-    ThreadState,
+    Awaits, Buffered, Clocks, CloseReason, Connection, ConnectionId, Limits, Request, Step,
+    StepRest, ThreadState,
 };
 use epoll_reactor::epoll_sys::Pipe;
 use epoll_reactor::net::{Accepted, Address, ConnectOptions, Peer, Stream};
@@ -108,6 +108,8 @@ pub(crate) struct Handler<S: Service> {
     outcomes: Arc<Outcomes>,
     measures: Option<Arc<Measures>>,
     headers: Option<Arc<HeaderQueue>>,
+    /// The buffers of connections are counted.
+    limits_memory: bool,
 }
 
 impl<S: Service> Handler<S> {
@@ -149,7 +151,13 @@ impl<S: Service> Handler<S> {
             outcomes: Arc::clone(&parts.outcomes),
             measures: parts.measures.clone(),
             headers: parts.headers.clone(),
+            limits_memory: parts.control.limits_memory(),
         }
+    }
+
+    /// Returns what the threads have in common.
+    pub(crate) fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
     }
 
     /// Returns what has become of the connections of the thread so far.
@@ -202,6 +210,19 @@ impl<S: Service> Handler<S> {
         readiness: Readiness,
     ) -> Option<R> {
         self.file_if_shared();
+        if self.limits_memory {
+            return self.apply_counted(entry, step, readiness);
+        }
+        self.apply_step(entry, step, readiness)
+    }
+
+    #[inline]
+    fn apply_step<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        entry: R,
+        step: Step,
+        readiness: Readiness,
+    ) -> Option<R> {
         match step {
             // The caller gives the bytes to their receiver: it has the connections, see `forward`.
             Step::Wait | Step::Forward => Some(entry),
@@ -211,6 +232,24 @@ impl<S: Service> Handler<S> {
             }
             step => self.apply_change(entry, step, readiness),
         }
+    }
+
+    /// Counts what the buffers of the connection take, and closes it if they have grown too much.
+    #[cold]
+    #[inline(never)]
+    fn apply_counted<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+        step: Step,
+        readiness: Readiness,
+    ) -> Option<R> {
+        let is_too_much = self.control.note_buffered(entry.connection.count_buffered());
+        // Bytes on their way to another connection come back first; the step after that is asked as well.
+        if is_too_much && !matches!(step, Step::Done(_) | Step::Forward) {
+            self.close(entry, Closed::BuffersFull);
+            return None;
+        }
+        self.apply_step(entry, step, readiness)
     }
 
     #[cold]
@@ -306,6 +345,9 @@ impl<S: Service> Handler<S> {
     ) {
         let Accepted { stream, peer } = accepted;
         let peer = Peer::from(&peer);
+        if self.limits_memory && self.control.is_short_of_memory() {
+            return self.refuse(&peer, Refusal::BuffersFull);
+        }
         if self.headers.is_some() {
             return self.accept_headless(Headless::new(listener, stream, peer), connections);
         }
@@ -320,6 +362,8 @@ impl<S: Service> Handler<S> {
     }
 
     /// Serves a connection that was admitted.
+    // In line: a call would cost every connection that is accepted some fifty instructions.
+    #[inline(always)]
     fn serve<C: Connections<S::Protocol>>(
         &mut self,
         listener: usize,
@@ -448,7 +492,14 @@ impl<S: Service> Handler<S> {
             let protocol = type_name::<S::Protocol>();
             tracing::error!(protocol, ?misuse, "a protocol has broken its rules");
         }
-        if matches!(closed, Closed::Stalled | Closed::Over(CloseReason::Aborted)) {
+        if self.limits_memory {
+            let now = client.connection.buffered_before();
+            self.control.note_buffered(Buffered { before: now, now: 0 });
+        }
+        if matches!(
+            closed,
+            Closed::Stalled | Closed::BuffersFull | Closed::Over(CloseReason::Aborted)
+        ) {
             // Of one that stalls, what waits in the socket would keep the kernel busy for minutes. The peer
             // of one that is aborted must not take it for an end.
             if let Err(error) = connection.transport().reset_on_close() {

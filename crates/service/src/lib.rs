@@ -69,6 +69,7 @@ mod server;
 mod service;
 mod supervisor;
 
+mod accept_rate;
 mod acceptor;
 mod admission;
 mod client;

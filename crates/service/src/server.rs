@@ -351,7 +351,7 @@ fn set_up<S: Service>(
     let (service, config) = (Arc::new(service), Arc::new(config.clone()));
     if config.mode.is_shared() {
         let of_thread = EventLoop::new(Vec::new(), config.busy_polling)?;
-        let (control, post) = common(std::slice::from_ref(&of_thread), admission);
+        let (control, post) = common(&config, std::slice::from_ref(&of_thread), admission);
         let headers = headers(&config);
         let parts = |timing: &Arc<_>| Parts {
             service: Arc::clone(&service),
@@ -400,7 +400,7 @@ fn set_up_local<S: Service>(
     admission: Admission,
 ) -> io::Result<LocalSetUp<S>> {
     let loops = EventLoop::several(listeners, config.busy_polling)?;
-    let (control, post) = common(&loops, admission);
+    let (control, post) = common(&config, &loops, admission);
     let threads = loops.into_iter().enumerate().map(|(index, of_thread)| {
         let headers = headers(config);
         LocalThread {
@@ -453,11 +453,12 @@ fn headers(config: &Config) -> Option<Headers> {
 
 /// Returns what threads with these loops have in common.
 fn common<T: Source, M>(
+    config: &Config,
     loops: &[EventLoop<T>],
     admission: Admission,
 ) -> (Arc<Control>, Arc<Post<M>>) {
     let wakers = || loops.iter().map(|of_thread| of_thread.reactor.waker());
-    (Arc::new(Control::new(admission, wakers().collect())), Arc::new(Post::new(wakers())))
+    (Arc::new(Control::new(config, admission, wakers().collect())), Arc::new(Post::new(wakers())))
 }
 
 /// A reactor that watches timers and listeners.

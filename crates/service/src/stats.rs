@@ -58,10 +58,12 @@ pub(crate) enum Closed {
     Unwatched,
     /// A callback of its protocol has panicked.
     Panicked,
+    /// Its buffers grew when those of all connections had no memory left.
+    BuffersFull,
 }
 
 /// The names of the reasons, by their numbers.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     FINISHED,
     "peer-closed",
     "drained",
@@ -78,6 +80,7 @@ const NAMES: [&str; 16] = [
     "cut",
     "unwatched",
     "panicked",
+    "buffers-full",
 ];
 
 /// Stands for the name of a connection that its protocol has finished.
@@ -110,6 +113,7 @@ impl Closed {
             Self::Cut => 13,
             Self::Unwatched => 14,
             Self::Panicked => 15,
+            Self::BuffersFull => 16,
         }
     }
 }
@@ -128,6 +132,7 @@ pub(crate) struct Outcomes {
     pub(crate) opened: Count,
     refused: Count,
     refused_peer: Count,
+    refused_memory: Count,
     header_wrong: Count,
     header_missing: Count,
     header_late: Count,
@@ -148,6 +153,7 @@ impl Outcomes {
         match refusal {
             Refusal::Full => self.refused.add(1),
             Refusal::PeerFull => self.refused_peer.add(1),
+            Refusal::BuffersFull => self.refused_memory.add(1),
             Refusal::HeaderWrong => self.header_wrong.add(1),
             Refusal::HeaderMissing => self.header_missing.add(1),
             Refusal::HeaderLate => self.header_late.add(1),
@@ -181,6 +187,7 @@ impl Outcomes {
             opened: self.opened.get(),
             refused: self.refused.get(),
             refused_peer: self.refused_peer.get(),
+            refused_memory: self.refused_memory.get(),
             header_wrong: self.header_wrong.get(),
             header_missing: self.header_missing.get(),
             header_late: self.header_late.get(),
@@ -211,6 +218,8 @@ pub struct Stats {
     pub refused: u64,
     /// The number closed at once because there were as many of their peer's address as there may be.
     pub refused_peer: u64,
+    /// The number closed at once because the buffers of all connections took too much memory.
+    pub refused_memory: u64,
     /// The number closed because they did not begin with a header of the
     /// [PROXY protocol](crate::Config::proxy_protocol).
     pub header_wrong: u64,
@@ -245,6 +254,7 @@ impl Stats {
             connections = self.opened,
             refused = self.refused,
             refused_peer = self.refused_peer,
+            refused_memory = self.refused_memory,
             header_wrong = self.header_wrong,
             header_missing = self.header_missing,
             header_late = self.header_late,
@@ -310,6 +320,7 @@ impl AddAssign for Stats {
         self.opened += other.opened;
         self.refused += other.refused;
         self.refused_peer += other.refused_peer;
+        self.refused_memory += other.refused_memory;
         self.header_wrong += other.header_wrong;
         self.header_missing += other.header_missing;
         self.header_late += other.header_late;
@@ -366,6 +377,7 @@ mod tests {
             opened: factor,
             refused: 2 * factor,
             refused_peer: 3 * factor,
+            refused_memory: 12 * factor,
             header_wrong: 9 * factor,
             header_missing: 10 * factor,
             header_late: 11 * factor,
@@ -393,8 +405,9 @@ mod tests {
         assert_eq!((sum.reactor, sum.accept, sum.cut), (counters(15), accept(15), 15));
         let Stats { opened, refused, refused_peer, declined, unwatched, .. } = sum.stats;
         assert_eq!([opened, refused, refused_peer, declined, unwatched], [15, 30, 45, 60, 75]);
-        let Stats { header_wrong, header_missing, header_late, .. } = sum.stats;
-        assert_eq!([header_wrong, header_missing, header_late], [135, 150, 165]);
+        let Stats { header_wrong, header_missing, header_late, refused_memory, .. } = sum.stats;
+        let counts = [header_wrong, header_missing, header_late, refused_memory];
+        assert_eq!(counts, [135, 150, 165, 180]);
         assert_eq!((sum.stats.received, sum.stats.sent, sum.stats.longest_s), (90, 105, 80));
         let reasons = BTreeMap::from([("both", 15), ("one", 5), ("other", 10)]);
         assert_eq!(sum.stats.closed_by_reason, reasons);
@@ -409,6 +422,7 @@ mod tests {
         refuse(3, Refusal::HeaderWrong);
         refuse(4, Refusal::HeaderMissing);
         refuse(5, Refusal::HeaderLate);
+        refuse(6, Refusal::BuffersFull);
         for lived_s in [3, 5, 4] {
             outcomes.closed(Closed::Over(CloseReason::Finished), 10, 20, lived_s);
         }
@@ -416,7 +430,7 @@ mod tests {
         let stats = outcomes.stats("idle");
         assert_eq!((stats.refused, stats.refused_peer), (1, 2));
         let headers = [stats.header_wrong, stats.header_missing, stats.header_late];
-        assert_eq!(headers, [3, 4, 5]);
+        assert_eq!((headers, stats.refused_memory), ([3, 4, 5], 6));
         assert_eq!((stats.received, stats.sent, stats.longest_s), (31, 61, 5));
         // Even where a protocol takes a name that there is already.
         assert_eq!(stats.closed_by_reason, BTreeMap::from([("idle", 4)]));
@@ -460,6 +474,7 @@ mod tests {
             Closed::Cut,
             Closed::Unwatched,
             Closed::Panicked,
+            Closed::BuffersFull,
         ];
         let all: Vec<_> = over.map(Closed::Over).into_iter().chain(others).collect();
         let names: std::collections::BTreeSet<_> = all.iter().map(|one| one.name("own")).collect();

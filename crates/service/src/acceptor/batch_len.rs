@@ -8,7 +8,7 @@ use epoll_reactor::net::BatchEnd;
 use std::time::{Duration, Instant};
 
 /// The longest batch of accepted connections.
-const ACCEPT_BATCH_MAX: usize = 1024;
+pub(super) const ACCEPT_BATCH_MAX: usize = 1024;
 /// The shortest and the longest time for which batches have to be full before one is longer. A turn that serves
 /// many takes longer than that, so a queue that it finds full is emptied in a few turns.
 const GROW_AFTER_MIN: Duration = Duration::from_micros(100);

@@ -5,7 +5,9 @@
 //! Several threads would all be told of a listener that is watched level-triggered, so it is one-shot then, and
 //! armed again after each batch.
 
+use super::RETRY;
 use super::batch_len::{BatchLen, GROW_AFTER_MAX};
+use crate::accept_rate::AcceptPermits;
 use crate::client::Client;
 use crate::listening::Listening;
 use crate::measures::Measures;
@@ -14,7 +16,7 @@ use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Interest, Token, Watch};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) struct SharedAcceptors {
     acceptors: Vec<SharedAcceptor>,
@@ -35,6 +37,14 @@ struct Open {
     batch_len: BatchLen,
     /// The beginning of the last batch, and its number by time.
     last: (Instant, u64),
+    pause: Option<Pause>,
+}
+
+/// A time for which a listener is not watched. The threads that accept have no timers for its end.
+struct Pause {
+    resumes_at: Instant,
+    /// The thread that has timers knows of it.
+    is_known: bool,
 }
 
 impl SharedAcceptors {
@@ -50,7 +60,8 @@ impl SharedAcceptors {
         let is_alone = threads == 1;
         let acceptors = listeners.into_iter().map(|Listening { entry, listener, .. }| {
             let token = shared.watch(&listener, (), watch(is_alone))?;
-            let open = Open { listener, batch_len: BatchLen::first(), last: (Instant::now(), 0) };
+            let (batch_len, last) = (BatchLen::first(), (Instant::now(), 0));
+            let open = Open { listener, batch_len, last, pause: None };
             Ok(SharedAcceptor { entry, token, open: Mutex::new(Some(open)) })
         });
         Ok(Self { acceptors: acceptors.collect::<io::Result<_>>()?, is_alone })
@@ -62,6 +73,7 @@ impl SharedAcceptors {
         &self,
         token: Token,
         wait: u64,
+        mut permits: AcceptPermits<'_>,
         shared: &SharedReactor<Client<P>>,
         measures: Option<&Measures>,
         mut serve: impl FnMut(usize, Accepted),
@@ -70,8 +82,10 @@ impl SharedAcceptors {
             return Ok(());
         };
         let mut open = acceptor.lock();
-        // A report may be left of a listener that is closed.
-        let Some(Open { listener, batch_len, last }) = open.as_mut() else { return Ok(()) };
+        // A report may be left of a listener that is closed, or that pauses.
+        let Some(Open { listener, batch_len, last, pause: None }) = open.as_mut() else {
+            return Ok(());
+        };
         let before = listener.counters();
         if self.is_alone {
             batch_len.begin(Instant::now, wait, before.accepted);
@@ -80,9 +94,11 @@ impl SharedAcceptors {
             *last = (now, number_by_time(now, *last));
             batch_len.begin(|| now, last.1, before.accepted);
         }
-        for accepted in listener.accept_batch().take(batch_len.len) {
+        for accepted in listener.accept_batch().take(batch_len.len.min(permits.left())) {
+            permits.use_one();
             serve(acceptor.entry, accepted);
         }
+        drop(permits);
         let (end, counters) = (listener.batch_end(), listener.counters());
         batch_len.end(end, counters.accepted);
         if let Some(measures) = measures {
@@ -101,6 +117,46 @@ impl SharedAcceptors {
             shared.park_watched(token, &*listener)?;
             shared.unpark_watched(token, &*listener)
         })
+    }
+
+    /// Watches the listener with this token no longer for a time. The thread that has timers is to be told.
+    pub(crate) fn pause<P>(
+        &self,
+        token: Token,
+        pause: Duration,
+        shared: &SharedReactor<Client<P>>,
+    ) -> io::Result<()> {
+        let Some(acceptor) = self.acceptors.iter().find(|one| one.token == token) else {
+            return Ok(());
+        };
+        let mut open = acceptor.lock();
+        let Some(Open { listener, pause: before @ None, .. }) = open.as_mut() else {
+            return Ok(());
+        };
+        *before = Some(Pause { resumes_at: Instant::now() + pause, is_known: false });
+        shared.park_watched(token, &*listener)
+    }
+
+    /// Watches those again whose pauses are over. Returns the times after which to call this again, each once.
+    pub(crate) fn resume_due<P>(&self, shared: &SharedReactor<Client<P>>) -> Vec<Duration> {
+        let now = Instant::now();
+        let resume = |one: &SharedAcceptor| {
+            let mut open = one.lock();
+            let Open { listener, pause, .. } = open.as_mut()?;
+            let of_this = pause.as_mut()?;
+            if of_this.resumes_at > now {
+                let is_known = std::mem::replace(&mut of_this.is_known, true);
+                return (!is_known).then(|| of_this.resumes_at - now);
+            }
+            if let Err(error) = shared.unpark_watched(one.token, &*listener) {
+                tracing::warn!(address = %listener.address(), %error, "listener not watched");
+                of_this.resumes_at = now + RETRY;
+                return Some(RETRY);
+            }
+            *pause = None;
+            None
+        };
+        self.acceptors.iter().filter_map(resume).collect()
     }
 
     /// Stops watching the listeners and returns, with the index of its address, the connections that wait in the

@@ -9,7 +9,7 @@ use crate::service::Message;
 use crate::stats::Closed;
 use crate::store::Connections;
 use crate::{Service, service};
-use epoll_connection::{CloseReason, Connection, Request};
+use epoll_connection::{CloseReason, Connection, Request, Step};
 use epoll_reactor::net::{Peer, Stream};
 use epoll_reactor::{Readiness, Registration, Token};
 use epoll_timers::Timestamp;
@@ -258,8 +258,8 @@ impl<S: Service> Handler<S> {
             settles |= entry.connection.message(message, token, &mut self.thread);
         }
         if !settles {
-            self.file_if_shared();
-            return Some(entry);
+            // Nothing but what it has written has changed.
+            return self.apply(entry, Step::Wait, Readiness::empty());
         }
         let (now, thread) = (Timestamp::now(), &mut self.thread);
         let step = entry.date(now, |client| client.connection.settle(token, thread));

@@ -184,7 +184,11 @@ mod tests {
     use epoll_shutdown::Signal;
 
     fn sources(threads: usize) -> Sources {
-        let control = Arc::new(Control::new(Admission::new(9, None, threads), Vec::new()));
+        let control = Arc::new(Control::new(
+            &crate::Config::default(),
+            Admission::new(9, None, threads),
+            Vec::new(),
+        ));
         let of = |thread| OfThread { thread, outcomes: Arc::default(), measures: Arc::default() };
         let extra = |text: &mut String| text.push_str("more 1\n");
         Sources::new(control, (0..threads).map(of).collect(), "own", 9, extra)

@@ -2,7 +2,7 @@
 //! first of these threads also acts on signals and decides on the drain.
 
 use crate::Service;
-use crate::acceptor::Acceptors;
+use crate::acceptor::{Acceptors, BATCH_MAX};
 use crate::control::Control;
 use crate::drain::Coordinator;
 use crate::handler::{Count, Handler, Parts, Turn};
@@ -155,10 +155,17 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     fn on_acceptable(&mut self, index: usize) -> io::Result<()> {
         // A report may be left of a listener that is closed.
         let Some(acceptor) = self.acceptors.own().get_mut(index) else { return Ok(()) };
+        let permits = match self.control.accept_permits(BATCH_MAX) {
+            Ok(permits) => permits,
+            Err(pause) => {
+                acceptor.pause(pause, self.store.own())?;
+                return self.reminders.insert(Timestamp::now() + pause, ()).map(drop);
+            }
+        };
         let wait = self.store.own().counters().waits;
         let entry = acceptor.entry();
         let before = acceptor.counters();
-        for accepted in acceptor.accept_batch(wait) {
+        for accepted in acceptor.accept_batch(wait, permits) {
             self.handler.accept(entry, accepted, &mut self.store);
         }
         if let Some(measures) = &self.measures {
@@ -217,14 +224,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     fn on_reminder(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
         let now = Timestamp::now();
         while self.reminders.next_due(now)?.is_some() {}
-        let mut pauses = Vec::new();
-        for acceptor in self.acceptors.own() {
-            pauses.extend(acceptor.resume_if_due(self.store.own())?);
-        }
-        for pause in pauses {
-            // Counted from here: a reminder before the end of the pause would be the last one.
-            self.remind_at(Timestamp::now() + pause)?;
-        }
+        self.resume_listeners()?;
         if let Some(coordinator) = coordinator {
             if let Some(deadline) = coordinator.expire(now, &self.control.drain) {
                 self.remind_at(deadline)?;
@@ -237,6 +237,15 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         // Last: if they panic, the timers have been read, whose edge is not reported again.
         self.handler.advance_passes(&mut self.store);
         self.count_next();
+        Ok(())
+    }
+
+    /// Watches the listeners again whose pauses are over.
+    fn resume_listeners(&mut self) -> io::Result<()> {
+        for pause in self.acceptors.resume_due(&mut self.store)? {
+            // Counted from here: a reminder before the end of the pause would be the last one.
+            self.remind_at(Timestamp::now() + pause)?;
+        }
         Ok(())
     }
 
@@ -268,6 +277,10 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         }
         // Where threads share connections, they hand them over. A drain has moved deadlines.
         self.watch_headers()?;
+        if self.store.shared().is_some() {
+            // A thread that accepts may have begun a pause.
+            self.resume_listeners()?;
+        }
         self.handler.deliver_mail(&mut self.store);
         let Some(coordinator) = coordinator else { return Ok(()) };
         self.on_signals(coordinator)?;

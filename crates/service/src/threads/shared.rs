@@ -2,7 +2,7 @@
 //! done, or accepts connections. Timers and signals are the first thread's, see `local.rs`.
 
 use crate::Service;
-use crate::acceptor::SharedAcceptors;
+use crate::acceptor::{BATCH_MAX, SharedAcceptors};
 use crate::client::Client;
 use crate::handler::{Handler, Parts, Turn};
 use crate::measures::{Measures, Meter, TurnMeter, Unmeasured};
@@ -175,9 +175,19 @@ fn accept<S: Service>(
     handler: &mut Handler<S>,
 ) -> io::Result<()> {
     let Listening { acceptors, measures } = listening;
-    acceptors.accept_batch(token, wait, shared, measures, |listener, accepted| {
-        handler.accept(listener, accepted, &mut Pool(shared));
-    })
+    let control = handler.control();
+    match control.accept_permits(BATCH_MAX) {
+        Ok(permits) => {
+            acceptors.accept_batch(token, wait, permits, shared, measures, |listener, accepted| {
+                handler.accept(listener, accepted, &mut Pool(shared))
+            })
+        }
+        Err(pause) => {
+            acceptors.pause(token, pause, shared)?;
+            control.wake_first();
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]
