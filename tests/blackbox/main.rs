@@ -33,4 +33,5 @@ mod supervision;
 mod threads;
 mod timeouts;
 mod tls;
+mod udp;
 mod unix_paths;

@@ -52,10 +52,12 @@
 
 #![forbid(unsafe_code)]
 
+mod datagrams;
 mod echo;
 mod options;
 mod quit;
 
+pub use datagrams::{DatagramFilter, Verdict};
 pub use echo::Echo;
 pub use options::EchoOptions;
 pub use quit::{QuitWord, QuitWordError};

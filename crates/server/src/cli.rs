@@ -3,6 +3,7 @@
 
 use crate::echo::{self, EchoService, TlsEchoService};
 use crate::listen::Addresses;
+use crate::udp::UdpEcho;
 use crate::{LogFormat, listen, log, stats_file};
 use anyhow::Context;
 use clap::builder::BoolishValueParser;
@@ -16,6 +17,7 @@ use epoll_service::{
 };
 use epoll_tls::TlsConfig;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,6 +135,21 @@ struct Args {
     /// The key of --tls-cert, a PEM file.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_TLS_KEY")]
     tls_key: Option<PathBuf>,
+
+    /// Echo datagrams that come to this address over UDP, but for those from ports below 1024 and from the port of
+    /// the address itself, where other services and echoes are.
+    #[arg(long, value_name = "IP:PORT", env = "EPOLL_SERVER_UDP")]
+    udp: Option<SocketAddr>,
+
+    /// Maximum number of datagrams that are echoed a second for each source; further ones are dropped.
+    #[arg(
+        long,
+        value_name = "N",
+        env = "EPOLL_SERVER_UDP_RATE",
+        default_value = "1000",
+        value_parser = count
+    )]
+    udp_rate: NonZeroU32,
 
     /// Number of connections that may wait to be accepted.
     #[arg(
@@ -368,12 +385,16 @@ fn start_and_serve(args: &Args) -> anyhow::Result<ExitCode> {
 fn serve(args: &Args, signals: &Signals, inherited: Inherited) -> anyhow::Result<Ended> {
     let mut stats_json = args.stats_json.as_deref().map(stats_file::create).transpose()?;
     let echo = EchoService { options: args.echo_options() };
-    let ended = match args.tls()? {
-        None => run_service(echo, args, signals, inherited)?,
-        Some(tls) => run_service(TlsEchoService { echo, tls }, args, signals, inherited)?,
+    let tls = args.tls()?;
+    let udp = args.udp.map(|address| UdpEcho::start(address, args.udp_rate)).transpose()?;
+    let at_udp = udp.as_ref().map(UdpEcho::address);
+    let ended = match tls {
+        None => run_service(echo, args, signals, inherited, at_udp)?,
+        Some(tls) => run_service(TlsEchoService { echo, tls }, args, signals, inherited, at_udp)?,
     };
+    let udp = udp.map(UdpEcho::end).transpose()?;
     if let Some(file) = &mut stats_json {
-        stats_file::write(file, &ended.threads)?;
+        stats_file::write(file, &ended.threads, udp.as_ref())?;
     }
     Ok(ended)
 }
@@ -383,6 +404,7 @@ fn run_service<S: Service>(
     args: &Args,
     signals: &Signals,
     inherited: Inherited,
+    udp: Option<&Address>,
 ) -> anyhow::Result<Ended> {
     let config = Config {
         listen: listen::resolve(&args.listen, args.metrics, &inherited)?,
@@ -391,7 +413,7 @@ fn run_service<S: Service>(
     };
     let server = Server::bind_inherited(service, &config, inherited).map_err(name_flag)?;
     let (addresses, metrics) = (server.addresses().to_vec(), server.metrics_address());
-    server.run(signals, || announce(&addresses, metrics)).map_err(name_flag)
+    server.run(signals, || announce(&addresses, udp, metrics)).map_err(name_flag)
 }
 
 /// Names the flag that an error is about.
@@ -407,11 +429,14 @@ fn name_flag(error: epoll_service::Error) -> anyhow::Error {
 }
 
 /// Prints on stdout where the server listens, and where it serves metrics.
-fn announce(addresses: &[Address], metrics: Option<Address>) {
+fn announce(addresses: &[Address], udp: Option<&Address>, metrics: Option<Address>) {
     let mut stdout = io::stdout().lock();
     for address in addresses {
         // Nobody may be reading; the server does not depend on it.
         let _ = writeln!(stdout, "listening on {address}");
+    }
+    if let Some(address) = udp {
+        let _ = writeln!(stdout, "listening on udp:{address}");
     }
     if let Some(address) = metrics {
         let _ = writeln!(stdout, "metrics at {address}");
@@ -547,6 +572,8 @@ mod tests {
             ("--max-connection-rate", "0"),
             ("--max-bytes-rate", "fast"),
             ("--max-buffered", "0"),
+            ("--udp", "unix:/path"),
+            ("--udp-rate", "0"),
             ("--quit-word", ""),
             ("--log", "loud"),
             ("--log-format", "xml"),

@@ -10,5 +10,6 @@ mod echo;
 mod listen;
 mod log;
 mod stats_file;
+mod udp;
 
 pub use log::LogFormat;

@@ -1,5 +1,6 @@
 //! The file of `--stats-json`, which is written at exit.
 
+use crate::udp::UdpStats;
 use anyhow::Context;
 use epoll_service::ThreadStats;
 use nix::fcntl::OFlag;
@@ -20,8 +21,13 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
         .with_context(|| format!("failed to create the file of --stats-json {}", path.display()))
 }
 
-/// Writes everything to `file`: the sums, the CPU time, and each thread's part under `threads`.
-pub(crate) fn write(file: &mut File, threads: &[ThreadStats]) -> anyhow::Result<()> {
+/// Writes everything to `file`: the sums, the CPU time, what was done with datagrams, and each thread's part under
+/// `threads`.
+pub(crate) fn write(
+    file: &mut File,
+    threads: &[ThreadStats],
+    udp: Option<&UdpStats>,
+) -> anyhow::Result<()> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).context("failed to read the CPU time")?;
     let mut all = as_json(&ThreadStats::sum(threads));
     all.as_object_mut().map(|all| all.remove("thread"));
@@ -29,6 +35,15 @@ pub(crate) fn write(file: &mut File, threads: &[ThreadStats]) -> anyhow::Result<
         "user_us": microseconds(usage.user_time()),
         "system_us": microseconds(usage.system_time()),
     });
+    if let Some(udp) = udp {
+        all["udp"] = json!({
+            "received": udp.received,
+            "echoed": udp.echoed,
+            "may_loop": udp.may_loop,
+            "too_many": udp.too_many,
+            "unsent": udp.unsent,
+        });
+    }
     all["threads"] = threads.iter().map(as_json).collect();
     let text = format!("{all:#}\n");
     // The process before this one may have written its own since the file was created. A pipe has no length.

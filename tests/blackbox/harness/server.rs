@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus, Stdio};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
 /// The environment variables of all flags; a test inherits none of them.
-const VARIABLES: [&str; 26] = [
+const VARIABLES: [&str; 31] = [
     "EPOLL_SERVER_LISTEN",
     "EPOLL_SERVER_MODE",
     "EPOLL_SERVER_THREADS",
@@ -21,6 +21,8 @@ const VARIABLES: [&str; 26] = [
     "EPOLL_SERVER_MAX_CONNECTION_RATE",
     "EPOLL_SERVER_MAX_BYTES_RATE",
     "EPOLL_SERVER_MAX_BUFFERED",
+    "EPOLL_SERVER_UDP",
+    "EPOLL_SERVER_UDP_RATE",
     "EPOLL_SERVER_PROXY_PROTOCOL",
     "EPOLL_SERVER_PROXY_TIMEOUT",
     "EPOLL_SERVER_READ_BUFFER",
