@@ -400,7 +400,7 @@ fn set_up_local<S: Service>(
     admission: Admission,
 ) -> io::Result<LocalSetUp<S>> {
     let loops = EventLoop::several(listeners, config.busy_polling)?;
-    let (control, post) = common(&config, &loops, admission);
+    let (control, post) = common(config, &loops, admission);
     let threads = loops.into_iter().enumerate().map(|(index, of_thread)| {
         let headers = headers(config);
         LocalThread {

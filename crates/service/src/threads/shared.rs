@@ -178,9 +178,10 @@ fn accept<S: Service>(
     let control = handler.control();
     match control.accept_permits(BATCH_MAX) {
         Ok(permits) => {
-            acceptors.accept_batch(token, wait, permits, shared, measures, |listener, accepted| {
-                handler.accept(listener, accepted, &mut Pool(shared))
-            })
+            let serve = |listener, accepted| {
+                handler.accept(listener, accepted, &mut Pool(shared));
+            };
+            acceptors.accept_batch(token, wait, permits, shared, measures, serve)
         }
         Err(pause) => {
             acceptors.pause(token, pause, shared)?;
