@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -196,6 +196,37 @@ fn ten_restarts_under_load_fail_nobody(mode: Mode) {
     let line = format!("listening on {address}");
     let lines = server.stdout.rest();
     assert_eq!(lines, vec![line; RESTARTS]);
+}
+
+#[test]
+fn metrics_and_datagrams_go_on_at_the_same_addresses() {
+    let _alone = alone();
+    let free = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (udp, folder) = (free(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("metrics");
+    let launch = launch(Mode::Level).flag("--metrics", format!("unix:{}", path.display()));
+    let mut server = launch.flag("--udp", udp.to_string()).start();
+    let successor = restart(&server.process, &server.stderr);
+    assert_eq!(server.await_end().code(), Some(0));
+    assert!(answer_of(&path).starts_with("HTTP/1.1 200"));
+    let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
+    datagrams.set_read_timeout(Some(PATIENCE)).unwrap();
+    datagrams.send_to(b"hello", udp).unwrap();
+    assert_eq!(datagrams.recv(&mut [0; 16]).unwrap(), 5);
+    converse(&mut server.client(), b"not at the socket of the metrics");
+    successor.0.signal(Signal::TERM);
+    successor.0.await_end();
+    assert!(!path.exists(), "the path is the new process's to remove");
+}
+
+/// Returns what a server answers that is asked whether it is ready.
+#[track_caller]
+fn answer_of(path: &Path) -> String {
+    let mut stream = UnixStream::connect(path).expect("a connection");
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }
 
 #[test]

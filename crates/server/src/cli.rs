@@ -386,7 +386,9 @@ fn serve(args: &Args, signals: &Signals, inherited: Inherited) -> anyhow::Result
     let mut stats_json = args.stats_json.as_deref().map(stats_file::create).transpose()?;
     let echo = EchoService { options: args.echo_options() };
     let tls = args.tls()?;
-    let udp = args.udp.map(|address| UdpEcho::start(address, args.udp_rate)).transpose()?;
+    let joins = !inherited.is_empty();
+    let start = |address| UdpEcho::start(address, args.udp_rate, joins);
+    let udp = args.udp.map(start).transpose()?;
     let at_udp = udp.as_ref().map(UdpEcho::address);
     let ended = match tls {
         None => run_service(echo, args, signals, inherited, at_udp)?,

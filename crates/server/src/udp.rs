@@ -3,7 +3,7 @@
 
 use anyhow::Context;
 use epoll_echo::{DatagramFilter, Verdict};
-use epoll_reactor::epoll_sys::Timestamp;
+use epoll_reactor::epoll_sys::{Timestamp, socket};
 use epoll_reactor::net::{Address, Datagram, DatagramOptions, RecvBatch, SendBatch};
 use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
 use std::io::{self, ErrorKind};
@@ -38,11 +38,18 @@ pub(crate) struct UdpEcho {
 }
 
 impl UdpEcho {
-    /// Starts an echo that answers each source so many datagrams a second.
-    pub(crate) fn start(address: SocketAddr, per_s: NonZeroU32) -> anyhow::Result<Self> {
+    /// Starts an echo that answers each source so many datagrams a second. If it `joins`, the process before this one,
+    /// which it replaces, may still be at the address.
+    pub(crate) fn start(
+        address: SocketAddr,
+        per_s: NonZeroU32,
+        joins: bool,
+    ) -> anyhow::Result<Self> {
         let failed = || format!("failed to serve --udp {address}");
-        let datagram = Datagram::bind(&address.into(), &DatagramOptions::default());
-        let datagram = datagram.with_context(failed)?;
+        let options = DatagramOptions { reuse_port: joins, ..DatagramOptions::default() };
+        let datagram = Datagram::bind(&address.into(), &options).with_context(failed)?;
+        // Afterwards, so that a server that was started by itself does not share the port without a word.
+        socket::set_reuse_port(&datagram, true).with_context(failed)?;
         let own = datagram.local_addr().with_context(failed)?;
         let mut reactor = Reactor::new().with_context(failed)?;
         reactor.watch(&datagram, (), Watch::level(Interest::IN)).with_context(failed)?;
