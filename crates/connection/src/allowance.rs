@@ -44,7 +44,7 @@ impl Allowance {
     }
 
     /// Gives back `units` of those that were taken last.
-    pub fn give_back(&mut self, units: u64, per_s: NonZeroU64) {
+    pub fn refund(&mut self, units: u64, per_s: NonZeroU64) {
         self.paid_at = self.paid_at - time_of(units, per_s);
     }
 
@@ -112,7 +112,7 @@ mod tests {
         allowance.take(7, per_s(10), now);
         let before = allowance;
         allowance.take(5, per_s(10), now);
-        allowance.give_back(5, per_s(10));
+        allowance.refund(5, per_s(10));
         assert_eq!(allowance, before);
     }
 
@@ -124,7 +124,7 @@ mod tests {
         allowance.take(u64::MAX, NonZeroU64::MIN, now);
         assert_eq!(allowance.paid_at(), Timestamp::MAX);
         assert_eq!(allowance.available(NonZeroU64::MAX, now, Duration::ZERO), 0);
-        allowance.give_back(u64::MAX, NonZeroU64::MIN);
+        allowance.refund(u64::MAX, NonZeroU64::MIN);
         assert_eq!(allowance, Allowance::FULL);
     }
 }

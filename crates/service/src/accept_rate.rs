@@ -81,7 +81,7 @@ impl AcceptPermits<'_> {
 impl Drop for AcceptPermits<'_> {
     fn drop(&mut self) {
         if let Some(rate) = self.rate.filter(|_| self.left > 0) {
-            rate.lock().give_back(self.left as u64, rate.per_s);
+            rate.lock().refund(self.left as u64, rate.per_s);
         }
     }
 }
