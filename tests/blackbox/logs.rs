@@ -301,8 +301,8 @@ in_modes!(trace_has_a_line_for_each_message: level Level, edge_shared EdgeShared
 fn trace_has_a_line_for_each_message(mode: Mode) {
     let server = listening(mode).flag("--log", "trace").start();
     let mut stream = server.client();
-    converse(&mut stream, b"hello");
-    server.stderr.next_with(&["TRACE", "echo", "received=5 sent=5"]);
+    converse(&mut stream, b"hello\n");
+    server.stderr.next_with(&["TRACE", "echo", "received=6 sent=6"]);
     // Of what follows the quit word nothing is sent.
     stream.write_all(b"quit\nignored").unwrap();
     server.stderr.next_with(&["TRACE", "echo", "received=12 sent=5"]);
