@@ -278,8 +278,9 @@ impl<S: Service> Server<S> {
         let watchdog = supervisor.as_ref().and_then(|one| Watchdog::new(one, Timestamp::now()));
         let on_serving = || {
             on_serving();
-            control.set_serving();
             tell_serving(supervisor, takeover);
+            // Afterwards: a request to restart waits for this, and passes on whose the paths are to remove.
+            control.set_serving();
         };
         thread::scope(|scope| {
             let _stop = signal_reader
