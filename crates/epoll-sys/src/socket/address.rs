@@ -20,7 +20,7 @@ pub(super) const SOCKADDR_LEN: usize = 112;
 ///
 /// As a text it is `127.0.0.1:8080`, `[::1]:8080`, `[fe80::1%eth0]:8080`, `unix:PATH` or `unix:@NAME`.
 /// Every address survives the way through its text, but for the unnamed one (`unix`) and paths that are
-/// not UTF-8.
+/// not UTF-8 or have control characters, which are escaped.
 ///
 /// # Examples
 ///
@@ -207,6 +207,7 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt;
 
     #[track_caller]
     fn survives(address: Address) {
@@ -257,6 +258,19 @@ mod tests {
             assert!(!named.unwrap().is_unnamed());
         }
         assert_eq!(Address::unix("/a").unwrap().to_string(), "unix:/a");
+    }
+
+    #[test]
+    fn a_path_of_any_bytes_is_written_without_control_characters() {
+        for (path, text) in [
+            (&b"/a\x1b[31m\nb"[..], r"unix:/a\u{1b}[31m\nb"),
+            (b"@\x7f", r"unix:./@\u{7f}"),
+            ("/a\u{9b}".as_bytes(), r"unix:/a\u{9b}"),
+            (b"/\xff\\", "unix:/\u{fffd}\\"),
+        ] {
+            let path = Path::new(std::ffi::OsStr::from_bytes(path));
+            assert_eq!(Address::unix(path).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use super::address_error::{AddressParseError, Malformed};
 use rustix::net::SocketAddrUnix;
 use std::ffi::OsStr;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -198,15 +198,30 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 impl fmt::Display for UnixAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.as_path(), self.as_abstract_name()) {
-            // Otherwise it would read as an abstract name.
-            (Some(path), _) if path.as_os_str().as_bytes()[0] == b'@' => {
-                write!(f, "./{}", path.display())
+            (Some(path), _) => {
+                if path.as_os_str().as_bytes()[0] == b'@' {
+                    // Otherwise it would read as an abstract name.
+                    f.write_str("./")?;
+                }
+                fmt_path(path, f)
             }
-            (Some(path), _) => path.display().fmt(f),
             (None, Some(name)) => write!(f, "@{}", name.escape_ascii()),
             (None, None) => Ok(()),
         }
     }
+}
+
+/// Writes a path with its control characters escaped: a peer is free to bind any, and a line of a log that has
+/// them could pass for several lines, or command a terminal.
+fn fmt_path(path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for character in path.to_string_lossy().chars() {
+        if character.is_control() {
+            write!(f, "{}", character.escape_default())?;
+        } else {
+            f.write_char(character)?;
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Debug for UnixAddress {
