@@ -1,11 +1,13 @@
 //! Listeners, streams and datagram sockets for a reactor.
 //!
-//! An [`Address`] names an internet address or a UNIX socket. A [`Listener`] accepts at one, in small
-//! batches, and pauses by itself while nothing can be accepted. A [`Stream`] is a connection, a
-//! [`Datagram`] a socket without one; both are non-blocking and quiet about `SIGPIPE`.
+//! An [`Address`] names an internet address or a UNIX socket, and a [`ListenAddress`] those of this machine to
+//! listen at. A [`Listener`] accepts at one, in small batches, and pauses by itself while nothing can be accepted.
+//! A [`Stream`] is a connection, a [`Datagram`] a socket without one; both are non-blocking and quiet about
+//! `SIGPIPE`.
 
 mod conversion;
 mod datagram;
+mod listen_address;
 mod listener;
 mod options;
 mod pausing;
@@ -16,6 +18,7 @@ mod verdict;
 
 pub use conversion::ConversionError;
 pub use datagram::Datagram;
+pub use listen_address::{ListenAddress, ListenAddressError};
 pub use listener::{AcceptBatch, AcceptCounters, Accepted, BatchEnd, Closing, Listener};
 pub use options::{
     ConnectOptions, DatagramOptions, ListenOptions, PathOwner, PausedBy, StreamOptions,
