@@ -2,7 +2,7 @@
 
 use crate::{Mode, Restart, Supervisor};
 use epoll_connection::Limits;
-use epoll_reactor::net::{Address, StreamOptions};
+use epoll_reactor::net::{Address, PathOwner, StreamOptions};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
@@ -45,6 +45,15 @@ pub struct Config {
     /// The number of connections that may wait to be accepted at each address. Sockets that the process was started
     /// with keep theirs.
     pub backlog: NonZeroU32,
+    /// Serves only IPv6 clients at IPv6 addresses (`true`), or IPv4 ones as well where an address includes them, as
+    /// `[::]` does (`false`); `None` is the system's default, which is `false` on most. Sockets that the process was
+    /// started with are as they were made; this is true of their paths, too.
+    pub ipv6_only: Option<bool>,
+    /// The permissions of the paths of UNIX sockets, such as `0o660`, whatever the umask. They hold before the first
+    /// client can connect.
+    pub path_mode: Option<u32>,
+    /// The owner of the paths of UNIX sockets, from before the first client can connect.
+    pub path_owner: Option<PathOwner>,
     /// The options of accepted and of outgoing connections.
     pub stream: StreamOptions,
     /// The limits of each connection.
@@ -321,6 +330,9 @@ impl Default for Config {
             buffered_bytes_max: None,
             proxy_protocol: None,
             backlog: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
+            ipv6_only: None,
+            path_mode: None,
+            path_owner: None,
             stream: StreamOptions::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),

@@ -103,7 +103,7 @@ impl Listeners {
         let is_queue_shared = shares_queue(config, address);
         let sharing =
             if is_queue_shared && loops > 1 { Sharing::Exclusive } else { Sharing::Alone };
-        let options = listen_options(config, sharing);
+        let options = bind_options(config, address, sharing);
         let bound = if is_queue_shared { 1 } else { loops };
         let bound = Listener::bind_several(address, &options, bound)?;
         self.addresses[entry] = *bound[0].address();
@@ -218,10 +218,24 @@ fn lacks_queues(config: &Config, taken: &Taken, loops: usize) -> bool {
 fn join(config: &Config, taken: &Taken, count: usize) -> io::Result<Vec<Listener>> {
     // A socket that was alone at its address lets no other one join it.
     taken.sockets.iter().try_for_each(|one| socket::set_reuse_port(one, true))?;
-    let options = ListenOptions { reuse_port: true, ..listen_options(config, Sharing::Alone) };
+    let options = bind_options(config, &taken.address, Sharing::Alone);
+    let options = ListenOptions { reuse_port: true, ..options };
     (0..count).map(|_| Listener::bind(&taken.address, &options)).collect()
 }
 
+/// Returns the options of listeners that are bound, which refuse what their address cannot have.
+fn bind_options(config: &Config, address: &Address, sharing: Sharing) -> ListenOptions {
+    let is_ipv6 = address.inet().is_some_and(|address| address.is_ipv6());
+    let is_path = address.as_path().is_some();
+    ListenOptions {
+        ipv6_only: config.ipv6_only.filter(|_| is_ipv6),
+        path_mode: config.path_mode.filter(|_| is_path),
+        path_owner: config.path_owner.filter(|_| is_path),
+        ..listen_options(config, sharing)
+    }
+}
+
+/// Returns the options that sockets have which the process was started with.
 fn listen_options(config: &Config, sharing: Sharing) -> ListenOptions {
     ListenOptions {
         stream: config.stream.clone(),
