@@ -1,15 +1,18 @@
 //! The limits on the number of connections, over all threads, and for one peer address.
 
+use crate::resources;
 use epoll_reactor::net::Peer;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) struct Admission {
-    max: u64,
+    max: AtomicU64,
+    /// The number of connections that descriptors allow, if the limits can be changed.
+    room: Option<u64>,
     in_use: AtomicU64,
     /// The number of threads that may still accept connections.
     acceptors: AtomicU64,
@@ -17,7 +20,8 @@ pub(crate) struct Admission {
 }
 
 struct Peers {
-    max: u32,
+    /// [`u32::MAX`] is no limit.
+    max: AtomicU32,
     in_use: Mutex<HashMap<IpAddr, u32>>,
 }
 
@@ -59,13 +63,30 @@ impl Refusal {
 impl Admission {
     /// Returns an admission of at most `max` connections, for as many threads as `acceptors`.
     pub(crate) fn new(max: u64, max_per_peer: Option<NonZeroU32>, acceptors: usize) -> Self {
-        let peers = |max: NonZeroU32| Peers { max: max.get(), in_use: Mutex::default() };
         Self {
-            max,
+            max: AtomicU64::new(max),
+            room: None,
             in_use: AtomicU64::new(0),
             acceptors: AtomicU64::new(acceptors as u64),
-            peers: max_per_peer.map(peers),
+            peers: max_per_peer.map(|max| Peers::new(max.get())),
         }
+    }
+
+    /// Lets the limits be [adjusted](Self::adjust), where descriptors allow `room` connections. Peers are counted
+    /// from the beginning then, so that a limit holds for those that are connected already.
+    pub(crate) fn adjustable(mut self, room: u64) -> Self {
+        self.room = Some(room);
+        self.peers.get_or_insert_with(|| Peers::new(u32::MAX));
+        self
+    }
+
+    /// Changes the limits, and returns whether they can be changed. Connections that are open stay open; as long as
+    /// they are more than a limit allows, none is admitted.
+    pub(crate) fn adjust(&self, max: Option<NonZeroU32>, max_per_peer: Option<NonZeroU32>) -> bool {
+        let (Some(room), Some(peers)) = (self.room, &self.peers) else { return false };
+        self.max.store(resources::connections_max(max, room), Ordering::Relaxed);
+        peers.max.store(max_per_peer.map_or(u32::MAX, NonZeroU32::get), Ordering::Relaxed);
+        true
     }
 
     /// Admits a connection with this peer, which is to be [released](Self::release) when it is closed.
@@ -73,7 +94,8 @@ impl Admission {
         let Some((peers, ip)) = self.limited(peer) else { return self.admit_any() };
         // Locked meanwhile, so that who is refused takes nothing from others, not even for a moment.
         let mut counts = peers.counts();
-        if counts.get(&ip).is_some_and(|&count| count >= peers.max) {
+        let max = peers.max.load(Ordering::Relaxed);
+        if counts.get(&ip).is_some_and(|&count| count >= max) {
             return Err(Refusal::PeerFull);
         }
         self.admit_any()?;
@@ -87,7 +109,7 @@ impl Admission {
         let Some((peers, ip)) = self.limited(peer) else { return Ok(()) };
         let mut counts = peers.counts();
         let count = counts.get(&ip).copied().unwrap_or_default();
-        if count >= peers.max {
+        if count >= peers.max.load(Ordering::Relaxed) {
             return Err(Refusal::PeerFull);
         }
         counts.insert(ip, count + 1);
@@ -113,7 +135,8 @@ impl Admission {
 
     #[inline]
     fn admit_any(&self) -> Result<(), Refusal> {
-        let more = |in_use| (in_use < self.max).then_some(in_use + 1);
+        let max = self.max.load(Ordering::Relaxed);
+        let more = |in_use| (in_use < max).then_some(in_use + 1);
         let before = self.in_use.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more);
         before.map(drop).map_err(|_| Refusal::Full)
     }
@@ -144,9 +167,19 @@ impl Admission {
     pub(crate) fn in_use(&self) -> u64 {
         self.in_use.load(Ordering::Relaxed)
     }
+
+    /// Returns the largest number of connections at once, as it is now.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
 }
 
 impl Peers {
+    fn new(max: u32) -> Self {
+        Self { max: AtomicU32::new(max), in_use: Mutex::default() }
+    }
+
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, u32>> {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,6 +237,30 @@ mod tests {
         assert_eq!(admission.admit(&client), Err(Refusal::PeerFull));
         admission.release(&client);
         assert_eq!((admission.in_use(), admission.admit(&client)), (0, Ok(())));
+    }
+
+    #[test]
+    fn limits_can_be_adjusted_and_those_that_are_connected_count() {
+        let one = NonZeroU32::new(1);
+        assert!(!Admission::new(2, None, 1).adjust(one, one), "it was not asked for");
+        let admission = Admission::new(2, None, 1).adjustable(3);
+        let (greedy, other) = (peer("10.0.0.1"), peer("10.0.0.2"));
+        assert_eq!(
+            [(); 3].map(|()| admission.admit(&greedy)),
+            [Ok(()), Ok(()), Err(Refusal::Full)]
+        );
+        assert!(admission.adjust(None, one));
+        assert_eq!(admission.admit(&greedy), Err(Refusal::PeerFull));
+        assert_eq!(admission.admit(&other), Ok(()));
+        admission.release(&other);
+        assert!(admission.adjust(one, None));
+        admission.release(&greedy);
+        assert_eq!(admission.admit(&greedy), Err(Refusal::Full));
+        admission.release(&greedy);
+        assert_eq!((admission.admit(&other), admission.in_use()), (Ok(()), 1));
+        assert!(admission.adjust(NonZeroU32::new(7), None), "as asked for, whatever room there is");
+        let more = [(); 7].map(|()| admission.admit(&greedy));
+        assert_eq!(more.into_iter().filter(Result::is_ok).count(), 6);
     }
 
     #[test]

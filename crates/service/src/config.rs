@@ -89,6 +89,9 @@ pub struct Config {
     /// Live metrics, and where they are served; `None` serves and measures none. Needs the feature `metrics`.
     #[cfg(feature = "metrics")]
     pub metrics: Option<Metrics>,
+    /// Lets [`Handle::adjust`](crate::Handle::adjust) change limits and timeouts while the server runs. It then counts
+    /// connections by peer and reads the clock once a turn even where no limit and no timeout asks for it.
+    pub adjustable: bool,
     /// Called before the process is ended because threads are stuck after a second signal to end; for example
     /// to flush logs. It must return soon.
     pub before_exit: fn(),
@@ -342,6 +345,7 @@ impl Default for Config {
             busy_polling: None,
             supervisor: None,
             restart: None,
+            adjustable: false,
             before_exit: || {},
         }
     }

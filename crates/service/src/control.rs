@@ -1,5 +1,5 @@
 //! What the threads of a service have in common: the limits, the state of the drain, requests for
-//! statistics, and the way to the first of them, which decides.
+//! statistics, changes of settings, and the way to the first of them, which decides.
 
 use crate::Config;
 use crate::accept_rate::{AcceptPermits, AcceptRate};
@@ -8,14 +8,16 @@ use crate::drain::DrainState;
 use crate::error::Error;
 use crate::refusals::RefusalLog;
 use crate::signals::{SignalQueue, is_ending};
-use crate::stats::Stats;
+use crate::stats::ThreadStats;
+use crate::timing::{Timing, lock};
 use epoll_connection::Buffered;
 use epoll_reactor::Waker;
 use epoll_shutdown::Signal;
 use epoll_timers::Timestamp;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub(crate) struct Control {
@@ -28,6 +30,10 @@ pub(crate) struct Control {
     pub(crate) signals: SignalQueue,
     /// The wakers of the threads that wait for a reactor of their own; the first one decides.
     wakers: Vec<Waker>,
+    /// The timers of each of these threads.
+    timings: Vec<Arc<Mutex<Timing>>>,
+    /// The number of times that timeouts were changed.
+    timing_epoch: AtomicU64,
     stats: Mutex<StatsRequest>,
     /// The error of the first thread that failed.
     failure: Mutex<Option<Error>>,
@@ -57,7 +63,22 @@ struct StatsRequest {
     /// The number of requests so far.
     epoch: u64,
     missing: usize,
-    sum: Stats,
+    threads: Vec<ThreadStats>,
+    /// Those who wait for the statistics.
+    waiting: Vec<Sender<Vec<ThreadStats>>>,
+    /// The server has ended: there is nobody to answer.
+    is_closed: bool,
+}
+
+/// Guard of a server that may still answer requests. Dropping it ends the wait of those who have asked.
+pub(crate) struct AnswerGuard(pub(crate) Arc<Control>);
+
+impl Drop for AnswerGuard {
+    fn drop(&mut self) {
+        let mut request = self.0.stats();
+        request.is_closed = true;
+        request.waiting.clear();
+    }
 }
 
 impl Control {
@@ -75,6 +96,8 @@ impl Control {
             memory: config.buffered_bytes_max.map(Memory::new),
             signals: SignalQueue::default(),
             wakers,
+            timings: Vec::new(),
+            timing_epoch: AtomicU64::new(0),
             stats: Mutex::default(),
             failure: Mutex::default(),
             is_serving: AtomicBool::new(false),
@@ -138,6 +161,37 @@ impl Control {
         is_ending(signal) || self.hand_over.get().is_some_and(|done| done.signal == signal)
     }
 
+    /// Adds the timers of each thread that has a reactor of its own.
+    pub(crate) fn with_timings(mut self, timings: Vec<Arc<Mutex<Timing>>>) -> Self {
+        self.timings = timings;
+        self
+    }
+
+    /// Takes the limits and the timeouts over from `config`. Returns whether they can be changed.
+    pub(crate) fn adjust(&self, config: &Config) -> bool {
+        if !self.admission.adjust(config.connections_max, config.connections_per_peer_max) {
+            return false;
+        }
+        for timing in &self.timings {
+            lock(timing).timeouts = config.timeouts;
+        }
+        // The threads set the timers of their connections anew.
+        self.timing_epoch.fetch_add(1, Ordering::Release);
+        self.wakers.iter().for_each(wake);
+        true
+    }
+
+    /// Returns whether timeouts were changed since the change that was `seen` last.
+    pub(crate) fn has_new_timeouts(&self, seen: &mut u64) -> bool {
+        let epoch = self.timing_epoch.load(Ordering::Acquire);
+        std::mem::replace(seen, epoch) != epoch
+    }
+
+    /// Returns the time that the drain may take.
+    pub(crate) fn drain_timeout(&self) -> Option<Duration> {
+        self.timings.first().and_then(|timing| lock(timing).timeouts.drain)
+    }
+
     /// Wakes the first thread if there is no connection left and will not be one.
     pub(crate) fn wake_first_if_drained(&self) {
         if self.admission.is_drained() {
@@ -177,12 +231,26 @@ impl Control {
 
     /// Has every thread log its counters.
     pub(crate) fn request_stats(&self) {
+        self.begin_request(&mut self.stats());
+    }
+
+    /// Has every thread log its counters, and returns the channel that brings them. It ends without them if the
+    /// server does.
+    pub(crate) fn ask_for_stats(&self) -> Receiver<Vec<ThreadStats>> {
+        let (answer, answered) = channel();
         let mut request = self.stats();
-        *request = StatsRequest {
-            epoch: request.epoch + 1,
-            missing: self.wakers.len(),
-            sum: Stats::default(),
-        };
+        if !request.is_closed {
+            request.waiting.push(answer);
+            self.begin_request(&mut request);
+        }
+        answered
+    }
+
+    /// Whoever waits for an earlier request gets the answer to this one.
+    fn begin_request(&self, request: &mut StatsRequest) {
+        request.epoch += 1;
+        request.missing = self.wakers.len();
+        request.threads.clear();
         self.wakers.iter().for_each(wake);
     }
 
@@ -194,14 +262,23 @@ impl Control {
 
     /// Adds the statistics of a thread to the request that it saw, and returns the sum if it was the last
     /// one. An answer to an earlier request is dropped: the thread will be asked again.
-    pub(crate) fn submit_stats(&self, epoch: u64, stats: Stats) -> Option<Stats> {
+    pub(crate) fn submit_stats(&self, epoch: u64, stats: ThreadStats) -> Option<ThreadStats> {
         let mut request = self.stats();
         if epoch != request.epoch {
             return None;
         }
         request.missing = request.missing.saturating_sub(1);
-        request.sum += stats;
-        (request.missing == 0).then(|| request.sum.clone())
+        request.threads.push(stats);
+        if request.missing > 0 {
+            return None;
+        }
+        let mut threads = std::mem::take(&mut request.threads);
+        threads.sort_unstable_by_key(|stats| stats.thread);
+        for waiting in request.waiting.drain(..) {
+            // Nobody waits any more.
+            let _ = waiting.send(threads.clone());
+        }
+        Some(ThreadStats::sum(&threads))
     }
 
     fn stats(&self) -> MutexGuard<'_, StatsRequest> {
@@ -277,17 +354,33 @@ mod tests {
         let wakers = reactors.iter().map(Reactor::waker).collect();
         let control = Control::new(&Config::default(), Admission::new(1, None, 2), wakers);
         let [mut first, mut second] = [0; 2];
-        let one = || Stats { opened: 1, ..Stats::default() };
-        control.request_stats();
+        let one = || {
+            let mut stats = ThreadStats::default();
+            stats.stats.opened = 1;
+            stats
+        };
+        let asked_first = control.ask_for_stats();
         assert!(control.is_stats_requested(&mut first));
         control.request_stats();
         assert!(control.submit_stats(first, one()).is_none());
         assert!(control.is_stats_requested(&mut second) && control.is_stats_requested(&mut first));
         assert!(control.submit_stats(first, one()).is_none());
         let sum = control.submit_stats(second, one()).expect("the last one to answer");
-        assert_eq!(sum.opened, 2);
+        assert_eq!(sum.stats.opened, 2);
+        assert_eq!(asked_first.recv().unwrap().len(), 2, "it waits for the later one");
         assert!(
             !control.is_stats_requested(&mut first) && !control.is_stats_requested(&mut second)
         );
+    }
+
+    #[test]
+    fn nobody_waits_for_the_statistics_of_a_server_that_has_ended() {
+        let reactor = Reactor::<std::net::TcpStream>::new().unwrap();
+        let wakers = vec![reactor.waker()];
+        let control = Control::new(&Config::default(), Admission::new(1, None, 1), wakers);
+        let control = Arc::new(control);
+        let before = control.ask_for_stats();
+        drop(AnswerGuard(Arc::clone(&control)));
+        assert!(before.recv().is_err() && control.ask_for_stats().recv().is_err());
     }
 }

@@ -90,6 +90,13 @@ impl Coordinator {
         Self { drain, delay, delayed: None, watchdog }
     }
 
+    /// Changes the time that the drain may take, unless it has begun.
+    pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
+        if self.drain.phase() == Phase::Running {
+            self.drain = Drain::new(timeout);
+        }
+    }
+
     /// Returns when to call [`beat`](Self::beat) first.
     pub(crate) fn first_beat(&self) -> Option<Timestamp> {
         self.watchdog.as_ref().map(Watchdog::next)
@@ -184,7 +191,6 @@ mod tests {
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Duration;
 
     #[test]
     fn half_of_the_time_is_published_before_the_phase_and_the_next_signal_ends_it() {
@@ -197,12 +203,15 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
         });
         let limit = Duration::from_secs(8);
-        let mut coordinator = Coordinator::new(Drain::new(Some(limit)), Duration::ZERO, None);
+        let mut coordinator = Coordinator::new(Drain::new(None), Duration::ZERO, None);
+        coordinator.set_timeout(Some(limit));
         assert!(state.draining().is_none() && !state.is_draining() && !state.is_over());
         let deadline = coordinator.on_signal(Signal::TERM, &state).expect("a deadline");
         let Draining { since, half_time } = state.draining().expect("a drain");
         assert_eq!((deadline - since, half_time), (limit, Some(since + limit / 2)));
         assert!(state.is_draining() && coordinator.outcome().is_err());
+        // Too late: those who drain know their times already.
+        coordinator.set_timeout(None);
         assert_eq!(coordinator.expire(since + limit / 2, &state), None);
         assert!(state.is_draining(), "its deadline has not come");
         assert_eq!(coordinator.on_signal(Signal::INT, &state), None);

@@ -82,7 +82,6 @@ pub(crate) struct Handler<S: Service> {
     /// The pipe that long streams go through, from the first one on. It is empty, except during a step and
     /// while it holds what a step forwards.
     pipe: Option<Pipe>,
-    timeouts: Timeouts,
     connect_options: ConnectOptions,
     /// The number of the turn that the protocols of the thread know of.
     turn: u64,
@@ -132,13 +131,12 @@ impl<S: Service> Handler<S> {
             mode: config.mode,
             thread,
             pipe: None,
-            timeouts: config.timeouts,
             connect_options: ConnectOptions {
                 stream: config.stream.clone(),
                 ..ConnectOptions::default()
             },
             turn: 0,
-            is_timed: idle.or(write).or(linger).is_some(),
+            is_timed: config.adjustable || idle.or(write).or(linger).is_some(),
             is_draining: false,
             due: Vec::with_capacity(TIMER_STEPS_MAX),
             current: None,

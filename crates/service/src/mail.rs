@@ -1,10 +1,12 @@
 //! Mailboxes: messages on their way to connections.
 
-use crate::Service;
+use crate::control::Control;
 use crate::panics::drop_each;
 use crate::pass::Pass;
 use crate::service::Message;
+use crate::stats::ThreadStats;
 use crate::store::Connections;
+use crate::{Config, Service};
 use epoll_connection::{ConnectionId, Protocol};
 use epoll_reactor::{Token, Waker};
 use std::collections::HashMap;
@@ -298,19 +300,59 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sends messages to the connections of a service, from any thread: for example the result that a paused
-/// connection waits for, or news for all connections.
+/// Reaches a server and its connections from any thread: it sends them messages, for example the result that a
+/// paused connection waits for, or news for all; changes limits and timeouts; and asks for statistics.
 ///
 /// # Examples
 ///
-/// See the example `jobs` of this crate.
+/// See the example `jobs` of this crate for messages. A limit and a timeout that change while the server runs:
+///
+/// ```
+/// # use epoll_connection::{Consumed, Context, Protocol};
+/// # use epoll_service::{Config, Each, Server, Signal, Signals, Timeouts};
+/// # use std::io::Read;
+/// # use std::net::TcpStream;
+/// # use std::time::Duration;
+/// #
+/// # struct Discard;
+/// #
+/// # impl Protocol for Discard {
+/// #     type Local = ();
+/// #     type Message = ();
+/// #
+/// #     fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+/// #         Consumed::bytes(input.len())
+/// #     }
+/// # }
+/// #
+/// let signals = Signals::block([Signal::TERM, Signal::INT])?;
+/// let config = Config { adjustable: true, ..Config::at(["127.0.0.1:0".parse()?]) };
+/// let server = Server::bind(Each(|| Discard), &config)?;
+/// let address = server.addresses()[0].inet().expect("an internet address");
+///
+/// let handle = server.handle();
+/// let changing = std::thread::spawn(move || -> std::io::Result<u64> {
+///     let mut stream = TcpStream::connect(address)?;
+///     let idle = Some(Duration::from_millis(10));
+///     handle.adjust(&Config { timeouts: Timeouts { idle, ..config.timeouts }, ..config })?;
+///     assert_eq!(stream.read(&mut [0])?, 0, "it was idle for too long");
+///     let stats = handle.stats().expect("it runs");
+///     // What otherwise comes from outside.
+///     std::process::Command::new("sh").args(["-c", "kill $PPID"]).status()?;
+///     Ok(stats.iter().map(|thread| thread.stats.closed_by_reason.get("idle").unwrap_or(&0)).sum())
+/// });
+/// server.run(&signals, || {})?;
+/// assert_eq!(changing.join().unwrap()?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Handle<S: Service> {
     post: Arc<Post<Message<S>>>,
+    control: Arc<Control>,
 }
 
 impl<S: Service> Handle<S> {
-    pub(crate) fn new(post: Arc<Post<Message<S>>>) -> Self {
-        Self { post }
+    pub(crate) fn new(post: Arc<Post<Message<S>>>, control: Arc<Control>) -> Self {
+        Self { post, control }
     }
 
     /// Sends `message` to a connection. If the connection is gone, or the server has ended, the message is
@@ -336,6 +378,36 @@ impl<S: Service> Handle<S> {
     pub fn broadcast(&self, message: Message<S>) -> io::Result<()> {
         full(self.post.put_all(&Arc::new(message), None))
     }
+
+    /// Takes the limits on the number of connections and the timeouts over from `config`, which is otherwise
+    /// ignored. They hold for connections that are open as well, except that none is closed because a limit has
+    /// become lower. The time for the drain changes unless it has begun.
+    ///
+    /// It returns before all threads have seen the change.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported): the server was not [`adjustable`](Config::adjustable).
+    pub fn adjust(&self, config: &Config) -> io::Result<()> {
+        let error = || io::Error::new(io::ErrorKind::Unsupported, "the server is not adjustable");
+        self.control.adjust(config).then_some(()).ok_or_else(error)
+    }
+
+    /// Has every thread log its counters, as a signal that asks for them does.
+    pub fn log_counters(&self) {
+        self.control.request_stats();
+    }
+
+    /// Has every thread log its counters, and waits until they are counted; returns them by thread, or `None` if
+    /// the server has ended. Before the server [runs](crate::Server::run) it waits for that, so it is not for the
+    /// thread that is to run it, nor for a protocol.
+    ///
+    /// Open connections are looked at while the server serves, each with what it has received and sent by then.
+    /// Where threads share connections, one entry has the counts of all.
+    #[must_use]
+    pub fn stats(&self) -> Option<Vec<ThreadStats>> {
+        self.control.ask_for_stats().recv().ok()
+    }
 }
 
 fn full(is_put: bool) -> io::Result<()> {
@@ -344,7 +416,7 @@ fn full(is_put: bool) -> io::Result<()> {
 
 impl<S: Service> Clone for Handle<S> {
     fn clone(&self) -> Self {
-        Self { post: Arc::clone(&self.post) }
+        Self { post: Arc::clone(&self.post), control: Arc::clone(&self.control) }
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) fn raise_nofile_limit() -> io::Result<u64> {
     Ok(hard)
 }
 
-/// Returns the largest number of connections at once: what was asked for, or what the descriptors allow.
-pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used: FdBudget) -> u64 {
+/// Returns the number of connections that so many descriptors allow.
+pub(crate) fn room(descriptors: u64, used: FdBudget) -> u64 {
     let (loops, pipes) = (used.loops as u64, used.pipes as u64);
     let listeners = loops * used.listeners as u64;
     let reserve = RESERVE
@@ -53,18 +53,17 @@ pub(crate) fn connections_max(asked: Option<NonZeroU32>, descriptors: u64, used:
         + FDS_PER_LISTENER * listeners
         + used.offered as u64
         + used.metrics;
-    let room = descriptors.saturating_sub(reserve).max(1);
+    descriptors.saturating_sub(reserve).max(1)
+}
+
+/// Returns the largest number of connections at once: what was asked for, or what the descriptors allow.
+pub(crate) fn connections_max(asked: Option<NonZeroU32>, room: u64) -> u64 {
     match asked {
         None => room,
         Some(asked) => {
             let asked = u64::from(asked.get());
             if asked > room {
-                tracing::warn!(
-                    asked,
-                    descriptors,
-                    room,
-                    "the maximum of connections exceeds the descriptors"
-                );
+                tracing::warn!(asked, room, "the maximum of connections exceeds the descriptors");
             }
             asked
         }
@@ -79,19 +78,19 @@ mod tests {
 
     #[test]
     fn a_reserve_is_kept() {
-        assert_eq!(connections_max(None, 20_000, ONE), 20_000 - RESERVE - 10);
+        assert_eq!(connections_max(None, room(20_000, ONE)), 20_000 - RESERVE - 10);
         let used = FdBudget { loops: 4, pipes: 4, listeners: 2, offered: 0, metrics: 40 };
-        assert_eq!(connections_max(None, 20_000, used), 20_000 - RESERVE - 96);
-        assert_eq!(connections_max(None, 8, used), 1);
+        assert_eq!(connections_max(None, room(20_000, used)), 20_000 - RESERVE - 96);
+        assert_eq!(connections_max(None, room(8, used)), 1);
         let shared = FdBudget { pipes: 5, ..ONE };
-        assert_eq!(connections_max(None, 20_000, shared), 20_000 - RESERVE - 18);
+        assert_eq!(connections_max(None, room(20_000, shared)), 20_000 - RESERVE - 18);
         let offering = FdBudget { offered: 3, ..ONE };
-        assert_eq!(connections_max(None, 20_000, offering), 20_000 - RESERVE - 13);
+        assert_eq!(connections_max(None, room(20_000, offering)), 20_000 - RESERVE - 13);
     }
 
     #[test]
     fn what_was_asked_for_holds() {
-        assert_eq!(connections_max(NonZeroU32::new(7), 20_000, ONE), 7);
-        assert_eq!(connections_max(NonZeroU32::new(500), 64, ONE), 500);
+        assert_eq!(connections_max(NonZeroU32::new(7), room(20_000, ONE)), 7);
+        assert_eq!(connections_max(NonZeroU32::new(500), room(64, ONE)), 500);
     }
 }

@@ -6,7 +6,7 @@ use crate::acceptor::{Acceptor, Acceptors, SharedAcceptors};
 use crate::admission::Admission;
 use crate::client::Client;
 use crate::config::THREADS_MAX;
-use crate::control::Control;
+use crate::control::{AnswerGuard, Control};
 use crate::drain::Coordinator;
 use crate::error::{Context, Error, Setting};
 use crate::handler::Parts;
@@ -50,7 +50,7 @@ use std::time::Duration;
 /// See [the crate's page](crate).
 pub struct Server<S: Service> {
     threads: Threads<S>,
-    control: Arc<Control>,
+    control: AnswerGuard,
     post: PostGuard<Message<S>>,
     addresses: Vec<Address>,
     /// The cores that threads keep to, one after another; empty if they need not.
@@ -176,8 +176,10 @@ impl<S: Service> Server<S> {
             #[cfg(not(feature = "metrics"))]
             metrics: 0,
         };
-        let max = resources::connections_max(config.connections_max, descriptors, used);
+        let room = resources::room(descriptors, used);
+        let max = resources::connections_max(config.connections_max, room);
         let admission = Admission::new(max, config.connections_per_peer_max, loops);
+        let admission = if config.adjustable { admission.adjustable(room) } else { admission };
         let setting_up = "failed to set up the event loops";
         let Listeners { of_loops, addresses, offers, removals } = listeners;
         let (threads_set_up, control, post) =
@@ -191,7 +193,7 @@ impl<S: Service> Server<S> {
         let metrics = match (&config.metrics, of_metrics) {
             (Some(Metrics { extra, .. }), Some(of_metrics)) => {
                 let threads = threads_set_up.counted();
-                let sources = Sources::new(Arc::clone(&control), threads, S::FINISHED, max, *extra);
+                let sources = Sources::new(Arc::clone(&control), threads, S::FINISHED, *extra);
                 Some(set_up_metrics(of_metrics, sources)?)
             }
             _ => None,
@@ -201,7 +203,7 @@ impl<S: Service> Server<S> {
         let predecessor = inherited.close_rest();
         let server = Self {
             threads: threads_set_up,
-            control,
+            control: AnswerGuard(control),
             post: PostGuard(post),
             addresses,
             cores,
@@ -241,11 +243,11 @@ impl<S: Service> Server<S> {
         self.metrics.as_ref().map(|metrics| metrics.address)
     }
 
-    /// Returns a handle that sends messages to connections, from any thread. What it sends before the
+    /// Returns a handle to the server and its connections, for any thread. A message that it sends before the
     /// server [runs](Self::run) reaches no connection.
     #[must_use]
     pub fn handle(&self) -> Handle<S> {
-        Handle::new(Arc::clone(&self.post.0))
+        Handle::new(Arc::clone(&self.post.0), Arc::clone(&self.control.0))
     }
 
     /// Serves until `SIGTERM` or `SIGINT` comes and the drain that it begins, after
@@ -272,6 +274,7 @@ impl<S: Service> Server<S> {
         let Self {
             threads, control, post: _open, cores, signal_reader, drain, drain_delay, ..
         } = self;
+        let AnswerGuard(control) = &control;
         let Self { supervisor, takeover, .. } = self;
         #[cfg(feature = "metrics")]
         let metrics = self.metrics;
@@ -284,7 +287,7 @@ impl<S: Service> Server<S> {
         };
         thread::scope(|scope| {
             let _stop = signal_reader
-                .start(scope, signals, Arc::clone(&control))
+                .start(scope, signals, Arc::clone(control))
                 .context("failed to start the thread that reads signals")?;
             let mut coordinator = Coordinator::new(drain, drain_delay, watchdog);
             #[cfg(feature = "metrics")]
@@ -292,7 +295,7 @@ impl<S: Service> Server<S> {
                 .map(|metrics| metrics.start(scope))
                 .transpose()
                 .context("failed to start the thread that serves metrics")?;
-            let group = ThreadGroup { control: &control, cores, started: Vec::new() };
+            let group = ThreadGroup { control, cores, started: Vec::new() };
             let (served, threads) = match threads {
                 Threads::Local(threads) => group.serve_local(threads, &mut coordinator, on_serving),
                 Threads::Shared { first, others } => {
@@ -351,7 +354,7 @@ fn set_up<S: Service>(
 ) -> io::Result<SetUp<S>> {
     let (service, config) = (Arc::new(service), Arc::new(config.clone()));
     if config.mode.is_shared() {
-        let of_thread = EventLoop::new(Vec::new(), config.busy_polling)?;
+        let of_thread = EventLoop::new(Vec::new(), &config)?;
         let (control, post) = common(&config, std::slice::from_ref(&of_thread), admission);
         let headers = headers(&config);
         let parts = |timing: &Arc<_>| Parts {
@@ -400,7 +403,7 @@ fn set_up_local<S: Service>(
     listeners: Vec<Vec<Listening>>,
     admission: Admission,
 ) -> io::Result<LocalSetUp<S>> {
-    let loops = EventLoop::several(listeners, config.busy_polling)?;
+    let loops = EventLoop::several(listeners, config)?;
     let (control, post) = common(config, &loops, admission);
     let threads = loops.into_iter().enumerate().map(|(index, of_thread)| {
         let headers = headers(config);
@@ -459,7 +462,10 @@ fn common<T: Source, M>(
     admission: Admission,
 ) -> (Arc<Control>, Arc<Post<M>>) {
     let wakers = || loops.iter().map(|of_thread| of_thread.reactor.waker());
-    (Arc::new(Control::new(config, admission, wakers().collect())), Arc::new(Post::new(wakers())))
+    let timings = loops.iter().map(|of_thread| Arc::clone(&of_thread.timing));
+    let control = Control::new(config, admission, wakers().collect());
+    let control = control.with_timings(timings.collect());
+    (Arc::new(control), Arc::new(Post::new(wakers())))
 }
 
 /// A reactor that watches timers and listeners.
@@ -473,16 +479,13 @@ struct EventLoop<T: Source> {
 
 impl<T: Source> EventLoop<T> {
     /// Returns a loop for each of several threads, with its listeners.
-    fn several(
-        listeners: Vec<Vec<Listening>>,
-        busy_polling: Option<Duration>,
-    ) -> io::Result<Vec<Self>> {
-        listeners.into_iter().map(|of_thread| Self::new(of_thread, busy_polling)).collect()
+    fn several(listeners: Vec<Vec<Listening>>, config: &Config) -> io::Result<Vec<Self>> {
+        listeners.into_iter().map(|of_thread| Self::new(of_thread, config)).collect()
     }
 
-    fn new(listeners: Vec<Listening>, busy_polling: Option<Duration>) -> io::Result<Self> {
+    fn new(listeners: Vec<Listening>, config: &Config) -> io::Result<Self> {
         let mut reactor = Reactor::new()?;
-        reactor.set_busy_polling(busy_polling);
+        reactor.set_busy_polling(config.busy_polling);
         let (timers, reminders) = (Timers::new()?, Timers::new()?);
         reactor.watch(&timers, Event::Timers, Watch::edge(Interest::IN))?;
         let reminders_token =
@@ -492,7 +495,8 @@ impl<T: Source> EventLoop<T> {
             .enumerate()
             .map(|(at, listening)| Acceptor::start(listening, Event::Accept(at), &mut reactor));
         let acceptors = acceptors.collect::<io::Result<_>>()?;
-        Ok(Self { reactor, reminders, reminders_token, timing: Timing::new(timers), acceptors })
+        let timing = Timing::new(timers, config.timeouts);
+        Ok(Self { reactor, reminders, reminders_token, timing, acceptors })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The timers of connections, and what was found when they were looked at.
 
+use crate::Timeouts;
 use crate::timeouts::Sample;
 use epoll_reactor::Token;
 use epoll_timers::Timers;
@@ -16,14 +17,17 @@ pub(crate) struct Timing {
     /// With the slot of the connection: a token would cost every timer twelve bytes more. The slot is the
     /// connection's for as long as its timer lasts, because closing ends the timer before the registration.
     pub(crate) timers: Timers<u32>,
+    /// The timeouts that they are set by. They are here because whoever needs them locks this anyway, and they may
+    /// be changed at any time.
+    pub(crate) timeouts: Timeouts,
     /// The findings about connections that were looked at.
     pub(crate) samples: HashMap<Token, Sample>,
 }
 
 impl Timing {
-    pub(crate) fn new(mut timers: Timers<u32>) -> Arc<Mutex<Self>> {
+    pub(crate) fn new(mut timers: Timers<u32>, timeouts: Timeouts) -> Arc<Mutex<Self>> {
         timers.set_steps_max(TIMER_STEPS_MAX);
-        Arc::new(Mutex::new(Self { timers, samples: HashMap::new() }))
+        Arc::new(Mutex::new(Self { timers, timeouts, samples: HashMap::new() }))
     }
 
     /// Returns the finding about this connection.

@@ -26,8 +26,8 @@ impl<S: Service> Handler<S> {
         let client: &mut Client<S::Protocol> = entry;
         let mut timing = lock(&self.timing);
         let sample = timing.sample(token);
-        let next =
-            timeouts::next(client.times(), &self.timeouts, self.control.drain.draining(), sample);
+        let draining = self.control.drain.draining();
+        let next = timeouts::next(client.times(), &timing.timeouts, draining, sample);
         client.connection.set_timer_time(next.map(|(time, _)| time));
         let timers = &mut timing.timers;
         let key = client.timer.map(|stored| timers.key(stored));
@@ -58,7 +58,7 @@ impl<S: Service> Handler<S> {
         self.thread.begin_turn(Some(now));
         let draining = self.control.drain.draining();
         let mut timing = lock(&self.timing);
-        let Timing { timers, samples } = &mut *timing;
+        let Timing { timers, timeouts, samples } = &mut *timing;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
         while let Some(fired) = timers.next_due(now)? {
             if let Some(measures) = &self.measures {
@@ -67,7 +67,7 @@ impl<S: Service> Handler<S> {
             let Some(token) = connections.token_at(fired.value as usize) else { continue };
             if let Some(mut entry) = connections.entry(token) {
                 let sample = samples.get(&token).copied();
-                match timeouts::next(entry.times(), &self.timeouts, draining, sample) {
+                match timeouts::next(entry.times(), timeouts, draining, sample) {
                     Some((deadline, _)) if deadline > now => {
                         entry.connection.set_timer_time(Some(deadline));
                         timers.restart(fired, deadline)?;
@@ -182,9 +182,10 @@ impl<S: Service> Handler<S> {
         entry: &R,
         now: Timestamp,
     ) -> Option<Deadline> {
-        let sample = lock(&self.timing).samples.get(&entry.token()).copied();
-        let next =
-            timeouts::next(entry.times(), &self.timeouts, self.control.drain.draining(), sample);
+        let timing = lock(&self.timing);
+        let sample = timing.samples.get(&entry.token()).copied();
+        let draining = self.control.drain.draining();
+        let next = timeouts::next(entry.times(), &timing.timeouts, draining, sample);
         next.filter(|&(deadline, _)| deadline <= now).map(|(_, what)| what)
     }
 
@@ -194,7 +195,7 @@ impl<S: Service> Handler<S> {
         entry: &R,
         now: Timestamp,
     ) -> bool {
-        let Some(limit) = self.timeouts.write else { return false };
+        let Some(limit) = lock(&self.timing).timeouts.write else { return false };
         // An error is the socket's, and the next write will tell.
         let bytes = entry.connection.transport().unsent().unwrap_or(0);
         let samples = &mut lock(&self.timing).samples;

@@ -24,7 +24,6 @@ pub(crate) struct Sources {
     threads: Vec<OfThread>,
     /// The name of connections that their protocol has finished.
     finished: &'static str,
-    connections_max: u64,
     started: f64,
     extra: fn(&mut String),
 }
@@ -34,11 +33,10 @@ impl Sources {
         control: Arc<Control>,
         threads: Vec<OfThread>,
         finished: &'static str,
-        connections_max: u64,
         extra: fn(&mut String),
     ) -> Self {
         let started = process::start_time();
-        Self { control, threads, finished, connections_max, started, extra }
+        Self { control, threads, finished, started, extra }
     }
 
     /// Returns whether new clients should come.
@@ -79,7 +77,7 @@ impl Sources {
         }
         let help = "The largest number of connections at once.";
         text.family("epoll_service_connections_max", Kind::Gauge, help)
-            .sample(&[], self.connections_max);
+            .sample(&[], self.control.admission.max());
 
         let stats: Vec<(usize, Stats)> =
             self.threads.iter().map(|of| (of.thread, of.outcomes.named(self.finished))).collect();
@@ -191,7 +189,7 @@ mod tests {
         ));
         let of = |thread| OfThread { thread, outcomes: Arc::default(), measures: Arc::default() };
         let extra = |text: &mut String| text.push_str("more 1\n");
-        Sources::new(control, (0..threads).map(of).collect(), "own", 9, extra)
+        Sources::new(control, (0..threads).map(of).collect(), "own", extra)
     }
 
     fn page(sources: &Sources) -> String {

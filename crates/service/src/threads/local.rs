@@ -14,6 +14,7 @@ use crate::stats::{COUNTERS_TARGET, Outcomes, ThreadStats, log_reactor};
 use crate::store::{Event, LocalStore, SharedStore, Store};
 use epoll_connection::StepRest;
 use epoll_reactor::net::AcceptCounters;
+use epoll_reactor::shared::SharedReactor;
 use epoll_reactor::{Counters, Readiness, Ready, Token};
 use epoll_timers::{Timers, Timestamp};
 use std::io;
@@ -50,6 +51,8 @@ pub(crate) struct LocalWorker<S: Service, T> {
     is_draining: bool,
     /// The last request for statistics that it has answered.
     stats_epoch: u64,
+    /// The last change of timeouts that it has taken over.
+    timing_epoch: u64,
     pool_outcomes: Vec<Arc<Outcomes>>,
     headers: Option<Headers>,
     measures: Option<Arc<Measures>>,
@@ -81,6 +84,7 @@ impl<S: Service, T: Serve<S>> LocalThread<S, T> {
             accepted_before: AcceptCounters::default(),
             is_draining: false,
             stats_epoch: 0,
+            timing_epoch: 0,
             pool_outcomes: self.pool_outcomes,
             headers: self.headers,
             meter: self.parts.measures.clone().map(TurnMeter::new),
@@ -267,7 +271,13 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     }
 
     /// Another thread, or this one, has changed something that concerns all, or has sent mail.
-    fn on_wake(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+    fn on_wake(&mut self, mut coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+        if self.control.has_new_timeouts(&mut self.timing_epoch) {
+            self.handler.begin_timing(&mut self.store);
+            if let Some(coordinator) = coordinator.as_deref_mut() {
+                coordinator.set_timeout(self.control.drain_timeout());
+            }
+        }
         if !self.handler.is_counting() {
             self.begin_count();
             self.count_next();
@@ -323,16 +333,19 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Logs the counters of this thread, and the sums of all if the others have reported already.
     fn report_stats(&mut self, Count { stats, unseen, .. }: Count) {
-        let (thread, accept) = (Some(self.index), Some(self.accept_counters()));
-        log_reactor("counters", &self.store.own().counters(), thread, accept, None);
-        if let Some(shared) = self.store.shared() {
+        let (accept, reactor) = (self.accept_counters(), self.store.own().counters());
+        log_reactor("counters", &reactor, Some(self.index), Some(accept), None);
+        let shared = self.store.shared().map(SharedReactor::counters);
+        if let Some(shared) = &shared {
             let what = "counters of shared connections";
-            log_reactor(what, &shared.counters(), None, None, Some(unseen));
+            log_reactor(what, shared, None, None, Some(unseen));
         }
+        let reactor = reactor + shared.unwrap_or_default();
+        let stats = ThreadStats { thread: self.index, stats, reactor, accept, cut: 0 };
         if let Some(sum) = self.control.submit_stats(self.stats_epoch, stats) {
             let open = self.control.admission.in_use();
             tracing::info!(target: COUNTERS_TARGET, open, "open connections");
-            sum.log("connections so far");
+            sum.stats.log("connections so far");
         }
     }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod accepting;
+mod adjusting;
 mod busy_polling;
 mod calls;
 mod deadlines;
@@ -126,6 +127,11 @@ tests! {
     metrics::their_connections_are_bounded_and_not_those_of_the_service,
     metrics::requests_that_are_not_understood_are_refused,
     metrics::an_address_that_is_taken_is_an_error_that_names_it,
+    adjusting::timeouts_hold_for_connections_that_are_open_already,
+    adjusting::the_time_for_the_drain_can_change_before_it_begins,
+    adjusting::limits_hold_from_the_next_connection_on,
+    adjusting::nothing_changes_unless_that_was_allowed,
+    adjusting::statistics_can_be_asked_for_until_the_server_has_ended,
     handles::a_server_without_an_address_serves_until_a_signal,
     handles::one_can_be_used_before_and_after_the_server,
 }
