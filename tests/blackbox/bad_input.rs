@@ -26,7 +26,8 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
     let long_word = "q".repeat(200);
     for (flag, value) in [
         ("--listen", "localhost"),
-        ("--listen", "localhost:80"),
+        ("--listen", "8080"),
+        ("--listen", "a b:80"),
         ("--listen", "1.2.3.4"),
         ("--listen", "1.2.3.4:65536"),
         ("--listen", "::1"),
@@ -42,6 +43,10 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
         ("--read-buffer", "0"),
         ("--read-buffer", "16777217"),
         ("--read-buffer", "64k"),
+        ("--read-buffer", "17MiB"),
+        ("--unix-mode", "0o660"),
+        ("--unix-owner", "no-such-user"),
+        ("--pin", "maybe"),
         ("--splice", "always"),
         ("--max-connections", "0"),
         ("--max-connections", "-1"),
@@ -113,6 +118,7 @@ fn a_wrong_value_in_the_environment_is_named_too() {
         let wrong = value.rsplit(',').next().unwrap();
         let launch = Launch::bare().variable(variable, value);
         is_refused(&launch, USAGE, flag, &format!("'{wrong}'"));
+        is_refused(&launch, USAGE, flag, variable);
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::harness::{Launch, Mode, PATIENCE, Server, Stats, client, converse, ends};
 use crate::harness::{is_cut_off, tool};
 use std::io::Write;
-use std::net::{Shutdown, TcpListener};
-use std::os::unix::net::UnixStream;
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
@@ -56,6 +57,60 @@ fn unix_is_served(path: &Path) {
     converse(&mut stream, b"hello");
     stream.shutdown(Shutdown::Write).unwrap();
     ends(&mut stream);
+}
+
+in_all_modes!(a_port_alone_is_served_over_ipv4_and_ipv6);
+
+fn a_port_alone_is_served_over_ipv4_and_ipv6(mode: Mode) {
+    let server = Launch::at(":0").mode(mode).flag("--log", "off").start();
+    let port = server.inet().port();
+    converse(&mut client(SocketAddr::from((Ipv4Addr::LOCALHOST, port))), b"IPv4");
+    if has_ipv6() {
+        assert_eq!(server.inet().ip(), Ipv6Addr::UNSPECIFIED);
+        converse(&mut client(SocketAddr::from((Ipv6Addr::LOCALHOST, port))), b"IPv6");
+    }
+}
+
+fn has_ipv6() -> bool {
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    if !has_ipv6 {
+        eprintln!("left out: this machine has no ::1");
+    }
+    has_ipv6
+}
+
+#[test]
+fn ipv6_alone_leaves_the_port_of_ipv4_to_others() {
+    if !has_ipv6() {
+        return;
+    }
+    let server = Launch::at("[::]:0").switch("--ipv6-only").flag("--log", "off").start();
+    let port = server.inet().port();
+    converse(&mut client(SocketAddr::from((Ipv6Addr::LOCALHOST, port))), b"IPv6");
+    let other = Launch::at(format!("0.0.0.0:{port}")).flag("--log", "off").start();
+    converse(&mut client(SocketAddr::from((Ipv4Addr::LOCALHOST, port))), b"IPv4");
+    drop(other);
+    let both = Launch::at(format!("0.0.0.0:{port}")).flag("--listen", format!("[::]:{port}"));
+    drop(server);
+    assert_eq!(both.run().status.code(), Some(1), "one of them includes the other");
+}
+
+#[test]
+fn a_name_stands_for_its_addresses() {
+    let server = Launch::at("localhost:0").flag("--log", "off").start();
+    assert!(server.inet().ip().is_loopback());
+    converse(&mut server.client(), b"hello");
+}
+
+#[test]
+fn an_abstract_name_needs_no_more_than_its_sign() {
+    let name = format!("@epoll-kit-{}", std::process::id());
+    let server = Launch::at(&name).flag("--log", "off").start();
+    assert_eq!(server.address(), format!("unix:{name}"));
+    let address = UnixAddr::from_abstract_name(&name[1..]).unwrap();
+    let mut stream = UnixStream::connect_addr(&address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    converse(&mut stream, b"hello");
 }
 
 in_all_modes!(several_addresses_are_served_at_once_and_printed_in_order);
@@ -152,7 +207,12 @@ fn help_goes_to_stdout_and_names_every_flag() {
     assert!(output.stderr.is_empty(), "{:?}", output.stderr);
     let help = output.stdout.join("\n");
     for flag in [
+        "--config <FILE>",
+        "--check",
         "--listen <ADDR>",
+        "--ipv6-only",
+        "--unix-mode <MODE>",
+        "--unix-owner <OWNER>",
         "--mode <MODE>",
         "--threads <N>",
         "--accept <ACCEPT>",

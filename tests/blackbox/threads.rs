@@ -23,8 +23,8 @@ fn started_with(launch: &Launch) -> u64 {
     // All of them are there when the server says that it listens.
     assert_eq!(server.process.event_loops().len() as u64, expected);
     server.process.await_rest();
-    // One more for logs and one for signals.
-    assert_eq!(server.process.threads().len() as u64, expected + 2);
+    // One more for logs, and two for signals: those that end the server, and others.
+    assert_eq!(server.process.threads().len() as u64, expected + 3);
     threads
 }
 

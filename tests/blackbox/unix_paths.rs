@@ -42,6 +42,34 @@ fn a_path_left_by_a_killed_server_is_replaced(mode: Mode) {
     }
 }
 
+in_all_modes!(a_path_has_the_permissions_and_the_owner_that_were_asked_for);
+
+fn a_path_has_the_permissions_and_the_owner_that_were_asked_for(mode: Mode) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo");
+    // Only root may give a path away.
+    let own = fs::metadata(folder.path()).unwrap();
+    let (user, group) = if own.uid() == 0 { (65_534, 65_533) } else { (own.uid(), own.gid()) };
+    let launch = Launch::at(format!("unix:{},127.0.0.1:0", path.display())).mode(mode);
+    let launch = launch.flag("--unix-owner", format!("{user}:{group}"));
+    let _server = launch
+        .flag("--unix-mode", "0642")
+        .under(["sh", "-c", "umask 077; exec \"$0\" \"$@\""])
+        .start();
+    let metadata = fs::metadata(&path).unwrap();
+    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (user, group, 0o642));
+    is_served_at(&path);
+}
+
+#[test]
+fn permissions_and_owners_need_a_path() {
+    for (flag, value) in [("--unix-mode", "0600"), ("--unix-owner", "0")] {
+        let output = Launch::at("unix:@name").flag(flag, value).run();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stderr[0].contains(flag), "{:#?}", output.stderr);
+    }
+}
+
 #[test]
 fn the_path_of_a_live_server_is_left_to_it() {
     let folder = tempfile::tempdir().unwrap();

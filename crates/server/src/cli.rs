@@ -1,347 +1,81 @@
-//! The command line: flags, each of which can come from the environment too, and what is said when
-//! one of them is wrong.
+//! The program: what it does with its settings, from the command line to the exit status.
 
-use crate::echo::{self, EchoService, TlsEchoService};
-use crate::listen::Addresses;
+use crate::args::Args;
+use crate::echo::{EchoService, TlsEchoService};
+use crate::escape::escaped;
+use crate::reload::Reload;
+use crate::settings::{Failure, Settings, describe};
+use crate::signals::SignalLoop;
+use crate::stats_file::StatsFile;
 use crate::udp::UdpEcho;
-use crate::{LogFormat, listen, log, stats_file};
+use crate::{listen, log, settings};
 use anyhow::Context;
-use clap::builder::BoolishValueParser;
-use clap::{Parser, ValueEnum};
-use epoll_echo::{EchoOptions, QuitWord};
-use epoll_reactor::net::{Address, StreamOptions};
-use epoll_service::epoll_connection::Limits;
+use clap::{CommandFactory, FromArgMatches};
+use epoll_reactor::net::Address;
 use epoll_service::{
-    Accept, Config, DrainOutcome, Ended, Inherited, Metrics, Mode, ProxyProtocol, Restart, Server,
-    Service, Setting, Signal, Signals, Supervisor, THREADS_MAX, Timeouts, exit_status,
+    Config, DrainOutcome, Ended, Handle, Inherited, Server, Service, Setting, Signal, Signals,
+    Supervisor, exit_status,
 };
-use epoll_tls::TlsConfig;
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::time::Duration;
-use tracing::level_filters::LevelFilter;
-
-const EXIT_STATUS: &str = "Exit status: 0 when every connection has finished, 1 when the server \
-cannot start or fails, 2 when the command line is wrong, 3 when --drain-timeout cut connections, 128 \
-plus the signal's number when a second signal ended it.";
-
-/// The largest number of bytes that one read may take.
-const READ_BUFFER_LEN_MAX: u32 = 16 * 1024 * 1024;
-
-/// The longest wait for the last log lines of a process that ends because threads are stuck.
-const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
-
-/// An echo server (RFC 862) on Linux epoll.
-///
-/// SIGTERM or SIGINT lets it finish: it accepts no more, echoes what it was sent, and ends when the
-/// last connection is closed, or when --drain-timeout is over. A second one ends it at once, within a
-/// second even if a thread is stuck. SIGHUP and SIGUSR1 log its counters, unless --log is off. SIGUSR2 starts the program
-/// anew, which takes over the sockets; when it serves, this process finishes. A signal that is ignored at the start stays
-/// ignored.
-#[derive(Debug, Parser)]
-#[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
-struct Args {
-    /// Address to listen at: IP:PORT, unix:PATH or unix:@NAME (abstract); port 0 takes a free one. Or fd:NUMBER or
-    /// fd:NAME, a socket that a service manager passes (LISTEN_FDS, LISTEN_FDNAMES). May repeat; commas separate
-    /// several, as in the environment [default: all sockets that are passed, or else 127.0.0.1:8080].
-    #[arg(long, value_name = "ADDR", env = "EPOLL_SERVER_LISTEN")]
-    listen: Vec<Addresses>,
-
-    /// Trigger by which connections are watched, and whether threads share them.
-    #[arg(long, env = "EPOLL_SERVER_MODE", default_value = "level")]
-    mode: ModeArg,
-
-    /// Number of threads that serve [default: the cores that this process may use].
-    #[arg(long, value_name = "N", env = "EPOLL_SERVER_THREADS", value_parser = count_to(THREADS_MAX))]
-    threads: Option<NonZeroU32>,
-
-    /// Way in which threads accept in the modes level and edge. In the other modes whichever
-    /// thread is free accepts, and the flag is refused [default: reuseport].
-    #[arg(long, env = "EPOLL_SERVER_ACCEPT")]
-    accept: Option<AcceptArg>,
-
-    /// Keep each thread to one of the cores that this process may use.
-    #[arg(long, env = "EPOLL_SERVER_PIN", value_parser = BoolishValueParser::new())]
-    pin: bool,
-
-    /// Maximum number of concurrent connections; further ones are closed on accept [default: what the
-    /// limit of descriptors allows].
-    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTIONS", value_parser = count)]
-    max_connections: Option<NonZeroU32>,
-
-    /// Maximum number of concurrent connections from one address; further ones are closed on accept
-    /// [default: no limit].
-    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_PER_PEER", value_parser = count)]
-    max_per_peer: Option<NonZeroU32>,
-
-    /// Maximum number of connections that are accepted a second; further ones wait in the queues of --backlog
-    /// [default: no limit].
-    #[arg(long, value_name = "N", env = "EPOLL_SERVER_MAX_CONNECTION_RATE", value_parser = count)]
-    max_connection_rate: Option<NonZeroU32>,
-
-    /// Maximum number of bytes that are received of a connection a second, on average; reading pauses when there were
-    /// more. A read may bring --read-buffer bytes at once, and nothing is spliced [default: no limit].
-    #[arg(long, value_name = "BYTES", env = "EPOLL_SERVER_MAX_BYTES_RATE", value_parser = bytes)]
-    max_bytes_rate: Option<NonZeroU64>,
-
-    /// Maximum number of bytes that wait in the buffers of all connections together. From three quarters on new
-    /// connections are closed on accept; one whose echo finds no room is reset [default: no limit].
-    #[arg(long, value_name = "BYTES", env = "EPOLL_SERVER_MAX_BUFFERED", value_parser = bytes)]
-    max_buffered: Option<NonZeroU64>,
-
-    /// Have every connection begin with a header of the PROXY protocol, version 1 or 2, in which a balancer names the
-    /// client: --max-per-peer and the logs then go by that client. Let nobody but balancers reach the addresses.
-    #[arg(long, env = "EPOLL_SERVER_PROXY_PROTOCOL", value_parser = BoolishValueParser::new())]
-    proxy_protocol: bool,
-
-    /// Close a connection whose header of the PROXY protocol is not complete after this long; 0 is never.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_PROXY_TIMEOUT",
-        default_value = "3s"
-    )]
-    proxy_timeout: Timeout,
-
-    /// Length of the read buffer of each thread, in bytes. It is also the most that is spliced at once.
-    #[arg(
-        long,
-        value_name = "BYTES",
-        env = "EPOLL_SERVER_READ_BUFFER",
-        default_value = "65536",
-        value_parser = count_to(READ_BUFFER_LEN_MAX)
-    )]
-    read_buffer: NonZeroU32,
-
-    /// Splices what follows a read that filled its buffer: it goes from socket to socket through a pipe, and not
-    /// into the process.
-    #[arg(long, env = "EPOLL_SERVER_SPLICE", default_value = "auto")]
-    splice: SpliceArg,
-
-    /// A line that equals this word ends the conversation.
-    #[arg(long, value_name = "WORD", env = "EPOLL_SERVER_QUIT_WORD")]
-    quit_word: Option<QuitWord>,
-
-    /// Speak TLS 1.2 and 1.3 with this certificate, a PEM file which those that certify it may follow. Needs
-    /// --tls-key.
-    #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_TLS_CERT")]
-    tls_cert: Option<PathBuf>,
-
-    /// The key of --tls-cert, a PEM file.
-    #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_TLS_KEY")]
-    tls_key: Option<PathBuf>,
-
-    /// Echo datagrams that come to this address over UDP, but for those from ports below 1024 and from the port of
-    /// the address itself, where other services and echoes are.
-    #[arg(long, value_name = "IP:PORT", env = "EPOLL_SERVER_UDP")]
-    udp: Option<SocketAddr>,
-
-    /// Maximum number of datagrams that are echoed a second for each source; further ones are dropped.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "EPOLL_SERVER_UDP_RATE",
-        default_value = "1000",
-        value_parser = count
-    )]
-    udp_rate: NonZeroU32,
-
-    /// Number of connections that may wait to be accepted.
-    #[arg(
-        long,
-        value_name = "N",
-        env = "EPOLL_SERVER_BACKLOG",
-        default_value = "1024",
-        value_parser = count
-    )]
-    backlog: NonZeroU32,
-
-    /// Level of the logs on stderr: off, error, warn, info, debug, which has a line for each connection, or trace,
-    /// which has one for each message. Lines that the reader does not take
-    /// in time are dropped, and their number is logged.
-    #[arg(long, value_name = "LEVEL", env = "EPOLL_SERVER_LOG", default_value = "info")]
-    log: LevelFilter,
-
-    /// Format of the logs.
-    #[arg(long, env = "EPOLL_SERVER_LOG_FORMAT", default_value = "text")]
-    log_format: LogFormat,
-
-    /// Close a connection on which no byte has moved for this long; 0 is never.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_IDLE_TIMEOUT",
-        default_value = "5m"
-    )]
-    idle_timeout: Timeout,
-
-    /// Reset a connection whose peer takes nothing for this long while output waits; 0 is never.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_WRITE_TIMEOUT",
-        default_value = "30s"
-    )]
-    write_timeout: Timeout,
-
-    /// After SIGTERM or SIGINT, cut what has not finished after this long; 0 is never. For half of it
-    /// busy connections go on being echoed.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_DRAIN_TIMEOUT",
-        default_value = "10s"
-    )]
-    drain_timeout: Timeout,
-
-    /// After SIGTERM or SIGINT, go on accepting for this long before draining, so that balancers which ask
-    /// /readyz of --metrics send no more clients first. A second signal does not wait for it.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_DRAIN_DELAY",
-        default_value = "0"
-    )]
-    drain_delay: Timeout,
-
-    /// Wait this long for the peer to close its half after ours, and as long again while it still
-    /// takes what was sent; 0 is for ever.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_LINGER_TIMEOUT",
-        default_value = "2s"
-    )]
-    linger_timeout: Timeout,
-
-    /// Look for the next event for this long before sleeping, which saves the time to wake up and keeps a core of
-    /// each thread busy meanwhile; 0 is off. For cores that nobody else needs.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_BUSY_POLL",
-        default_value = "0"
-    )]
-    busy_poll: Timeout,
-
-    /// After SIGUSR2, wait this long for the new process to serve, and kill it otherwise; 0 is for ever.
-    #[arg(
-        long,
-        value_name = "TIME",
-        allow_hyphen_values = true,
-        env = "EPOLL_SERVER_RESTART_TIMEOUT",
-        default_value = "30s"
-    )]
-    restart_timeout: Timeout,
-    /// Address at which to serve metrics for Prometheus (/metrics) and health checks (/healthz, /readyz) over
-    /// HTTP: IP:PORT or unix:PATH. Whoever can connect can read them [default: none].
-    #[arg(long, value_name = "ADDR", env = "EPOLL_SERVER_METRICS")]
-    metrics: Option<Address>,
-
-    /// File to write statistics to at exit.
-    #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
-    stats_json: Option<PathBuf>,
-}
-
-fn count(text: &str) -> Result<NonZeroU32, String> {
-    count_to(u32::MAX)(text)
-}
-
-fn count_to(max: u32) -> impl Fn(&str) -> Result<NonZeroU32, String> + Clone {
-    move |text| {
-        let count = text.parse().ok().filter(|count: &NonZeroU32| count.get() <= max);
-        count.ok_or_else(|| format!("expected a number from 1 to {max}"))
-    }
-}
-
-fn bytes(text: &str) -> Result<NonZeroU64, String> {
-    text.parse().map_err(|_| format!("expected a number of bytes from 1 to {}", u64::MAX))
-}
-
-/// A time such as `30s`, `1m30s` or `250ms`; `0` is none.
-#[derive(Clone, Copy, Debug)]
-struct Timeout(Option<Duration>);
-
-impl FromStr for Timeout {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let time = match text {
-            "0" => Duration::ZERO,
-            text => humantime::parse_duration(text)
-                .map_err(|error| format!("{error} (a time is written like 30s, 1m30s or 250ms)"))?,
-        };
-        Ok(Self((!time.is_zero()).then_some(time)))
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ModeArg {
-    /// Level-triggered: watched for what the connection waits for. Each thread has its own.
-    Level,
-    /// Edge-triggered: watched for everything, once and for all. Each thread has its own.
-    Edge,
-    /// One-shot: threads share all connections; each report is for one thread, which arms the
-    /// connection again when it is done.
-    Oneshot,
-    /// Edge-triggered, and threads share all connections; who has one is known without the kernel.
-    EdgeShared,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum AcceptArg {
-    /// `SO_REUSEPORT`: each thread has a queue of its own, among which the kernel spreads connections.
-    Reuseport,
-    /// `EPOLLEXCLUSIVE`: one queue; whoever waits is woken, and not all.
-    Exclusive,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SpliceArg {
-    /// Unless --quit-word or TLS has to look at every byte.
-    Auto,
-    /// As auto, but --quit-word and TLS are refused.
-    On,
-    /// Never: every byte is copied into the process and out again. With --read-buffer 262144 that is faster for
-    /// several long streams of clients whose cores share a cache with the server's.
-    Off,
-}
+use std::{env, thread};
 
 /// Runs the program with the process's arguments and environment.
 ///
 /// The exit status is 0 for help and when every connection finished after a signal to end, 1 when the
-/// server cannot start or fails, 2 when the command line cannot be understood, 3 when the drain's
-/// deadline cut connections, and 128 and the signal's number when a second signal forced the end.
+/// server cannot start or fails, 2 when the command line, the environment or the configuration file cannot be
+/// understood, 3 when the drain's deadline cut connections, and 128 and the signal's number when a second signal
+/// forced the end.
 #[must_use]
 pub fn run() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) if error.exit_code() == 0 => {
+    let (args, settings) = match read() {
+        Ok(read) => read,
+        Err(Failure::Print(error)) => {
             // Help or the version, on stdout; a reader that went away is no error.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            complain(&one_line(&error.to_string()));
+        Err(Failure::Wrong(message)) => {
+            complain(&message);
             return ExitCode::from(2);
         }
     };
-    if let Err(message) = args.check() {
-        complain(&format!("error: {message}"));
+    if args.check {
+        return check(&args, &settings);
+    }
+    start_and_serve(&args, &settings).unwrap_or_else(|error| fail(&error, &settings))
+}
+
+/// Returns the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    settings::adapted(Args::command())
+}
+
+/// Reads the flags from all their sources, and checks what no single flag can tell.
+fn read() -> Result<(Args, Settings), Failure> {
+    let words: Vec<OsString> = env::args_os().collect();
+    let settings = Settings::load(Args::command(), &words)?;
+    let args = Args::from_arg_matches(&settings.matches);
+    let args = args.map_err(|error| Failure::Wrong(describe(&error)))?;
+    match args.contradiction() {
+        None => Ok((args, settings)),
+        Some(what) => Err(Failure::Wrong(settings.with_origins(&format!("error: {what}")))),
+    }
+}
+
+/// Prints the settings, if the server could start with them as far as that can be known without listening.
+fn check(args: &Args, settings: &Settings) -> ExitCode {
+    if let Err(error) = listen::look_up(&args.listen).and_then(|()| args.tls()) {
+        fail(&error, settings);
         return ExitCode::from(2);
     }
-    start_and_serve(&args).unwrap_or_else(|error| fail(&error))
+    let printed = io::stdout().lock().write_all(settings.to_toml().as_bytes());
+    match printed.context("failed to print the settings") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, settings),
+    }
 }
 
 /// A line on stderr, if anybody reads it.
@@ -349,8 +83,8 @@ fn complain(message: &str) {
     log::print_line(&format!("epoll-server: {message}"));
 }
 
-fn fail(error: &anyhow::Error) -> ExitCode {
-    complain(&format!("error: {error:#}"));
+fn fail(error: &anyhow::Error, settings: &Settings) -> ExitCode {
+    complain(&settings.with_origins(&format!("error: {error:#}")));
     ExitCode::FAILURE
 }
 
@@ -362,60 +96,118 @@ fn exit_code(ended: &Ended) -> ExitCode {
     }
 }
 
-/// The message of the command-line parser without its usage hints.
-fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim).take_while(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" ")
+/// The signals that the server acts on.
+struct AllSignals {
+    /// Those that end it: at once, or when another process serves.
+    ending: Signals,
+    others: Signals,
 }
 
-fn start_and_serve(args: &Args) -> anyhow::Result<ExitCode> {
+fn start_and_serve(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     // First of all: it takes variables out of the environment.
     let inherited = Inherited::from_env().context("failed to take over the sockets passed")?;
     // Before the first thread is started, which is that of the logs.
-    let handled = [Signal::TERM, Signal::INT, Signal::HUP, Signal::USR1, Signal::USR2];
-    let signals = Signals::block(handled).context("failed to block signals")?;
+    let blocking = "failed to block signals";
+    let signals = AllSignals {
+        ending: Signals::block([Signal::TERM, Signal::INT, Signal::USR2]).context(blocking)?,
+        others: Signals::block([Signal::HUP, Signal::USR1]).context(blocking)?,
+    };
     // Dropped before `signals`: while lines are flushed, no signal takes its default action.
     let _flushed = log::start(args.log, args.log_format).context("failed to start the logs")?;
     log::report_panics();
     // The error is said here, before lines are flushed.
-    Ok(serve(args, &signals, inherited)
-        .map_or_else(|error| fail(&error), |ended| exit_code(&ended)))
+    let served = serve(args, settings, &signals, inherited);
+    Ok(served.map_or_else(|error| fail(&error, settings), |ended| exit_code(&ended)))
 }
 
-fn serve(args: &Args, signals: &Signals, inherited: Inherited) -> anyhow::Result<Ended> {
-    let mut stats_json = args.stats_json.as_deref().map(stats_file::create).transpose()?;
+fn serve(
+    args: &Args,
+    settings: &Settings,
+    signals: &AllSignals,
+    inherited: Inherited,
+) -> anyhow::Result<Ended> {
+    let stats_file = args.stats_json.as_deref().map(StatsFile::create).transpose()?;
     let echo = EchoService { options: args.echo_options() };
     let tls = args.tls()?;
     let joins = !inherited.is_empty();
     let start = |address| UdpEcho::start(address, args.udp_rate, joins);
     let udp = args.udp.map(start).transpose()?;
-    let at_udp = udp.as_ref().map(UdpEcho::address);
+    let parts =
+        Parts { args, settings, signals, stats_file: stats_file.as_ref(), udp: udp.as_ref() };
     let ended = match tls {
-        None => run_service(echo, args, signals, inherited, at_udp)?,
-        Some(tls) => run_service(TlsEchoService { echo, tls }, args, signals, inherited, at_udp)?,
+        None => run_service(echo, &parts, inherited)?,
+        Some(tls) => run_service(TlsEchoService { echo, tls }, &parts, inherited)?,
     };
     let udp = udp.map(UdpEcho::end).transpose()?;
-    if let Some(file) = &mut stats_json {
-        stats_file::write(file, &ended.threads, udp.as_ref())?;
+    if let Some(file) = &stats_file {
+        file.write(&ended.threads, udp.as_ref())?;
     }
     Ok(ended)
 }
 
+/// The parts of a server, whatever its protocol.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    args: &'a Args,
+    settings: &'a Settings,
+    signals: &'a AllSignals,
+    stats_file: Option<&'a StatsFile>,
+    udp: Option<&'a UdpEcho>,
+}
+
 fn run_service<S: Service>(
     service: S,
-    args: &Args,
-    signals: &Signals,
+    parts: &Parts<'_>,
     inherited: Inherited,
-    udp: Option<&Address>,
 ) -> anyhow::Result<Ended> {
+    let Parts { args, settings, signals, stats_file, udp } = *parts;
     let config = Config {
         listen: listen::resolve(&args.listen, args.metrics, &inherited)?,
+        restart: args.restart(),
         supervisor: Supervisor::from_env().context("failed to use NOTIFY_SOCKET")?,
         ..args.config()
     };
+    let signal_loop = SignalLoop::new(&signals.others);
+    let signal_loop = signal_loop.context("failed to set up the event loop for signals")?;
     let server = Server::bind_inherited(service, &config, inherited).map_err(name_flag)?;
     let (addresses, metrics) = (server.addresses().to_vec(), server.metrics_address());
-    server.run(signals, || announce(&addresses, udp, metrics)).map_err(name_flag)
+    let (handle, mut reload) = (server.handle(), Reload::new(settings));
+    let on_signal = move |signal| {
+        if signal == Signal::HUP && reload.has_file() {
+            reload.reload(read, |args| take_over(args, &handle));
+        } else {
+            tracing::info!(%signal, "logging the counters");
+            let file = stats_file.filter(|_| signal == Signal::USR1);
+            report_stats(&handle, file, udp);
+        }
+    };
+    thread::scope(|scope| {
+        let _stop = signal_loop
+            .start(scope, on_signal)
+            .context("failed to start the thread that acts on signals")?;
+        let udp = udp.map(UdpEcho::address);
+        server.run(&signals.ending, || announce(&addresses, udp, metrics)).map_err(name_flag)
+    })
+}
+
+/// Changes what can change while the server runs.
+fn take_over<S: Service>(args: &Args, handle: &Handle<S>) {
+    // It was bound as one that can be adjusted.
+    if let Err(error) = handle.adjust(&args.config()) {
+        tracing::error!(%error, "limits and timeouts not changed");
+    }
+    log::set_level(args.log);
+}
+
+/// Logs the counters, and writes them to the file.
+fn report_stats<S: Service>(handle: &Handle<S>, file: Option<&StatsFile>, udp: Option<&UdpEcho>) {
+    let Some(file) = file else { return handle.log_counters() };
+    // Otherwise the server has ended, and its statistics are being written.
+    if let Some(threads) = handle.stats() {
+        if let Err(error) = file.write(&threads, udp.map(UdpEcho::stats).as_ref()) {
+            tracing::error!("{error:#}");
+        }
+    }
 }
 
 /// Names the flag that an error is about.
@@ -435,200 +227,13 @@ fn announce(addresses: &[Address], udp: Option<&Address>, metrics: Option<Addres
     let mut stdout = io::stdout().lock();
     for address in addresses {
         // Nobody may be reading; the server does not depend on it.
-        let _ = writeln!(stdout, "listening on {address}");
+        let _ = writeln!(stdout, "listening on {}", escaped(&address.to_string()));
     }
     if let Some(address) = udp {
-        let _ = writeln!(stdout, "listening on udp:{address}");
+        let _ = writeln!(stdout, "listening on udp:{}", escaped(&address.to_string()));
     }
     if let Some(address) = metrics {
-        let _ = writeln!(stdout, "metrics at {address}");
+        let _ = writeln!(stdout, "metrics at {}", escaped(&address.to_string()));
     }
     let _ = stdout.flush();
-}
-
-impl Args {
-    /// Checks what no single flag can tell.
-    fn check(&self) -> Result<(), &'static str> {
-        let is_shared = matches!(self.mode, ModeArg::Oneshot | ModeArg::EdgeShared);
-        let complaint = match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => "'--tls-cert' needs '--tls-key'",
-            (None, Some(_)) => "'--tls-key' needs '--tls-cert'",
-            _ if is_shared && self.accept.is_some() => {
-                "'--accept' is for the modes level and edge: in the others any thread accepts"
-            }
-            _ if self.looks_at_bytes() && self.splice == SpliceArg::On => {
-                "'--splice on' is not for '--quit-word' and TLS, which look at every byte"
-            }
-            _ => return Ok(()),
-        };
-        Err(complaint)
-    }
-
-    /// Returns whether long streams are spliced.
-    fn splices(&self) -> bool {
-        self.splice != SpliceArg::Off && !self.looks_at_bytes()
-    }
-
-    fn looks_at_bytes(&self) -> bool {
-        self.quit_word.is_some() || self.tls_cert.is_some()
-    }
-
-    fn echo_options(&self) -> EchoOptions {
-        EchoOptions {
-            quit_word: self.quit_word.clone(),
-            on_echo: (self.log >= LevelFilter::TRACE).then_some(echo::trace),
-        }
-    }
-
-    /// Reads the certificate and its key. The error names the flag and the file.
-    fn tls(&self) -> anyhow::Result<Option<TlsConfig>> {
-        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
-            return Ok(None);
-        };
-        TlsConfig::from_pem_files(certificate, key).map(Some).map_err(|error| {
-            let is_key = error.path() == Some(key);
-            let flag = if is_key { "--tls-key" } else { "--tls-cert" };
-            anyhow::anyhow!("failed to use {flag} {error}")
-        })
-    }
-
-    /// Returns how to restart, unless the path of the program is not known, as without /proc.
-    fn restart(&self) -> Option<Restart> {
-        match Restart::on(Signal::USR2) {
-            Ok(restart) => Some(restart.ready_timeout(self.restart_timeout.0)),
-            Err(error) => {
-                tracing::warn!(%error, "SIGUSR2 cannot restart the server: its path is not known");
-                None
-            }
-        }
-    }
-
-    fn config(&self) -> Config {
-        let len = NonZeroUsize::try_from(self.read_buffer).unwrap_or(NonZeroUsize::MIN);
-        // As much at once as a read could bring, so that what waits to be written is no more either.
-        let splice_bytes_max = self.splices().then_some(len);
-        Config {
-            restart: self.restart(),
-            mode: match self.mode {
-                ModeArg::Level => Mode::Level,
-                ModeArg::Edge => Mode::Edge,
-                ModeArg::Oneshot => Mode::Oneshot,
-                ModeArg::EdgeShared => Mode::EdgeShared,
-            },
-            threads: self.threads,
-            accept: match self.accept {
-                None | Some(AcceptArg::Reuseport) => Accept::Reuseport,
-                Some(AcceptArg::Exclusive) => Accept::Exclusive,
-            },
-            pins: self.pin,
-            connections_max: self.max_connections,
-            connections_per_peer_max: self.max_per_peer,
-            connections_per_s_max: self.max_connection_rate,
-            buffered_bytes_max: self.max_buffered,
-            proxy_protocol: self
-                .proxy_protocol
-                .then(|| ProxyProtocol { timeout: self.proxy_timeout.0.unwrap_or(Duration::MAX) }),
-            backlog: self.backlog,
-            // An echo gives urgent bytes back too, though not as urgent ones.
-            stream: StreamOptions { oob_inline: true, ..StreamOptions::default() },
-            limits: Limits {
-                read_buffer_len: len,
-                splice_bytes_max,
-                bytes_per_s_max: self.max_bytes_rate,
-                ..Limits::default()
-            },
-            timeouts: Timeouts {
-                idle: self.idle_timeout.0,
-                write: self.write_timeout.0,
-                drain: self.drain_timeout.0,
-                linger: self.linger_timeout.0,
-                ..Timeouts::default()
-            },
-            drain_delay: self.drain_delay.0.unwrap_or_default(),
-            metrics: self.metrics.map(|listen| Metrics { listen, extra: log::write_metrics }),
-            busy_polling: self.busy_poll.0,
-            before_exit: || log::flush(FLUSH_PATIENCE),
-            ..Config::default()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn a_wrong_value_is_one_line_that_names_the_flag_and_the_value() {
-        for (flag, value) in [
-            ("--listen", "localhost"),
-            ("--mode", "both"),
-            ("--splice", "sometimes"),
-            ("--max-connections", "0"),
-            ("--backlog", "many"),
-            ("--max-connection-rate", "0"),
-            ("--max-bytes-rate", "fast"),
-            ("--max-buffered", "0"),
-            ("--udp", "unix:/path"),
-            ("--udp-rate", "0"),
-            ("--quit-word", ""),
-            ("--log", "loud"),
-            ("--log-format", "xml"),
-            ("--proxy-timeout", "soon"),
-            ("--idle-timeout", "soon"),
-            ("--write-timeout", "-3s"),
-            ("--drain-timeout", "30"),
-            ("--linger-timeout", "99999999999999999999s"),
-            ("--busy-poll", "50"),
-            ("--busy-poll", "-50us"),
-            ("--listen", "fd:"),
-            ("--restart-timeout", "-1s"),
-            ("--drain-delay", "-1s"),
-            ("--metrics", "localhost"),
-        ] {
-            let error = Args::try_parse_from(["epoll-server", flag, value]).unwrap_err();
-            let line = one_line(&error.to_string());
-            assert!(line.contains(flag) && line.contains(&format!("'{value}'")), "{line}");
-            assert!(!line.contains('\n') && !line.contains("Usage"), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_is_spliced_at_once_is_what_a_read_could_bring() {
-        let bytes_max = |flags: &str| {
-            let words = ["epoll-server"].into_iter().chain(flags.split(' '));
-            let limits = Args::try_parse_from(words).unwrap().config().limits;
-            limits.splice_bytes_max.map(NonZeroUsize::get)
-        };
-        for (flags, expected) in [
-            ("--pin", Some(65_536)),
-            ("--splice auto --read-buffer 1", Some(1)),
-            ("--splice on --read-buffer 262144", Some(262_144)),
-            ("--splice off", None),
-            ("--quit-word quit", None),
-            ("--splice auto --quit-word quit", None),
-            ("--splice auto --tls-cert cert.pem --tls-key key.pem", None),
-        ] {
-            assert_eq!(bytes_max(flags), expected, "{flags}");
-        }
-    }
-
-    #[test]
-    fn nothing_that_looks_at_every_byte_is_spliced() {
-        for (flags, is_refused) in [
-            ("--splice on", false),
-            ("--splice on --quit-word quit", true),
-            ("--splice on --tls-cert cert.pem --tls-key key.pem", true),
-            ("--splice off --quit-word quit", false),
-        ] {
-            let words = ["epoll-server"].into_iter().chain(flags.split(' '));
-            let checked = Args::try_parse_from(words).unwrap().check();
-            assert_eq!(checked.is_err(), is_refused, "{flags}: {checked:?}");
-        }
-    }
 }

@@ -1,15 +1,23 @@
 //! The program `epoll-server`: an echo server (RFC 862), the protocol of `epoll-echo` served by
-//! `epoll-service`. This crate is flags, logs and the statistics file. Programs that serve a protocol of
+//! `epoll-service`. This crate is flags, their sources, logs and the statistics file. Programs that serve a protocol of
 //! their own use `epoll-service`.
 
 #![forbid(unsafe_code)]
 
 pub mod cli;
 
+mod args;
+mod bytes;
+mod config_file;
 mod echo;
+mod escape;
 mod listen;
 mod log;
+mod reload;
+mod settings;
+mod signals;
 mod stats_file;
 mod udp;
+mod unix_access;
 
 pub use log::LogFormat;

@@ -2,7 +2,7 @@
 //! one, has passed.
 
 use anyhow::Context;
-use epoll_reactor::net::{Address, AddressParseError};
+use epoll_reactor::net::{Address, ListenAddress, ListenAddressError};
 use epoll_service::Inherited;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub(crate) struct Addresses(Vec<Listen>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Listen {
-    At(Address),
+    At(ListenAddress),
     /// A socket that was passed, by its number or name.
     Passed(String),
 }
@@ -41,7 +41,7 @@ impl FromStr for Listen {
             None => text
                 .parse()
                 .map(Self::At)
-                .map_err(|error: AddressParseError| format!("'{text}' is no address: {error}")),
+                .map_err(|error: ListenAddressError| format!("'{text}' is no address: {error}")),
         }
     }
 }
@@ -66,7 +66,7 @@ pub(crate) fn resolve(
     let mut addresses = Vec::new();
     for flag in flags.iter().flat_map(|several| &several.0) {
         match flag {
-            Listen::At(address) => addresses.push(*address),
+            Listen::At(address) => addresses.extend(look_up_one(address)?),
             Listen::Passed(label) => {
                 let passed = inherited.addresses_of(label);
                 let failed = || format!("failed to listen at --listen fd:{label}");
@@ -75,6 +75,27 @@ pub(crate) fn resolve(
         }
     }
     Ok(addresses)
+}
+
+/// Looks up the names among the addresses. Sockets are not looked for: they are not passed to a program that only
+/// checks its settings.
+pub(crate) fn look_up(flags: &[Addresses]) -> anyhow::Result<()> {
+    flags.iter().flat_map(|several| &several.0).try_for_each(|flag| match flag {
+        Listen::At(address) => look_up_one(address).map(drop),
+        Listen::Passed(_) => Ok(()),
+    })
+}
+
+fn look_up_one(address: &ListenAddress) -> anyhow::Result<Vec<Address>> {
+    address.resolve().with_context(|| format!("failed to look up --listen {address}"))
+}
+
+/// Returns whether one of the addresses is the path of a UNIX socket that is bound.
+pub(crate) fn has_path(flags: &[Addresses]) -> bool {
+    flags.iter().flat_map(|several| &several.0).any(|flag| match flag {
+        Listen::At(ListenAddress::Address(address)) => address.as_path().is_some(),
+        Listen::At(_) | Listen::Passed(_) => false,
+    })
 }
 
 #[cfg(test)]
@@ -88,14 +109,22 @@ mod tests {
     #[test]
     fn commas_separate_addresses_but_not_a_path() {
         assert_eq!(listen("127.0.0.1:1,unix:/a,[::1]:2").len(), 3);
-        assert_eq!(listen("unix:/a,b.sock"), [Listen::At(Address::unix("/a,b.sock").unwrap())]);
+        assert_eq!(listen(":1,localhost:2,@a").len(), 3);
+        let path = |path: &str| Listen::At(Address::unix(path).unwrap().into());
+        assert_eq!(listen("unix:/a,b.sock"), [path("/a,b.sock")]);
         let passed = |label: &str| Listen::Passed(label.to_owned());
         let [first, second, third] = &listen("fd:3,unix:/a,fd:http")[..] else {
             panic!("not three")
         };
         assert_eq!((first, third), (&passed("3"), &passed("http")));
-        assert_eq!(second, &Listen::At(Address::unix("/a").unwrap()));
+        assert_eq!(second, &path("/a"));
         assert_eq!(listen("fd:a,b"), [passed("a,b")]);
+    }
+
+    #[test]
+    fn a_path_is_found_among_other_addresses() {
+        let has_path = |text: &str| has_path(&[text.parse().unwrap()]);
+        assert!(has_path(":1,unix:/a") && !has_path(":1,@a,localhost:1,127.0.0.1:1,fd:http"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod queue;
 
+use crate::escape::escaped;
 use clap::ValueEnum;
 use epoll_service::COUNTERS_TARGET;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,8 +18,9 @@ use std::{panic, thread};
 use tracing::dispatcher::{self, Dispatch};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -35,6 +37,10 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
+/// The level of what is logged, which may change.
+type Level = reload::Handle<Targets, Registry>;
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
 /// Sends what is logged from now on to stderr, through a thread that is started here. It inherits the
 /// signal mask, so signals must be blocked already.
 ///
@@ -43,12 +49,22 @@ static QUEUE: OnceLock<Queue> = OnceLock::new();
 /// The thread cannot be started.
 pub(crate) fn start(level: LevelFilter, format: LogFormat) -> io::Result<FlushOnDrop> {
     if QUEUE.get().is_none() {
-        let queue = Queue::start(Stderr, reports(level, format))?;
+        let queue = Queue::start(Stderr, reports(format))?;
         let queue = QUEUE.get_or_init(|| queue);
+        let (dispatch, level) = dispatch(level, format, move || queue);
         // Fails only in a program that has a subscriber of its own, which then gets the lines.
-        let _ = dispatcher::set_global_default(dispatch(level, format, move || queue));
+        let _ = dispatcher::set_global_default(dispatch);
+        LEVEL.get_or_init(|| level);
     }
     Ok(FlushOnDrop(()))
+}
+
+/// Changes the level of what is logged.
+pub(crate) fn set_level(level: LevelFilter) {
+    if let Some(current) = LEVEL.get() {
+        // Fails only where the program has a subscriber of its own.
+        let _ = current.reload(targets(level));
+    }
 }
 
 /// Guard that waits at exit until the lines so far are written, for [`FLUSH_PATIENCE`] at most.
@@ -77,9 +93,10 @@ pub(crate) fn write_metrics(text: &mut String) {
     let _ = writeln!(text, "# HELP {NAME} {help}\n# TYPE {NAME} counter\n{NAME} {dropped}");
 }
 
-/// Prints a line on stderr: through the queue if it is started, so that it follows what was logged.
+/// Prints a line on stderr: through the queue if it is started, so that it follows what was logged. Control
+/// characters are escaped: the line may have names from outside in it.
 pub(crate) fn print_line(line: &str) {
-    let line = format!("{line}\n");
+    let line = format!("{}\n", escaped(line));
     match QUEUE.get() {
         Some(queue) => queue.push(line.as_bytes()),
         // Nobody may be reading.
@@ -96,33 +113,38 @@ pub(crate) fn report_panics() {
     }));
 }
 
+/// Returns what is logged at this level: whoever asks for the counters gets them, unless nothing is logged at all.
+fn targets(level: LevelFilter) -> Targets {
+    let counters = if level == LevelFilter::OFF { level } else { level.max(LevelFilter::INFO) };
+    Targets::new().with_default(level).with_target(COUNTERS_TARGET, counters)
+}
+
 /// Makes lines of `format` out of what is logged, and writes each to `lines` in one piece.
-fn dispatch<W>(level: LevelFilter, format: LogFormat, lines: W) -> Dispatch
+fn dispatch<W>(level: LevelFilter, format: LogFormat, lines: W) -> (Dispatch, Level)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // Whoever asks for the counters gets them, unless nothing is logged at all.
-    let counters = if level == LevelFilter::OFF { level } else { level.max(LevelFilter::INFO) };
-    let targets = Targets::new().with_default(level).with_target(COUNTERS_TARGET, counters);
-    let logs = tracing_subscriber::fmt()
-        .with_max_level(counters)
+    let (filter, level) = reload::Layer::new(targets(level));
+    let logs = Registry::default().with(filter);
+    let lines = fmt::layer()
         .with_writer(lines)
         // It would report a stderr that is gone on stderr, and panic.
         .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => logs.finish().with(targets).into(),
-        LogFormat::Json => logs.json().flatten_event(true).finish().with(targets).into(),
-    }
+    let dispatch = match format {
+        LogFormat::Text => logs.with(lines).into(),
+        LogFormat::Json => logs.with(lines.json().flatten_event(true)).into(),
+    };
+    (dispatch, level)
 }
 
 /// Formats reports about dropped lines as any other line. They do not go through the queue: the thread
 /// behind it, which makes them, writes them itself.
-fn reports(level: LevelFilter, format: LogFormat) -> impl Fn(Report) -> Vec<u8> + Send {
+fn reports(format: LogFormat) -> impl Fn(Report) -> Vec<u8> + Send {
     move |report| {
         let formatted = Arc::new(Buffer::default());
         // Made when it is needed: as long as there are two, `tracing` asks both about a new call site.
-        let dispatch = dispatch(level, format, Arc::clone(&formatted));
+        let (dispatch, _) = dispatch(LevelFilter::current(), format, Arc::clone(&formatted));
         dispatcher::with_default(&dispatch, || match report {
             Report::Dropped(lines) => tracing::warn!(lines, "log lines were dropped"),
             Report::DroppedInAll(lines) => tracing::warn!(lines, "log lines were dropped in all"),

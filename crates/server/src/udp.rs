@@ -9,6 +9,7 @@ use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 /// The number of datagrams a call.
@@ -34,7 +35,8 @@ pub(crate) struct UdpStats {
 pub(crate) struct UdpEcho {
     address: Address,
     waker: Waker,
-    thread: JoinHandle<UdpStats>,
+    stats: Arc<Mutex<UdpStats>>,
+    thread: JoinHandle<()>,
 }
 
 impl UdpEcho {
@@ -61,26 +63,33 @@ impl UdpEcho {
             requests: RecvBatch::new(BATCH_MAX, LEN_MAX),
             answers: SendBatch::new(BATCH_MAX, LEN_MAX),
             stats: UdpStats::default(),
+            published: Arc::default(),
         };
+        let stats = Arc::clone(&server.published);
         let run = move || {
             if let Err(error) = server.run(&mut reactor) {
                 tracing::error!(%error, "the UDP echo has failed");
             }
-            server.stats
         };
         let thread = Builder::new().name("epoll-udp".into()).spawn(run).with_context(failed)?;
         tracing::info!(address = %own, "listening for datagrams");
-        Ok(Self { address: own, waker, thread })
+        Ok(Self { address: own, waker, stats, thread })
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
+    /// Returns what it has done so far.
+    pub(crate) fn stats(&self) -> UdpStats {
+        *lock(&self.stats)
+    }
+
     /// Ends it and returns what it has done.
     pub(crate) fn end(self) -> anyhow::Result<UdpStats> {
         self.waker.wake().context("failed to end the UDP echo")?;
-        self.thread.join().map_err(|_| anyhow::anyhow!("the UDP echo has panicked"))
+        self.thread.join().map_err(|_| anyhow::anyhow!("the UDP echo has panicked"))?;
+        Ok(*lock(&self.stats))
     }
 }
 
@@ -90,6 +99,12 @@ struct Server {
     requests: RecvBatch,
     answers: SendBatch,
     stats: UdpStats,
+    /// The statistics after each batch, for other threads.
+    published: Arc<Mutex<UdpStats>>,
+}
+
+fn lock(stats: &Mutex<UdpStats>) -> MutexGuard<'_, UdpStats> {
+    stats.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Server {
@@ -125,6 +140,7 @@ impl Server {
             }
         }
         self.send();
+        *lock(&self.published) = self.stats;
     }
 
     fn send(&mut self) {

@@ -2,6 +2,7 @@
 
 use super::{Guard, Lines, Mode, Output, Process, client};
 use rustix::process::Signal;
+use std::env;
 use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -9,40 +10,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 
-/// The environment variables of all flags; a test inherits none of them.
-const VARIABLES: [&str; 31] = [
-    "EPOLL_SERVER_LISTEN",
-    "EPOLL_SERVER_MODE",
-    "EPOLL_SERVER_THREADS",
-    "EPOLL_SERVER_ACCEPT",
-    "EPOLL_SERVER_PIN",
-    "EPOLL_SERVER_MAX_CONNECTIONS",
-    "EPOLL_SERVER_MAX_PER_PEER",
-    "EPOLL_SERVER_MAX_CONNECTION_RATE",
-    "EPOLL_SERVER_MAX_BYTES_RATE",
-    "EPOLL_SERVER_MAX_BUFFERED",
-    "EPOLL_SERVER_UDP",
-    "EPOLL_SERVER_UDP_RATE",
-    "EPOLL_SERVER_PROXY_PROTOCOL",
-    "EPOLL_SERVER_PROXY_TIMEOUT",
-    "EPOLL_SERVER_READ_BUFFER",
-    "EPOLL_SERVER_SPLICE",
-    "EPOLL_SERVER_QUIT_WORD",
-    "EPOLL_SERVER_BACKLOG",
-    "EPOLL_SERVER_LOG",
-    "EPOLL_SERVER_LOG_FORMAT",
-    "EPOLL_SERVER_IDLE_TIMEOUT",
-    "EPOLL_SERVER_WRITE_TIMEOUT",
-    "EPOLL_SERVER_DRAIN_TIMEOUT",
-    "EPOLL_SERVER_LINGER_TIMEOUT",
-    "EPOLL_SERVER_BUSY_POLL",
-    "EPOLL_SERVER_RESTART_TIMEOUT",
-    "EPOLL_SERVER_STATS_JSON",
-    "EPOLL_SERVER_METRICS",
-    "EPOLL_SERVER_DRAIN_DELAY",
-    "EPOLL_SERVER_TLS_CERT",
-    "EPOLL_SERVER_TLS_KEY",
-];
+/// The beginning of the names of the variables of all flags; a test inherits none of them.
+const PREFIX: &str = "EPOLL_SERVER_";
 
 /// What a service manager tells a program that it starts. The tests may have been started by one.
 const SUPERVISION: [&str; 6] = [
@@ -110,7 +79,6 @@ impl Launch {
     }
 
     pub(crate) fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        assert!(VARIABLES.iter().chain(&SUPERVISION).any(|known| *known == name), "{name}");
         self.environment.push((name.into(), value.into()));
         self
     }
@@ -147,7 +115,12 @@ impl Launch {
         let mut command = Command::new("env");
         command.arg("--default-signal").args(&self.wrapper).arg(&self.program).args(&self.flags);
         command.stdin(Stdio::null());
-        for name in VARIABLES.iter().chain(&SUPERVISION) {
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+                command.env_remove(name);
+            }
+        }
+        for name in SUPERVISION {
             command.env_remove(name);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

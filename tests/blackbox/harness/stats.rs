@@ -3,12 +3,12 @@
 use super::Launch;
 use serde_json::{Map, Value};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// Where a server is to write them.
 pub(crate) struct Stats {
-    _folder: TempDir,
+    folder: TempDir,
     path: PathBuf,
 }
 
@@ -20,14 +20,25 @@ impl Stats {
     pub(crate) fn of(launch: Launch) -> (Launch, Self) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("stats.json");
-        (launch.flag("--stats-json", &path), Self { _folder: folder, path })
+        (launch.flag("--stats-json", &path), Self { folder, path })
+    }
+
+    /// Where they are written.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What is written there now.
+    #[track_caller]
+    pub(crate) fn read_any(&self) -> Value {
+        let text = fs::read_to_string(&self.path).expect("statistics");
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// What was written, when the server has ended.
     #[track_caller]
     pub(crate) fn read(&self) -> Value {
-        let text = fs::read_to_string(&self.path).expect("statistics");
-        let all: Value = serde_json::from_str(&text).expect("JSON");
+        let all = self.read_any();
         let threads = all["threads"].as_array().expect("threads");
         for part in ["connections", "accept", "reactor"] {
             let parts = threads.iter().map(|thread| &thread[part]);

@@ -1,0 +1,262 @@
+//! Where settings come from: flags, the environment and the file of `--config`; `--check`; and the file read again
+//! while the server runs.
+
+use crate::harness::{Launch, Mode, Output, Server, converse, ends, is_cut_off};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const USAGE: i32 = 2;
+
+/// A configuration file in a folder of its own.
+struct File {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.toml");
+        fs::write(&path, text).unwrap();
+        Self { _folder: folder, path }
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.path, text).unwrap();
+    }
+
+    fn launch(&self) -> Launch {
+        Launch::bare().flag("--config", &self.path)
+    }
+
+    /// The line of the file with this number, as messages name it.
+    fn line(&self, number: usize) -> String {
+        format!("{}:{number}", self.path.display())
+    }
+}
+
+/// Returns the only line that a launch which is refused says.
+#[track_caller]
+fn refusal(launch: &Launch, status: i32) -> String {
+    let Output { status: ended, stdout, mut stderr } = launch.run();
+    assert_eq!((ended.code(), stderr.len()), (Some(status), 1), "{stderr:#?}");
+    assert!(stdout.is_empty(), "{stdout:#?}");
+    stderr.remove(0)
+}
+
+#[track_caller]
+fn contains(text: &str, parts: &[&str]) {
+    assert!(parts.iter().all(|part| text.contains(part)), "not all of {parts:?} in: {text}");
+}
+
+/// Returns the next line of a log in JSON with this message.
+#[track_caller]
+fn logged(server: &Server, message: &str) -> Value {
+    loop {
+        let line = server.stderr.next().unwrap_or_else(|| panic!("no {message:?}"));
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        if line["message"].as_str().is_some_and(|it| it.starts_with(message)) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn a_file_brings_settings_and_variables_and_flags_win_over_it() {
+    let text = "listen = ['127.0.0.1:0', '127.0.0.1:0']\nthreads = 2\nmode = 'oneshot'\nlog-format = 'json'\n\
+                quit-word = 'file'\nread-buffer = 512\nidle-timeout = 0\npin = true\n";
+    let file = File::new(text);
+    for launch in [file.launch(), Launch::bare().variable("EPOLL_SERVER_CONFIG", &file.path)] {
+        let launch = launch.flag("--mode", "edge").variable("EPOLL_SERVER_MODE", "level");
+        let server = launch.variable("EPOLL_SERVER_QUIT_WORD", "variable").start();
+        server.next_address();
+        let started = logged(&server, "started");
+        assert_eq!((&started["mode"], &started["threads"]), (&"Edge".into(), &2.into()));
+        let mut stream = server.client();
+        converse(&mut stream, b"file\nvariable\n");
+        ends(&mut stream);
+    }
+}
+
+#[test]
+fn a_list_is_replaced_and_a_switch_is_turned_off_by_a_flag() {
+    let file = File::new("listen = ['127.0.0.1:0', '127.0.0.1:0']\npin = true\n");
+    let output =
+        file.launch().flag("--listen", "[::1]:7").switch("--pin=false").switch("--check").run();
+    assert!(output.stdout.contains(&"listen = [\"[::1]:7\"] # --listen".to_owned()), "{output:#?}");
+    assert!(output.stdout.contains(&"pin = false # --pin".to_owned()), "{output:#?}");
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_refused_with_its_line() {
+    for (text, line, parts) in [
+        ("\nmax-connection = 1", 2, &["max-connection", "did you mean 'max-connections'"][..]),
+        ("max-connections = '1'", 1, &["max-connections", "an integer, not a string"]),
+        ("max-connections = 0", 1, &["--max-connections", "'0'", "1 to 4294967295"]),
+        ("max-connections = -1", 1, &["--max-connections", "'-1'"]),
+        ("pin = 1", 1, &["pin", "true or false, not an integer"]),
+        ("idle-timeout = 30", 1, &["--idle-timeout", "'30'"]),
+        ("idle-timeout = 1979-05-27", 1, &["idle-timeout", "date"]),
+        ("mode = 'both'", 1, &["--mode", "'both'", "edge-shared"]),
+        ("read-buffer = '64k'", 1, &["--read-buffer", "'64k'"]),
+        ("listen = [\n':1',\n'nowhere']", 3, &["--listen", "'nowhere'"]),
+        ("mode = ['edge']", 1, &["mode", "not a list"]),
+        ("pin = true\npin = true", 2, &[]),
+        ("[limits]\nmax-connections = 1", 1, &["limits"]),
+        ("backlog = 7\nmode = ", 2, &[]),
+        ("config = 'other.toml'", 1, &["config"]),
+        ("check = true", 1, &["check"]),
+    ] {
+        let file = File::new(text);
+        let message = refusal(&file.launch(), USAGE);
+        contains(&message, &[&[file.line(line).as_str()][..], parts].concat());
+        // A flag that has another value is no excuse.
+        let output = file.launch().flag("--max-connections", "1").switch("--check").run();
+        assert_eq!(output.status.code(), Some(USAGE), "{output:#?}");
+    }
+    let missing = Launch::bare().flag("--config", "/nowhere/server.toml");
+    contains(&refusal(&missing, USAGE), &["--config", "/nowhere/server.toml", "No such file"]);
+}
+
+#[test]
+fn a_contradiction_and_what_cannot_be_done_are_said_with_the_sources() {
+    let file = File::new("accept = 'exclusive'\n\nlisten = ['192.0.2.1:0']\n");
+    let message = refusal(&file.launch().variable("EPOLL_SERVER_MODE", "oneshot"), USAGE);
+    contains(&message, &["'--accept'", &format!("--accept is from {}", file.line(1))]);
+    let message = refusal(&file.launch(), 1);
+    contains(&message, &["192.0.2.1:0", &format!("--listen is from {}", file.line(3))]);
+    let launch = Launch::at("127.0.0.1:0").variable("EPOLL_SERVER_TLS_CERT", "/nowhere/cert");
+    let message = refusal(&launch.flag("--tls-key", "/nowhere/key"), 1);
+    contains(&message, &["/nowhere/cert", "--tls-cert is from EPOLL_SERVER_TLS_CERT"]);
+    let stats = Launch::at("127.0.0.1:0").variable("EPOLL_SERVER_STATS_JSON", "/nowhere/stats");
+    contains(&refusal(&stats, 1), &["/nowhere/stats", "EPOLL_SERVER_STATS_JSON"]);
+}
+
+#[test]
+fn a_variable_is_refused_by_its_name() {
+    let wrong = Launch::bare().variable("EPOLL_SERVER_THREADS", "0");
+    contains(&refusal(&wrong, USAGE), &["--threads", "'0'", "EPOLL_SERVER_THREADS"]);
+    let unknown = Launch::bare().variable("EPOLL_SERVER_MAXCONNECTIONS", "1");
+    contains(
+        &refusal(&unknown, USAGE),
+        &["'EPOLL_SERVER_MAXCONNECTIONS'", "did you mean 'EPOLL_SERVER_MAX_CONNECTIONS'"],
+    );
+    // What Kubernetes sets for a service of this name is nobody's mistake.
+    let mut links = Launch::bare().switch("--check");
+    for name in ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_ECHO", "PORT", "PORT_7_TCP_ADDR"] {
+        links = links.variable(&format!("EPOLL_SERVER_{name}"), "tcp://10.0.0.1:7");
+    }
+    contains(&refusal(&links, USAGE), &["EPOLL_SERVER_PORT"]);
+    assert!(links.variable("KUBERNETES_SERVICE_HOST", "10.0.0.1").run().status.success());
+}
+
+#[test]
+fn a_check_prints_a_file_that_means_the_same_and_listens_nowhere() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let file = File::new(&format!(
+        "# all of it\nlisten = ['{address}', 'localhost:7']\nquit-word = \"a\\\"b\"\n"
+    ));
+    let launch = file.launch().switch("--pin").variable("EPOLL_SERVER_MAX_PER_PEER", "7");
+    let output = launch.switch("--check").run();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:#?}");
+    for line in [
+        format!("listen = [\"{address}\", \"localhost:7\"] # {}", file.line(2)),
+        format!("quit-word = \"a\\\"b\" # {}", file.line(3)),
+        "pin = true # --pin".to_owned(),
+        "max-per-peer = 7 # EPOLL_SERVER_MAX_PER_PEER".to_owned(),
+        "mode = \"level\" # default".to_owned(),
+        "# threads is not set".to_owned(),
+    ] {
+        assert!(output.stdout.contains(&line), "{line} is not in {:#?}", output.stdout);
+    }
+    let again = File::new(&output.stdout.join("\n"));
+    let repeated = again.launch().switch("--check").run();
+    let values = |lines: &[String]| -> Vec<String> {
+        lines.iter().map(|line| line.split(" # ").next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(values(&repeated.stdout), values(&output.stdout), "{:#?}", repeated.stderr);
+}
+
+#[test]
+fn a_check_reads_the_files_of_tls_and_looks_names_up() {
+    let tls = Launch::bare().flag("--tls-cert", "/nowhere/cert").flag("--tls-key", "/nowhere/key");
+    contains(&refusal(&tls.switch("--check"), USAGE), &["--tls-cert", "/nowhere/cert"]);
+    let name = Launch::at("unknown.invalid:7");
+    contains(&refusal(&name.clone().switch("--check"), USAGE), &["--listen unknown.invalid:7"]);
+    contains(&refusal(&name, 1), &["--listen unknown.invalid:7"]);
+}
+
+in_all_modes!(a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all);
+
+fn a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all(mode: Mode) {
+    let file = File::new("max-connections = 1\nidle-timeout = 0\n");
+    let launch = Launch::at("127.0.0.1:0").mode(mode).flag("--config", &file.path);
+    let server = launch.flag("--log-format", "json").start();
+    let mut first = server.client();
+    converse(&mut first, b"the only one");
+    ends(&mut server.client());
+
+    file.write("max-connections = 2\nidle-timeout = 0\nlog = 'debug'\nbacklog = 7\n");
+    server.process.signal(Signal::HUP);
+    assert_eq!(logged(&server, "configuration reloaded")["changed"], "max-connections, log");
+    assert_eq!(logged(&server, "changed settings that need a restart")["changed"], "backlog");
+    let mut second = server.client();
+    converse(&mut second, b"there is room for two");
+    logged(&server, "connection opened");
+
+    file.write("max-connections = 3\nidle-timeout = 'soon'\n");
+    server.process.signal(Signal::HUP);
+    let refused = logged(&server, "configuration not reloaded");
+    contains(refused["message"].as_str().unwrap(), &["server.toml:2", "'soon'"]);
+    assert!(is_refused(&server), "nothing of it holds");
+    fs::remove_file(&file.path).unwrap();
+    server.process.signal(Signal::HUP);
+    let refused = logged(&server, "configuration not reloaded");
+    contains(refused["message"].as_str().unwrap(), &["No such file"]);
+    for stream in [&mut first, &mut second] {
+        converse(stream, b"unharmed");
+    }
+
+    file.write("max-connections = 2\nidle-timeout = '50ms'\nlog = 'info'\n");
+    server.process.signal(Signal::HUP);
+    assert_eq!(logged(&server, "configuration reloaded")["changed"], "log, idle-timeout");
+    for stream in [&mut first, &mut second] {
+        ends(stream);
+    }
+}
+
+/// Returns whether a new connection is closed at once.
+#[track_caller]
+fn is_refused(server: &Server) -> bool {
+    let mut stream = server.client();
+    // The server may have closed it already.
+    stream.write_all(b"x").is_err() || is_cut_off(&mut stream)
+}
+
+#[test]
+fn a_pipe_is_read_once() {
+    let file = File::new("max-connections = 1\nlog-format = 'json'\nlisten = '127.0.0.1:0'\n");
+    let script = "exec \"$0\" --config /dev/fd/9 9<<END\n$1\nEND";
+    let text = fs::read_to_string(&file.path).unwrap();
+    let server = Launch::bare().switch(text.trim_end()).under(["sh", "-c", script]).start();
+    server.process.signal(Signal::HUP);
+    let refused = logged(&server, "configuration not reloaded");
+    contains(refused["message"].as_str().unwrap(), &["not a regular file"]);
+}
+
+#[test]
+fn a_file_is_found_from_the_folder_in_which_the_server_was_started() {
+    let file = File::new("listen = '127.0.0.1:0'\nquit-word = 'quit'\n");
+    let folder = file.path.parent().and_then(Path::to_str).unwrap();
+    let shell = ["sh", "-c", "cd \"$0\" && exec \"$@\"", folder];
+    let server = Launch::bare().flag("--config", "server.toml").under(shell).start();
+    let mut stream = server.client();
+    converse(&mut stream, b"quit\n");
+    ends(&mut stream);
+}
