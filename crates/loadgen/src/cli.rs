@@ -6,12 +6,18 @@ use crate::hdr_log::HdrLog;
 use crate::progress::ProgressLine;
 use crate::{Outcome, Plan, Report, Thresholds, Update, json};
 use args::Args;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// 128 and the number of SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
+
+/// Returns the command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
+}
 
 /// Runs the program with the process's arguments.
 ///

@@ -119,7 +119,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "PATH", value_parser = path, default_value = "/")]
     path: String,
 
-    /// Size of a message, or of a value of resp, in bytes, such as 64, 16KiB or 4MiB.
+    /// Size of a message, or of a value of resp, in bytes, such as 64, 16KiB or 4MB.
     #[arg(long, value_name = "BYTES", value_parser = size, default_value = "64")]
     size: u64,
 
@@ -251,13 +251,20 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+    ];
     let with_unit = units.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
     let (number, bytes) = with_unit.unwrap_or((text, 1_u64));
     let size = number.parse().ok().and_then(|number: u64| number.checked_mul(bytes));
     match size {
         Some(size @ 1..=SIZE_MAX) => Ok(size),
-        _ => Err("expected a size such as 64, 16KiB or 4MiB, from 1 to 1GiB".to_owned()),
+        _ => Err("expected a size such as 64, 16KiB or 4MB, from 1 to 1GiB".to_owned()),
     }
 }
 
@@ -396,7 +403,15 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (text, bytes) in [("1", 1), ("3KiB", 3072), ("4MiB", 1 << 22), ("1GiB", SIZE_MAX)] {
+        for (text, bytes) in [
+            ("1", 1),
+            ("3KiB", 3072),
+            ("4MiB", 1 << 22),
+            ("1GiB", SIZE_MAX),
+            ("3kB", 3000),
+            ("2MB", 2_000_000),
+            ("1GB", 1_000_000_000),
+        ] {
             assert_eq!(size(text), Ok(bytes));
         }
         for text in ["", "KiB", "-1", "1.5MiB", "1 KiB", "1kb", "1025MiB"] {
