@@ -4,7 +4,7 @@
 use crate::say::{complain, say};
 use crate::usage::UsageError;
 use crate::workspace::Workspace;
-use crate::{bench, build, lessons, lint, package, test};
+use crate::{bench, build, dist, lessons, lint, package, test};
 use lexopt::Arg;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ Commands:
   test [NAME...]  test every package alone, then check all of them with all features, then
                   test the packages of bench; with names, test only these packages
   lint            rustfmt, the rules of this repository, clippy, rustdoc
+  dist            write the man pages and the shell completions of the programs to target/dist
   package         pack every package that is published into target/package, then build and
                   test what was packed
   bench [SUITE...] [--quick] [--json PATH]
@@ -43,6 +44,7 @@ enum Command {
     Build,
     Test { names: Vec<String> },
     Lint,
+    Dist,
     Package,
     Bench(bench::Options),
     Lessons(lessons::Choice),
@@ -72,6 +74,7 @@ fn execute(command: &Command) -> anyhow::Result<()> {
         Command::Build => build::run(&workspace)?,
         Command::Test { names } => test::run(&workspace, names)?,
         Command::Lint => lint::run(&workspace)?,
+        Command::Dist => dist::run(&workspace)?,
         Command::Package => package::run(&workspace)?,
         Command::Bench(options) => bench::run(&workspace, options)?,
         Command::Lessons(choice) => lessons::run(&workspace, choice)?,
@@ -106,9 +109,10 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError
         }
         ("build", None) => Ok(Command::Build),
         ("lint", None) => Ok(Command::Lint),
+        ("dist", None) => Ok(Command::Dist),
         ("package", None) => Ok(Command::Package),
         ("help", None) => Ok(Command::Help),
-        ("build" | "lint" | "package" | "help", Some(extra)) => {
+        ("build" | "lint" | "dist" | "package" | "help", Some(extra)) => {
             Err(usage(format!("unexpected argument {extra:?} after `{command}`")))
         }
         _ => Err(usage(format!("unknown command {command:?}"))),
@@ -138,6 +142,7 @@ mod tests {
     fn commands_are_words() {
         assert_eq!(parsed(&["build"]), Ok(Command::Build));
         assert_eq!(parsed(&["lint"]), Ok(Command::Lint));
+        assert_eq!(parsed(&["dist"]), Ok(Command::Dist));
         assert_eq!(parsed(&["package"]), Ok(Command::Package));
         assert_eq!(parsed(&["test"]), Ok(Command::Test { names: vec![] }));
     }

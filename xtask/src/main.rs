@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod cli;
+mod dist;
 mod left_out;
 mod lessons;
 mod lint;
