@@ -150,9 +150,9 @@ fn without_descriptors_the_server_neither_spins_nor_forgets(mode: Mode) {
     let server = launch.under(descriptors(LIMIT, LIMIT)).start();
     server.process.await_rest();
     // The limit is one of numbers: what was inherited with a higher one leaves room below it.
-    let limit = (LIMIT + inherited()) as u32;
-    let own = server.process.descriptors().into_iter().filter(|fd| *fd < limit).count();
-    let room = limit as usize - own;
+    let limit = LIMIT + inherited();
+    let own = server.process.descriptors().iter().filter(|fd| (**fd as usize) < limit).count();
+    let room = limit - own;
     let mut queue = Queue::of((0..200).map(|_| server.client()).collect());
     queue.serve_at_least(room);
     assert_eq!(queue.served.len(), room, "{own} descriptors are the server's own");
