@@ -37,8 +37,11 @@ fn package(program: &str) -> &str {
         "go" => "golang-go",
         "nc" => "netcat-openbsd",
         "gnutls-cli" => "gnutls-bin",
+        "promtool" => "prometheus",
         "redis-benchmark" | "redis-cli" => "redis-tools",
-        "chrt" | "prlimit" | "setpriv" | "taskset" => "util-linux",
+        "chrt" | "prlimit" | "setpriv" | "taskset" | "unshare" => "util-linux",
+        "ip" => "iproute2",
+        "systemd-analyze" => "systemd",
         other => other,
     }
 }
