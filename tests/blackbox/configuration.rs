@@ -202,9 +202,12 @@ fn a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all(mode: Mode) {
     converse(&mut first, b"the only one");
     ends(&mut server.client());
 
-    file.write("max-connections = 2\nidle-timeout = 0\nlog = 'debug'\nbacklog = 7\n");
+    file.write(
+        "max-connections = 2\nidle-timeout = 0\nlog = 'debug'\nbacklog = 7\nmax-buffered = '1MiB'\n",
+    );
     server.process.signal(Signal::HUP);
-    assert_eq!(logged(&server, "configuration reloaded")["changed"], "max-connections, log");
+    let reloaded = logged(&server, "configuration reloaded");
+    assert_eq!(reloaded["changed"], "max-connections, max-buffered, log");
     assert_eq!(logged(&server, "changed settings that need a restart")["changed"], "backlog");
     let mut second = server.client();
     converse(&mut second, b"there is room for two");
@@ -225,7 +228,10 @@ fn a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all(mode: Mode) {
 
     file.write("max-connections = 2\nidle-timeout = '50ms'\nlog = 'info'\n");
     server.process.signal(Signal::HUP);
-    assert_eq!(logged(&server, "configuration reloaded")["changed"], "log, idle-timeout");
+    assert_eq!(
+        logged(&server, "configuration reloaded")["changed"],
+        "max-buffered, log, idle-timeout"
+    );
     for stream in [&mut first, &mut second] {
         ends(stream);
     }

@@ -70,6 +70,11 @@ impl DatagramFilter {
         }
     }
 
+    /// Changes the number of datagrams a second.
+    pub fn set_rate(&mut self, per_s: NonZeroU32) {
+        self.per_s = per_s.into();
+    }
+
     /// Returns what becomes of a datagram from `source`.
     pub fn verdict(&mut self, source: SocketAddr, now: Timestamp) -> Verdict {
         if source.port() < SERVICE_PORTS_END || source.port() == self.own_port {
@@ -116,6 +121,19 @@ mod tests {
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::after_epoch(Duration::from_secs(100) + Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn the_rate_can_change() {
+        let mut filter = filter(1);
+        let client = "192.0.2.1:50000".parse().unwrap();
+        assert_eq!(
+            [filter.verdict(client, at(0)), filter.verdict(client, at(0))],
+            [Verdict::Echo, Verdict::TooMany]
+        );
+        filter.set_rate(NonZeroU32::new(1000).unwrap());
+        let all = (0..500).all(|_| filter.verdict(client, at(500)) == Verdict::Echo);
+        assert!(all, "half of it is paid for");
     }
 
     #[test]

@@ -174,7 +174,7 @@ fn run_service<S: Service>(
     let (handle, mut reload) = (server.handle(), Reload::new(settings));
     let on_signal = move |signal| {
         if signal == Signal::HUP && reload.has_file() {
-            reload.reload(read, |args| take_over(args, &handle));
+            reload.reload(read, |args| take_over(args, &handle, udp));
         } else {
             tracing::info!(%signal, "logging the counters");
             let file = stats_file.filter(|_| signal == Signal::USR1);
@@ -191,10 +191,13 @@ fn run_service<S: Service>(
 }
 
 /// Changes what can change while the server runs.
-fn take_over<S: Service>(args: &Args, handle: &Handle<S>) {
+fn take_over<S: Service>(args: &Args, handle: &Handle<S>, udp: Option<&UdpEcho>) {
     // It was bound as one that can be adjusted.
     if let Err(error) = handle.adjust(&args.config()) {
         tracing::error!(%error, "limits and timeouts not changed");
+    }
+    if let Some(udp) = udp {
+        udp.set_rate(args.udp_rate);
     }
     log::set_level(args.log);
 }

@@ -5,13 +5,17 @@ use crate::settings::{Failure, Settings};
 use std::fs;
 
 /// The settings that are taken over; all others need a restart.
-const TAKEN_OVER: [&str; 7] = [
+const TAKEN_OVER: [&str; 11] = [
     "max-connections",
     "max-per-peer",
+    "max-connection-rate",
+    "max-buffered",
+    "udp-rate",
     "log",
     "idle-timeout",
     "write-timeout",
     "drain-timeout",
+    "drain-delay",
     "linger-timeout",
 ];
 

@@ -9,6 +9,7 @@ use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -35,8 +36,17 @@ pub(crate) struct UdpStats {
 pub(crate) struct UdpEcho {
     address: Address,
     waker: Waker,
-    stats: Arc<Mutex<UdpStats>>,
+    shared: Arc<Shared>,
     thread: JoinHandle<()>,
+}
+
+/// The part of an echo that other threads reach.
+#[derive(Debug)]
+struct Shared {
+    /// The statistics after each batch.
+    stats: Mutex<UdpStats>,
+    /// The number of datagrams a second for each source.
+    per_s: AtomicU32,
 }
 
 impl UdpEcho {
@@ -63,9 +73,9 @@ impl UdpEcho {
             requests: RecvBatch::new(BATCH_MAX, LEN_MAX),
             answers: SendBatch::new(BATCH_MAX, LEN_MAX),
             stats: UdpStats::default(),
-            published: Arc::default(),
+            shared: Arc::new(Shared { stats: Mutex::default(), per_s: per_s.get().into() }),
         };
-        let stats = Arc::clone(&server.published);
+        let shared = Arc::clone(&server.shared);
         let run = move || {
             if let Err(error) = server.run(&mut reactor) {
                 tracing::error!(%error, "the UDP echo has failed");
@@ -73,23 +83,28 @@ impl UdpEcho {
         };
         let thread = Builder::new().name("epoll-udp".into()).spawn(run).with_context(failed)?;
         tracing::info!(address = %own, "listening for datagrams");
-        Ok(Self { address: own, waker, stats, thread })
+        Ok(Self { address: own, waker, shared, thread })
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
+    /// Changes how many datagrams a second each source may send.
+    pub(crate) fn set_rate(&self, per_s: NonZeroU32) {
+        self.shared.per_s.store(per_s.get(), Ordering::Relaxed);
+    }
+
     /// Returns what it has done so far.
     pub(crate) fn stats(&self) -> UdpStats {
-        *lock(&self.stats)
+        *self.shared.stats()
     }
 
     /// Ends it and returns what it has done.
     pub(crate) fn end(self) -> anyhow::Result<UdpStats> {
         self.waker.wake().context("failed to end the UDP echo")?;
         self.thread.join().map_err(|_| anyhow::anyhow!("the UDP echo has panicked"))?;
-        Ok(*lock(&self.stats))
+        Ok(*self.shared.stats())
     }
 }
 
@@ -99,12 +114,13 @@ struct Server {
     requests: RecvBatch,
     answers: SendBatch,
     stats: UdpStats,
-    /// The statistics after each batch, for other threads.
-    published: Arc<Mutex<UdpStats>>,
+    shared: Arc<Shared>,
 }
 
-fn lock(stats: &Mutex<UdpStats>) -> MutexGuard<'_, UdpStats> {
-    stats.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn stats(&self) -> MutexGuard<'_, UdpStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Server {
@@ -128,6 +144,9 @@ impl Server {
             // Nothing has come, or an error of an earlier datagram was pending, which is taken by this.
             return;
         }
+        if let Some(per_s) = NonZeroU32::new(self.shared.per_s.load(Ordering::Relaxed)) {
+            self.filter.set_rate(per_s);
+        }
         let now = Timestamp::now();
         for request in self.requests.iter() {
             self.stats.received += 1;
@@ -140,7 +159,7 @@ impl Server {
             }
         }
         self.send();
-        *lock(&self.published) = self.stats;
+        *self.shared.stats() = self.stats;
     }
 
     fn send(&mut self) {

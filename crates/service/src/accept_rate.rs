@@ -4,6 +4,7 @@
 use epoll_connection::Allowance;
 use epoll_timers::Timestamp;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,21 +15,28 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(crate) struct AcceptRate {
-    per_s: NonZeroU64,
+    /// 0 is no limit.
+    per_s: AtomicU32,
     allowance: Mutex<Allowance>,
 }
 
 /// A number of connections that may be accepted now. What is not used is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct AcceptPermits<'a> {
-    /// `None`: there is no limit.
-    rate: Option<&'a AcceptRate>,
+    /// The rate and the number a second by which they were taken; `None`: there is no limit.
+    rate: Option<(&'a AcceptRate, NonZeroU64)>,
     left: usize,
 }
 
 impl AcceptRate {
-    pub(crate) fn new(per_s: NonZeroU32) -> Self {
-        Self { per_s: per_s.into(), allowance: Mutex::new(Allowance::FULL) }
+    pub(crate) fn new(per_s: Option<NonZeroU32>) -> Self {
+        let per_s = AtomicU32::new(as_number(per_s));
+        Self { per_s, allowance: Mutex::new(Allowance::FULL) }
+    }
+
+    /// Changes the number of connections a second.
+    pub(crate) fn set(&self, per_s: Option<NonZeroU32>) {
+        self.per_s.store(as_number(per_s), Ordering::Relaxed);
     }
 
     /// Takes permits for at most `max` connections.
@@ -37,30 +45,31 @@ impl AcceptRate {
     ///
     /// The time for which to accept none.
     pub(crate) fn take(&self, max: usize, now: Timestamp) -> Result<AcceptPermits<'_>, Duration> {
+        let Some(per_s) = NonZeroU64::new(self.per_s.load(Ordering::Relaxed).into()) else {
+            return Ok(AcceptPermits::UNLIMITED);
+        };
+        // One connection is possible in any case.
+        let time_of_one = Duration::from_nanos(1_000_000_000_u64.div_ceil(per_s.get()));
+        let ahead = AHEAD.max(time_of_one);
         let mut allowance = self.lock();
-        let available = allowance.available(self.per_s, now, self.ahead());
+        let available = allowance.available(per_s, now, ahead);
         let left = usize::try_from(available).unwrap_or(usize::MAX).min(max);
         if left == 0 {
             // With that many paid for, one is available.
-            let pause = (allowance.paid_at() + self.time_of_one()) - (now + self.ahead());
+            let pause = (allowance.paid_at() + time_of_one) - (now + ahead);
             return Err(pause.max(PAUSE_MIN));
         }
-        allowance.take(left as u64, self.per_s, now);
-        Ok(AcceptPermits { rate: Some(self), left })
-    }
-
-    /// One connection is possible in any case.
-    fn ahead(&self) -> Duration {
-        AHEAD.max(self.time_of_one())
-    }
-
-    fn time_of_one(&self) -> Duration {
-        Duration::from_nanos(1_000_000_000_u64.div_ceil(self.per_s.get()))
+        allowance.take(left as u64, per_s, now);
+        Ok(AcceptPermits { rate: Some((self, per_s)), left })
     }
 
     fn lock(&self) -> MutexGuard<'_, Allowance> {
         self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn as_number(per_s: Option<NonZeroU32>) -> u32 {
+    per_s.map_or(0, NonZeroU32::get)
 }
 
 impl AcceptPermits<'_> {
@@ -80,8 +89,8 @@ impl AcceptPermits<'_> {
 
 impl Drop for AcceptPermits<'_> {
     fn drop(&mut self) {
-        if let Some(rate) = self.rate.filter(|_| self.left > 0) {
-            rate.lock().refund(self.left as u64, rate.per_s);
+        if let Some((rate, per_s)) = self.rate.filter(|_| self.left > 0) {
+            rate.lock().refund(self.left as u64, per_s);
         }
     }
 }
@@ -91,7 +100,7 @@ mod tests {
     use super::*;
 
     fn rate(per_s: u32) -> AcceptRate {
-        AcceptRate::new(NonZeroU32::new(per_s).unwrap())
+        AcceptRate::new(NonZeroU32::new(per_s))
     }
 
     /// Accepts all that are allowed at once; returns how many.
@@ -134,6 +143,18 @@ mod tests {
         permits.use_one();
         drop(permits);
         assert_eq!(accept_all(&rate, now), 99);
+    }
+
+    #[test]
+    fn a_rate_can_change_and_what_is_paid_for_stays_so() {
+        let rate = rate(1000);
+        let now = Timestamp::after_epoch(Duration::from_secs(9));
+        assert_eq!(accept_all(&rate, now), 100);
+        rate.set(NonZeroU32::new(100));
+        let later = now + Duration::from_millis(100);
+        assert_eq!([accept_all(&rate, now), accept_all(&rate, later)], [0, 10]);
+        rate.set(None);
+        assert_eq!(rate.take(1, later).unwrap().left(), usize::MAX);
     }
 
     #[test]

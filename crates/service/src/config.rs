@@ -90,7 +90,8 @@ pub struct Config {
     #[cfg(feature = "metrics")]
     pub metrics: Option<Metrics>,
     /// Lets [`Handle::adjust`](crate::Handle::adjust) change limits and timeouts while the server runs. It then counts
-    /// connections by peer and reads the clock once a turn even where no limit and no timeout asks for it.
+    /// connections by peer and the bytes of buffers, and reads the clock once a turn, even where no limit and no
+    /// timeout asks for it.
     pub adjustable: bool,
     /// Called before the process is ended because threads are stuck after a second signal to end; for example
     /// to flush logs. It must return soon.

@@ -32,6 +32,7 @@ pub(crate) struct Control {
     wakers: Vec<Waker>,
     /// The timers of each of these threads.
     timings: Vec<Arc<Mutex<Timing>>>,
+    drain_delay: Mutex<Duration>,
     /// The number of times that timeouts were changed.
     timing_epoch: AtomicU64,
     stats: Mutex<StatsRequest>,
@@ -53,7 +54,8 @@ struct HandOver {
 
 /// The memory of the buffers of all connections.
 struct Memory {
-    max: u64,
+    /// [`u64::MAX`] is no limit.
+    max: AtomicU64,
     in_use: AtomicU64,
 }
 
@@ -92,11 +94,15 @@ impl Control {
             admission,
             drain,
             refusals: RefusalLog::default(),
-            accept_rate: config.connections_per_s_max.map(AcceptRate::new),
-            memory: config.buffered_bytes_max.map(Memory::new),
+            // Where limits can be changed, one may be set later, and what is there already counts.
+            accept_rate: (config.adjustable || config.connections_per_s_max.is_some())
+                .then(|| AcceptRate::new(config.connections_per_s_max)),
+            memory: (config.adjustable || config.buffered_bytes_max.is_some())
+                .then(|| Memory::new(config.buffered_bytes_max)),
             signals: SignalQueue::default(),
             wakers,
             timings: Vec::new(),
+            drain_delay: Mutex::new(config.drain_delay),
             timing_epoch: AtomicU64::new(0),
             stats: Mutex::default(),
             failure: Mutex::default(),
@@ -147,8 +153,7 @@ impl Control {
 
     /// Returns whether so much memory is taken that no connection may come.
     pub(crate) fn is_short_of_memory(&self) -> bool {
-        let is_short = |memory: &Memory| memory.in_use() >= memory.max - memory.max / 4;
-        self.memory.as_ref().is_some_and(is_short)
+        self.memory.as_ref().is_some_and(Memory::is_short)
     }
 
     /// Notes what the buffers of a connection take. Returns whether they have grown although everything is taken.
@@ -172,9 +177,16 @@ impl Control {
         if !self.admission.adjust(config.connections_max, config.connections_per_peer_max) {
             return false;
         }
+        if let Some(rate) = &self.accept_rate {
+            rate.set(config.connections_per_s_max);
+        }
+        if let Some(memory) = &self.memory {
+            memory.set_max(config.buffered_bytes_max);
+        }
         for timing in &self.timings {
             lock(timing).timeouts = config.timeouts;
         }
+        *self.drain_delay.lock().unwrap_or_else(PoisonError::into_inner) = config.drain_delay;
         // The threads set the timers of their connections anew.
         self.timing_epoch.fetch_add(1, Ordering::Release);
         self.wakers.iter().for_each(wake);
@@ -187,9 +199,10 @@ impl Control {
         std::mem::replace(seen, epoch) != epoch
     }
 
-    /// Returns the time that the drain may take.
-    pub(crate) fn drain_timeout(&self) -> Option<Duration> {
-        self.timings.first().and_then(|timing| lock(timing).timeouts.drain)
+    /// Returns the time before the drain, and the time that it may take.
+    pub(crate) fn drain_times(&self) -> (Duration, Option<Duration>) {
+        let delay = *self.drain_delay.lock().unwrap_or_else(PoisonError::into_inner);
+        (delay, self.timings.first().and_then(|timing| lock(timing).timeouts.drain))
     }
 
     /// Wakes the first thread if there is no connection left and will not be one.
@@ -287,12 +300,19 @@ impl Control {
 }
 
 impl Memory {
-    fn new(max: NonZeroU64) -> Self {
-        Self { max: max.get(), in_use: AtomicU64::new(0) }
+    fn new(max: Option<NonZeroU64>) -> Self {
+        let memory = Self { max: AtomicU64::new(0), in_use: AtomicU64::new(0) };
+        memory.set_max(max);
+        memory
     }
 
-    fn in_use(&self) -> u64 {
-        self.in_use.load(Ordering::Relaxed)
+    fn set_max(&self, max: Option<NonZeroU64>) {
+        self.max.store(max.map_or(u64::MAX, NonZeroU64::get), Ordering::Relaxed);
+    }
+
+    fn is_short(&self) -> bool {
+        let max = self.max.load(Ordering::Relaxed);
+        self.in_use.load(Ordering::Relaxed) >= max - max / 4
     }
 
     /// Counts `now` bytes in place of `before`. Returns whether these are more, and there are too many.
@@ -302,7 +322,7 @@ impl Memory {
             return false;
         }
         let more = now - before;
-        self.in_use.fetch_add(more, Ordering::Relaxed) + more > self.max
+        self.in_use.fetch_add(more, Ordering::Relaxed) + more > self.max.load(Ordering::Relaxed)
     }
 }
 
@@ -317,6 +337,7 @@ fn wake(waker: &Waker) {
 mod tests {
     use super::*;
     use epoll_reactor::Reactor;
+    use std::num::NonZeroU32;
 
     #[test]
     fn it_is_ready_from_when_every_thread_serves_until_a_signal_to_end() {
@@ -346,6 +367,27 @@ mod tests {
         assert!(!note(749, 0) && !note(0, 1000) && note(0, 1));
         let unlimited = Control::new(&Config::default(), Admission::new(1, None, 1), Vec::new());
         assert!(!unlimited.limits_memory() && !unlimited.is_short_of_memory());
+    }
+
+    #[test]
+    fn a_limit_that_comes_later_counts_what_was_there_before() {
+        let config = Config { adjustable: true, ..Config::default() };
+        let admission = Admission::new(1, None, 1).adjustable(1);
+        let control = Control::new(&config, admission, Vec::new());
+        let permits = || control.accept_permits(5).map_or(0, |permits| permits.left());
+        assert!(!control.note_buffered(Buffered { before: 0, now: 750 }));
+        assert!(!control.is_short_of_memory() && permits() == usize::MAX);
+        let limited = Config {
+            buffered_bytes_max: NonZeroU64::new(1000),
+            connections_per_s_max: NonZeroU32::new(10),
+            drain_delay: Duration::from_secs(3),
+            ..config.clone()
+        };
+        assert!(control.adjust(&limited));
+        assert!(control.is_short_of_memory() && permits() == 1);
+        assert_eq!(control.drain_times().0, limited.drain_delay);
+        assert!(control.adjust(&config));
+        assert!(!control.is_short_of_memory() && permits() == usize::MAX);
     }
 
     #[test]

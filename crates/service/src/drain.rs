@@ -90,9 +90,11 @@ impl Coordinator {
         Self { drain, delay, delayed: None, watchdog }
     }
 
-    /// Changes the time that the drain may take, unless it has begun.
-    pub(crate) fn set_timeout(&mut self, timeout: Option<Duration>) {
+    /// Changes the time before the drain, unless a signal to end has come, and the time that it may take, unless it
+    /// has begun.
+    pub(crate) fn set_times(&mut self, (delay, timeout): (Duration, Option<Duration>)) {
         if self.drain.phase() == Phase::Running {
+            self.delay = delay;
             self.drain = Drain::new(timeout);
         }
     }
@@ -204,14 +206,14 @@ mod tests {
         });
         let limit = Duration::from_secs(8);
         let mut coordinator = Coordinator::new(Drain::new(None), Duration::ZERO, None);
-        coordinator.set_timeout(Some(limit));
+        coordinator.set_times((Duration::ZERO, Some(limit)));
         assert!(state.draining().is_none() && !state.is_draining() && !state.is_over());
         let deadline = coordinator.on_signal(Signal::TERM, &state).expect("a deadline");
         let Draining { since, half_time } = state.draining().expect("a drain");
         assert_eq!((deadline - since, half_time), (limit, Some(since + limit / 2)));
         assert!(state.is_draining() && coordinator.outcome().is_err());
         // Too late: those who drain know their times already.
-        coordinator.set_timeout(None);
+        coordinator.set_times((Duration::ZERO, None));
         assert_eq!(coordinator.expire(since + limit / 2, &state), None);
         assert!(state.is_draining(), "its deadline has not come");
         assert_eq!(coordinator.on_signal(Signal::INT, &state), None);
@@ -236,7 +238,8 @@ mod tests {
     fn one_with_a_delay_begins_when_that_is_over_and_has_its_whole_time_then() {
         let state = DrainState::new();
         let (limit, delay) = (Duration::from_secs(8), Duration::from_secs(3));
-        let mut coordinator = Coordinator::new(Drain::new(Some(limit)), delay, None);
+        let mut coordinator = Coordinator::new(Drain::new(Some(limit)), limit, None);
+        coordinator.set_times((delay, Some(limit)));
         let before = Timestamp::now();
         let begins_at = coordinator.on_signal(Signal::TERM, &state).expect("the end of a delay");
         assert!(begins_at - before >= delay);

@@ -379,9 +379,13 @@ impl<S: Service> Handle<S> {
         full(self.post.put_all(&Arc::new(message), None))
     }
 
-    /// Takes the limits on the number of connections and the timeouts over from `config`, which is otherwise
-    /// ignored. They hold for connections that are open as well, except that none is closed because a limit has
-    /// become lower. The time for the drain changes unless it has begun.
+    /// Takes the limits on connections ([`connections_max`](Config::connections_max),
+    /// [`connections_per_peer_max`](Config::connections_per_peer_max),
+    /// [`connections_per_s_max`](Config::connections_per_s_max), [`buffered_bytes_max`](Config::buffered_bytes_max)),
+    /// the [`timeouts`](Config::timeouts) and the [`drain_delay`](Config::drain_delay) over from `config`, which is
+    /// otherwise ignored. They hold for connections that are open as well, except that none is closed because a
+    /// limit has become lower. The time for the drain changes unless it has begun, and the delay unless a signal to end
+    /// has come.
     ///
     /// It returns before all threads have seen the change.
     ///

@@ -275,7 +275,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         if self.control.has_new_timeouts(&mut self.timing_epoch) {
             self.handler.begin_timing(&mut self.store);
             if let Some(coordinator) = coordinator.as_deref_mut() {
-                coordinator.set_timeout(self.control.drain_timeout());
+                coordinator.set_times(self.control.drain_times());
             }
         }
         if !self.handler.is_counting() {
