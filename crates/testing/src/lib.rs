@@ -24,7 +24,3 @@ pub use own_process::{
 pub use random::Random;
 pub use sleeping::sleeps_in_a_wait;
 pub use waits::{DEADLINE, before_the_deadline, eventually};
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
