@@ -44,7 +44,7 @@ fn a_value_that_makes_no_sense_is_a_usage_error() {
         ("--read-buffer", "16777217"),
         ("--read-buffer", "64k"),
         ("--read-buffer", "17MiB"),
-        ("--unix-mode", "0o660"),
+        ("--unix-mode", "0x1b0"),
         ("--unix-owner", "no-such-user"),
         ("--pin", "maybe"),
         ("--splice", "always"),

@@ -2,12 +2,14 @@
 //! while the server runs.
 
 use crate::harness::{Launch, Mode, Output, Server, converse, ends, is_cut_off};
+use rustix::fs::{CWD, FileType, Mode as Permissions, mknodat};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::thread;
 use tempfile::TempDir;
 
 const USAGE: i32 = 2;
@@ -148,7 +150,10 @@ fn a_variable_is_refused_by_its_name() {
     );
     // What Kubernetes sets for a service of this name is nobody's mistake.
     let mut links = Launch::bare().switch("--check");
-    for name in ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_ECHO", "PORT", "PORT_7_TCP_ADDR"] {
+    let of_another =
+        ["METRICS_SERVICE_HOST", "METRICS_SERVICE_PORT_HTTP", "X_PORT", "X_PORT_7_TCP"];
+    let own = ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_ECHO", "PORT", "PORT_7_TCP_ADDR"];
+    for name in own.into_iter().chain(of_another) {
         links = links.variable(&format!("EPOLL_SERVER_{name}"), "tcp://10.0.0.1:7");
     }
     contains(&refusal(&links, USAGE), &["EPOLL_SERVER_PORT"]);
@@ -247,13 +252,31 @@ fn is_refused(server: &Server) -> bool {
 
 #[test]
 fn a_pipe_is_read_once() {
-    let file = File::new("max-connections = 1\nlog-format = 'json'\nlisten = '127.0.0.1:0'\n");
-    let script = "exec \"$0\" --config /dev/fd/9 9<<END\n$1\nEND";
-    let text = fs::read_to_string(&file.path).unwrap();
-    let server = Launch::bare().switch(text.trim_end()).under(["sh", "-c", script]).start();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    mknodat(CWD, &path, FileType::Fifo, Permissions::RUSR | Permissions::WUSR, 0).unwrap();
+    let launch = Launch::bare().flag("--config", &path);
+    let text = "max-connections = 1\nlog-format = 'json'\nlisten = '127.0.0.1:0'\n";
+    // It waits for the server to open the pipe.
+    let writing = thread::spawn(move || fs::write(path, text));
+    let server = launch.start();
+    writing.join().unwrap().unwrap();
+    logged(&server, "SIGUSR2 cannot restart the server");
     server.process.signal(Signal::HUP);
     let refused = logged(&server, "configuration not reloaded");
     contains(refused["message"].as_str().unwrap(), &["not a regular file"]);
+    // A new process would have no settings.
+    server.process.signal(Signal::USR2);
+    logged(&server, "logging the counters");
+    converse(&mut server.client(), b"as before");
+}
+
+#[test]
+fn permissions_may_be_written_as_an_octal_integer() {
+    let file = File::new("listen = 'unix:/a'\nunix-mode = 0o660\nbacklog = 0x10\n");
+    let output = file.launch().switch("--check").run();
+    let has = |line: &str| output.stdout.iter().any(|it| it.starts_with(line));
+    assert!(has("unix-mode = \"0o660\"") && has("backlog = 16 "), "{output:#?}");
 }
 
 #[test]

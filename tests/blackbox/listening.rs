@@ -84,10 +84,15 @@ fn ipv6_alone_leaves_the_port_of_ipv4_to_others() {
     if !has_ipv6() {
         return;
     }
-    let server = Launch::at("[::]:0").switch("--ipv6-only").flag("--log", "off").start();
-    let port = server.inet().port();
+    // The port is free for IPv6, but others may have it for IPv4.
+    let both = || {
+        let server = Launch::at("[::]:0").switch("--ipv6-only").flag("--log", "off").start();
+        let port = server.inet().port();
+        let other = Launch::at(format!("0.0.0.0:{port}")).flag("--log", "off").try_start();
+        Some((port, server, other.ok()?))
+    };
+    let (port, server, other) = (0..20).find_map(|_| both()).expect("a port of both");
     converse(&mut client(SocketAddr::from((Ipv6Addr::LOCALHOST, port))), b"IPv6");
-    let other = Launch::at(format!("0.0.0.0:{port}")).flag("--log", "off").start();
     converse(&mut client(SocketAddr::from((Ipv4Addr::LOCALHOST, port))), b"IPv4");
     drop(other);
     let both = Launch::at(format!("0.0.0.0:{port}")).flag("--listen", format!("[::]:{port}"));

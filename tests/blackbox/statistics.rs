@@ -3,7 +3,7 @@
 use crate::harness::{Launch, Mode, Stats, converse};
 use epoll_kit_testing::eventually;
 use rustix::process::Signal;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 in_all_modes!(a_signal_has_them_written_while_the_server_runs);
@@ -31,16 +31,33 @@ fn a_signal_has_them_written_while_the_server_runs(mode: Mode) {
 }
 
 #[test]
-fn a_file_is_replaced_as_the_umask_says_and_a_link_is_kept() {
+fn a_file_is_replaced_with_its_mode_and_a_link_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, link) = (folder.path().join("file"), folder.path().join("link"));
-    fs::write(&file, "of an earlier server").unwrap();
-    symlink(&file, &link).unwrap();
-    let launch = Launch::tcp(Mode::Level).flag("--stats-json", &link);
-    let mut server = launch.under(["sh", "-c", "umask 027; exec \"$0\" \"$@\""]).start();
-    let text = fs::read_to_string(&file).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("file"), "of an earlier server").unwrap();
+    fs::set_permissions(path("file"), Permissions::from_mode(0o604)).unwrap();
+    symlink(path("file"), path("link")).unwrap();
+    // To a file that is not there yet, by a path from the folder of the link.
+    symlink("new", path("link to new")).unwrap();
+    for (link, file, mode) in [("link", "file", 0o604), ("link to new", "new", 0o640)] {
+        let launch = Launch::tcp(Mode::Level).flag("--stats-json", path(link));
+        let mut server = launch.under(["sh", "-c", "umask 027; exec \"$0\" \"$@\""]).start();
+        let text = fs::read_to_string(path(file)).unwrap();
+        assert!(text.contains("\"opened\": 0"), "{text}");
+        assert!(fs::symlink_metadata(path(link)).unwrap().is_symlink());
+        assert_eq!(fs::metadata(path(file)).unwrap().permissions().mode() & 0o777, mode);
+        server.drain();
+    }
+}
+
+#[test]
+fn the_file_of_a_standard_stream_is_written_to_and_not_replaced() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let stderr = fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+    let launch = Launch::at("127.0.0.1:0").flag("--stats-json", "/dev/stderr");
+    let mut server = launch.start_with_stderr(stderr);
+    server.end(Signal::TERM);
+    let text = fs::read_to_string(file.path()).unwrap();
+    assert!(text.contains("started") && text.contains("draining"), "{text}");
     assert!(text.contains("\"opened\": 0"), "{text}");
-    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
-    server.drain();
 }

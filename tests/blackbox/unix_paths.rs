@@ -46,18 +46,22 @@ in_all_modes!(a_path_has_the_permissions_and_the_owner_that_were_asked_for);
 
 fn a_path_has_the_permissions_and_the_owner_that_were_asked_for(mode: Mode) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("echo");
+    let [path, of_metrics] = ["echo", "metrics"].map(|name| folder.path().join(name));
     // Only root may give a path away.
     let own = fs::metadata(folder.path()).unwrap();
     let (user, group) = if own.uid() == 0 { (65_534, 65_533) } else { (own.uid(), own.gid()) };
     let launch = Launch::at(format!("unix:{},127.0.0.1:0", path.display())).mode(mode);
     let launch = launch.flag("--unix-owner", format!("{user}:{group}"));
+    let launch = launch.flag("--metrics", format!("unix:{}", of_metrics.display()));
     let _server = launch
         .flag("--unix-mode", "0642")
         .under(["sh", "-c", "umask 077; exec \"$0\" \"$@\""])
         .start();
-    let metadata = fs::metadata(&path).unwrap();
-    assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (user, group, 0o642));
+    for path in [&path, &of_metrics] {
+        let metadata = fs::metadata(path).unwrap();
+        let access = (metadata.uid(), metadata.gid(), metadata.mode() & 0o777);
+        assert_eq!(access, (user, group, 0o642), "{path:?}");
+    }
     is_served_at(&path);
 }
 

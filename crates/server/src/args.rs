@@ -13,6 +13,7 @@ use epoll_service::{
     Accept, Config, Metrics, Mode, ProxyProtocol, Restart, Signal, THREADS_MAX, Timeouts,
 };
 use epoll_tls::TlsConfig;
+use std::fs;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -269,7 +270,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", env = "EPOLL_SERVER_METRICS")]
     pub(crate) metrics: Option<Address>,
 
-    /// File to write statistics to, at exit and on SIGUSR1. It is replaced as a whole.
+    /// File to write statistics to, at exit and on SIGUSR1. It is replaced as a whole, so its folder must be writable.
     #[arg(long, value_name = "PATH", env = "EPOLL_SERVER_STATS_JSON")]
     pub(crate) stats_json: Option<PathBuf>,
 }
@@ -376,9 +377,7 @@ impl Args {
     pub(crate) fn echo_options(&self) -> EchoOptions {
         EchoOptions {
             quit_word: self.quit_word.clone(),
-            // The level may change with the file.
-            on_echo: (self.log >= LevelFilter::TRACE || self.config.is_some())
-                .then_some(echo::trace),
+            on_echo: (self.log >= LevelFilter::TRACE).then_some(echo::trace),
         }
     }
 
@@ -394,8 +393,14 @@ impl Args {
         })
     }
 
-    /// Returns how to restart, unless the path of the program is not known, as without /proc.
+    /// Returns how to restart. That is not possible where the path of the program is not known, as without /proc, or
+    /// where the new process would find another configuration, as in a pipe, which has been read.
     pub(crate) fn restart(&self) -> Option<Restart> {
+        let is_file = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.is_file());
+        if !self.config.as_ref().is_none_or(is_file) {
+            tracing::warn!("SIGUSR2 cannot restart the server: --config is not a regular file");
+            return None;
+        }
         match Restart::on(Signal::USR2) {
             Ok(restart) => Some(restart.ready_timeout(self.restart_timeout.0)),
             Err(error) => {

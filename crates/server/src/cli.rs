@@ -7,19 +7,20 @@ use crate::reload::Reload;
 use crate::settings::{Failure, Settings, describe};
 use crate::signals::SignalLoop;
 use crate::stats_file::StatsFile;
-use crate::udp::UdpEcho;
+use crate::udp::{UdpControl, UdpEcho};
 use crate::{listen, log, settings};
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches};
 use epoll_reactor::net::Address;
 use epoll_service::{
-    Config, DrainOutcome, Ended, Handle, Inherited, Server, Service, Setting, Signal, Signals,
-    Supervisor, exit_status,
+    COUNTERS_TARGET, Config, DrainOutcome, Ended, Handle, Inherited, Server, Service, Setting,
+    Signal, Signals, Supervisor, exit_status,
 };
+use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::{env, thread};
+use std::sync::Arc;
 
 /// Runs the program with the process's arguments and environment.
 ///
@@ -44,6 +45,7 @@ pub fn run() -> ExitCode {
     if args.check {
         return check(&args, &settings);
     }
+    let settings = Arc::new(settings);
     start_and_serve(&args, &settings).unwrap_or_else(|error| fail(&error, &settings))
 }
 
@@ -100,17 +102,17 @@ fn exit_code(ended: &Ended) -> ExitCode {
 struct AllSignals {
     /// Those that end it: at once, or when another process serves.
     ending: Signals,
-    others: Signals,
+    others: Arc<Signals>,
 }
 
-fn start_and_serve(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
+fn start_and_serve(args: &Args, settings: &Arc<Settings>) -> anyhow::Result<ExitCode> {
     // First of all: it takes variables out of the environment.
     let inherited = Inherited::from_env().context("failed to take over the sockets passed")?;
     // Before the first thread is started, which is that of the logs.
     let blocking = "failed to block signals";
     let signals = AllSignals {
         ending: Signals::block([Signal::TERM, Signal::INT, Signal::USR2]).context(blocking)?,
-        others: Signals::block([Signal::HUP, Signal::USR1]).context(blocking)?,
+        others: Arc::new(Signals::block([Signal::HUP, Signal::USR1]).context(blocking)?),
     };
     // Dropped before `signals`: while lines are flushed, no signal takes its default action.
     let _flushed = log::start(args.log, args.log_format).context("failed to start the logs")?;
@@ -122,11 +124,11 @@ fn start_and_serve(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode>
 
 fn serve(
     args: &Args,
-    settings: &Settings,
+    settings: &Arc<Settings>,
     signals: &AllSignals,
     inherited: Inherited,
 ) -> anyhow::Result<Ended> {
-    let stats_file = args.stats_json.as_deref().map(StatsFile::create).transpose()?;
+    let stats_file = args.stats_json.as_deref().map(StatsFile::create).transpose()?.map(Arc::new);
     let echo = EchoService { options: args.echo_options() };
     let tls = args.tls()?;
     let joins = !inherited.is_empty();
@@ -149,9 +151,9 @@ fn serve(
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     args: &'a Args,
-    settings: &'a Settings,
+    settings: &'a Arc<Settings>,
     signals: &'a AllSignals,
-    stats_file: Option<&'a StatsFile>,
+    stats_file: Option<&'a Arc<StatsFile>>,
     udp: Option<&'a UdpEcho>,
 }
 
@@ -167,31 +169,29 @@ fn run_service<S: Service>(
         supervisor: Supervisor::from_env().context("failed to use NOTIFY_SOCKET")?,
         ..args.config()
     };
-    let signal_loop = SignalLoop::new(&signals.others);
+    let signal_loop = SignalLoop::new(Arc::clone(&signals.others));
     let signal_loop = signal_loop.context("failed to set up the event loop for signals")?;
     let server = Server::bind_inherited(service, &config, inherited).map_err(name_flag)?;
     let (addresses, metrics) = (server.addresses().to_vec(), server.metrics_address());
-    let (handle, mut reload) = (server.handle(), Reload::new(settings));
+    let (handle, mut reload) = (server.handle(), Reload::new(Arc::clone(settings)));
+    let (stats_file, datagrams) = (stats_file.cloned(), udp.map(UdpEcho::control));
     let on_signal = move |signal| {
         if signal == Signal::HUP && reload.has_file() {
-            reload.reload(read, |args| take_over(args, &handle, udp));
+            reload.reload(read, |args| take_over(args, &handle, datagrams.as_deref()));
         } else {
-            tracing::info!(%signal, "logging the counters");
-            let file = stats_file.filter(|_| signal == Signal::USR1);
-            report_stats(&handle, file, udp);
+            tracing::info!(target: COUNTERS_TARGET, %signal, "logging the counters");
+            let file = stats_file.as_deref().filter(|_| signal == Signal::USR1);
+            report_stats(&handle, file, datagrams.as_deref());
         }
     };
-    thread::scope(|scope| {
-        let _stop = signal_loop
-            .start(scope, on_signal)
-            .context("failed to start the thread that acts on signals")?;
-        let udp = udp.map(UdpEcho::address);
-        server.run(&signals.ending, || announce(&addresses, udp, metrics)).map_err(name_flag)
-    })
+    let _end =
+        signal_loop.start(on_signal).context("failed to start the thread that acts on signals")?;
+    let udp = udp.map(UdpEcho::address);
+    server.run(&signals.ending, || announce(&addresses, udp, metrics)).map_err(name_flag)
 }
 
 /// Changes what can change while the server runs.
-fn take_over<S: Service>(args: &Args, handle: &Handle<S>, udp: Option<&UdpEcho>) {
+fn take_over<S: Service>(args: &Args, handle: &Handle<S>, udp: Option<&UdpControl>) {
     // It was bound as one that can be adjusted.
     if let Err(error) = handle.adjust(&args.config()) {
         tracing::error!(%error, "limits and timeouts not changed");
@@ -203,11 +203,15 @@ fn take_over<S: Service>(args: &Args, handle: &Handle<S>, udp: Option<&UdpEcho>)
 }
 
 /// Logs the counters, and writes them to the file.
-fn report_stats<S: Service>(handle: &Handle<S>, file: Option<&StatsFile>, udp: Option<&UdpEcho>) {
+fn report_stats<S: Service>(
+    handle: &Handle<S>,
+    file: Option<&StatsFile>,
+    udp: Option<&UdpControl>,
+) {
     let Some(file) = file else { return handle.log_counters() };
     // Otherwise the server has ended, and its statistics are being written.
     if let Some(threads) = handle.stats() {
-        if let Err(error) = file.write(&threads, udp.map(UdpEcho::stats).as_ref()) {
+        if let Err(error) = file.write(&threads, udp.map(UdpControl::stats).as_ref()) {
             tracing::error!("{error:#}");
         }
     }

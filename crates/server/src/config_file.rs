@@ -142,7 +142,7 @@ impl Value {
     fn new(value: &DeValue<'_>, line: usize) -> Self {
         let (kind, text) = match value {
             DeValue::String(text) => (Kind::String, text.to_string()),
-            DeValue::Integer(number) => (Kind::Integer, decimal(&number.to_string())),
+            DeValue::Integer(number) => (Kind::Integer, number.to_string()),
             DeValue::Boolean(is_on) => (Kind::Boolean, is_on.to_string()),
             DeValue::Float(_) => (Kind::Other("a float"), String::new()),
             DeValue::Datetime(_) => (Kind::Other("a date or time"), String::new()),
@@ -153,11 +153,25 @@ impl Value {
     }
 }
 
+impl Value {
+    /// Returns the value as it is written on the command line for a flag of this kind. One whose values are words has
+    /// a radix of its own, as `0o660` shows: only an integer is one whatever its radix.
+    pub(crate) fn word(&self, expected: Kind) -> String {
+        let is_decimal = !RADIXES.iter().any(|(prefix, _)| self.text.starts_with(prefix));
+        if self.kind == Kind::Integer && (expected == Kind::Integer || is_decimal) {
+            decimal(&self.text)
+        } else {
+            self.text.clone()
+        }
+    }
+}
+
+const RADIXES: [(&str, u32); 3] = [("0x", 16), ("0o", 8), ("0b", 2)];
+
 /// Returns an integer of any radix in decimal digits. One that no number here can hold stays as it is.
 fn decimal(text: &str) -> String {
-    let radixes = [("0x", 16), ("0o", 8), ("0b", 2)];
     let digits =
-        radixes.iter().find_map(|(prefix, radix)| Some((text.strip_prefix(prefix)?, *radix)));
+        RADIXES.iter().find_map(|(prefix, radix)| Some((text.strip_prefix(prefix)?, *radix)));
     let (digits, radix) = digits.unwrap_or((text, 10));
     let number = i64::from_str_radix(&digits.replace('_', ""), radix);
     number.map_or_else(|_| text.to_owned(), |number| number.to_string())
@@ -189,10 +203,22 @@ mod tests {
                     true,
                     vec![value(Kind::String, "a:1", 5), value(Kind::String, "b:2", 6)]
                 ),
-                entry("backlog", 8, false, vec![value(Kind::Integer, "16", 8)]),
+                entry("backlog", 8, false, vec![value(Kind::Integer, "0x10", 8)]),
             ]
         );
         assert_eq!(file.place(file.entry("mode").unwrap().line).to_string(), "a.toml:3");
+    }
+
+    #[test]
+    fn a_radix_is_taken_out_of_integers_alone() {
+        let word = |text: &str, expected| {
+            let file = parse(&format!("a = {text}")).unwrap();
+            file.entries[0].values[0].word(expected)
+        };
+        assert_eq!(word("0o660", Kind::Integer), "432");
+        assert_eq!(word("0o660", Kind::String), "0o660");
+        assert_eq!(word("65_536", Kind::String), "65536");
+        assert_eq!(word("'0x10'", Kind::String), "0x10");
     }
 
     #[test]

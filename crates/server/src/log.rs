@@ -12,7 +12,7 @@ use std::backtrace::Backtrace;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{panic, thread};
 use tracing::dispatcher::{self, Dispatch};
@@ -37,9 +37,12 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// The level of what is logged, which may change.
-type Level = reload::Handle<Targets, Registry>;
-static LEVEL: OnceLock<Level> = OnceLock::new();
+/// The filter of the subscriber, which may change.
+type Filter = reload::Handle<Targets, Registry>;
+static FILTER: OnceLock<Filter> = OnceLock::new();
+
+/// The level that was asked for.
+static LEVEL: Mutex<LevelFilter> = Mutex::new(LevelFilter::OFF);
 
 /// Sends what is logged from now on to stderr, through a thread that is started here. It inherits the
 /// signal mask, so signals must be blocked already.
@@ -51,17 +54,19 @@ pub(crate) fn start(level: LevelFilter, format: LogFormat) -> io::Result<FlushOn
     if QUEUE.get().is_none() {
         let queue = Queue::start(Stderr, reports(format))?;
         let queue = QUEUE.get_or_init(|| queue);
-        let (dispatch, level) = dispatch(level, format, move || queue);
+        *lock(&LEVEL) = level;
+        let (dispatch, filter) = dispatch(level, format, move || queue);
         // Fails only in a program that has a subscriber of its own, which then gets the lines.
         let _ = dispatcher::set_global_default(dispatch);
-        LEVEL.get_or_init(|| level);
+        FILTER.get_or_init(|| filter);
     }
     Ok(FlushOnDrop(()))
 }
 
 /// Changes the level of what is logged.
 pub(crate) fn set_level(level: LevelFilter) {
-    if let Some(current) = LEVEL.get() {
+    *lock(&LEVEL) = level;
+    if let Some(current) = FILTER.get() {
         // Fails only where the program has a subscriber of its own.
         let _ = current.reload(targets(level));
     }
@@ -120,12 +125,12 @@ fn targets(level: LevelFilter) -> Targets {
 }
 
 /// Makes lines of `format` out of what is logged, and writes each to `lines` in one piece.
-fn dispatch<W>(level: LevelFilter, format: LogFormat, lines: W) -> (Dispatch, Level)
+fn dispatch<W>(level: LevelFilter, format: LogFormat, lines: W) -> (Dispatch, Filter)
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let (filter, level) = reload::Layer::new(targets(level));
-    let logs = Registry::default().with(filter);
+    let (layer, filter) = reload::Layer::new(targets(level));
+    let logs = Registry::default().with(layer);
     let lines = fmt::layer()
         .with_writer(lines)
         // It would report a stderr that is gone on stderr, and panic.
@@ -135,7 +140,7 @@ where
         LogFormat::Text => logs.with(lines).into(),
         LogFormat::Json => logs.with(lines.json().flatten_event(true)).into(),
     };
-    (dispatch, level)
+    (dispatch, filter)
 }
 
 /// Formats reports about dropped lines as any other line. They do not go through the queue: the thread
@@ -144,13 +149,17 @@ fn reports(format: LogFormat) -> impl Fn(Report) -> Vec<u8> + Send {
     move |report| {
         let formatted = Arc::new(Buffer::default());
         // Made when it is needed: as long as there are two, `tracing` asks both about a new call site.
-        let (dispatch, _) = dispatch(LevelFilter::current(), format, Arc::clone(&formatted));
+        let (dispatch, _) = dispatch(*lock(&LEVEL), format, Arc::clone(&formatted));
         dispatcher::with_default(&dispatch, || match report {
             Report::Dropped(lines) => tracing::warn!(lines, "log lines were dropped"),
             Report::DroppedInAll(lines) => tracing::warn!(lines, "log lines were dropped in all"),
         });
-        std::mem::take(&mut *formatted.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&formatted.0))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes in memory.
@@ -159,7 +168,7 @@ struct Buffer(Mutex<Vec<u8>>);
 
 impl Write for &Buffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        lock(&self.0).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 use crate::settings::{Failure, Settings};
 use std::fs;
+use std::sync::Arc;
 
 /// The settings that are taken over; all others need a restart.
 const TAKEN_OVER: [&str; 11] = [
@@ -20,16 +21,16 @@ const TAKEN_OVER: [&str; 11] = [
 ];
 
 /// The settings of a server that runs.
-pub(crate) struct Reload<'a> {
-    started: &'a Settings,
-    /// Those that were read last, if they were read again.
-    read: Option<Settings>,
+pub(crate) struct Reload {
+    started: Arc<Settings>,
+    /// Those that were loaded last, if they were loaded again.
+    last: Option<Settings>,
 }
 
-impl<'a> Reload<'a> {
+impl Reload {
     /// `started` are the settings that the server has started with.
-    pub(crate) fn new(started: &'a Settings) -> Self {
-        Self { started, read: None }
+    pub(crate) fn new(started: Arc<Settings>) -> Self {
+        Self { started, last: None }
     }
 
     /// Returns whether there is a file to read.
@@ -37,40 +38,41 @@ impl<'a> Reload<'a> {
         self.started.file.is_some()
     }
 
-    /// Has `read` read all settings again, and `take_over` take over what can change. Says in the log what has
+    /// Has `load` read all settings again, and `take_over` take over what can change. Says in the log what has
     /// changed and what needs a restart, or what is wrong; then all stays as it was.
     pub(crate) fn reload<T>(
         &mut self,
-        read: impl FnOnce() -> Result<(T, Settings), Failure>,
+        load: impl FnOnce() -> Result<(T, Settings), Failure>,
         take_over: impl FnOnce(&T),
     ) {
-        let (settings, read) = match self.read_file(read) {
-            Ok((settings, read)) => (settings, read),
+        let (values, settings) = match self.load_file(load) {
+            Ok(loaded) => loaded,
             Err(error) => return tracing::error!("configuration not reloaded: {error}"),
         };
-        take_over(&settings);
+        take_over(&values);
         let is_taken_over = |name: &&str| TAKEN_OVER.contains(name);
-        let before = self.read.as_ref().unwrap_or(self.started);
-        let changed: Vec<_> = read.changed_from(before).into_iter().filter(is_taken_over).collect();
+        let before = self.last.as_ref().unwrap_or(&self.started);
+        let changed = settings.changed_from(before).into_iter();
+        let changed: Vec<_> = changed.filter(is_taken_over).collect();
         tracing::info!(changed = changed.join(", "), "configuration reloaded");
-        let waiting = read.changed_from(self.started).into_iter();
+        let waiting = settings.changed_from(&self.started).into_iter();
         let waiting: Vec<_> = waiting.filter(|name| !is_taken_over(name)).collect();
         if !waiting.is_empty() {
             tracing::warn!(changed = waiting.join(", "), "changed settings that need a restart");
         }
-        self.read = Some(read);
+        self.last = Some(settings);
     }
 
-    fn read_file<T>(
+    fn load_file<T>(
         &self,
-        read: impl FnOnce() -> Result<(T, Settings), Failure>,
+        load: impl FnOnce() -> Result<(T, Settings), Failure>,
     ) -> Result<(T, Settings), String> {
         let path = self.started.file.as_ref().map(|file| file.path.as_path());
         // A pipe has nothing more to say, which would read as an empty file; another one may never end.
         if path.and_then(|path| fs::metadata(path).ok()).is_some_and(|file| !file.is_file()) {
             return Err("it is not a regular file".to_owned());
         }
-        read().map_err(|failure| match failure {
+        load().map_err(|failure| match failure {
             Failure::Wrong(message) => message.trim_start_matches("error: ").to_owned(),
             Failure::Print(error) => error.kind().to_string(),
         })

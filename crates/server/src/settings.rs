@@ -86,9 +86,8 @@ impl Settings {
             ConfigFile::read(path).map_err(|error| Failure::Wrong(format!("error: {error}")))?;
         let mut with_file = command.clone();
         for entry in &file.entries {
-            let id = check_entry(&command, &plain, &file, entry)?;
-            let values: Vec<_> = entry.values.iter().map(|value| &value.text).collect();
-            with_file = with_file.mut_arg(id, |arg| arg.default_values(values));
+            let (id, words) = check_entry(&command, &plain, &file, entry)?;
+            with_file = with_file.mut_arg(id, |arg| arg.default_values(words));
         }
         let matches = parse(&with_file, words)?;
         Ok(Self { matches, command, file: Some(file) })
@@ -236,7 +235,7 @@ fn check_environment(command: &Command, plain: &Command) -> Result<(), Failure> 
             None => {
                 let known = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str());
                 let meant =
-                    meant_by(rest, known.filter_map(|known| known.strip_prefix(PREFIX)), PREFIX);
+                    suggestion(rest, known.filter_map(|known| known.strip_prefix(PREFIX)), PREFIX);
                 return wrong(format!(
                     "error: unknown variable '{name}' in the environment{meant}"
                 ));
@@ -247,19 +246,25 @@ fn check_environment(command: &Command, plain: &Command) -> Result<(), Failure> 
 }
 
 /// Returns whether Kubernetes sets this variable, given without its prefix: it does for each service of the
-/// namespace, and `epoll-server` is a likely name for one.
+/// namespace, and `epoll-server` or `epoll-server-metrics` are likely names for some.
 fn is_service_link(name: &str) -> bool {
-    let is_link = name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_");
+    // `_PORT_7_TCP_ADDR`, for example.
+    let has_port = |rest: &str| rest.is_empty() || rest.starts_with('_');
+    let name = format!("_{name}");
+    let is_link = name.ends_with("_SERVICE_HOST")
+        || ["_SERVICE_PORT", "_PORT"]
+            .iter()
+            .any(|part| name.rsplit_once(part).is_some_and(|(_, rest)| has_port(rest)));
     is_link && env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// Checks a key of the file and its values, and returns the flag's id.
+/// Checks a key of the file and its values, and returns the flag's id and the values as on the command line.
 fn check_entry(
     command: &Command,
     plain: &Command,
     file: &ConfigFile,
     entry: &Entry,
-) -> Result<String, Failure> {
+) -> Result<(String, Vec<String>), Failure> {
     let wrong = |line, message: String| {
         let place = file.place(line);
         let message = message.strip_prefix("error: ").unwrap_or(&message);
@@ -269,7 +274,7 @@ fn check_entry(
     let mut args = command.get_arguments().filter(named);
     let Some(arg) = args.find(|arg| arg.get_long() == Some(entry.key.as_str())) else {
         let known = command.get_arguments().filter(named).filter_map(Arg::get_long);
-        let meant = meant_by(&entry.key, known, "");
+        let meant = suggestion(&entry.key, known, "");
         return wrong(entry.line, format!("unknown key '{}'{meant}", escaped(&entry.key)));
     };
     if entry.is_list && !is_list(arg) {
@@ -278,8 +283,8 @@ fn check_entry(
     if entry.values.is_empty() {
         return wrong(entry.line, format!("'{}' has no value", entry.key));
     }
+    let (expected, mut words) = (kind(arg), Vec::new());
     for value in &entry.values {
-        let expected = kind(arg);
         // Flags whose values are words take a number where that is one of them: 0 for no time, for example.
         let fits =
             value.kind == expected || (expected, value.kind) == (Kind::String, Kind::Integer);
@@ -287,11 +292,13 @@ fn check_entry(
             let message = format!("'{}' is {expected}, not {}", entry.key, value.kind);
             return wrong(value.line, message);
         }
-        if let Err(message) = check_value(plain, arg, value.text.as_ref()) {
+        let word = value.word(expected);
+        if let Err(message) = check_value(plain, arg, word.as_ref()) {
             return wrong(value.line, message);
         }
+        words.push(word);
     }
-    Ok(arg.get_id().to_string())
+    Ok((arg.get_id().to_string(), words))
 }
 
 /// Checks a value of a flag by itself.
@@ -315,7 +322,7 @@ fn check_value(plain: &Command, arg: &Arg, value: &OsStr) -> Result<(), String> 
 
 /// Suggests the known name that is most like this one. The names are given without their `prefix`, which would
 /// make all of them alike.
-fn meant_by<'a>(name: &str, known: impl Iterator<Item = &'a str>, prefix: &str) -> String {
+fn suggestion<'a>(name: &str, known: impl Iterator<Item = &'a str>, prefix: &str) -> String {
     let similar = known.map(|known| (strsim::jaro(name, known), known));
     let similar = similar.filter(|(similarity, _)| *similarity > SIMILARITY_MIN);
     let nearest = similar.max_by(|one, other| one.0.total_cmp(&other.0));

@@ -1,53 +1,65 @@
-//! The thread that acts on signals which end nothing. What they ask for may take a while, or wait for a file, so it
-//! is none of the threads that serve.
+//! A thread of its own for the signals that end nothing: to read a file or to collect statistics may take a while, or
+//! block for ever, which no thread that serves may.
 
 use epoll_reactor::{Interest, NoSource, Reactor, Ready, Waker, Watch};
 use epoll_service::{Signal, Signals};
 use std::io;
-use std::thread::{Builder, Scope};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::Builder;
+use std::time::Duration;
 
-/// Guard that ends the thread, also by a panic: its scope would wait for it.
-pub(crate) struct StopOnDrop(Waker);
+/// The longest wait for the thread to end. It may be stuck, for example in a file on a network that is gone.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-impl Drop for StopOnDrop {
+/// Guard that ends the thread, and waits for it for [`PATIENCE`] at most.
+pub(crate) struct EndOnDrop {
+    waker: Waker,
+    /// Closed when the thread has ended, also by a panic.
+    ended: Receiver<()>,
+}
+
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
         // No error of it is known.
-        if let Err(error) = self.0.wake() {
+        if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "the thread that acts on signals cannot be woken");
+        }
+        if let Err(RecvTimeoutError::Timeout) = self.ended.recv_timeout(PATIENCE) {
+            tracing::warn!("the thread that acts on SIGHUP and SIGUSR1 is stuck");
         }
     }
 }
 
 /// The event loop of the thread. It is made before the server looks whether a descriptor is left for a connection.
-pub(crate) struct SignalLoop<'a> {
+pub(crate) struct SignalLoop {
     reactor: Reactor<NoSource>,
-    signals: &'a Signals,
+    signals: Arc<Signals>,
 }
 
-impl<'a> SignalLoop<'a> {
-    pub(crate) fn new(signals: &'a Signals) -> io::Result<Self> {
+impl SignalLoop {
+    pub(crate) fn new(signals: Arc<Signals>) -> io::Result<Self> {
         let mut reactor = Reactor::watch_only()?;
-        reactor.watch(signals, (), Watch::level(Interest::IN))?;
+        reactor.watch(&*signals, (), Watch::level(Interest::IN))?;
         Ok(Self { reactor, signals })
     }
 
     /// Starts the thread, which calls `on_signal` for each signal that comes.
-    pub(crate) fn start<'scope>(
+    pub(crate) fn start(
         mut self,
-        scope: &'scope Scope<'scope, '_>,
-        mut on_signal: impl FnMut(Signal) + Send + 'scope,
-    ) -> io::Result<StopOnDrop>
-    where
-        'a: 'scope,
-    {
-        let stop = StopOnDrop(self.reactor.waker());
+        mut on_signal: impl FnMut(Signal) + Send + 'static,
+    ) -> io::Result<EndOnDrop> {
+        let waker = self.reactor.waker();
+        let (running, ended) = channel();
         let run = move || {
-            if let Err(error) = act(&mut self.reactor, self.signals, &mut on_signal) {
+            // Dropped last.
+            let _running = running;
+            if let Err(error) = act(&mut self.reactor, &self.signals, &mut on_signal) {
                 tracing::error!(%error, "failed to wait for signals; SIGHUP and SIGUSR1 do nothing any more");
             }
         };
-        Builder::new().name("actions".to_owned()).spawn_scoped(scope, run)?;
-        Ok(stop)
+        Builder::new().name("actions".to_owned()).spawn(run)?;
+        Ok(EndOnDrop { waker, ended })
     }
 }
 

@@ -8,12 +8,13 @@ use nix::fcntl::OFlag;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use serde_json::{Value, json};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The permissions of a new file, of which the umask takes some.
+/// The mode of a new file, before the umask.
 const MODE: u32 = 0o666;
 
 /// The file for statistics.
@@ -28,24 +29,23 @@ pub(crate) struct StatsFile {
 enum Target {
     /// A regular file, or none yet: each write replaces it.
     Replaced(PathBuf),
-    /// A pipe, a terminal or another device, which is written to.
+    /// A pipe, a terminal or another device, or the file of a standard stream, which is written to.
     Open(File),
 }
 
 impl StatsFile {
-    /// Creates the file with the statistics of a server that has done nothing: nobody takes those of an earlier one
-    /// for its own, and what cannot be written is known at once. A pipe that nobody reads is refused instead of
-    /// waited for.
+    /// Creates the file with the statistics of a server that has done nothing, so that a reader never sees those of an
+    /// earlier run, and an error is known at once. A pipe that nobody reads is refused instead of waited for.
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
         let name = escaped(&path.to_string_lossy()).into_owned();
         let create = || -> anyhow::Result<Target> {
-            // A symbolic link is kept, and what it leads to replaced.
-            let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-            if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            if fs::metadata(path).is_ok_and(|file| !file.is_file() || is_standard_stream(&file)) {
                 let mut options = OpenOptions::new();
-                options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+                options.append(true).custom_flags(OFlag::O_NONBLOCK.bits());
                 return Ok(Target::Open(options.open(path)?));
             }
+            // A symbolic link is kept, and the file that it leads to replaced.
+            let path = followed(path);
             replace(&path, &text(&[], None)?)?;
             Ok(Target::Replaced(path))
         };
@@ -70,18 +70,46 @@ impl StatsFile {
     }
 }
 
+/// Returns the path that a symbolic link leads to, which need not be there.
+fn followed(path: &Path) -> PathBuf {
+    if let Ok(path) = fs::canonicalize(path) {
+        return path;
+    }
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(target) = fs::read_link(&path) else { break };
+        // Relative to the folder of the link; one that begins with a slash takes its place.
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    path
+}
+
+/// Returns whether this file is that of stdout or stderr, whose later lines would go to a file without a name.
+fn is_standard_stream(file: &Metadata) -> bool {
+    let of = |stream: BorrowedFd<'_>| {
+        let stream = stream.try_clone_to_owned().and_then(|stream| File::from(stream).metadata());
+        stream.is_ok_and(|stream| (stream.dev(), stream.ino()) == (file.dev(), file.ino()))
+    };
+    of(io::stdout().as_fd()) || of(io::stderr().as_fd())
+}
+
 fn write_all(mut file: &File, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Writes a file beside the one at `path`, and puts it in its place.
+/// Writes a file beside the one at `path`, and puts it in its place, with the mode of the one before.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let permissions = Permissions::from_mode(MODE);
+    let before = fs::metadata(path).ok().map(|file| file.permissions());
     let file = tempfile::Builder::new()
         .prefix(".stats-")
-        .permissions(permissions)
+        .permissions(Permissions::from_mode(MODE))
         .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    if let Some(before) = before {
+        // The umask has no part in it.
+        file.as_file().set_permissions(before)?;
+    }
     write_all(file.as_file(), text)?;
     file.persist(path).map(drop).map_err(io::Error::from)
 }

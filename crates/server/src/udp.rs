@@ -36,13 +36,13 @@ pub(crate) struct UdpStats {
 pub(crate) struct UdpEcho {
     address: Address,
     waker: Waker,
-    shared: Arc<Shared>,
+    control: Arc<UdpControl>,
     thread: JoinHandle<()>,
 }
 
 /// The part of an echo that other threads reach.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct UdpControl {
     /// The statistics after each batch.
     stats: Mutex<UdpStats>,
     /// The number of datagrams a second for each source.
@@ -73,9 +73,9 @@ impl UdpEcho {
             requests: RecvBatch::new(BATCH_MAX, LEN_MAX),
             answers: SendBatch::new(BATCH_MAX, LEN_MAX),
             stats: UdpStats::default(),
-            shared: Arc::new(Shared { stats: Mutex::default(), per_s: per_s.get().into() }),
+            control: Arc::new(UdpControl { stats: Mutex::default(), per_s: per_s.get().into() }),
         };
-        let shared = Arc::clone(&server.shared);
+        let control = Arc::clone(&server.control);
         let run = move || {
             if let Err(error) = server.run(&mut reactor) {
                 tracing::error!(%error, "the UDP echo has failed");
@@ -83,28 +83,22 @@ impl UdpEcho {
         };
         let thread = Builder::new().name("epoll-udp".into()).spawn(run).with_context(failed)?;
         tracing::info!(address = %own, "listening for datagrams");
-        Ok(Self { address: own, waker, shared, thread })
+        Ok(Self { address: own, waker, control, thread })
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Changes how many datagrams a second each source may send.
-    pub(crate) fn set_rate(&self, per_s: NonZeroU32) {
-        self.shared.per_s.store(per_s.get(), Ordering::Relaxed);
-    }
-
-    /// Returns what it has done so far.
-    pub(crate) fn stats(&self) -> UdpStats {
-        *self.shared.stats()
+    pub(crate) fn control(&self) -> Arc<UdpControl> {
+        Arc::clone(&self.control)
     }
 
     /// Ends it and returns what it has done.
     pub(crate) fn end(self) -> anyhow::Result<UdpStats> {
         self.waker.wake().context("failed to end the UDP echo")?;
         self.thread.join().map_err(|_| anyhow::anyhow!("the UDP echo has panicked"))?;
-        Ok(*self.shared.stats())
+        Ok(self.control.stats())
     }
 }
 
@@ -114,11 +108,21 @@ struct Server {
     requests: RecvBatch,
     answers: SendBatch,
     stats: UdpStats,
-    shared: Arc<Shared>,
+    control: Arc<UdpControl>,
 }
 
-impl Shared {
-    fn stats(&self) -> MutexGuard<'_, UdpStats> {
+impl UdpControl {
+    /// Changes how many datagrams a second each source may send.
+    pub(crate) fn set_rate(&self, per_s: NonZeroU32) {
+        self.per_s.store(per_s.get(), Ordering::Relaxed);
+    }
+
+    /// Returns the statistics after the last batch.
+    pub(crate) fn stats(&self) -> UdpStats {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UdpStats> {
         self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,7 +148,7 @@ impl Server {
             // Nothing has come, or an error of an earlier datagram was pending, which is taken by this.
             return;
         }
-        if let Some(per_s) = NonZeroU32::new(self.shared.per_s.load(Ordering::Relaxed)) {
+        if let Some(per_s) = NonZeroU32::new(self.control.per_s.load(Ordering::Relaxed)) {
             self.filter.set_rate(per_s);
         }
         let now = Timestamp::now();
@@ -159,7 +163,7 @@ impl Server {
             }
         }
         self.send();
-        *self.shared.stats() = self.stats;
+        *self.control.lock() = self.stats;
     }
 
     fn send(&mut self) {

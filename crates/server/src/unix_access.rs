@@ -4,7 +4,7 @@ use epoll_reactor::net::PathOwner;
 use nix::unistd::{Group, User};
 use std::str::FromStr;
 
-/// The permissions of a path in octal digits, such as `0660`.
+/// The permissions of a path in octal digits, such as `0660`, or `0o660` as in TOML.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnixMode(pub(crate) u32);
 
@@ -12,6 +12,7 @@ impl FromStr for UnixMode {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
+        let text = text.strip_prefix("0o").unwrap_or(text);
         let is_octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..b'8').contains(&byte));
         let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
         mode.map(Self).ok_or("expected permissions in octal digits, such as 0660")
@@ -60,10 +61,12 @@ mod tests {
 
     #[test]
     fn permissions_are_octal() {
-        for (text, mode) in [("0660", 0o660), ("600", 0o600), ("0777", 0o777), ("0", 0)] {
+        for (text, mode) in
+            [("0660", 0o660), ("600", 0o600), ("0777", 0o777), ("0", 0), ("0o660", 0o660)]
+        {
             assert_eq!(text.parse(), Ok(UnixMode(mode)));
         }
-        for text in ["", "0680", "1777", "+600", "-1", "rw-rw----", "0o660"] {
+        for text in ["", "0680", "1777", "+600", "-1", "rw-rw----", "0o", "0x1b0", "0o0o660"] {
             assert!(text.parse::<UnixMode>().is_err(), "{text}");
         }
     }

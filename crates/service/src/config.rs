@@ -49,7 +49,7 @@ pub struct Config {
     /// `[::]` does (`false`); `None` is the system's default, which is `false` on most. Sockets that the process was
     /// started with are as they were made; this is true of their paths, too.
     pub ipv6_only: Option<bool>,
-    /// The permissions of the paths of UNIX sockets, such as `0o660`, whatever the umask. They hold before the first
+    /// The permissions of the paths of UNIX sockets, that of the metrics included, such as `0o660`, whatever the umask. They hold before the first
     /// client can connect.
     pub path_mode: Option<u32>,
     /// The owner of the paths of UNIX sockets, from before the first client can connect.

@@ -66,20 +66,33 @@ struct StatsRequest {
     epoch: u64,
     missing: usize,
     threads: Vec<ThreadStats>,
-    /// Those who wait for the statistics.
+    /// The channels of callers that wait for these statistics.
     waiting: Vec<Sender<Vec<ThreadStats>>>,
+    /// There was another request meanwhile, which begins when this one is over.
+    is_repeated: bool,
+    /// The channels of callers that wait for that one.
+    waiting_next: Vec<Sender<Vec<ThreadStats>>>,
     /// The server has ended: there is nobody to answer.
     is_closed: bool,
 }
 
-/// Guard of a server that may still answer requests. Dropping it ends the wait of those who have asked.
-pub(crate) struct AnswerGuard(pub(crate) Arc<Control>);
+impl StatsRequest {
+    /// Begins a request to so many threads.
+    fn begin(&mut self, threads: usize) {
+        self.epoch += 1;
+        self.missing = threads;
+    }
+}
 
-impl Drop for AnswerGuard {
+/// Guard of a server that may still answer requests. Dropping it ends the wait of those who have asked.
+pub(crate) struct StatsGuard(pub(crate) Arc<Control>);
+
+impl Drop for StatsGuard {
     fn drop(&mut self) {
         let mut request = self.0.stats();
         request.is_closed = true;
         request.waiting.clear();
+        request.waiting_next.clear();
     }
 }
 
@@ -174,6 +187,8 @@ impl Control {
 
     /// Takes the limits and the timeouts over from `config`. Returns whether they can be changed.
     pub(crate) fn adjust(&self, config: &Config) -> bool {
+        // For all of it: of two changes at once, one holds.
+        let mut drain_delay = self.drain_delay.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.admission.adjust(config.connections_max, config.connections_per_peer_max) {
             return false;
         }
@@ -186,7 +201,8 @@ impl Control {
         for timing in &self.timings {
             lock(timing).timeouts = config.timeouts;
         }
-        *self.drain_delay.lock().unwrap_or_else(PoisonError::into_inner) = config.drain_delay;
+        *drain_delay = config.drain_delay;
+        drop(drain_delay);
         // The threads set the timers of their connections anew.
         self.timing_epoch.fetch_add(1, Ordering::Release);
         self.wakers.iter().for_each(wake);
@@ -242,28 +258,33 @@ impl Control {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Has every thread log its counters.
+    /// Has every thread log its counters; if they are at it, once more afterwards.
     pub(crate) fn request_stats(&self) {
-        self.begin_request(&mut self.stats());
+        self.request(None);
     }
 
     /// Has every thread log its counters, and returns the channel that brings them. It ends without them if the
     /// server does.
     pub(crate) fn ask_for_stats(&self) -> Receiver<Vec<ThreadStats>> {
-        let (answer, answered) = channel();
-        let mut request = self.stats();
-        if !request.is_closed {
-            request.waiting.push(answer);
-            self.begin_request(&mut request);
-        }
-        answered
+        let (sender, receiver) = channel();
+        self.request(Some(sender));
+        receiver
     }
 
-    /// Whoever waits for an earlier request gets the answer to this one.
-    fn begin_request(&self, request: &mut StatsRequest) {
-        request.epoch += 1;
-        request.missing = self.wakers.len();
-        request.threads.clear();
+    fn request(&self, sender: Option<Sender<Vec<ThreadStats>>>) {
+        let mut request = self.stats();
+        if request.is_closed {
+            return;
+        }
+        if request.missing > 0 {
+            // What is counted already may have changed since.
+            request.waiting_next.extend(sender);
+            request.is_repeated = true;
+            return;
+        }
+        request.waiting.extend(sender);
+        request.begin(self.wakers.len());
+        drop(request);
         self.wakers.iter().for_each(wake);
     }
 
@@ -273,13 +294,10 @@ impl Control {
         std::mem::replace(seen, epoch) != epoch
     }
 
-    /// Adds the statistics of a thread to the request that it saw, and returns the sum if it was the last
-    /// one. An answer to an earlier request is dropped: the thread will be asked again.
-    pub(crate) fn submit_stats(&self, epoch: u64, stats: ThreadStats) -> Option<ThreadStats> {
+    /// Adds the statistics of a thread to the request that is under way, and returns the sum if it was the last
+    /// one.
+    pub(crate) fn submit_stats(&self, stats: ThreadStats) -> Option<ThreadStats> {
         let mut request = self.stats();
-        if epoch != request.epoch {
-            return None;
-        }
         request.missing = request.missing.saturating_sub(1);
         request.threads.push(stats);
         if request.missing > 0 {
@@ -290,6 +308,12 @@ impl Control {
         for waiting in request.waiting.drain(..) {
             // Nobody waits any more.
             let _ = waiting.send(threads.clone());
+        }
+        if std::mem::take(&mut request.is_repeated) {
+            request.waiting = std::mem::take(&mut request.waiting_next);
+            request.begin(self.wakers.len());
+            drop(request);
+            self.wakers.iter().for_each(wake);
         }
         Some(ThreadStats::sum(&threads))
     }
@@ -391,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_answers_late_is_not_counted_twice_for_the_next_request() {
+    fn a_request_that_comes_while_threads_count_is_one_more_afterwards() {
         let reactors = [(); 2].map(|()| Reactor::<std::net::TcpStream>::new().unwrap());
         let wakers = reactors.iter().map(Reactor::waker).collect();
         let control = Control::new(&Config::default(), Admission::new(1, None, 2), wakers);
@@ -402,14 +426,17 @@ mod tests {
             stats
         };
         let asked_first = control.ask_for_stats();
-        assert!(control.is_stats_requested(&mut first));
+        assert!(control.is_stats_requested(&mut first) && control.is_stats_requested(&mut second));
+        let asked_next = control.ask_for_stats();
         control.request_stats();
-        assert!(control.submit_stats(first, one()).is_none());
-        assert!(control.is_stats_requested(&mut second) && control.is_stats_requested(&mut first));
-        assert!(control.submit_stats(first, one()).is_none());
-        let sum = control.submit_stats(second, one()).expect("the last one to answer");
-        assert_eq!(sum.stats.opened, 2);
-        assert_eq!(asked_first.recv().unwrap().len(), 2, "it waits for the later one");
+        assert!(!control.is_stats_requested(&mut first), "a count is under way");
+        assert!(control.submit_stats(one()).is_none());
+        let sum = control.submit_stats(one()).expect("the last one to report");
+        assert_eq!((sum.stats.opened, asked_first.recv().unwrap().len()), (2, 2));
+        assert!(asked_next.try_recv().is_err(), "it has asked later");
+        assert!(control.is_stats_requested(&mut first) && control.is_stats_requested(&mut second));
+        assert!(control.submit_stats(one()).is_none() && control.submit_stats(one()).is_some());
+        assert_eq!(asked_next.recv().unwrap().len(), 2);
         assert!(
             !control.is_stats_requested(&mut first) && !control.is_stats_requested(&mut second)
         );
@@ -422,7 +449,7 @@ mod tests {
         let control = Control::new(&Config::default(), Admission::new(1, None, 1), wakers);
         let control = Arc::new(control);
         let before = control.ask_for_stats();
-        drop(AnswerGuard(Arc::clone(&control)));
+        drop(StatsGuard(Arc::clone(&control)));
         assert!(before.recv().is_err() && control.ask_for_stats().recv().is_err());
     }
 }

@@ -6,7 +6,7 @@ use crate::acceptor::{Acceptor, Acceptors, SharedAcceptors};
 use crate::admission::Admission;
 use crate::client::Client;
 use crate::config::THREADS_MAX;
-use crate::control::{AnswerGuard, Control};
+use crate::control::{Control, StatsGuard};
 use crate::drain::Coordinator;
 use crate::error::{Context, Error, Setting};
 use crate::handler::Parts;
@@ -50,7 +50,7 @@ use std::time::Duration;
 /// See [the crate's page](crate).
 pub struct Server<S: Service> {
     threads: Threads<S>,
-    control: AnswerGuard,
+    control: StatsGuard,
     post: PostGuard<Message<S>>,
     addresses: Vec<Address>,
     /// The cores that threads keep to, one after another; empty if they need not.
@@ -157,7 +157,7 @@ impl<S: Service> Server<S> {
         #[cfg(feature = "metrics")]
         let of_metrics = match &config.metrics {
             Some(Metrics { listen, .. }) => {
-                let config = endpoint::config(*listen, config.restart.clone());
+                let config = endpoint::config(*listen, config);
                 let own = listeners.open_beside(&config, &mut inherited);
                 Some((config, own.map_err(|error| error.about(Setting::Metrics(*listen)))?))
             }
@@ -203,7 +203,7 @@ impl<S: Service> Server<S> {
         let predecessor = inherited.close_rest();
         let server = Self {
             threads: threads_set_up,
-            control: AnswerGuard(control),
+            control: StatsGuard(control),
             post: PostGuard(post),
             addresses,
             cores,
@@ -274,7 +274,7 @@ impl<S: Service> Server<S> {
         let Self {
             threads, control, post: _open, cores, signal_reader, drain, drain_delay, ..
         } = self;
-        let AnswerGuard(control) = &control;
+        let StatsGuard(control) = &control;
         let Self { supervisor, takeover, .. } = self;
         #[cfg(feature = "metrics")]
         let metrics = self.metrics;

@@ -13,14 +13,15 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_epoll-server-under-test");
 /// The beginning of the names of the variables of all flags; a test inherits none of them.
 const PREFIX: &str = "EPOLL_SERVER_";
 
-/// What a service manager tells a program that it starts. The tests may have been started by one.
-const SUPERVISION: [&str; 6] = [
+/// The variables by which a service manager tells a program about itself. The tests may have been started by one.
+const SUPERVISION: [&str; 7] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
+    "KUBERNETES_SERVICE_HOST",
 ];
 
 /// A command line in the making.

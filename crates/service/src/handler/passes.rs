@@ -15,7 +15,7 @@ pub(super) struct Passes {
     pub(super) drain: Option<Pass>,
     count: Option<Count>,
     /// Timers are set anew, by other timeouts.
-    timing: Option<Pass>,
+    rearming: Option<Pass>,
     /// Some mail has yet to reach its receivers, or more has come since.
     pub(super) is_delivering: bool,
 }
@@ -36,32 +36,32 @@ impl<S: Service> Handler<S> {
     /// Returns whether a pass is under way: then [`advance_passes`](Self::advance_passes) has to be called in the next turn,
     /// which must not sleep.
     pub(crate) fn has_passes(&self) -> bool {
-        let Passes { drain, count, timing, is_delivering } = &self.passes;
-        drain.is_some() || count.is_some() || timing.is_some() || *is_delivering
+        let Passes { drain, count, rearming, is_delivering } = &self.passes;
+        drain.is_some() || count.is_some() || rearming.is_some() || *is_delivering
     }
 
     /// Makes the next slice of each pass that is under way, other than a count.
     #[cold]
     pub(crate) fn advance_passes<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
         self.tell_next(connections);
-        self.time_next(connections);
+        self.rearm_next(connections);
         if self.passes.is_delivering {
             self.deliver_next(connections);
         }
     }
 
-    /// Begins to set the timers of all connections anew: the timeouts have changed.
-    pub(crate) fn begin_timing<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
-        self.passes.timing = Some(Pass::over(connections.slots()));
-        self.time_next(connections);
+    /// Begins to set the timers of all connections anew, after timeouts have changed.
+    pub(crate) fn begin_rearming<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        self.passes.rearming = Some(Pass::over(connections.slots()));
+        self.rearm_next(connections);
     }
 
     /// Sets the timers of the next connections anew. Another thread that has one of them does it, when it is done.
-    fn time_next<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
-        let Some(pass) = &mut self.passes.timing else { return };
+    fn rearm_next<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        let Some(pass) = &mut self.passes.rearming else { return };
         let slice = pass.next_slice();
         if pass.is_over() {
-            self.passes.timing = None;
+            self.passes.rearming = None;
         }
         for slot in slice {
             let Some(token) = connections.token_at(slot) else { continue };

@@ -6,7 +6,7 @@ use super::page::Sources;
 use crate::control::Control;
 use crate::store::LocalStore;
 use crate::threads::local::LocalThread;
-use crate::{Config, Restart, Service, Timeouts, resources};
+use crate::{Config, Service, Timeouts, resources};
 use epoll_connection::Limits;
 use epoll_reactor::net::{Address, Peer};
 use std::io;
@@ -45,11 +45,14 @@ impl Service for MetricsService {
     }
 }
 
-/// Returns the configuration of the service of metrics at this address, which is handed over with the others if the
-/// service restarts.
-pub(crate) fn config(listen: Address, restart: Option<Restart>) -> Config {
+/// Returns the configuration of the service of metrics at this address, beside a service that is configured so. Its
+/// socket is handed over with the others if the service restarts.
+pub(crate) fn config(listen: Address, of_service: &Config) -> Config {
     Config {
-        restart,
+        restart: of_service.restart.clone(),
+        ipv6_only: of_service.ipv6_only,
+        path_mode: of_service.path_mode,
+        path_owner: of_service.path_owner,
         threads: Some(NonZeroU32::MIN),
         connections_max: NonZeroU32::new(CONNECTIONS_MAX),
         backlog: NonZeroU32::new(2 * CONNECTIONS_MAX).unwrap_or(NonZeroU32::MIN),

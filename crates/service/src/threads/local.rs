@@ -259,6 +259,8 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
                 if !signals::is_ending(signal) {
                     coordinator.stop_beating();
                 }
+                // They may have changed since the server was started.
+                coordinator.set_times(self.control.drain_times());
                 if let Some(deadline) = coordinator.on_signal(signal, &self.control.drain) {
                     self.remind_at(deadline)?;
                 }
@@ -271,12 +273,9 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     }
 
     /// Another thread, or this one, has changed something that concerns all, or has sent mail.
-    fn on_wake(&mut self, mut coordinator: Option<&mut Coordinator>) -> io::Result<()> {
+    fn on_wake(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
         if self.control.has_new_timeouts(&mut self.timing_epoch) {
-            self.handler.begin_timing(&mut self.store);
-            if let Some(coordinator) = coordinator.as_deref_mut() {
-                coordinator.set_times(self.control.drain_times());
-            }
+            self.handler.begin_rearming(&mut self.store);
         }
         if !self.handler.is_counting() {
             self.begin_count();
@@ -342,7 +341,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         }
         let reactor = reactor + shared.unwrap_or_default();
         let stats = ThreadStats { thread: self.index, stats, reactor, accept, cut: 0 };
-        if let Some(sum) = self.control.submit_stats(self.stats_epoch, stats) {
+        if let Some(sum) = self.control.submit_stats(stats) {
             let open = self.control.admission.in_use();
             tracing::info!(target: COUNTERS_TARGET, open, "open connections");
             sum.stats.log("connections so far");
