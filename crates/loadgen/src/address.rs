@@ -6,9 +6,12 @@ use epoll_sys::socket::{self, Address, Family, UnixAddress};
 use nix::errno::Errno;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+/// The time within which a refusal of a datagram is awaited if a host has several addresses.
+const REFUSAL_MAX: Duration = Duration::from_millis(100);
 
 /// A server as it is named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +85,12 @@ impl Target {
     }
 
     /// Returns the address of the server. If a host has several addresses, it is the first one that accepts
-    /// a connection; a single address is returned without trying it.
+    /// a connection, or does not refuse an empty datagram; a single address is returned without trying it.
     ///
     /// # Errors
     ///
     /// An unknown host, or the error of the last address that was tried.
-    pub fn reach(&self, limit: Duration) -> anyhow::Result<Address> {
+    pub(crate) fn reach(&self, transport: Transport, limit: Duration) -> anyhow::Result<Address> {
         let (host, port) = match self {
             Self::Unix(name) => return Ok(Address::Unix(*name)),
             Self::Host { host, port } => (host.as_str(), *port),
@@ -102,13 +105,12 @@ impl Target {
         }
         let mut last = None;
         for address in addresses {
-            match TcpStream::connect_timeout(&address, limit) {
-                // The kernel may take the port that nobody listens on for the own end.
-                Ok(stream) if stream.local_addr().ok() == Some(address) => {
-                    let error = io::Error::from(io::ErrorKind::ConnectionRefused);
-                    last = Some((address, error));
-                }
-                Ok(_) => return Ok(Address::Inet(address)),
+            let tried = match transport {
+                Transport::Stream => try_stream(address, limit),
+                Transport::Datagram => try_datagram(address, limit),
+            };
+            match tried {
+                Ok(()) => return Ok(Address::Inet(address)),
                 Err(error) => last = Some((address, error)),
             }
         }
@@ -132,6 +134,31 @@ impl fmt::Display for Target {
     }
 }
 
+fn try_stream(address: SocketAddr, limit: Duration) -> io::Result<()> {
+    let stream = TcpStream::connect_timeout(&address, limit)?;
+    // The kernel may take the port that nobody listens on for the own end.
+    match stream.local_addr()? == address {
+        true => Err(io::ErrorKind::ConnectionRefused.into()),
+        false => Ok(()),
+    }
+}
+
+/// Sends an empty datagram. Nobody has to answer it, but one that reaches nobody is soon refused.
+fn try_datagram(address: SocketAddr, limit: Duration) -> io::Result<()> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(limit.min(REFUSAL_MAX)))?;
+    socket.send(&[])?;
+    match socket.recv(&mut []) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Returns whether the text includes a port. A bare IPv6 address does not.
 fn has_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
@@ -139,16 +166,30 @@ fn has_port(text: &str) -> bool {
     })
 }
 
-/// Returns a new socket on its way to the server, with `TCP_NODELAY`, and with a congestion control and an
+/// The kind of the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Stream,
+    Datagram,
+}
+
+/// Returns a new socket on its way to the server, with `TCP_NODELAY` on TCP, and with a congestion control and a
 /// local address if these are given.
 pub(crate) fn connect(
     address: &Address,
+    transport: Transport,
     congestion: Option<&str>,
     source: Option<IpAddr>,
 ) -> io::Result<OwnedFd> {
-    let socket = socket::stream(Family::of(address))?;
+    let family = Family::of(address);
+    let socket = match transport {
+        Transport::Stream => socket::stream(family)?,
+        Transport::Datagram => socket::datagram(family)?,
+    };
     if address.inet().is_some() {
-        socket::set_nodelay(&socket, true)?;
+        if transport == Transport::Stream {
+            socket::set_nodelay(&socket, true)?;
+        }
         if let Some(congestion) = congestion {
             use_congestion(&socket, congestion)?;
         }

@@ -6,14 +6,15 @@
 
 use crate::exchange::Exchange;
 use crate::failure::End;
-use epoll_sys::{Epoll, Interest, Timestamp, Watch, socket};
+use epoll_sys::socket::{self, RecvBatch};
+use epoll_sys::{Epoll, Interest, Timestamp, Watch};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// The number of sends to one connection before other connections get a turn: one MiB.
-const SENDS_MAX: usize = 8;
+/// The number of bytes that are sent to one connection before other connections get a turn.
+const SENT_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Connection<'a> {
@@ -51,10 +52,12 @@ enum Stage {
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// No bytes are there.
+    /// No bytes are there, and no datagram.
     Nothing,
     /// This many bytes.
     Bytes(usize),
+    /// Datagrams, which are in the batch.
+    Datagrams,
     /// The end of the stream.
     End,
 }
@@ -185,7 +188,8 @@ impl<'a> Connection<'a> {
     /// Sends as much as the socket takes, and watches for output while bytes are left.
     pub(crate) fn flush(&mut self, epoll: &Epoll, data: u64) -> Result<(), End> {
         let Some(socket) = &self.socket else { return Ok(()) };
-        for _ in 0..SENDS_MAX {
+        let mut sent = 0;
+        while sent < SENT_MAX {
             let bytes = self.exchange.unsent();
             if bytes.is_empty() {
                 break;
@@ -194,6 +198,7 @@ impl<'a> Connection<'a> {
             match socket::send(socket, bytes) {
                 Ok(len) => {
                     self.exchange.sent(len);
+                    sent += len;
                     if len < asked {
                         break;
                     }
@@ -218,6 +223,16 @@ impl<'a> Connection<'a> {
         self.awaits_room && self.stage == Stage::Open
     }
 
+    /// Receives a batch of datagrams.
+    pub(crate) fn receive(&self, batch: &mut RecvBatch) -> Result<Read, End> {
+        let Some(socket) = &self.socket else { return Ok(Read::Nothing) };
+        match batch.recv(socket) {
+            Ok(0) => Ok(Read::Nothing),
+            Ok(_) => Ok(Read::Datagrams),
+            Err(error) => failed_read(error),
+        }
+    }
+
     /// Reads once.
     #[inline]
     pub(crate) fn read(&self, buffer: &mut [u8]) -> Result<Read, End> {
@@ -225,10 +240,7 @@ impl<'a> Connection<'a> {
         match socket::recv(socket, buffer) {
             Ok(0) => Ok(Read::End),
             Ok(len) => Ok(Read::Bytes(len)),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Read::Nothing),
-                _ => Err(error.into()),
-            },
+            Err(error) => failed_read(error),
         }
     }
 
@@ -273,5 +285,12 @@ impl<'a> Connection<'a> {
     /// Lets a lost connection get a new socket with its next request.
     pub(crate) fn reopen(&mut self) {
         self.stage = Stage::Open;
+    }
+}
+
+fn failed_read(error: io::Error) -> Result<Read, End> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Read::Nothing),
+        _ => Err(error.into()),
     }
 }

@@ -1,7 +1,7 @@
 //! Opens the connections before a run begins. One failure fails them all: a run with fewer connections than
 //! requested would measure something else.
 
-use crate::address::{connect, lacks};
+use crate::address::{Transport, connect, lacks};
 use crate::sources::{Sources, ports};
 use crate::stats::{Resource, Stats};
 use anyhow::Context;
@@ -23,6 +23,7 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connector<'a> {
     pub(crate) address: &'a Address,
+    pub(crate) transport: Transport,
     pub(crate) congestion: Option<&'a str>,
     pub(crate) sources: &'a Sources,
     /// The time limit for each connection.
@@ -32,7 +33,7 @@ pub(crate) struct Connector<'a> {
 impl Connector<'_> {
     /// Returns the socket of a new connection with this number, which may still be on its way.
     pub(crate) fn connect(&self, number: u64) -> io::Result<OwnedFd> {
-        connect(self.address, self.congestion, self.sources.get(number))
+        connect(self.address, self.transport, self.congestion, self.sources.get(number))
     }
 
     /// Opens `count` connections, spread evenly over `ramp_up`, and records their connect times and what they

@@ -26,6 +26,8 @@ pub enum Failure {
     Refused,
     /// No answer or no connection came within the limit.
     NoAnswer,
+    /// A datagram was not answered within the limit.
+    Lost,
     /// Requests for which no connection was free in time, or open at all.
     Unsent,
     /// No local address was free for a connection.
@@ -40,13 +42,14 @@ pub enum Failure {
 
 impl Failure {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::WrongBytes,
         Self::ExtraBytes,
         Self::Closed,
         Self::Reset,
         Self::Refused,
         Self::NoAnswer,
+        Self::Lost,
         Self::Unsent,
         Self::NoAddress,
         Self::NoDescriptor,
@@ -64,6 +67,7 @@ impl Failure {
             Self::Reset => "reset",
             Self::Refused => "refused",
             Self::NoAnswer => "no-answer",
+            Self::Lost => "lost",
             Self::Unsent => "unsent",
             Self::NoAddress => "no-address",
             Self::NoDescriptor => "no-descriptor",

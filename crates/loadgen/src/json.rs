@@ -2,6 +2,7 @@
 
 use crate::report::{Report, Times};
 use crate::series::Row;
+use crate::stats::DatagramCounts;
 use crate::thresholds::Thresholds;
 use crate::validity::invalid_because;
 use serde_json::{Map, Value, json};
@@ -21,7 +22,12 @@ use std::time::Duration;
 /// `client` has the CPU time of this process, `server` that of the measured one: the totals `user_us` and
 /// `system_us`, and `user_us_per_request` and `system_us_per_request` for each answered request.
 ///
-/// Each request that was due is counted once: in `requests`, in `unanswered` or in the errors `unsent`.
+/// Each request that was due is counted once: in `requests`, in `unanswered` or in the errors `unsent`; a datagram
+/// also in `lost`, or in `wrong` if its answer was that.
+///
+/// `datagrams` is null unless messages are datagrams. The warm-up is left out of it. `received` are the datagrams
+/// with a right answer in time, as `requests`; `late` are answers to lost ones, `reordered` those that came after
+/// the answer to a datagram that was sent later, `duplicated` further answers to a datagram.
 ///
 /// `valid` is whether the figures are about the server; if not, `invalid_because` has the reasons as
 /// sentences, and `own_delays` their figures. `failed_thresholds` has a sentence for each limit of
@@ -75,6 +81,7 @@ pub fn object(report: &Report<'_>, thresholds: &Thresholds) -> Value {
             "late_requests": delays.late,
             "late_max_us": microseconds(delays.late_max),
         },
+        "datagrams": datagrams(report),
         "series": outcome.series.iter().map(interval).collect::<Vec<_>>(),
         "client": {
             "user_us": microseconds(user),
@@ -107,6 +114,23 @@ fn interval(row: &Row) -> Value {
         "throughput_per_s": rounded(row.per_second()),
         "errors": row.failures,
         "latency_us": { "p50": latency(0), "p99": latency(1), "max": latency(2) },
+    })
+}
+
+fn datagrams(report: &Report<'_>) -> Value {
+    if !report.plan.has_datagrams() {
+        return Value::Null;
+    }
+    let DatagramCounts { sent, lost, late, reordered, duplicated, wrong } =
+        report.outcome.stats.datagrams;
+    json!({
+        "sent": sent,
+        "received": report.requests(),
+        "lost": lost,
+        "late": late,
+        "reordered": reordered,
+        "duplicated": duplicated,
+        "wrong": wrong,
     })
 }
 

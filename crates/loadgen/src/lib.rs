@@ -1,5 +1,5 @@
-//! `epoll-load`: a client that puts load on a server of echo, RESP or HTTP, checks every byte that comes back,
-//! and measures latencies. It shares no code with a server beyond `epoll-sys`.
+//! `epoll-load`: a client that puts load on a server of echo, over TCP or UDP, RESP or HTTP, checks every byte
+//! that comes back, and measures latencies. It shares no code with a server beyond `epoll-sys`.
 //!
 //! In a closed loop, a connection sends its next message when it has received an answer. In an open loop,
 //! messages are sent at a fixed rate, and a latency counts from the time at which the request was due: a
@@ -49,7 +49,7 @@ pub use process::Used;
 pub use report::Report;
 pub use run::{Outcome, Server, run};
 pub use series::{Interval, Row};
-pub use stats::{OwnDelays, Resource, Stats};
+pub use stats::{DatagramCounts, OwnDelays, Resource, Stats};
 pub use threads::{Progress, Update};
 pub use thresholds::Thresholds;
 pub use validity::invalid_because;

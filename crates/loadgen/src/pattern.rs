@@ -80,6 +80,17 @@ impl Pattern {
         Offset(if sum < self.period { sum } else { sum % self.period })
     }
 
+    /// Returns the offset of the piece with this index, if the stream from `beginning` on is cut into pieces of
+    /// `len` bytes.
+    #[inline]
+    #[must_use]
+    pub fn piece(&self, beginning: Offset, index: u64, len: usize) -> Offset {
+        let period = self.period as u64;
+        let distance = (index % period) * (len as u64 % period) % period;
+        // A remainder is below the period, so it fits.
+        self.after(beginning, usize::try_from(distance).unwrap_or(0))
+    }
+
     /// Returns the index of the first of `bytes` that differs from the stream at `offset`.
     #[must_use]
     pub fn mismatch(&self, offset: Offset, bytes: &[u8]) -> Option<usize> {
@@ -128,6 +139,18 @@ mod tests {
                 assert_ne!(size % Pattern::for_size(size).period as u64, 0);
             }
         }
+    }
+
+    #[test]
+    fn a_piece_is_found_by_its_index() {
+        let pattern = Pattern::for_size(60_000);
+        let beginning = pattern.beginning(7);
+        let mut offset = beginning;
+        for index in 0..100 {
+            assert_eq!(pattern.piece(beginning, index, 60_000), offset);
+            offset = pattern.after(offset, 60_000);
+        }
+        assert!(pattern.piece(beginning, u64::MAX, usize::MAX).0 < pattern.period);
     }
 
     #[test]

@@ -22,7 +22,8 @@ pub struct Plan {
     /// The size of a message, or of a value of RESP, in bytes; of no meaning for HTTP. At most
     /// [`SIZE_MAX`](crate::pattern::SIZE_MAX).
     pub size: u64,
-    /// The number of messages in flight on a connection; 1 if `churn`.
+    /// The number of messages in flight on a connection; 1 if `churn`. Without meaning for datagrams of an open
+    /// loop, which are sent regardless of others.
     pub pipeline: u32,
     /// The number of requests a second of an open loop, above 0; `None` is a closed loop.
     pub rate: Option<f64>,
@@ -69,6 +70,8 @@ pub enum Protocol {
         /// The file of the certificates that the server's has to be signed by; `None` accepts any.
         ca: Option<PathBuf>,
     },
+    /// Every datagram comes back, over UDP: each connection is a socket, and a message has from 8 to 65 507 bytes.
+    UdpEcho,
 }
 
 impl Protocol {
@@ -80,6 +83,7 @@ impl Protocol {
             Self::Resp => "resp",
             Self::Http { .. } => "http",
             Self::TlsEcho { .. } => "tls-echo",
+            Self::UdpEcho => "udp-echo",
         }
     }
 }
@@ -95,7 +99,25 @@ pub enum Loop {
     Churn,
 }
 
+/// The largest number of datagrams in flight on a socket of an open loop.
+const OPEN_IN_FLIGHT_MAX: u32 = 1 << 18;
+
 impl Plan {
+    /// Returns the largest number of messages in flight on a connection.
+    pub(crate) fn in_flight_max(&self) -> u32 {
+        match self.rate {
+            // A lost datagram must not keep the next ones from being sent when they are due.
+            Some(_) if self.has_datagrams() => OPEN_IN_FLIGHT_MAX,
+            _ => self.pipeline,
+        }
+    }
+
+    /// Returns whether messages are datagrams.
+    #[must_use]
+    pub fn has_datagrams(&self) -> bool {
+        self.protocol == Protocol::UdpEcho
+    }
+
     /// Returns the rule by which requests follow one another.
     #[must_use]
     pub fn kind(&self) -> Loop {

@@ -1,8 +1,9 @@
 //! The figures of an outcome, which both forms of a report share, and the table for people.
 
-use crate::plan::Plan;
+use crate::plan::{Loop, Plan};
 use crate::run::Outcome;
 use crate::series::Row;
+use crate::stats::DatagramCounts;
 use crate::validity::invalid_because;
 use hdrhistogram::Histogram;
 use std::fmt;
@@ -147,7 +148,13 @@ impl fmt::Display for Report<'_> {
         if plan.idle > 0 {
             write!(f, " and {} idle", plan.idle)?;
         }
-        writeln!(f, ", {} bytes, {} at a time", outcome.message_size, plan.pipeline)?;
+        write!(f, ", {} bytes", outcome.message_size)?;
+        // Datagrams of an open loop are sent regardless of those in flight.
+        if plan.has_datagrams() && plan.kind() == Loop::Open {
+            writeln!(f)?;
+        } else {
+            writeln!(f, ", {} at a time", plan.pipeline)?;
+        }
         write!(f, "requests    {requests} in {seconds:.3} s, {} connects", outcome.stats.connects)?;
         match (outcome.is_interrupted, outcome.stats.unanswered) {
             (true, count) => writeln!(f, ", interrupted with {count} unanswered")?,
@@ -161,7 +168,10 @@ impl fmt::Display for Report<'_> {
             None => writeln!(f)?,
         }
         fmt_times(f, "latency  ", self.latencies())?;
-        fmt_times(f, "connect  ", self.connect_times())?;
+        match plan.has_datagrams() {
+            true => self.fmt_datagrams(f)?,
+            false => fmt_times(f, "connect  ", self.connect_times())?,
+        }
         let (user, system) = outcome.client;
         self.fmt_cpu(f, "client CPU", user, system)?;
         self.fmt_server(f)?;
@@ -214,6 +224,16 @@ impl Report<'_> {
         let (user, system) = (user.as_secs_f64(), system.as_secs_f64());
         write!(f, "{whose}  {user:.3} s user, {system:.3} s system, {each} us a request")?;
         writeln!(f, " ({each_user} user, {each_system} system)")
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn fmt_datagrams(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DatagramCounts { sent, lost, late, reordered, duplicated, wrong } =
+            self.outcome.stats.datagrams;
+        let received = self.requests();
+        let percent = lost as f64 * 100.0 / sent.max(1) as f64;
+        write!(f, "datagrams   {sent} sent, {received} received, {lost} lost ({percent:.3} %), ")?;
+        writeln!(f, "{late} late, {reordered} reordered, {duplicated} duplicated, {wrong} wrong")
     }
 
     fn fmt_server(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

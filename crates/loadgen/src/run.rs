@@ -1,13 +1,14 @@
 //! A run from its plan to its outcome: it opens the connections, starts the threads that exchange messages,
 //! and merges their statistics.
 
+use crate::address::Transport;
 use crate::connector::Connector;
 use crate::exchange::Exchanges;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::limits;
 use crate::pacing::Share;
-use crate::plan::Plan;
+use crate::plan::{Loop, Plan};
 use crate::process::{Process, Used};
 use crate::series::{Row, Series};
 use crate::sources::Sources;
@@ -29,8 +30,8 @@ pub struct Outcome {
     /// The size of a message, or of a body of HTTP, in bytes.
     pub message_size: u64,
     /// The time from the first request to the last answer or to the interrupt; to the end of the run if
-    /// anything failed. In an open loop whose requests were all answered, it is at least the time that they
-    /// take at their rate.
+    /// anything failed, other than that datagrams of an open loop were lost. In an open loop whose requests
+    /// were all answered or lost, it is at least the time that they take at their rate.
     pub elapsed: Duration,
     /// SIGINT or SIGTERM ended the run early, either the load or the wait for the server to close its
     /// connections.
@@ -93,12 +94,14 @@ impl Outcome {
 pub fn run(plan: &Plan, mut update: impl FnMut(Update<'_>)) -> anyhow::Result<Outcome> {
     limits::raise_nofile_limit(plan)?;
     let process = plan.server_pid.map(Process::find).transpose()?;
-    let address = plan.target.reach(plan.answer_limit)?;
+    let transport = if plan.has_datagrams() { Transport::Datagram } else { Transport::Stream };
+    let address = plan.target.reach(transport, plan.answer_limit)?;
     let congestion = plan.congestion.as_deref();
     let held = held_throughout(plan);
     let sources = Sources::new(&plan.sources, &address, held, plan.churn);
     let limit = plan.answer_limit;
-    let connector = Connector { address: &address, congestion, sources: &sources, limit };
+    let connector =
+        Connector { address: &address, transport, congestion, sources: &sources, limit };
     let mut stats = Stats::new()?;
     if plan.churn {
         // Its connections are opened during the run; this one shows whether the server can be reached.
@@ -146,9 +149,12 @@ pub fn run(plan: &Plan, mut update: impl FnMut(Update<'_>)) -> anyhow::Result<Ou
     let client = (client_after.0 - before.client.0, client_after.1 - before.client.1);
     let answered = stats.until.unwrap_or(end) - begin;
     let pace = plan.pace().filter(|_| stats.unanswered == 0).unwrap_or_default();
+    // In an open loop nothing depends on a lost datagram, and nothing happens while the last ones are awaited.
+    let is_open = plan.kind() == Loop::Open;
+    let has_failed = stats.failures().any(|(kind, _)| kind != Failure::Lost || !is_open);
     let elapsed = match is_cut_short {
         true => answered,
-        false if stats.failures_sum() > 0 => (end - begin).max(pace),
+        false if has_failed => (end - begin).max(pace),
         false => answered.max(pace),
     };
     rows.add(&series.rest(elapsed));

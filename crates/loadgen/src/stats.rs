@@ -62,6 +62,35 @@ impl OwnDelays {
     }
 }
 
+/// The numbers of datagrams, without those that were due during the warm-up. Each one that was sent is either
+/// answered, counted here as lost or wrong, or [`Stats::unanswered`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramCounts {
+    /// Those that were sent.
+    pub sent: u64,
+    /// Those without an answer within the limit, or when nobody listened any more.
+    pub lost: u64,
+    /// The answers to lost datagrams, which came after the limit.
+    pub late: u64,
+    /// The answers that came after that of a datagram that was sent later.
+    pub reordered: u64,
+    /// The answers to datagrams that had been answered.
+    pub duplicated: u64,
+    /// The answers that were not what was sent.
+    pub wrong: u64,
+}
+
+impl DatagramCounts {
+    fn merge(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.lost += other.lost;
+        self.late += other.late;
+        self.reordered += other.reordered;
+        self.duplicated += other.duplicated;
+        self.wrong += other.wrong;
+    }
+}
+
 /// Counters and latencies.
 #[derive(Clone, Debug)]
 pub struct Stats {
@@ -73,6 +102,8 @@ pub struct Stats {
     from: Timestamp,
     /// The delays that are this program's own.
     pub own_delays: OwnDelays,
+    /// The numbers of datagrams; 0 unless messages are datagrams.
+    pub datagrams: DatagramCounts,
     /// The number of connections that were opened; of a churn, that were begun.
     pub connects: u64,
     /// The time of the last answer or of the interrupt; `None` without either.
@@ -97,6 +128,7 @@ impl Stats {
             connects_ns: histogram()?,
             from: Timestamp::EPOCH,
             own_delays: OwnDelays::default(),
+            datagrams: DatagramCounts::default(),
             connects: 0,
             until: None,
             unanswered: 0,
@@ -164,6 +196,7 @@ impl Stats {
             .add(&other.connects_ns)
             .context("failed to merge the histograms of connect times")?;
         self.own_delays.merge(other.own_delays);
+        self.datagrams.merge(other.datagrams);
         self.connects += other.connects;
         self.until = self.until.max(other.until);
         self.unanswered += other.unanswered;

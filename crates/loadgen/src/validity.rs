@@ -35,7 +35,7 @@ pub fn invalid_because(stats: &Stats) -> Vec<String> {
             reasons.push(format!("there were no {what} for connections"));
         }
     }
-    let sent = stats.answers() + stats.unanswered;
+    let sent = stats.answers() + stats.unanswered + stats.datagrams.lost;
     if delays.late.saturating_mul(LATE_MAX) > sent {
         let late = delays.late;
         let longest_ms = delays.late_max.as_secs_f64() * 1e3;

@@ -6,6 +6,7 @@
 
 mod churn;
 mod closing;
+mod datagrams;
 mod idle;
 mod reconnecting;
 mod sending;
@@ -20,6 +21,7 @@ use crate::pacing::{Pacer, Share, Until};
 use crate::plan::{Loop, Plan};
 use crate::series::{Series, Slice};
 use crate::stats::{Resource, Stats};
+use epoll_sys::socket::RecvBatch;
 use epoll_sys::{Epoll, Event, Events, Interest, Timestamp, Watch};
 use idle::Idle;
 use std::cmp::Reverse;
@@ -84,6 +86,8 @@ pub(crate) struct Worker<'a> {
     epoll: Epoll,
     events: Events,
     buffer: Box<[u8]>,
+    /// Where datagrams are received, if messages are datagrams.
+    batch: Option<RecvBatch>,
     connections: Vec<Connection<'a>>,
     idle: Idle,
     /// Connections with room for a message, the one that has waited longest first.
@@ -128,10 +132,10 @@ impl<'a> Worker<'a> {
         let epoll = Epoll::new()?;
         let mut stats = Stats::new()?;
         stats.connects = (sockets.len() + idle.len()) as u64;
-        let pipeline = usize::try_from(plan.pipeline)?;
+        let in_flight_max = usize::try_from(plan.in_flight_max())?;
         let mut all: Vec<_> = (0..connections)
             .map(|index| numbered(share, index.into()))
-            .map(|number| exchanges.connection(number, plan.size, pipeline))
+            .map(|number| exchanges.connection(number, plan.size, in_flight_max))
             .map(|exchange| Connection::new(exchange, quota(plan).unwrap_or(u64::MAX)))
             .collect();
         for ((connection, socket), data) in all.iter_mut().zip(sockets).zip(0..) {
@@ -144,6 +148,7 @@ impl<'a> Worker<'a> {
             epoll,
             events: Events::with_capacity(events_max),
             buffer: vec![0; READ_MAX].into(),
+            batch: datagrams::batch(plan)?,
             alive: all.len(),
             ready: VecDeque::with_capacity(all.len()),
             connections: all,
@@ -253,8 +258,13 @@ impl<'a> Worker<'a> {
         self.stats.unanswered += overdue + in_flight as u64;
     }
 
+    /// Returns whether all connections have failed for good.
+    fn has_failed(&self) -> bool {
+        self.alive == 0 && self.connecting == 0 && self.retries.is_empty()
+    }
+
     fn is_over(&mut self, now: Timestamp) -> bool {
-        if self.is_interrupted || self.shared.plan.abort_on_error && self.alive == 0 {
+        if self.is_interrupted || self.has_failed() {
             return true;
         }
         if self.is_warming_up {
@@ -278,14 +288,19 @@ impl<'a> Worker<'a> {
 
     /// Returns whether a closed loop with a number of requests has no connection for the rest of them: none
     /// is to be made again, or none has brought an answer for twice the time limit, so that each has had the
-    /// time to fail and to be made again. No time would end that run.
+    /// time to fail and to be made again. Datagrams that are lost keep no connection from sending others; there it
+    /// is [`datagrams::SILENT_LIMITS`] times the limit. No time would end that run.
     fn is_stuck(&self, now: Timestamp) -> bool {
         let plan = self.shared.plan;
         let is_counted = plan.rate.is_none() && matches!(plan.until, Until::Requests(_));
-        if !is_counted || self.awaiting > 0 || !self.ready.is_empty() || self.pacer.is_over(now) {
+        if !is_counted || self.pacer.is_over(now) {
             return false;
         }
         let last = self.stats.until.unwrap_or_default().max(self.stats.from());
+        if self.awaiting > 0 || !self.ready.is_empty() {
+            let limits = datagrams::SILENT_LIMITS;
+            return self.batch.is_some() && now - last >= limits * plan.answer_limit;
+        }
         let has_hope = !self.retries.is_empty() || self.connecting > 0;
         !has_hope || now - last >= 2 * plan.answer_limit
     }
@@ -309,7 +324,9 @@ impl<'a> Worker<'a> {
             self.pacer = self.measured_pacer();
         }
         self.reconnect_due(now);
-        self.fail_due(now);
+        if !self.has_failed() {
+            self.fail_due(now);
+        }
         self.send_due(now);
         if now >= self.next_sweep {
             self.sweep(now);
@@ -384,6 +401,10 @@ impl<'a> Worker<'a> {
     fn sweep(&mut self, now: Timestamp) {
         let limit = self.shared.plan.answer_limit;
         for index in 0..self.connections.len() {
+            if self.batch.is_some() {
+                self.give_up_overdue(index, now, limit);
+                continue;
+            }
             while self.connections[index].is_overdue(now, limit) && self.drain_readable(index, now)
             {
             }
@@ -449,9 +470,17 @@ impl<'a> Worker<'a> {
     /// Handles the result of one read. Returns whether it brought bytes.
     #[inline]
     fn read(&mut self, index: usize) -> bool {
-        match self.connections[index].read(&mut self.buffer) {
+        let read = match &mut self.batch {
+            None => self.connections[index].read(&mut self.buffer),
+            Some(batch) => self.connections[index].receive(batch),
+        };
+        match read {
             Ok(Read::Bytes(len)) => {
                 self.check(index, len);
+                return true;
+            }
+            Ok(Read::Datagrams) => {
+                self.check(index, 0);
                 return true;
             }
             Ok(Read::End) if self.connections[index].is_closing() => self.ended(index),
@@ -465,7 +494,7 @@ impl<'a> Worker<'a> {
         false
     }
 
-    /// Checks `len` bytes that came back, and sends the next messages.
+    /// Checks `len` bytes or the datagrams that came back, and sends the next messages.
     #[inline]
     fn check(&mut self, index: usize, len: usize) {
         let now = Timestamp::now();
@@ -474,14 +503,17 @@ impl<'a> Worker<'a> {
         }
         let (connection, stats) = (&mut self.connections[index], &mut self.stats);
         let slice = &mut self.slice;
-        let in_flight = connection.exchange.in_flight();
-        let bytes = &self.buffer[..len];
-        let mut answered = |due| {
-            if let Some(latency_ns) = stats.answered(due, now) {
-                slice.record(latency_ns);
+        let exchange = &mut connection.exchange;
+        let in_flight = exchange.in_flight();
+        let number = numbered(self.share, index as u64);
+        let mut judged = |verdict| datagrams::record(stats, slice, number, now, verdict);
+        let received = match &self.batch {
+            None => exchange.receive(&self.buffer[..len], &mut judged),
+            Some(batch) => {
+                batch.iter().try_for_each(|datagram| exchange.receive(datagram.bytes, &mut judged))
             }
         };
-        if let Err(end) = connection.exchange.receive(bytes, &mut answered) {
+        if let Err(end) = received {
             return self.drop_connection(index, &end);
         }
         let left = connection.exchange.in_flight();
@@ -519,6 +551,10 @@ impl<'a> Worker<'a> {
             true => self.connecting -= 1,
             false => self.alive -= 1,
         }
+        if self.batch.is_some() {
+            self.lose_in_flight(index);
+        }
+        let connection = &mut self.connections[index];
         self.stats.unanswered += connection.exchange.in_flight_since(self.stats.from()) as u64;
         // Bytes that are still to come from the lost connection would not fit the next one.
         connection.exchange.restart(self.next_number);

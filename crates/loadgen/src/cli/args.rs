@@ -1,6 +1,6 @@
 //! The flags, and the plan that they describe.
 
-use crate::exchange::VALUE_MAX;
+use crate::exchange::{DATAGRAM_LENS, VALUE_MAX};
 use crate::pattern::SIZE_MAX;
 use crate::{Plan, Protocol, Target, Thresholds, Until};
 use clap::{Parser, ValueEnum};
@@ -10,11 +10,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const EXIT_STATUS: &str = "Exit status: 0 when every request was answered with the right bytes, 1 when \
-a byte was wrong, a connection failed, a request was not sent, a limit (--max-…) was not kept or the run \
-failed, 2 when the command line is wrong, 130 when the run was interrupted (Ctrl-C, SIGTERM) and nothing \
-had failed until then; the report covers the time up to the interrupt. With --max-errors, errors up to that \
-number are no failure. A second Ctrl-C ends the program without a report.";
+const EXIT_STATUS: &str = "Exit status: 0 when every request was answered with the right bytes, 1 when a \
+byte was wrong, a connection failed, a datagram was lost, a request was not sent, a limit (--max-…) was not \
+kept or the run failed, 2 when the command line is wrong, 130 when the run was interrupted (Ctrl-C, SIGTERM) \
+and nothing had failed until then; the report covers the time up to the interrupt. With --max-errors, errors \
+up to that number are no failure. A second Ctrl-C ends the program without a report.";
 
 /// The number of requests if neither a number nor a duration is given.
 const REQUESTS: u64 = 100_000;
@@ -114,6 +114,15 @@ pub(super) struct Args {
     /// Accept any certificate, for tls-echo.
     #[arg(long, conflicts_with = "tls_ca")]
     insecure: bool,
+
+    /// Send datagrams over UDP, which an echo sends back: each connection is a socket, a datagram without an answer
+    /// within --timeout is lost, and losses, duplicates and the order are counted. With --rate, datagrams are sent
+    /// whatever is in flight.
+    #[arg(
+        long,
+        conflicts_with_all = ["churn", "ramp_up", "idle", "congestion", "abort_on_error", "tls_ca", "insecure"]
+    )]
+    udp: bool,
 
     /// Path that http gets. Each answer has to have status 200, a Content-Length and the same body.
     #[arg(long, value_name = "PATH", value_parser = path, default_value = "/")]
@@ -288,12 +297,16 @@ impl Args {
         if self.protocol == Speaks::TlsEcho && self.tls_ca.is_none() && !self.insecure {
             return Err("--protocol tls-echo: --tls-ca FILE or --insecure is needed".to_owned());
         }
+        if self.udp && self.protocol != Speaks::Echo {
+            return Err("--udp: of the protocols only echo sends datagrams".to_owned());
+        }
         let plan = Plan {
             target: Target::parse(&self.target, self.port.as_deref())?,
             connections,
             idle: self.idle.map_or(0, NonZeroU32::get),
             threads: self.threads.get(),
             protocol: match self.protocol {
+                Speaks::Echo if self.udp => Protocol::UdpEcho,
                 Speaks::Echo => Protocol::Echo,
                 Speaks::Resp => Protocol::Resp,
                 Speaks::Http => Protocol::Http { path: self.path.clone() },
@@ -345,6 +358,9 @@ fn check(plan: &Plan) -> Result<(), String> {
     if plan.protocol == Protocol::Resp && plan.size > VALUE_MAX {
         return Err(format!("--size {}: a value of resp has at most {VALUE_MAX} bytes", plan.size));
     }
+    if plan.has_datagrams() {
+        check_datagrams(plan)?;
+    }
     if matches!(plan.target, Target::Unix(_)) {
         if plan.congestion.is_some() {
             return Err("--congestion: a UNIX socket has no congestion control".to_owned());
@@ -352,6 +368,23 @@ fn check(plan: &Plan) -> Result<(), String> {
         if !plan.sources.is_empty() {
             return Err("--source: a UNIX socket has no IP address".to_owned());
         }
+    }
+    Ok(())
+}
+
+/// Checks what is different with datagrams.
+fn check_datagrams(plan: &Plan) -> Result<(), String> {
+    let (size, pipeline) = (plan.size, plan.pipeline);
+    if matches!(plan.target, Target::Unix(_)) {
+        return Err("--udp: a UNIX socket has no port; expected HOST PORT or HOST:PORT".to_owned());
+    }
+    if !DATAGRAM_LENS.contains(&size) {
+        let (min, max) = DATAGRAM_LENS.into_inner();
+        return Err(format!("--size {size}: a datagram has {min} to {max} bytes with --udp"));
+    }
+    if pipeline > 1 && plan.rate.is_some() {
+        let why = "with --udp and --rate, datagrams are sent whatever is in flight";
+        return Err(format!("--pipeline {pipeline}: {why}"));
     }
     Ok(())
 }
@@ -393,6 +426,15 @@ mod tests {
         assert_eq!(requests, (100, Until::Requests(5), None));
         let time = Until::Elapsed(Duration::from_secs(3));
         assert_eq!(amount(&["localhost", "80", "9", "--duration", "3s"]), (9, time, None));
+    }
+
+    #[test]
+    fn only_datagrams_of_a_closed_loop_wait_for_others() {
+        let flags = |flags: &[&str]| plan(&[&["localhost:80"], flags].concat());
+        let closed = flags(&["--udp", "--pipeline", "7"]);
+        assert_eq!((&closed.protocol, closed.in_flight_max()), (&Protocol::UdpEcho, 7));
+        assert!(flags(&["--udp", "--rate", "5"]).in_flight_max() > PIPELINE_MAX);
+        assert_eq!(flags(&["--rate", "5", "--pipeline", "7"]).in_flight_max(), 7);
     }
 
     #[test]

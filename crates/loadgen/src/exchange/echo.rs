@@ -1,6 +1,6 @@
 //! The echo protocol: every byte comes back.
 
-use super::Exchange;
+use super::{Exchange, Verdict};
 use crate::echo_check::EchoCheck;
 use crate::failure::End;
 use crate::pattern::Pattern;
@@ -36,7 +36,7 @@ impl Exchange for Echo<'_> {
         self.check.in_flight_since(from)
     }
 
-    fn begin(&mut self, due: Timestamp) {
+    fn begin(&mut self, due: Timestamp, _now: Timestamp) {
         self.check.begin(due);
     }
 
@@ -48,7 +48,8 @@ impl Exchange for Echo<'_> {
         self.check.sent(self.pattern, len);
     }
 
-    fn receive(&mut self, bytes: &[u8], answered: &mut dyn FnMut(Timestamp)) -> Result<(), End> {
+    fn receive(&mut self, bytes: &[u8], judged: &mut dyn FnMut(Verdict)) -> Result<(), End> {
+        let answered = |due| judged(Verdict::Answered(due));
         self.check.receive(self.pattern, bytes, answered).map_err(End::from)
     }
 }

@@ -1,8 +1,8 @@
 //! HTTP/1.1: each request gets the same path on a connection that is kept. The body of the first answer of all
 //! connections is the one that every other body is compared with.
 
-use super::Exchange;
 use super::answers::Pending;
+use super::{Exchange, Verdict};
 use crate::failure::{End, Failure};
 use epoll_sys::Timestamp;
 use std::fmt::Display;
@@ -188,7 +188,7 @@ impl Exchange for Http<'_> {
         self.pending.in_flight_since(from)
     }
 
-    fn begin(&mut self, due: Timestamp) {
+    fn begin(&mut self, due: Timestamp, _now: Timestamp) {
         let request = &self.reference.request;
         self.pending.begin(due, |bytes, _| bytes.extend_from_slice(request));
     }
@@ -201,11 +201,7 @@ impl Exchange for Http<'_> {
         self.pending.sent(len);
     }
 
-    fn receive(
-        &mut self,
-        mut bytes: &[u8],
-        answered: &mut dyn FnMut(Timestamp),
-    ) -> Result<(), End> {
+    fn receive(&mut self, mut bytes: &[u8], judged: &mut dyn FnMut(Verdict)) -> Result<(), End> {
         while !bytes.is_empty() {
             if self.pending.in_flight() == 0 {
                 let what = format!("{} bytes came that nobody asked for", bytes.len());
@@ -218,7 +214,7 @@ impl Exchange for Http<'_> {
             // A body may be empty.
             if self.receive_body(&mut bytes)? {
                 if let Some(due) = self.pending.answered() {
-                    answered(due);
+                    judged(Verdict::Answered(due));
                 }
             }
         }
@@ -233,16 +229,18 @@ mod tests {
     fn connection(reference: &Reference) -> Http<'_> {
         let mut http = Http::new(reference, 4);
         for due in 0..3 {
-            http.begin(Timestamp::from_nanos(due));
+            http.begin(Timestamp::from_nanos(due), Timestamp::EPOCH);
         }
         http
     }
 
     fn answer(http: &mut Http<'_>, bytes: &[u8]) -> Result<Vec<u64>, (Failure, String)> {
         let mut answers = Vec::new();
-        http.receive(bytes, &mut |due| answers.push(due.as_nanos()))
-            .map(|()| answers)
-            .map_err(|end| (end.failure, end.what))
+        let mut judged = |verdict| match verdict {
+            Verdict::Answered(due) => answers.push(due.as_nanos()),
+            other => panic!("{other:?}"),
+        };
+        http.receive(bytes, &mut judged).map(|()| answers).map_err(|end| (end.failure, end.what))
     }
 
     const HELLO: &[u8] = b"HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 5\r\n\r\nhello";

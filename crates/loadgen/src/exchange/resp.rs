@@ -1,8 +1,8 @@
 //! The protocol of redis: each connection sets a key of its own and gets it in turn. Every byte of a reply is
 //! known before it comes.
 
-use super::Exchange;
 use super::answers::Pending;
+use super::{Exchange, Verdict};
 use crate::failure::{End, Failure};
 use crate::pattern::{CHUNK_MAX, Pattern};
 use epoll_sys::Timestamp;
@@ -79,7 +79,7 @@ impl Exchange for Resp<'_> {
         self.pending.in_flight_since(from)
     }
 
-    fn begin(&mut self, due: Timestamp) {
+    fn begin(&mut self, due: Timestamp, _now: Timestamp) {
         let key = format!("epoll-load:{}", self.number);
         let (pattern, number, size) = (self.pattern, self.number, self.size);
         self.pending.begin(due, |bytes, request| {
@@ -102,11 +102,7 @@ impl Exchange for Resp<'_> {
         self.pending.sent(len);
     }
 
-    fn receive(
-        &mut self,
-        mut bytes: &[u8],
-        answered: &mut dyn FnMut(Timestamp),
-    ) -> Result<(), End> {
+    fn receive(&mut self, mut bytes: &[u8], judged: &mut dyn FnMut(Verdict)) -> Result<(), End> {
         while !bytes.is_empty() {
             let Some(request) = self.pending.oldest() else {
                 let what = format!("{} bytes came that nobody asked for", bytes.len());
@@ -127,7 +123,7 @@ impl Exchange for Resp<'_> {
             if self.received == self.expected.len() {
                 self.expected.clear();
                 if let Some(due) = self.pending.answered() {
-                    answered(due);
+                    judged(Verdict::Answered(due));
                 }
             }
         }
@@ -142,16 +138,18 @@ mod tests {
     fn connection(pattern: &Pattern) -> Resp<'_> {
         let mut resp = Resp::new(pattern, 7, 10, 4);
         for due in 0..3 {
-            resp.begin(Timestamp::from_nanos(due));
+            resp.begin(Timestamp::from_nanos(due), Timestamp::EPOCH);
         }
         resp
     }
 
     fn reply(resp: &mut Resp<'_>, bytes: &[u8]) -> Result<Vec<u64>, (Failure, String)> {
         let mut answers = Vec::new();
-        resp.receive(bytes, &mut |due| answers.push(due.as_nanos()))
-            .map(|()| answers)
-            .map_err(|end| (end.failure, end.what))
+        let mut judged = |verdict| match verdict {
+            Verdict::Answered(due) => answers.push(due.as_nanos()),
+            other => panic!("{other:?}"),
+        };
+        resp.receive(bytes, &mut judged).map(|()| answers).map_err(|end| (end.failure, end.what))
     }
 
     #[test]

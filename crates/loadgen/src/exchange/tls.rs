@@ -1,7 +1,7 @@
 //! TLS around another protocol, as its client. The handshake begins with the first request and is part of its
 //! latency.
 
-use super::Exchange;
+use super::{Exchange, Verdict};
 use crate::failure::{End, Failure};
 use anyhow::Context;
 use epoll_sys::Timestamp;
@@ -114,8 +114,8 @@ impl<E: Exchange> Exchange for Tls<E> {
         self.inner.in_flight_since(from)
     }
 
-    fn begin(&mut self, due: Timestamp) {
-        self.inner.begin(due);
+    fn begin(&mut self, due: Timestamp, now: Timestamp) {
+        self.inner.begin(due, now);
         self.fill();
     }
 
@@ -128,11 +128,7 @@ impl<E: Exchange> Exchange for Tls<E> {
         self.fill();
     }
 
-    fn receive(
-        &mut self,
-        mut bytes: &[u8],
-        answered: &mut dyn FnMut(Timestamp),
-    ) -> Result<(), End> {
+    fn receive(&mut self, mut bytes: &[u8], judged: &mut dyn FnMut(Verdict)) -> Result<(), End> {
         let connection = self.connection.as_mut().map_err(|error| failed(error))?;
         while !bytes.is_empty() {
             if connection.read_tls(&mut bytes).map_err(|error| failed(&error))? == 0 {
@@ -143,7 +139,7 @@ impl<E: Exchange> Exchange for Tls<E> {
             // `WouldBlock` says that there is no more; nothing at all, that the server has ended the stream.
             while let Ok(plain @ [_, ..]) = reader.fill_buf() {
                 let len = plain.len();
-                self.inner.receive(plain, answered)?;
+                self.inner.receive(plain, judged)?;
                 reader.consume(len);
             }
         }

@@ -28,6 +28,10 @@ pub(crate) fn close_all(workers: &mut [Worker<'_>]) -> io::Result<()> {
     for worker in &mut *workers {
         worker.listen(end)?;
     }
+    if workers.iter().any(|worker| worker.batch.is_some()) {
+        // The silence was for duplicates. Datagrams have no end.
+        return Ok(());
+    }
     for worker in &mut *workers {
         worker.close_halves();
     }
@@ -41,8 +45,10 @@ impl Worker<'_> {
         loop {
             let left = end - Timestamp::now();
             self.wait(left)?;
-            // A batch may not hold all events. Reported connections are closed, so this ends.
-            if self.is_interrupted || left.is_zero() && self.events.is_empty() {
+            // A batch may not hold all events. Reported connections are closed, so this ends; datagrams may come
+            // for ever.
+            let is_done = self.events.is_empty() || self.batch.is_some();
+            if self.is_interrupted || left.is_zero() && is_done {
                 return Ok(());
             }
         }

@@ -20,9 +20,16 @@ impl Worker<'_> {
     /// Counts the failure of a connection and closes it, for good or until it is made again.
     pub(super) fn lose(&mut self, index: usize, end: &End) {
         let number = numbered(self.share, index as u64);
-        let what = || format!("connection {number}: {}", end.what);
+        let whom = match (&self.batch, end.failure) {
+            (Some(_), Failure::Refused) => {
+                format!("nobody listens at {}: ", self.shared.connector.address)
+            }
+            _ => String::new(),
+        };
+        let what = || format!("connection {number}: {whom}{}", end.what);
+        let is_final = self.shared.plan.abort_on_error || self.is_nobody_there(end);
         self.stats.failed(end.failure, 1, what);
-        if self.shared.plan.abort_on_error {
+        if is_final {
             return self.connections[index].fail();
         }
         let pause = self.connections[index].lose(FIRST_PAUSE, LONGEST_PAUSE);

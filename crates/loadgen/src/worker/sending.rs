@@ -40,9 +40,12 @@ impl Worker<'_> {
                 break;
             }
             let Some(due) = self.pacer.next(now) else { break };
-            connection.exchange.begin(due);
+            connection.exchange.begin(due, now);
             if !self.is_warming_up {
                 connection.take_request();
+                if self.batch.is_some() {
+                    self.stats.datagrams.sent += 1;
+                }
                 if due <= self.stalled_until {
                     self.stats.sent_late(now - due, self.tolerance);
                 }

@@ -49,6 +49,7 @@ fn the_object_has_these_keys() {
             "requests",
             "bytes",
             "connects",
+            "datagrams",
             "interrupted",
             "unanswered",
             "throughput_per_s",

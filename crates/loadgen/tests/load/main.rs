@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod command_line;
+mod datagrams;
 mod echoing;
 mod figures;
 mod interrupt;
