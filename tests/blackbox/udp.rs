@@ -1,8 +1,9 @@
 //! `--udp`: datagrams come back, but for those that might never stop.
 
-use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Stats, converse};
+use crate::harness::{Launch, Mode, OBSERVATION, Output, PATIENCE, Stats, converse};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
+use std::process::Command;
 use std::time::Duration;
 
 /// Binds a socket to a loopback address.
@@ -105,6 +106,36 @@ fn nothing_goes_back_to_services_to_other_echoes_or_to_those_who_send_too_much()
     let counts = ["received", "echoed", "may_loop", "too_many"].map(|name| udp[name].as_u64());
     let expected = [dropped + 102, echoed + 2, dropped, 100 - echoed];
     assert_eq!(counts, expected.map(Some), "{udp}");
+}
+
+/// Runs `epoll-load --udp` and returns its counts of datagrams: sent, received and lost, and the others in all.
+#[track_caller]
+fn load(address: SocketAddr, flags: &[&str]) -> [u64; 4] {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_epoll-load-under-test"));
+    let output = Output::of(command.args(["--udp", &address.to_string(), "--json"]).args(flags));
+    let json: serde_json::Value = serde_json::from_str(&output.stdout.concat())
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let count = |name: &str| json["datagrams"][name].as_u64().expect("a count");
+    let others = ["late", "reordered", "duplicated", "wrong"].map(count).iter().sum();
+    [count("sent"), count("received"), count("lost"), others]
+}
+
+#[test]
+fn what_the_client_counts_is_what_the_server_counts() {
+    let launch = Launch::tcp(Mode::Level).flag("--udp", "127.0.0.1:0").flag("--udp-rate", "100");
+    let (launch, stats) = Stats::of(launch);
+    let (mut server, address) = start(&launch);
+    let flags = ["--connections", "4", "--source", "127.0.0.5,127.0.0.6", "--timeout", "2s"];
+    // No more at once than each source may send.
+    let few = load(address, &[&flags[..], &["--requests", "80", "--size", "1400"]].concat());
+    assert_eq!(few, [80, 80, 0, 0]);
+    let many = ["--connections", "1", "--requests", "500", "--rate", "2000", "--timeout", "2s"];
+    let [sent, received, lost, others] = load(address, &many);
+    assert!(sent == 500 && lost > 0 && others == 0, "{lost} lost");
+    server.drain();
+    let udp = &stats.read()["udp"];
+    let counts = ["received", "echoed", "too_many"].map(|name| udp[name].as_u64());
+    assert_eq!(counts, [580, 80 + received, lost].map(Some), "{udp}");
 }
 
 #[test]
