@@ -156,7 +156,7 @@ fn a_variable_is_refused_by_its_name() {
     for name in own.into_iter().chain(of_another) {
         links = links.variable(&format!("EPOLL_SERVER_{name}"), "tcp://10.0.0.1:7");
     }
-    contains(&refusal(&links, USAGE), &["EPOLL_SERVER_PORT"]);
+    contains(&refusal(&links, USAGE), &["unknown variable 'EPOLL_SERVER_METRICS_SERVICE_HOST'"]);
     assert!(links.variable("KUBERNETES_SERVICE_HOST", "10.0.0.1").run().status.success());
 }
 
@@ -222,6 +222,11 @@ fn a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all(mode: Mode) {
     server.process.signal(Signal::HUP);
     let refused = logged(&server, "configuration not reloaded");
     contains(refused["message"].as_str().unwrap(), &["server.toml:2", "'soon'"]);
+    assert!(is_refused(&server), "nothing of it holds");
+    file.write("max-connections = 3\ntls-cert = '/none'\ntls-key = '/none'\n");
+    server.process.signal(Signal::HUP);
+    let refused = logged(&server, "configuration not reloaded");
+    contains(refused["message"].as_str().unwrap(), &["--tls-cert /none", "server.toml:2"]);
     assert!(is_refused(&server), "nothing of it holds");
     fs::remove_file(&file.path).unwrap();
     server.process.signal(Signal::HUP);

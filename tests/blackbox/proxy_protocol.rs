@@ -150,7 +150,9 @@ fn a_header_that_is_wrong_missing_or_late_closes_its_connection_and_no_other(mod
     server.drain();
     let log = server.stderr.rest();
     let warnings = log.iter().filter(|line| line.contains("connections refused"));
-    for reason in ["no header of the PROXY protocol", "the header of the PROXY protocol is late"] {
+    for reason in
+        ["no valid header of the PROXY protocol", "the header of the PROXY protocol is late"]
+    {
         assert!(warnings.clone().any(|line| line.contains(reason)), "{log:#?}");
     }
     let connections = &stats.read()["connections"];

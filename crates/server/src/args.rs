@@ -40,7 +40,8 @@ const FLUSH_PATIENCE: Duration = Duration::from_millis(100);
 /// program anew, which takes over the sockets; when it serves, this process finishes. A signal that is ignored at
 /// the start stays ignored.
 #[derive(Debug, Parser)]
-#[command(name = "epoll-server", version, after_long_help = EXIT_STATUS)]
+// The name is not that of the file that was started, which may command a terminal.
+#[command(name = "epoll-server", bin_name = "epoll-server", version, after_long_help = EXIT_STATUS)]
 pub(crate) struct Args {
     /// TOML file with the flags as keys: max-connections = 1000. Flags and the environment go before it.
     #[arg(long, value_name = "FILE", env = "EPOLL_SERVER_CONFIG")]
@@ -158,7 +159,7 @@ pub(crate) struct Args {
 
     /// Echo datagrams that come to this address over UDP, but for those from ports below 1024 and from the port of
     /// the address itself, where other services and echoes are.
-    #[arg(long, value_name = "IP:PORT", env = "EPOLL_SERVER_UDP")]
+    #[arg(long, value_name = "IP:PORT", env = "EPOLL_SERVER_UDP", value_parser = inet)]
     pub(crate) udp: Option<SocketAddr>,
 
     /// Maximum number of datagrams that are echoed a second for each source; further ones are dropped.
@@ -184,7 +185,7 @@ pub(crate) struct Args {
     /// Level of the logs on stderr: off, error, warn, info, debug, which has a line for each connection, or trace,
     /// which has one for each message. Lines that the reader does not take
     /// in time are dropped, and their number is logged.
-    #[arg(long, value_name = "LEVEL", env = "EPOLL_SERVER_LOG", default_value = "info")]
+    #[arg(long, value_name = "LEVEL", env = "EPOLL_SERVER_LOG", default_value = "info", value_parser = level)]
     pub(crate) log: LevelFilter,
 
     /// Format of the logs.
@@ -284,6 +285,16 @@ fn count_to(max: u32) -> impl Fn(&str) -> Result<NonZeroU32, String> + Clone {
         let count = text.parse().ok().filter(|count: &NonZeroU32| count.get() <= max);
         count.ok_or_else(|| format!("expected a number from 1 to {max}"))
     }
+}
+
+fn level(text: &str) -> Result<LevelFilter, String> {
+    // The empty text and numbers are levels to the parser.
+    let level = text.parse().ok().filter(|_| text.starts_with(|first: char| first.is_alphabetic()));
+    level.ok_or_else(|| "expected off, error, warn, info, debug or trace".to_owned())
+}
+
+fn inet(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected IP:PORT, such as 127.0.0.1:7".to_owned())
 }
 
 /// A time such as `30s`, `1m30s` or `250ms`; `0` is none.
@@ -492,6 +503,7 @@ mod tests {
             ("--udp-rate", "0"),
             ("--quit-word", ""),
             ("--log", "loud"),
+            ("--log", "3"),
             ("--log-format", "xml"),
             ("--proxy-timeout", "soon"),
             ("--idle-timeout", "soon"),

@@ -69,7 +69,7 @@ fn read() -> Result<(Args, Settings), Failure> {
 
 /// Prints the settings, if the server could start with them as far as that can be known without listening.
 fn check(args: &Args, settings: &Settings) -> ExitCode {
-    if let Err(error) = listen::look_up(&args.listen).and_then(|()| args.tls()) {
+    if let Err(error) = check_files_and_names(args) {
         fail(&error, settings);
         return ExitCode::from(2);
     }
@@ -77,6 +77,21 @@ fn check(args: &Args, settings: &Settings) -> ExitCode {
     match printed.context("failed to print the settings") {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, settings),
+    }
+}
+
+/// Checks the files and the names that the settings name.
+fn check_files_and_names(args: &Args) -> anyhow::Result<()> {
+    listen::look_up(&args.listen)?;
+    args.tls().map(drop)
+}
+
+/// Loads the settings anew, as a whole or not at all.
+fn reload_all() -> Result<(Args, Settings), Failure> {
+    let (args, settings) = read()?;
+    match check_files_and_names(&args) {
+        Ok(()) => Ok((args, settings)),
+        Err(error) => Err(Failure::Wrong(settings.with_origins(&format!("error: {error:#}")))),
     }
 }
 
@@ -177,7 +192,7 @@ fn run_service<S: Service>(
     let (stats_file, datagrams) = (stats_file.cloned(), udp.map(UdpEcho::control));
     let on_signal = move |signal| {
         if signal == Signal::HUP && reload.has_file() {
-            reload.reload(read, |args| take_over(args, &handle, datagrams.as_deref()));
+            reload.reload(reload_all, |args| take_over(args, &handle, datagrams.as_deref()));
         } else {
             tracing::info!(target: COUNTERS_TARGET, %signal, "logging the counters");
             let file = stats_file.as_deref().filter(|_| signal == Signal::USR1);

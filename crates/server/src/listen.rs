@@ -10,8 +10,8 @@ use std::str::FromStr;
 /// The port of 127.0.0.1 to listen at if nothing says where.
 const DEFAULT_PORT: u16 = 8080;
 
-/// One address, or several with commas in between. A path may have commas in it: they separate only
-/// where everything between them is an address.
+/// One address, or several with commas, and maybe blanks, in between. A path may have commas in it: they separate only
+/// where everything between them is an address, or has the colon of one.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses(Vec<Listen>);
 
@@ -26,8 +26,11 @@ impl FromStr for Addresses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let several: Result<_, _> = text.split(',').map(str::parse).collect();
-        several.or_else(|wrong| text.parse().map(|one| vec![one]).map_err(|_| wrong)).map(Self)
+        let parts: Vec<_> = text.split(',').map(str::trim).collect();
+        let several: Result<_, _> = parts.iter().map(|part| part.parse()).collect();
+        let is_one = parts.iter().skip(1).all(|part| !part.contains(':'));
+        let one = |wrong| if is_one { text.parse().map_err(|_| wrong) } else { Err(wrong) };
+        several.or_else(|wrong| one(wrong).map(|one| vec![one])).map(Self)
     }
 }
 
@@ -52,15 +55,15 @@ pub(crate) fn resolve(
     metrics: Option<Address>,
     inherited: &Inherited,
 ) -> anyhow::Result<Vec<Address>> {
-    if flags.is_empty() && inherited.is_empty() {
-        return Ok(vec![Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)))]);
-    }
     if flags.is_empty() {
         let failed =
             "failed to listen at the sockets passed (LISTEN_FDS; --listen fd:N chooses some)";
         let mut addresses = inherited.addresses().context(failed)?;
-        // A process before this one passes the socket of its metrics as well.
+        // The socket of the metrics may have been passed as well.
         addresses.retain(|address| Some(*address) != metrics);
+        if addresses.is_empty() {
+            addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)).into());
+        }
         return Ok(addresses);
     }
     let mut addresses = Vec::new();
@@ -112,6 +115,10 @@ mod tests {
         assert_eq!(listen(":1,localhost:2,@a").len(), 3);
         let path = |path: &str| Listen::At(Address::unix(path).unwrap().into());
         assert_eq!(listen("unix:/a,b.sock"), [path("/a,b.sock")]);
+        assert_eq!(listen("unix:/a, unix:/b"), [path("/a"), path("/b")]);
+        for wrong in ["unix:/a,127.0.0.1:99999", "unix:/a,localhost:http", "unix:/a,:", "@a,b:"] {
+            assert!(wrong.parse::<Addresses>().is_err(), "{wrong}");
+        }
         let passed = |label: &str| Listen::Passed(label.to_owned());
         let [first, second, third] = &listen("fd:3,unix:/a,fd:http")[..] else {
             panic!("not three")

@@ -1,6 +1,7 @@
 //! The configuration file while the server runs: read again when a signal asks for it, and taken over as a whole or
 //! not at all.
 
+use crate::escape::escaped;
 use crate::settings::{Failure, Settings};
 use std::fs;
 use std::sync::Arc;
@@ -67,10 +68,12 @@ impl Reload {
         &self,
         load: impl FnOnce() -> Result<(T, Settings), Failure>,
     ) -> Result<(T, Settings), String> {
-        let path = self.started.file.as_ref().map(|file| file.path.as_path());
+        let Some(path) = self.started.file.as_ref().map(|file| file.path.as_path()) else {
+            return Err("there is none".to_owned());
+        };
         // A pipe has nothing more to say, which would read as an empty file; another one may never end.
-        if path.and_then(|path| fs::metadata(path).ok()).is_some_and(|file| !file.is_file()) {
-            return Err("it is not a regular file".to_owned());
+        if fs::metadata(path).is_ok_and(|file| !file.is_file()) {
+            return Err(format!("{}: it is not a regular file", escaped(&path.to_string_lossy())));
         }
         load().map_err(|failure| match failure {
             Failure::Wrong(message) => message.trim_start_matches("error: ").to_owned(),

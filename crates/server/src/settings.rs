@@ -348,7 +348,7 @@ pub(crate) fn describe(error: &clap::Error) -> String {
         (ErrorKind::ValueValidation, Some(source), _) => {
             format!(": {}", escaped(&source.to_string()))
         }
-        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(values))) => {
+        (ErrorKind::InvalidValue, _, Some(ContextValue::Strings(values))) if !values.is_empty() => {
             format!(" [possible values: {}]", values.join(", "))
         }
         _ => String::new(),

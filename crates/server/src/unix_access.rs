@@ -15,7 +15,7 @@ impl FromStr for UnixMode {
         let text = text.strip_prefix("0o").unwrap_or(text);
         let is_octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..b'8').contains(&byte));
         let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
-        mode.map(Self).ok_or("expected permissions in octal digits, such as 0660")
+        mode.map(Self).ok_or("expected permissions in octal digits, such as 0660, up to 0777")
     }
 }
 

@@ -53,7 +53,7 @@ impl Refusal {
             Self::Full => "the maximum of connections is reached",
             Self::PeerFull => "the maximum of connections from one address is reached",
             Self::BuffersFull => "the buffers of connections take as much memory as they may",
-            Self::HeaderWrong => "no header of the PROXY protocol",
+            Self::HeaderWrong => "no valid header of the PROXY protocol",
             Self::HeaderMissing => "closed before the header of the PROXY protocol",
             Self::HeaderLate => "the header of the PROXY protocol is late",
         }

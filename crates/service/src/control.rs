@@ -140,6 +140,11 @@ impl Control {
         self.on_signal(signal);
     }
 
+    /// Returns whether another process serves in the place of this one.
+    pub(crate) fn has_handed_over(&self) -> bool {
+        self.hand_over.get().is_some()
+    }
+
     /// Returns whether another process listens at the address with this index.
     pub(crate) fn is_handed_over(&self, entry: usize) -> bool {
         let taken = self.hand_over.get().and_then(|done| done.taken.get(entry));
@@ -215,9 +220,11 @@ impl Control {
         std::mem::replace(seen, epoch) != epoch
     }
 
-    /// Returns the time before the drain, and the time that it may take.
+    /// Returns the time before the drain, and the time that it may take. If another process serves, nobody has to be
+    /// told before.
     pub(crate) fn drain_times(&self) -> (Duration, Option<Duration>) {
         let delay = *self.drain_delay.lock().unwrap_or_else(PoisonError::into_inner);
+        let delay = if self.has_handed_over() { Duration::ZERO } else { delay };
         (delay, self.timings.first().and_then(|timing| lock(timing).timeouts.drain))
     }
 

@@ -9,6 +9,7 @@ use listenfd::ListenFd;
 use std::env;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::process;
 
 /// The number of the first descriptor that a service manager passes.
 const FIRST: usize = 3;
@@ -28,11 +29,11 @@ const FIRST: usize = 3;
 /// use epoll_service::{Config, Inherited};
 ///
 /// let inherited = Inherited::from_env()?;
-/// let config = if inherited.is_empty() {
-///     Config::at(["127.0.0.1:0".parse()?])
-/// } else {
-///     Config::at(inherited.addresses()?)
-/// };
+/// let mut addresses = inherited.addresses()?;
+/// if addresses.is_empty() {
+///     addresses.push("127.0.0.1:0".parse()?);
+/// }
+/// let config = Config::at(addresses);
 /// # assert_eq!(config.listen.len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -90,12 +91,13 @@ impl Inherited {
     ///
     /// # Errors
     ///
-    /// The process before has sent something that this version does not know, or descriptors are short. A
+    /// The process before has sent something that this version does not know, or descriptors are short.
+    /// [`InvalidInput`](ErrorKind::InvalidInput): `LISTEN_FDS` is for this process and is no number. A
     /// descriptor that is no listening socket is an error of [`addresses`](Self::addresses) only, so that it does not
     /// matter where nobody asks for it.
     pub fn from_env() -> io::Result<Self> {
         let Some(channel) = handover::channel()? else {
-            return Ok(Self { groups: activated(), predecessor: None });
+            return Ok(Self { groups: activated()?, predecessor: None });
         };
         let received = handover::receive(&channel)?;
         rustix::stdio::dup2_stdin(received.stdin)?;
@@ -113,14 +115,16 @@ impl Inherited {
         self.groups.is_empty()
     }
 
-    /// Returns the addresses at which the sockets listen, each once, in the order in which they were passed.
+    /// Returns the addresses at which the sockets listen that a service manager has passed, to this process or to one
+    /// before it that has restarted: each once, in the order in which they were passed. A socket that a process before
+    /// has bound itself is taken where its address is in the configuration, and is not among these.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput): one of the descriptors is no TCP or UNIX stream socket that
     /// listens. The error says which.
     pub fn addresses(&self) -> io::Result<Vec<Address>> {
-        addresses(&self.groups)
+        addresses(self.groups.iter().filter(|group| !group.origin.labels.is_empty()))
     }
 
     /// Returns the addresses of the sockets with this name in `LISTEN_FDNAMES`, or of the one with this number of
@@ -206,7 +210,8 @@ fn addresses<'a>(groups: impl IntoIterator<Item = &'a Group>) -> io::Result<Vec<
 }
 
 /// Returns the sockets that a service manager has passed.
-fn activated() -> Vec<Group> {
+fn activated() -> io::Result<Vec<Group>> {
+    check_count()?;
     // Of no use without the sockets, so it may stay in the environment.
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -233,7 +238,19 @@ fn activated() -> Vec<Group> {
         let origin = Origin { labels, ..Origin::default() };
         Group { origin, sockets: socket.into_iter().collect(), address, is_taken: false }
     };
-    (0..count).map(group).collect()
+    Ok((0..count).map(group).collect())
+}
+
+/// Checks the number of sockets, if they are for this process: taken for none, they would be for nobody.
+fn check_count() -> io::Result<()> {
+    let is_own = env::var("LISTEN_PID").ok().is_none_or(|id| id == process::id().to_string());
+    match env::var("LISTEN_FDS") {
+        Ok(count) if is_own && count.parse::<u16>().is_err() => {
+            let what = format!("LISTEN_FDS is no number of descriptors: {count:?}");
+            Err(io::Error::new(ErrorKind::InvalidInput, what))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

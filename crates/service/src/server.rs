@@ -292,7 +292,7 @@ impl<S: Service> Server<S> {
             let mut coordinator = Coordinator::new(drain, drain_delay, watchdog);
             #[cfg(feature = "metrics")]
             let _end = metrics
-                .map(|metrics| metrics.start(scope))
+                .map(|metrics| metrics.start(scope, control))
                 .transpose()
                 .context("failed to start the thread that serves metrics")?;
             let group = ThreadGroup { control, cores, started: Vec::new() };

@@ -87,9 +87,20 @@ impl Drop for EndOnDrop {
 }
 
 impl Endpoint {
-    /// Starts the thread. If it fails, that is logged, and the service goes on.
-    pub(crate) fn start<'scope>(self, scope: &'scope Scope<'scope, '_>) -> io::Result<EndOnDrop> {
+    /// Starts the thread. If it fails, that is logged, and the service goes on. It ends when another process serves in
+    /// the place of this one, which has the metrics and the readiness from then on.
+    pub(crate) fn start<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        of_service: &Arc<Control>,
+    ) -> io::Result<EndOnDrop> {
         let Self { thread, control, address } = self;
+        let (service, own) = (Arc::downgrade(of_service), Arc::clone(&control));
+        of_service.drain.on_change(move || {
+            if service.upgrade().is_some_and(|service| service.has_handed_over()) {
+                own.drain.abort();
+            }
+        });
         let run = move || {
             let mut worker = thread.start();
             if let Err(error) = worker.run(None) {
