@@ -1,7 +1,7 @@
 //! Peers that reset, leave data unread, or never read at all: only they notice.
 
-use crate::harness::small_client;
 use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Server, alone, converse, is_cut_off};
+use crate::harness::{small_client, uninterrupted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{ErrorKind, Write};
@@ -100,7 +100,7 @@ fn send_until_nobody_is_served(streams: &[TcpStream]) -> usize {
         let mut fds: Vec<_> =
             streams.iter().map(|stream| PollFd::new(stream, PollFlags::OUT)).collect();
         let timeout = Timespec::try_from(OBSERVATION).unwrap();
-        if poll(&mut fds, Some(&timeout)).unwrap() == 0 {
+        if uninterrupted(|| Ok(poll(&mut fds, Some(&timeout))?)).unwrap() == 0 {
             return written;
         }
         let ready = fds.iter().zip(streams).filter(|(fd, _)| !fd.revents().is_empty());

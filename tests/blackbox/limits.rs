@@ -1,7 +1,7 @@
 //! The limit of connections, and the limit of descriptors behind it.
 
 use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Server, Stats, client_from, closed};
-use crate::harness::{converse, ends, inherited, is_cut_off, poll_input, tool};
+use crate::harness::{converse, ends, inherited, is_cut_off, poll_input, tool, uninterrupted};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -317,7 +317,7 @@ impl Queue {
         for (mut stream, is_ready) in waiting.into_iter().zip(ready) {
             if !is_ready {
                 self.waiting.push(stream);
-            } else if matches!(stream.read(&mut [0]), Ok(1)) {
+            } else if matches!(uninterrupted(|| stream.read(&mut [0])), Ok(1)) {
                 self.served.push(stream);
             } else {
                 self.closed += 1;

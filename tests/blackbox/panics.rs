@@ -1,7 +1,7 @@
 //! A panic in the handler of a connection: that one ends, and nothing else. strace makes the handler
 //! panic: it has a `send` answer that more was sent than there was.
 
-use crate::harness::{Launch, Mode, Stats, closed, tool};
+use crate::harness::{Launch, Mode, Stats, closed, tool, uninterrupted};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -56,7 +56,7 @@ fn is_served(stream: &mut TcpStream) -> bool {
     if stream.write_all(b"hello").is_err() {
         return false;
     }
-    match stream.read(&mut echo) {
+    match uninterrupted(|| stream.read(&mut echo)) {
         Ok(0) | Err(_) => false,
         Ok(len) => {
             stream.read_exact(&mut echo[len..]).expect("the rest of an echo");

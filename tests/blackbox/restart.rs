@@ -1,7 +1,7 @@
 //! Restarts: a new process takes over the sockets, and no client is refused, reset or left without an answer.
 
 use crate::harness::{Launch, Lines, Mode, PATIENCE, Process, Server, Stats, alone};
-use crate::harness::{client, converse, tool};
+use crate::harness::{client, converse, tool, uninterrupted};
 use crate::supervision::Supervisor;
 use epoll_kit_testing::eventually;
 use rustix::process::{Pid, Signal};
@@ -212,7 +212,7 @@ fn metrics_and_datagrams_go_on_at_the_same_addresses() {
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
     datagrams.set_read_timeout(Some(PATIENCE)).unwrap();
     datagrams.send_to(b"hello", udp).unwrap();
-    assert_eq!(datagrams.recv(&mut [0; 16]).unwrap(), 5);
+    assert_eq!(uninterrupted(|| datagrams.recv(&mut [0; 16])).unwrap(), 5);
     converse(&mut server.client(), b"not at the socket of the metrics");
     successor.0.signal(Signal::TERM);
     successor.0.await_end();

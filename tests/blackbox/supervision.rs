@@ -1,6 +1,6 @@
 //! What the server tells the program that supervises it, as `sd_notify` does.
 
-use crate::harness::{Launch, Mode, PATIENCE, converse};
+use crate::harness::{Launch, Mode, PATIENCE, converse, uninterrupted};
 use rustix::process::Signal;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -32,14 +32,14 @@ impl Supervisor {
     #[track_caller]
     pub(crate) fn hears(&self) -> String {
         let mut buffer = [0; 256];
-        let len = self.socket.recv(&mut buffer).expect("a message");
+        let len = uninterrupted(|| self.socket.recv(&mut buffer)).expect("a message");
         String::from_utf8(buffer[..len].to_vec()).expect("UTF-8")
     }
 
     /// Returns whether it has been told something that it has not heard.
     pub(crate) fn has_more(&self) -> bool {
         self.socket.set_nonblocking(true).expect("an option");
-        let more = self.socket.recv(&mut [0; 256]).is_ok();
+        let more = uninterrupted(|| self.socket.recv(&mut [0; 256])).is_ok();
         self.socket.set_nonblocking(false).expect("an option");
         more
     }
@@ -71,7 +71,7 @@ fn an_abstract_name_is_told_too() {
     let launch = Launch::tcp(Mode::Level).variable("NOTIFY_SOCKET", format!("@{name}"));
     let mut server = launch.start();
     let mut buffer = [0; 64];
-    let len = socket.recv(&mut buffer).unwrap();
+    let len = uninterrupted(|| socket.recv(&mut buffer)).unwrap();
     assert_eq!(&buffer[..len], b"READY=1");
     server.drain();
 }

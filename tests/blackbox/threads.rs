@@ -2,7 +2,7 @@
 //! nothing to do, and the end of all when one fails.
 
 use crate::harness::{Crowd, Launch, Mode, OBSERVATION, Output, Server, Tool, alone};
-use crate::harness::{converse, poll_input, tool};
+use crate::harness::{converse, poll_input, tool, uninterrupted};
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::io::{Read, Write};
 use std::thread;
@@ -135,7 +135,9 @@ fn an_event_loop_that_fails_ends_the_server_with_a_clear_line(mode: Mode) {
     let mut server = injected(Launch::tcp(mode), &strace, waits).start();
     let mut stream = server.client();
     // Until the server is gone.
-    while stream.write_all(b"hello").is_ok() && matches!(stream.read(&mut [0; 5]), Ok(1..)) {}
+    while stream.write_all(b"hello").is_ok()
+        && matches!(uninterrupted(|| stream.read(&mut [0; 5])), Ok(1..))
+    {}
     let status = server.await_end();
     let stderr = server.stderr.rest();
     let output = Output { status, stdout: Vec::new(), stderr };

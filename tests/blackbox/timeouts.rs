@@ -2,7 +2,7 @@
 //! at all while they are at work.
 
 use crate::harness::{Crowd, Launch, Mode, OBSERVATION, PATIENCE, Server, Tool, alone};
-use crate::harness::{converse, ends, is_echoed, poll_input, small_client, tool};
+use crate::harness::{converse, ends, is_echoed, poll_input, small_client, tool, uninterrupted};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -64,7 +64,8 @@ fn talk(stream: &mut TcpStream) -> Talk {
     let mut last = start;
     while start.elapsed() < 3 * SHORT + SHORT / 2 {
         thread::sleep(SHORT / 5);
-        let is_echoed = stream.write_all(b"x").is_ok() && matches!(stream.read(&mut [0]), Ok(1));
+        let is_echoed = stream.write_all(b"x").is_ok()
+            && matches!(uninterrupted(|| stream.read(&mut [0])), Ok(1));
         if last.elapsed() >= SHORT {
             return Talk::Paused;
         }
@@ -164,7 +165,7 @@ fn a_peer_that_is_still_reading_gets_everything_before_it_is_left(mode: Mode) {
         let sending = scope.spawn(|| (&stream).write_all(&sent).expect("the server takes it"));
         let mut buffer = [0; 8192];
         loop {
-            match (&stream).read(&mut buffer).expect("an end without an error") {
+            match uninterrupted(|| (&stream).read(&mut buffer)).expect("an end without an error") {
                 0 => break,
                 len => received.extend_from_slice(&buffer[..len]),
             }

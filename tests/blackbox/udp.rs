@@ -1,6 +1,6 @@
 //! `--udp`: datagrams come back, but for those that might never stop.
 
-use crate::harness::{Launch, Mode, OBSERVATION, Output, PATIENCE, Stats, converse};
+use crate::harness::{Launch, Mode, OBSERVATION, Output, PATIENCE, Stats, converse, uninterrupted};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -30,7 +30,7 @@ fn start(launch: &Launch) -> (crate::harness::Server, SocketAddr) {
 #[track_caller]
 fn assert_silent(socket: &UdpSocket) {
     socket.set_read_timeout(Some(OBSERVATION)).unwrap();
-    let error = socket.recv(&mut [0; 16]).expect_err("no datagram");
+    let error = uninterrupted(|| socket.recv(&mut [0; 16])).expect_err("no datagram");
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
 }
 
@@ -47,7 +47,7 @@ fn datagrams_come_back_beside_connections(mode: Mode) {
         }
         for socket in &clients {
             let mut echo = vec![0; 65_536];
-            let (len, from) = socket.recv_from(&mut echo).unwrap();
+            let (len, from) = uninterrupted(|| socket.recv_from(&mut echo)).unwrap();
             assert_eq!((len, from), (message.len(), address));
             assert!(echo[..len] == message[..], "another echo than what was sent");
         }
@@ -58,7 +58,7 @@ fn datagrams_come_back_beside_connections(mode: Mode) {
     }
     for number in 0..100_u8 {
         let mut echo = [0];
-        clients[0].recv(&mut echo).unwrap();
+        uninterrupted(|| clients[0].recv(&mut echo)).unwrap();
         assert_eq!(echo, [number]);
     }
     converse(&mut server.client(), b"and over TCP");
@@ -90,17 +90,17 @@ fn nothing_goes_back_to_services_to_other_echoes_or_to_those_who_send_too_much()
     }
     let polite = client(4);
     polite.send_to(b"hello", address).unwrap();
-    assert_eq!(polite.recv(&mut [0; 16]).unwrap(), 5);
+    assert_eq!(uninterrupted(|| polite.recv(&mut [0; 16])).unwrap(), 5);
     let mut echoed = 0;
     greedy.set_read_timeout(Some(OBSERVATION)).unwrap();
-    while greedy.recv(&mut [0; 16]).is_ok() {
+    while uninterrupted(|| greedy.recv(&mut [0; 16])).is_ok() {
         echoed += 1;
     }
     // A second's worth at once, and what came due while they were sent.
     assert!((10..100).contains(&echoed), "{echoed} of 100");
     std::thread::sleep(Duration::from_millis(150));
     greedy.send_to(b"patient", address).unwrap();
-    assert_eq!(greedy.recv(&mut [0; 16]).unwrap(), 7);
+    assert_eq!(uninterrupted(|| greedy.recv(&mut [0; 16])).unwrap(), 7);
     server.drain();
     let udp = &stats.read()["udp"];
     let counts = ["received", "echoed", "may_loop", "too_many"].map(|name| udp[name].as_u64());

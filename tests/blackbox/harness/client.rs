@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -68,13 +68,23 @@ pub(crate) fn ends(stream: &mut impl Read) {
     assert!(rest.is_empty(), "{} bytes before the end", rest.len());
 }
 
+/// Makes a call once more as long as it is interrupted: one with a timeout is when the process was stopped and goes on,
+/// signal(7).
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Whether the next read tells that the server has closed the connection, one way or another.
 #[track_caller]
 pub(crate) fn is_cut_off(stream: &mut impl Read) -> bool {
-    match stream.read(&mut [0]) {
+    match uninterrupted(|| stream.read(&mut [0])) {
         Ok(len) => len == 0,
         Err(error) if error.kind() == ErrorKind::ConnectionReset => true,
-        Err(error) if error.kind() == ErrorKind::Interrupted => is_cut_off(stream),
         Err(error) => panic!("neither data nor an end: {error}"),
     }
 }
@@ -84,7 +94,7 @@ pub(crate) fn is_cut_off(stream: &mut impl Read) -> bool {
 pub(crate) fn poll_input(sources: &[impl AsFd], timeout: Duration) -> Vec<bool> {
     let mut fds: Vec<_> = sources.iter().map(|source| PollFd::new(source, PollFlags::IN)).collect();
     let timeout = Timespec::try_from(timeout).expect("a timeout that fits");
-    poll(&mut fds, Some(&timeout)).expect("poll");
+    uninterrupted(|| Ok(poll(&mut fds, Some(&timeout))?)).expect("poll");
     fds.iter().map(|fd| !fd.revents().is_empty()).collect()
 }
 

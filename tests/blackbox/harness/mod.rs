@@ -17,7 +17,7 @@ mod words;
 pub(crate) use child::{Guard, Output};
 pub(crate) use client::{
     await_input, client, client_from, converse, ends, is_cut_off, is_echoed, poll_input,
-    small_client,
+    small_client, uninterrupted,
 };
 pub(crate) use crowd::{Crowd, alone};
 pub(crate) use lines::Lines;

@@ -1,7 +1,7 @@
 //! A process seen from outside: its files under /proc, signals to it, and its end. It is held by a
 //! pidfd, so a signal never reaches another process that got its number.
 
-use super::PATIENCE;
+use super::{PATIENCE, uninterrupted};
 use epoll_kit_testing::eventually;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -50,7 +50,7 @@ impl Process {
     pub(crate) fn has_ended_within(&self, timeout: Duration) -> bool {
         let mut fds = [PollFd::new(&self.handle, PollFlags::IN)];
         let timeout = Timespec::try_from(timeout).expect("a timeout that fits");
-        poll(&mut fds, Some(&timeout)).is_ok_and(|ready| ready == 1)
+        uninterrupted(|| Ok(poll(&mut fds, Some(&timeout))?)).is_ok_and(|ready| ready == 1)
     }
 
     #[track_caller]

@@ -1,7 +1,7 @@
 //! Clients that send and read at the same time, as fast as they can. Every byte is known from its
 //! place in its stream, so none can be missing, doubled or of another stream.
 
-use super::client;
+use super::{client, uninterrupted};
 use rustix::net::sockopt;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -130,8 +130,7 @@ fn read(mut stream: &TcpStream, number: u64, shared: &Shared) -> u64 {
     let mut buffer = vec![0; CHUNK];
     let mut received = 0;
     loop {
-        let len = stream
-            .read(&mut buffer)
+        let len = uninterrupted(|| stream.read(&mut buffer))
             .unwrap_or_else(|error| panic!("{number}: after {received} received: {error}"));
         if len == 0 {
             return received;
