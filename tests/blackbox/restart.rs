@@ -309,9 +309,13 @@ fn every_queue_has_a_thread_whatever_their_number() {
     assert_eq!(field(&server.stderr.next_with(&["started"]), "threads"), "1");
     assert_eq!(listening(address), 1);
     run_on(&server.process, &cores);
-    server.process.signal(Signal::USR2);
-    assert_eq!(field(&server.stderr.next_with(&["started"]), "threads"), "2");
-    let wide = successor(&server.stderr);
+    let restarted = |process: &Process, log: &Lines| {
+        process.signal(Signal::USR2);
+        let [started, serving] = log.next_of_each([" started ", "a new process serves"]);
+        (field(&started, "threads").to_owned(), process_in(&serving))
+    };
+    let (threads, wide) = restarted(&server.process, &server.stderr);
+    assert_eq!(threads, "2");
     server.await_end();
     assert_eq!(listening(address), 2, "a queue is missing");
     let served_by_all = || {
@@ -322,9 +326,8 @@ fn every_queue_has_a_thread_whatever_their_number() {
     };
     served_by_all();
     run_on(&wide.0, &cores[..1]);
-    wide.0.signal(Signal::USR2);
-    assert_eq!(field(&server.stderr.next_with(&["started"]), "threads"), "1");
-    let narrow = successor(&server.stderr);
+    let (threads, narrow) = restarted(&wide.0, &server.stderr);
+    assert_eq!(threads, "1");
     wide.0.await_end();
     assert_eq!(listening(address), 2, "a queue is lost");
     served_by_all();

@@ -48,6 +48,21 @@ impl Lines {
         panic!("no line with {parts:?} in: {seen:#?}");
     }
 
+    /// The next lines that have these words in them, one for each, in whichever order they come: two processes may
+    /// write them.
+    #[track_caller]
+    pub(crate) fn next_of_each<const N: usize>(&self, all: [&str; N]) -> [String; N] {
+        let mut found = [const { None }; N];
+        while found.iter().any(Option::is_none) {
+            let line = self.next().unwrap_or_else(|| panic!("not all of {all:?}: {found:?}"));
+            let missing = all.iter().zip(&mut found).filter(|(_, found)| found.is_none());
+            for (_, found) in missing.filter(|(words, _)| line.contains(**words)) {
+                *found = Some(line.clone());
+            }
+        }
+        found.map(Option::unwrap)
+    }
+
     /// All lines up to the end.
     #[track_caller]
     pub(crate) fn rest(&self) -> Vec<String> {
