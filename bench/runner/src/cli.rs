@@ -16,22 +16,26 @@ use std::process::ExitCode;
 
 /// The help; `SUITES` stands for their names.
 const HELP: &str = "\
-Usage: epoll-kit-bench-runner --root DIR --programs DIR --bench-programs DIR --out DIR
-                              [SUITE]... [--quick] [--json PATH]
-       epoll-kit-bench-runner --root DIR --programs DIR --bench-programs DIR --out DIR --from PATH
+Usage: cargo xtask bench [SUITE]... [--quick] [--json PATH]
+       cargo xtask bench --from PATH
 
-`cargo xtask bench` builds everything and calls it. Without a SUITE all are run:
+Without a SUITE all are run:
 SUITES.
 
+  --quick               few and short rounds: 3 minutes for all suites instead of 40
+  --json PATH           write all rounds to this file too
+  --from PATH           make the report again from a file of rounds, such as
+                        target/bench/rounds.json; measure nothing
+
+`cargo xtask bench` runs epoll-kit-bench-runner, with these flags in front of yours:
+
+  --build               build what the suites start
   --root DIR            the repository, in which a run of all suites writes bench/RESULTS.md
                         and bench/plots, unless it is quick or something failed
   --programs DIR        where epoll-server and epoll-load are
   --bench-programs DIR  where the other servers and the micro-benchmarks are
   --out DIR             where report.html, tables.md and rounds.json go (rounds-part.json if
                         not everything is measured)
-  --quick               few and short rounds
-  --json PATH           write all rounds to this file too
-  --from PATH           make the report again from a file of rounds, measure nothing
 ";
 
 /// The error of a command line, in one line.
@@ -80,6 +84,7 @@ pub(crate) fn run() -> ExitCode {
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, UsageError> {
     let (mut root, mut programs, mut bench_programs, mut out) = (None, None, None, None);
     let (mut chosen, mut is_quick) = (Vec::<&'static dyn Suite>::new(), false);
+    let mut is_building = false;
     let (mut json, mut from) = (None, None);
     let mut parser = Parser::from_args(args);
     while let Some(arg) = parser.next()? {
@@ -91,6 +96,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, Usage
             Arg::Long("out") => out = Some(path(&mut parser)?),
             Arg::Long("json") => json = Some(path(&mut parser)?),
             Arg::Long("from") => from = Some(path(&mut parser)?),
+            Arg::Long("build") => is_building = true,
             Arg::Long("quick") => is_quick = true,
             Arg::Value(name) => {
                 let suite = suite(&name.string()?)?;
@@ -118,7 +124,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Option<Args>, Usage
     if chosen.is_empty() {
         chosen.extend(suites::ALL);
     }
-    Ok(Some(Args { paths, suites: chosen, is_quick, json, from }))
+    Ok(Some(Args { paths, suites: chosen, is_quick, is_building, json, from }))
 }
 
 fn path(parser: &mut Parser) -> Result<PathBuf, UsageError> {

@@ -12,7 +12,7 @@ use crate::plan::PlanEntry;
 use crate::process::Process;
 use crate::report::{Case, Section, Table};
 use crate::results::{Contestant, Part, Results, Role, Series};
-use crate::suite::Suite;
+use crate::suite::{Programs, Suite};
 use anyhow::bail;
 use cases::{groups, header_in, metric_of, parse};
 use figures::{Look, figures};
@@ -44,6 +44,10 @@ impl Suite for Micro {
 
     fn title(&self) -> &'static str {
         self.title
+    }
+
+    fn programs(&self) -> Programs {
+        Programs::Micro
     }
 
     fn plan(&self, _: &Paths, is_quick: bool) -> Vec<PlanEntry> {

@@ -1,5 +1,6 @@
 //! A run: from the plan over the suites to the files of the report.
 
+use crate::build::build;
 use crate::conditions::Conditions;
 use crate::context::{Context, Setup};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -23,6 +24,8 @@ pub(crate) struct Args {
     pub(crate) paths: Paths,
     pub(crate) suites: Vec<&'static dyn Suite>,
     pub(crate) is_quick: bool,
+    /// The programs of the suites are built first.
+    pub(crate) is_building: bool,
     /// A file that gets all rounds, beside the one in the folder of the report.
     pub(crate) json: Option<PathBuf>,
     /// A file of rounds that are reported again; nothing is measured then.
@@ -59,7 +62,11 @@ fn report_again(paths: &Paths, file: &Path) -> anyhow::Result<bool> {
 }
 
 fn measure_and_report(args: Args) -> anyhow::Result<bool> {
-    // Before the first thread and the first process.
+    if args.is_building {
+        // On the machine's network, from which Cargo may have to download.
+        build(&args.paths, &args.suites)?;
+    }
+    // Before the first thread and the first process that measures.
     let network = network::enter();
     let interrupt = Interrupt::new().context("failed to take over the signals")?;
     let Args { paths, suites, is_quick, json, .. } = args;

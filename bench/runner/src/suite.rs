@@ -8,6 +8,17 @@ use crate::plan::PlanEntry;
 use crate::report::Section;
 use crate::results::Results;
 
+/// The programs that a suite starts; each kind includes the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Programs {
+    /// The micro-benchmarks, which are built in a fraction of the time.
+    Micro,
+    /// Servers, the peers among them, and clients.
+    Servers,
+    /// The examples of epoll-service as well.
+    Examples,
+}
+
 /// A suite: one file in `suites`, and one entry of the list there.
 pub(crate) trait Suite: Sync {
     /// Returns the name on the command line, which is also that of its file.
@@ -15,6 +26,11 @@ pub(crate) trait Suite: Sync {
 
     /// Returns the title in the report.
     fn title(&self) -> &'static str;
+
+    /// Returns which programs have to be built for it.
+    fn programs(&self) -> Programs {
+        Programs::Servers
+    }
 
     /// Checks what the suite cannot do without.
     ///

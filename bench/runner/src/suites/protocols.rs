@@ -23,7 +23,7 @@ use crate::report::plot::{Bar, Bars, Hue};
 use crate::report::{Column, Figure, Section, Table};
 use crate::results::{Contestant, Part, Results, Role, Sample, Series};
 use crate::rounds::interleave;
-use crate::suite::Suite;
+use crate::suite::{Programs, Suite};
 use anyhow::{Context as _, ensure};
 use cases::{CASES, Case, Client};
 use load::{IDLE, flags, load, prepare};
@@ -43,6 +43,10 @@ impl Suite for Protocols {
 
     fn title(&self) -> &'static str {
         "Protocols"
+    }
+
+    fn programs(&self) -> Programs {
+        Programs::Examples
     }
 
     fn plan(&self, _: &Paths, is_quick: bool) -> Vec<PlanEntry> {
