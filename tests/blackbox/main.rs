@@ -2,8 +2,6 @@
 //! what a client, a shell or /proc can see. A module per behaviour; what costs a lot of memory,
 //! descriptors or CPU, or measures, runs one test at a time ([`harness::alone`]).
 
-#![forbid(unsafe_code)]
-
 #[macro_use]
 mod harness;
 

@@ -1,8 +1,6 @@
 //! Writes the man pages and the completions of the programs into the folder that is named: `cargo xtask dist`. It is
 //! here, because neither the programs nor `xtask` are to carry what makes them.
 
-#![forbid(unsafe_code)]
-
 use clap_complete::{Shell, generate_to};
 use std::path::Path;
 use std::{env, fs, io};

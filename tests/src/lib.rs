@@ -1,8 +1,6 @@
 //! The programs of README.md, which run as documentation tests. The tests of the server are in
 //! `blackbox`.
 
-#![forbid(unsafe_code)]
-
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;

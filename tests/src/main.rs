@@ -1,7 +1,5 @@
 //! The program `epoll-server`, built where the tests of this package can find it.
 
-#![forbid(unsafe_code)]
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

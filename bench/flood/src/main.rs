@@ -3,8 +3,6 @@
 //!
 //! A thread resets connections; another one has those that are kept. Nothing here waits without a deadline.
 
-#![forbid(unsafe_code)]
-
 mod options;
 mod resets;
 mod streams;

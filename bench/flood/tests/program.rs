@@ -1,7 +1,5 @@
 //! The program, run small against an echo server of the standard library.
 
-#![forbid(unsafe_code)]
-
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -5,8 +5,6 @@
 //! thread where the crate allows that, nothing allocated for a message, and what cannot be sent is
 //! kept until it can, while nothing more is read.
 
-#![forbid(unsafe_code)]
-
 pub mod foreign;
 
 mod flags;

@@ -1,8 +1,6 @@
 //! The benchmark runner: servers and programs are measured round by round, beside each other, and a
 //! report is written. `cargo xtask bench` calls it.
 
-#![forbid(unsafe_code)]
-
 mod build;
 mod cli;
 mod run;

@@ -3,7 +3,6 @@
 //! `cargo bench` takes about three minutes; `cargo bench -- --quick` less than one, and
 //! `cargo bench -- 'reschedule/1000/'` measures the names that contain this.
 
-#![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "criterion's macros document nothing")]
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};

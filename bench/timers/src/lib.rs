@@ -3,8 +3,6 @@
 //! Times are ticks of a millisecond or about that, whatever a contestant's own tick is: all of them
 //! have to fire the same timers at the same times.
 
-#![forbid(unsafe_code)]
-
 mod delay_queue;
 mod hash_wheel;
 mod heap;

@@ -1,8 +1,6 @@
 //! Every contestant does the same, in a script of random operations; and the measured operations,
 //! small, which check themselves.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_bench_timers::{
     DELAY_MAX, DelayQueue, HashWheel, Heap, Keeper, Population, SortedMap, Wheel, enter_runtime,
 };

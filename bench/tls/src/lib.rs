@@ -1,7 +1,5 @@
 //! The arguments of the servers over TLS, and their settings of rustls.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use epoll_tls::rustls::ServerConfig;
 use epoll_tls::rustls::crypto::{CryptoProvider, ring};

@@ -1,7 +1,5 @@
 //! Each server over TLS as a program, with a client of rustls.
 
-#![forbid(unsafe_code)]
-
 use epoll_tls::rustls::crypto::ring;
 use epoll_tls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::fs;

@@ -78,8 +78,6 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod allowance;
 mod connection;
 mod context;

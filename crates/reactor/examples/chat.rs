@@ -6,8 +6,6 @@
 //! Shows a handler that writes to other connections than the one that is ready. A client that does
 //! not read what the others say is dropped once [`BACKLOG_MAX`] bytes wait for it.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::net::{Accepted, Address, BatchEnd, ListenOptions, Listener, Peer, Stream};
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Source, Token, Watch};
 use std::io::{self, Read, Write};

@@ -15,8 +15,6 @@
 //!
 //! Prints what a client is told.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::epoll_sys::Timestamp;
 use epoll_reactor::net::{Address, Datagram, DatagramOptions, RecvBatch, SendBatch};
 use epoll_reactor::{Interest, Reactor, Ready, Token, Watch};

@@ -10,8 +10,6 @@
 //! Prints for each handler what the kernel reported and what it read, and what wakes the one that
 //! forgot.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::epoll_sys::socket;
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Token, Watch};

@@ -10,8 +10,6 @@
 //!
 //! Prints how many of twenty connections woke each of the two.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::net::{Address, ListenOptions, Listener, PausedBy, Stream};
 use epoll_reactor::{ExclusiveInterest, ExclusiveWatch, Interest, Reactor, Ready, Waker, Watch};
 use std::path::{Path, PathBuf};

@@ -9,8 +9,6 @@
 //!
 //! Prints what the server does, what the client reads, and how its reading ends.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::epoll_sys::socket;
 use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
 use epoll_reactor::{Interest, Reactor, Ready, Watch};

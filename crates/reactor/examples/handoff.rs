@@ -4,8 +4,6 @@
 //!
 //! The reactor answers each message in capitals until every connection is closed, then ends.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Ready, Source, Waker, Watch};
 use std::io::{self, ErrorKind, Read, Write};

@@ -9,8 +9,6 @@
 //!
 //! Prints what each turn reports, and how many of ten turns report what nobody touches.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::epoll_sys::socket;
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Ready, Watch};

@@ -10,8 +10,6 @@
 //!
 //! Prints what two threads see of one source, then who got how much of the work, and what it cost.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::net::Stream;
 use epoll_reactor::shared::{LeaseReady, SharedReactor, Worker};
 use epoll_reactor::{Interest, Readiness, Registration, Source, Watch};

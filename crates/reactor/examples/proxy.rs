@@ -12,8 +12,6 @@
 //! nothing moves. SIGTERM or SIGINT stop the accepting and let the connections finish; a second signal
 //! ends the program.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
 use epoll_reactor::{Interest, Reactor, Readiness, Ready, Registration, Source, Token, Watch};
 use epoll_shutdown::{Drain, Phase, Signal, Signals};

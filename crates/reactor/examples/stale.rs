@@ -11,8 +11,6 @@
 //! Prints number and token of the closed connection and of the new one, and what became of the
 //! events.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Ready, Token, Watch};
 use std::io::{self, Write};

@@ -8,8 +8,6 @@
 //!
 //! Prints how many bytes of the busy peer were read before the last quiet one was heard.
 
-#![forbid(unsafe_code)]
-
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Counters, Interest, Reactor, Readiness, Ready, Token, Watch};
 use std::io::{self, ErrorKind, Read, Write};

@@ -117,8 +117,6 @@
 //! }
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod log;
 
 mod reactor;

@@ -2,8 +2,6 @@
 //! `epoll-service`. This crate is flags, their sources, logs and the statistics file. Programs that serve a protocol of
 //! their own use `epoll-service`.
 
-#![forbid(unsafe_code)]
-
 pub mod cli;
 
 mod args;

@@ -3,8 +3,6 @@
 //! Each line goes to everybody else, whichever thread they are served by. Who takes nothing for so long that
 //! 64 KiB wait is dropped.
 
-#![forbid(unsafe_code)]
-
 use epoll_connection::{ConnectionId, Consumed, Context, Flow, Protocol};
 use epoll_service::{Config, Each, Server, Signal, Signals};
 

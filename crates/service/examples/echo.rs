@@ -1,7 +1,5 @@
 //! Echo, the shortest service: `cargo run -p epoll-service --example echo 127.0.0.1:0`.
 
-#![forbid(unsafe_code)]
-
 use epoll_connection::{Consumed, Context, Protocol};
 use epoll_service::{Config, Each, Server, Signal, Signals};
 

@@ -3,8 +3,6 @@
 //! Each line is a number, which is answered with the number of primes below it. Counting takes long, so a
 //! thread of its own does it; meanwhile the connection is paused, and the loop serves others.
 
-#![forbid(unsafe_code)]
-
 use epoll_connection::{ConnectionId, Consumed, Context, Flow, Protocol};
 use epoll_service::{Config, Each, Handle, Server, Service, Signal, Signals};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -3,8 +3,6 @@
 //! Each line is answered with its words in reverse. Who takes longer than ten seconds for a line is told so,
 //! and the connection ends; a line may have 4096 bytes.
 
-#![forbid(unsafe_code)]
-
 use epoll_connection::{Consumed, Context, Flow, Protocol};
 use epoll_service::{Config, Each, Server, Signal, Signals};
 use std::time::Duration;

@@ -7,8 +7,6 @@
 //! a minute are closed; two more arguments set the timeouts of a connect and of a connection on which nothing
 //! moves, in milliseconds.
 
-#![forbid(unsafe_code)]
-
 use epoll_connection::{
     Address, CloseReason, ConnectionId, Consumed, Context, Flow, Protocol, Timestamp,
 };

@@ -58,8 +58,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod config;
 mod error;
 mod inherited;

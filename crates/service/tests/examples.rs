@@ -1,8 +1,6 @@
 //! The examples, run as anybody would run them: each says where it listens, answers, and is drained by a
 //! SIGTERM. What a connection had sent by then is answered first.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_testing::{DEADLINE, Examples, Guard, eventually};
 use rustix::process::{Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};

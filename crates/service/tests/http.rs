@@ -1,7 +1,5 @@
 //! The HTTP server among the examples: without sockets, then as a program with the clients of others.
 
-#![forbid(unsafe_code)]
-
 #[path = "../examples/http/main.rs"]
 #[expect(dead_code, reason = "the program around the protocol")]
 mod http;

@@ -1,7 +1,5 @@
 //! The proxy among the examples does what that of the reactor does, and knows several backends.
 
-#![forbid(unsafe_code)]
-
 #[path = "../../reactor/tests/proxy/suite.rs"]
 mod suite;
 

@@ -11,8 +11,6 @@
 //! second is cut short by another signal. It prints the signals sent, the signals read and the phase,
 //! then the signals blocked in two children.
 
-#![forbid(unsafe_code)]
-
 use epoll_shutdown::{Drain, DrainOutcome, Phase, Signal, SignalSet, Signals, Timestamp};
 use epoll_sys::{Epoll, Events, Interest, Watch};
 use std::error;

@@ -93,8 +93,6 @@
 //! }
 //! ```
 
-#![forbid(unsafe_code)]
-
 mod drain;
 mod signals;
 mod watch;

@@ -11,8 +11,6 @@
 //! Half of the connections fall silent at once and the others later. Prints the number of messages, of
 //! connections cut, and how often the timerfd was reported and set.
 
-#![forbid(unsafe_code)]
-
 use epoll_sys::{Epoll, Events, Interest, Watch, socket};
 use epoll_timers::{Timers, Timestamp};
 use std::io;

@@ -13,8 +13,6 @@
 //! Not here: an event loop, callbacks per timer, threads, clocks that a test can turn (a [`Wheel`]
 //! needs none: it is given the time).
 
-#![forbid(unsafe_code)]
-
 mod timers;
 mod wheel;
 

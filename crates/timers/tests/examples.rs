@@ -1,8 +1,6 @@
 //! The examples, run as anybody would run them: each ends by itself, finds what it claims to be so,
 //! and prints its table.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_testing::Examples;
 
 const EXAMPLES: Examples = Examples { package: env!("CARGO_PKG_NAME") };

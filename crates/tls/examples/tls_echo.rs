@@ -4,8 +4,6 @@
 //! them, `AUTHORITIES` is a PEM file too: clients then need a certificate of one of those. Try it with
 //! `openssl s_client -connect ADDRESS`.
 
-#![forbid(unsafe_code)]
-
 use epoll_connection::{Consumed, Context, Protocol};
 use epoll_service::{Config, Each, Server, Signal, Signals};
 use epoll_tls::{ClientCertificates, ConfigError, Identity, TlsConfig, TlsConfigBuilder};

@@ -1,7 +1,5 @@
 //! The example among clients of other people, each connection on a socket of its own.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_testing::{Examples, Guard, eventually, leave_out};
 use epoll_tls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rcgen::{CertificateParams, KeyPair};

@@ -1,7 +1,5 @@
 //! The program `dispatch`.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_bench_micro::{dispatch, run};
 use std::process::ExitCode;
 

@@ -1,7 +1,5 @@
 //! The program `select-poll-epoll`.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_bench_micro::{run, waiting};
 use std::process::ExitCode;
 

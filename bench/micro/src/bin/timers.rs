@@ -1,7 +1,5 @@
 //! The program `timers`.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_bench_micro::{run, timers};
 use std::process::ExitCode;
 

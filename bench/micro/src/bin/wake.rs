@@ -1,7 +1,5 @@
 //! The program `wake`.
 
-#![forbid(unsafe_code)]
-
 use epoll_kit_bench_micro::{run, wake};
 use std::process::ExitCode;
 

@@ -4,8 +4,6 @@
 //! finding that there is nothing; between reading and writing nothing is awaited, so all tasks share
 //! one buffer.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use async_executor::LocalExecutor;
 use async_io::{Async, block_on};

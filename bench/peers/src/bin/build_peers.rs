@@ -1,8 +1,6 @@
 //! Builds the peers in C and Go into the folder of this program, beside those in Rust. What cannot be built
 //! for want of a compiler or a library is named, and is no failure.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use epoll_kit_bench_peers::foreign;
 use std::env;

@@ -1,7 +1,5 @@
 //! calloop, level-triggered: every connection is an event source of its own.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use calloop::generic::Generic;
 use calloop::{

@@ -2,8 +2,6 @@
 //!
 //! The kernel writes into a buffer while a read waits, so every task has one of its own.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use compio::driver::ProactorBuilder;
 use compio::io::{AsyncRead, AsyncWriteExt};

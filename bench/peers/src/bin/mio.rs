@@ -1,8 +1,6 @@
 //! mio, which is edge-triggered: every connection is watched for everything from the beginning, and
 //! a read that brings less than it could is the last one.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use epoll_kit_bench_peers::{BUFFER_LEN, EVENTS_MAX, Options, Threading, Unsent, is_passing, run};
 use mio::event::Event;

@@ -2,8 +2,6 @@
 //!
 //! The kernel writes into a buffer while a read waits, so every task has one of its own.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use epoll_kit_bench_peers::{BUFFER_LEN, Options, Threading, is_passing, run};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};

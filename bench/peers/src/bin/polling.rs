@@ -3,8 +3,6 @@
 //! Its own call to add a source is unsafe. What it does is one `epoll_ctl` on the descriptor of the
 //! poller, which rustix does safely; everything else is polling's.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use epoll_kit_bench_peers::{BUFFER_LEN, EVENTS_MAX, Options, Threading, Unsent, accept, run};
 use polling::{Event, Events, PollMode, Poller};

@@ -1,7 +1,5 @@
 //! The standard library alone: a thread a connection, blocking, each with a buffer of its own.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use epoll_kit_bench_peers::{BUFFER_LEN, Options, Threading, is_passing, run};
 use std::io::{self, Read, Write};

@@ -3,8 +3,6 @@
 //! Reading and writing are one poll, with nothing awaited in between, so all tasks of a thread share
 //! one buffer. `poll_read` knows that a read that brings less than it could is the last one.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context as _;
 use epoll_kit_bench_peers::{BUFFER_LEN, Options, Threading, is_passing, run};
 use std::cell::RefCell;

@@ -1,7 +1,5 @@
 //! The example `http` over TLS 1.3, with one cipher suite and one group: `https ADDRESS CERTIFICATE KEY`.
 
-#![forbid(unsafe_code)]
-
 #[path = "../../../../crates/service/examples/http/main.rs"]
 #[expect(dead_code, reason = "the program around the protocol")]
 mod http;

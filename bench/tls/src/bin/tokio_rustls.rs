@@ -3,8 +3,6 @@
 //! A task that waits for input owns a buffer, because `read` of a TLS stream needs one to decrypt into. Rustls has
 //! buffers of its own besides.
 
-#![forbid(unsafe_code)]
-
 use anyhow::Context;
 use epoll_kit_bench_tls::Arguments;
 use epoll_tls::rustls::crypto::ring;

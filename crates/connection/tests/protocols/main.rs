@@ -1,7 +1,5 @@
 //! Small protocols over a scripted wire: what the crate promises to every protocol, a module per behaviour.
 
-#![forbid(unsafe_code)]
-
 mod composition;
 mod cost;
 mod deadlines;

@@ -1,8 +1,6 @@
 //! Conversations over a scripted wire: every split of reads and writes, every order of data, room,
 //! end and error, in both modes. What comes out is what went in.
 
-#![forbid(unsafe_code)]
-
 mod closing;
 mod exhaustive;
 mod harness;

@@ -1,8 +1,6 @@
 //! The built program against servers that do right, and against servers that do not; and the pattern
 //! with the exchange, as properties.
 
-#![forbid(unsafe_code)]
-
 mod command_line;
 mod datagrams;
 mod echoing;

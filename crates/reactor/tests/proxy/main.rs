@@ -1,7 +1,5 @@
 //! The proxy among the examples.
 
-#![forbid(unsafe_code)]
-
 mod suite;
 
 use epoll_kit_testing::{Examples, eventually};

@@ -2,8 +2,6 @@
 //! waking, nesting, what a turn costs, registrations, the reactor that threads share, and the listeners and
 //! streams on top.
 
-#![forbid(unsafe_code)]
-
 mod busy_polling;
 mod closed_first;
 mod fairness;

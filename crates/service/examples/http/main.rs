@@ -4,8 +4,6 @@
 //! folder, if one is given, and of where links in it lead. What could be understood in two ways, so that a proxy and a server disagree on
 //! where a request ends, is refused and ends the connection.
 
-#![forbid(unsafe_code)]
-
 mod head;
 
 use epoll_connection::{Consumed, Context, Flow, Protocol};

@@ -3,8 +3,6 @@
 //! The second argument is the number of threads, one unless it is given. All of them share the keys, which
 //! are in maps behind locks: see `protocol/store.rs`. What a command does is in `protocol/commands`.
 
-#![forbid(unsafe_code)]
-
 mod protocol;
 
 use epoll_connection::Limits;

@@ -3,8 +3,6 @@
 //! `GET /` is a page, `GET /chat` becomes a WebSocket (RFC 6455) without extensions. Each message goes to
 //! everybody, whichever thread they are served by. At the end of the server everybody is told 1001.
 
-#![forbid(unsafe_code)]
-
 mod chat;
 mod frame;
 mod handshake;

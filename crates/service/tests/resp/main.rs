@@ -2,8 +2,6 @@
 //!
 //! `EPOLL_KIT_RESP_SECONDS` says how long the random streams of `streams.rs` go on.
 
-#![forbid(unsafe_code)]
-
 mod answers;
 mod channels;
 mod clients;

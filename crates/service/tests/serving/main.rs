@@ -3,8 +3,6 @@
 //!
 //! It takes a filter, `--exact` and `--list`, as other tests do, and prints what they print.
 
-#![forbid(unsafe_code)]
-
 mod accepting;
 mod adjusting;
 mod busy_polling;

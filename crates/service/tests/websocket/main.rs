@@ -1,7 +1,5 @@
 //! The example `websocket`: its protocol through the test kit, and the program with real clients.
 
-#![forbid(unsafe_code)]
-
 #[path = "../../examples/websocket/chat.rs"]
 mod chat;
 #[path = "../../examples/websocket/frame.rs"]

@@ -4,8 +4,6 @@
 //! Flags change one thing about it at a time: how it waits, and how the bytes get back. Each choice
 //! is a loop of its own, so the one without flags pays for none of them.
 
-#![forbid(unsafe_code)]
-
 mod copying;
 mod experiment;
 mod splicing;
