@@ -180,10 +180,10 @@ pub trait Protocol {
     /// Returns the connection to which the protocol forwards everything that arrives now, as it stands.
     ///
     /// Then [`on_input`](Self::on_input) is called for some of it at most, unless that connection cannot be
-    /// [linked](crate::Context::link). It is not asked where the protocol
-    /// [passes everything back](Self::passes_everything). Input is read even while output waits for room, because the two
-    /// directions are independent. Long streams may be spliced, so that their bytes do not come into the
-    /// process, if the receiver forwards everything as well; otherwise they are read out of the pipe.
+    /// [linked](crate::Context::link). It is not asked where the protocol [passes everything
+    /// back](Self::passes_everything). Input is read even while output waits for room, because the two directions are
+    /// independent. Long streams may be spliced, so that their bytes do not come into the process, if the receiver
+    /// forwards everything as well; otherwise they are read out of the pipe.
     #[inline]
     fn forwards_to(&self) -> Option<ConnectionId> {
         None

@@ -49,8 +49,8 @@ pub struct Config {
     /// `[::]` does (`false`); `None` is the system's default, which is `false` on most. Sockets that the process was
     /// started with are as they were made; this is true of their paths, too.
     pub ipv6_only: Option<bool>,
-    /// The permissions of the paths of UNIX sockets, that of the metrics included, such as `0o660`, whatever the umask. They hold before the first
-    /// client can connect.
+    /// The permissions of the paths of UNIX sockets, that of the metrics included, such as `0o660`, whatever the
+    /// umask. They hold before the first client can connect.
     pub path_mode: Option<u32>,
     /// The owner of the paths of UNIX sockets, from before the first client can connect.
     pub path_owner: Option<PathOwner>,
@@ -68,12 +68,12 @@ pub struct Config {
     /// The time for which a thread that was just busy looks for the next event again and again before it sleeps,
     /// counted from the end of its work; `None` and zero sleep at once.
     ///
-    /// What comes within this time is answered sooner, by what it takes to wake a thread. The price is a core for
-    /// each thread, the one that serves no connection included, for as long as events come: a thread that looks runs, and
+    /// What comes within this time is answered sooner, by what it takes to wake a thread. The price is a core for each
+    /// thread, the one that serves no connection included, for as long as events come: a thread that looks runs, and
     /// whatever else has its core waits. So it is for latency at a steady, moderate rate on a machine with cores to
     /// spare, which the clients do not use either. It is not for a machine, or a share of one, that others use, nor
-    /// for fewer cores than threads. A time that is shorter than the pauses between events costs as much of a core
-    /// in every pause and brings nothing. While all connections are silent, threads sleep.
+    /// for fewer cores than threads. A time that is shorter than the pauses between events costs as much of a core in
+    /// every pause and brings nothing. While all connections are silent, threads sleep.
     ///
     /// Timers, messages, signals and the drain are seen no later than otherwise. Each look is an [`epoll_wait`]
     /// with a timeout of zero, counted in [`Counters::spins`](epoll_reactor::Counters::spins). HAProxy's

@@ -5,8 +5,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::num::NonZeroU32;
 
-/// Descriptors kept for everything that is neither a connection nor counted below: the standard streams,
-/// the supervisor, the signals and the event loop that waits for them, what threads share, the statistics file, and what
+/// Descriptors kept for everything that is neither a connection nor counted below: the standard streams, the
+/// supervisor, the signals and the event loop that waits for them, what threads share, the statistics file, and what
 /// libraries open for a moment.
 const RESERVE: u64 = 20;
 

@@ -18,8 +18,8 @@ pub struct Key {
 /// A [`Key`] without the number of its wheel: 8 bytes instead of 12, for an owner of very many timers who
 /// knows which wheel they are in.
 ///
-/// It becomes a key again by [`Wheel::key`](crate::Wheel::key) or [`Timers::key`](crate::Timers::key). Given to another wheel than its own, it may
-/// name another timer.
+/// It becomes a key again by [`Wheel::key`](crate::Wheel::key) or [`Timers::key`](crate::Timers::key). Given to
+/// another wheel than its own, it may name another timer.
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
 //! An HTTP/1.1 server (RFC 9110, RFC 9112): `cargo run -p epoll-service --example http 127.0.0.1:0 FOLDER`.
 //!
-//! `/` answers two bytes, `/1k` a kibibyte, `/echo` what is posted to it, and other paths are files of the
-//! folder, if one is given, and of where links in it lead. What could be understood in two ways, so that a proxy and a server disagree on
-//! where a request ends, is refused and ends the connection.
+//! `/` answers two bytes, `/1k` a kibibyte, `/echo` what is posted to it, and other paths are files of the folder, if
+//! one is given, and of where links in it lead. What could be understood in two ways, so that a proxy and a server
+//! disagree on where a request ends, is refused and ends the connection.
 
 mod head;
 

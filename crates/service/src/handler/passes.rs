@@ -33,8 +33,8 @@ pub(crate) struct Count {
 }
 
 impl<S: Service> Handler<S> {
-    /// Returns whether a pass is under way: then [`advance_passes`](Self::advance_passes) has to be called in the next turn,
-    /// which must not sleep.
+    /// Returns whether a pass is under way: then [`advance_passes`](Self::advance_passes) has to be called in the next
+    /// turn, which must not sleep.
     pub(crate) fn has_passes(&self) -> bool {
         let Passes { drain, count, rearming, is_delivering } = &self.passes;
         drain.is_some() || count.is_some() || rearming.is_some() || *is_delivering
