@@ -93,7 +93,9 @@ fn every_thread_logs_its_counters_and_their_sum_is_right(mode: Mode) {
     let streaming = Streaming::start(server.inet(), [sends; 4]);
     while streaming.received() < 4 * BYTES / 2 {
         let Sum { open, opened, received } = counters(&server, mode);
-        assert!((20..=24).contains(&opened) && (20..=opened).contains(&open), "{open} {opened}");
+        // Those that are open are counted last, when more may have been opened than the threads have told of.
+        let is_possible = |count| (20..=24).contains(count);
+        assert!(is_possible(&opened) && is_possible(&open), "{open} {opened}");
         // Of connections that are at work just then nothing is known.
         let most = bytes + 4 * BYTES;
         assert!(received.is_none_or(|received| (bytes..=most).contains(&received)));
