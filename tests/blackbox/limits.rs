@@ -155,7 +155,9 @@ fn without_descriptors_the_server_neither_spins_nor_forgets(mode: Mode) {
     let room = limit - own;
     let mut queue = Queue::of((0..200).map(|_| server.client()).collect());
     queue.serve_at_least(room);
-    assert_eq!(queue.served.len(), room, "{own} descriptors are the server's own");
+    // A connection may get the spare descriptor that another thread has given up to close one.
+    let most = room + mode.threads() as usize;
+    assert!(queue.served.len() <= most, "{own} descriptors are the server's own: {room}");
     assert!(!queue.waiting.is_empty());
 
     let process = &server.process;
