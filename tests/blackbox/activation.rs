@@ -146,6 +146,15 @@ fn sockets_for_another_process_are_none() {
     converse(&mut server.client(), b"hello");
 }
 
+#[test]
+fn a_number_of_sockets_that_is_none_is_refused() {
+    for count in ["x", "-1", ""] {
+        let output = Launch::at("127.0.0.1:0").variable("LISTEN_FDS", count).run();
+        assert_eq!(output.status.code(), Some(1), "{count:?}");
+        assert!(output.stderr.iter().any(|line| line.contains("LISTEN_FDS")), "{output:#?}");
+    }
+}
+
 fn launch_elsewhere() -> Launch {
     let launch = Launch::at("127.0.0.1:0").flag("--log", "off");
     launch.variable("LISTEN_PID", "1").variable("LISTEN_FDS", "1")

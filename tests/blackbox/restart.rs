@@ -1,7 +1,7 @@
 //! Restarts: a new process takes over the sockets, and no client is refused, reset or left without an answer.
 
 use crate::harness::{Launch, Lines, Mode, PATIENCE, Process, Server, Stats, alone};
-use crate::harness::{client, converse, tool, uninterrupted};
+use crate::harness::{client, converse, ends, tool, uninterrupted};
 use crate::supervision::Supervisor;
 use epoll_kit_testing::eventually;
 use rustix::process::{Pid, Signal};
@@ -334,6 +334,34 @@ fn every_queue_has_a_thread_whatever_their_number() {
     narrow.0.signal(Signal::TERM);
     narrow.0.await_end();
     assert_eq!(listening(address), 0);
+}
+
+in_all_modes!(the_metrics_are_those_of_the_new_process_at_once);
+
+fn the_metrics_are_those_of_the_new_process_at_once(mode: Mode) {
+    let launch = launch(mode).flag("--metrics", "127.0.0.1:0").flag("--linger-timeout", "0");
+    // No delay is for a restart.
+    let launch = launch.flag("--drain-timeout", "0").flag("--drain-delay", "1h");
+    let mut server = launch.start();
+    let mut held = client(server.inet());
+    converse(&mut held, b"hello");
+    let mut of_metrics = client(server.metrics_address().parse().unwrap());
+    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    of_metrics.write_all(request).unwrap();
+    assert_eq!(uninterrupted(|| of_metrics.peek(&mut [0])).unwrap(), 1, "no answer");
+    let next = restart(&server.process, &server.stderr);
+    // The answer, and the end.
+    let mut rest = Vec::new();
+    of_metrics.read_to_end(&mut rest).expect("an end");
+    assert!(rest.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&rest));
+    // The process that has ended it goes on for the sake of its connection.
+    ends(&mut held);
+    assert!(!server.process.has_ended_within(Duration::ZERO));
+    drop(held);
+    server.await_end();
+    next.0.signal(Signal::TERM);
+    next.0.signal(Signal::INT);
+    next.0.await_end();
 }
 
 /// Makes a program of these lines of a shell at `path`, in one step.

@@ -276,7 +276,9 @@ mod tests {
         let (first, one) = group(Some("127.0.0.1:0"), &["3", "http"]);
         let (second, other) = group(Some("127.0.0.1:0"), &["4", "http"]);
         let (third, last) = group(None, &["5"]);
-        let mut inherited = Inherited { groups: vec![one, other, last], predecessor: None };
+        // One that the process before has bound itself was passed by nobody.
+        let (_, own) = group(Some("127.0.0.1:1"), &[]);
+        let mut inherited = Inherited { groups: vec![one, other, last, own], predecessor: None };
         assert_eq!(inherited.addresses().unwrap(), [first, second, third]);
         assert_eq!(inherited.addresses_of("http").unwrap(), [first, second]);
         assert_eq!(inherited.addresses_of("5").unwrap(), [third]);
