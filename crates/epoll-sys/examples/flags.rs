@@ -43,7 +43,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// What a program asks for, and what it is told unasked.
+/// Prints the events that a program requests, and those that are reported without a request.
 fn events() -> io::Result<()> {
     let row = |interest: Interest, happens: &str, reported: &str| {
         println!(
@@ -86,7 +86,7 @@ fn events() -> io::Result<()> {
     Ok(())
 }
 
-/// How a descriptor is watched.
+/// Prints the events that each trigger reports.
 fn triggers() -> io::Result<()> {
     let row = |how: &str, done: &str, outcome: &str| println!("{how:<16} {done:<35} {outcome}");
     for (how, watch, first, second, third) in [

@@ -22,7 +22,7 @@ const CLIENTS: usize = 50;
 /// A wait that is longer has missed something. It has no other effect.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
-/// What a server waits with.
+/// The system call that a server waits with.
 trait Waiter {
     /// Hands a descriptor over once, if the interface remembers it.
     fn add(&mut self, fd: &OwnedFd) -> io::Result<()>;
@@ -33,7 +33,7 @@ trait Waiter {
 
 type Connections = BTreeMap<RawFd, OwnedFd>;
 
-/// What crosses the border to the kernel, and what the program does about it.
+/// The work of the kernel's interface, and the work of the program.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Work {
     waits: usize,

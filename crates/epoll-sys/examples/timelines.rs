@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// What happens before both waits.
+/// An event before both waits.
 #[derive(Clone, Copy)]
 enum Step {
     Nothing,

@@ -106,7 +106,7 @@ fn control(epoll: &Epoll, operation: i32, fd: RawFd, events: u32, data: u64) -> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Returns whether a descriptor is an epoll instance, whoever made it.
+/// Returns whether a descriptor is an epoll instance, also one that other code has made.
 ///
 /// Such a descriptor is readable while the instance has events. It is never read itself, and
 /// `O_NONBLOCK` means nothing for it.
@@ -136,7 +136,7 @@ impl EventFd {
     /// `dup3`: puts a new counter, which starts at zero, under the number of this one.
     ///
     /// After `fork` parent and child share a counter, and a write of either wakes the other. A child
-    /// that renews it has one of its own; whoever holds a reference to it uses the new one. An epoll
+    /// that renews it has one of its own, and all references to it use the new one. An epoll
     /// instance that watches the old counter does not watch the new one.
     ///
     /// # Errors

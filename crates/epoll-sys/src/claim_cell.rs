@@ -1,8 +1,8 @@
-//! A value that one thread at a time uses, and the word that says whether one does.
+//! A value that one thread at a time uses, with a word that records whether one does.
 //!
-//! A lock with a word of its own beside the state that it guards costs an atomic operation more for each
-//! use, and whoever wants to leave a note for the holder has two words to look at. Here one word is both:
-//! one bit of it is the claim, the others are the caller's.
+//! A lock with a word of its own beside the state that it guards costs one more atomic operation for each
+//! use, and a thread that leaves a note for the holder has to check two words. Here one word is both: one bit of it
+//! is the claim, the other bits are the caller's.
 
 #[cfg(all(epoll_kit_loom, test))]
 mod model;
@@ -22,15 +22,15 @@ use loom::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// A value beside a word that any thread may read and change. Whoever sets the bit
+/// A value beside a word that any thread may read and change. The thread that sets the bit
 /// [`CLAIMED`](Self::CLAIMED) of the word has the value until it clears the bit.
 ///
-/// The other 63 bits are the caller's: a version that a claim insists on, or notes for the holder, which finds
-/// them when it releases the value, in the same step. Nobody waits: a claim that fails says so.
+/// The other 63 bits are the caller's: a version that a claim requires, or notes for the holder, which finds
+/// them in the same step in which it releases the value. No thread waits: a claim that fails returns at once.
 ///
 /// # Examples
 ///
-/// A note that is left while the value is in use is found by the release:
+/// The release finds a note that was left while the value was in use:
 ///
 /// ```
 /// use epoll_sys::ClaimCell;
@@ -170,7 +170,7 @@ pub struct ClaimGuard<'a, T> {
     /// Loom's own note that the value is in use, which finds out if it is used twice.
     #[cfg(epoll_kit_loom)]
     access: loom::cell::MutPtr<T>,
-    /// It stays on its thread, and is only shared if the value may be.
+    /// Keeps the guard on its thread, and lets it be shared only if the value may be.
     value: PhantomData<*mut T>,
 }
 
@@ -179,8 +179,9 @@ pub struct ClaimGuard<'a, T> {
 unsafe impl<T: Send + Sync> Sync for ClaimGuard<'_, T> {}
 
 impl<'a, T> ClaimGuard<'a, T> {
-    /// Only for the caller whose exchange has set the bit. No other guard exists then: the bit was clear, and
-    /// while a guard exists nothing clears it. `update` of the cell keeps it, and the releases end the guard.
+    /// Makes the guard of the caller whose exchange has set the bit. No other guard exists then: the bit was
+    /// clear, and while a guard exists nothing clears it. `update` of the cell keeps it, and the releases end the
+    /// guard.
     #[inline]
     fn new(cell: &'a ClaimCell<T>) -> Self {
         Self {

@@ -164,7 +164,7 @@ impl Epoll {
         }
     }
 
-    /// Returns what the kernel says this instance watches, from `/proc/self/fdinfo`,
+    /// Returns the interest list of this instance as the kernel shows it in `/proc/self/fdinfo`,
     /// [proc(5)](https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html).
     ///
     /// For tests and for debugging: the read holds the instance's lock while it walks every entry.

@@ -79,7 +79,7 @@ impl EventFd {
     }
 }
 
-/// Eventfd and timerfd both answer with eight bytes, never fewer.
+/// Reads eight bytes. An eventfd or a timerfd never answers with fewer.
 #[inline]
 pub(crate) fn read_u64(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let mut bytes = [0; 8];

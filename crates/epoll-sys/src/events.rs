@@ -58,7 +58,7 @@ impl Events {
         Self { list: Vec::with_capacity(capacity.clamp(1, Self::CAPACITY_MAX)) }
     }
 
-    /// Returns how many events the last wait brought.
+    /// Returns the number of events that the last wait returned.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
@@ -72,7 +72,7 @@ impl Events {
         self.list.is_empty()
     }
 
-    /// Returns how many events one wait can bring at most.
+    /// Returns the largest number of events that one wait can return.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.list.capacity()

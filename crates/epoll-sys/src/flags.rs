@@ -1,4 +1,4 @@
-//! The bits of `struct epoll_event.events`, split into what is asked for, how, and what came out.
+//! The bits of `struct epoll_event.events`, split into requested events, triggers, and reported events.
 //!
 //! The kernel refuses some combinations of `EPOLLEXCLUSIVE` with `EINVAL`. The types here cannot
 //! express them: [`Watch`] has no exclusive bit, and [`ExclusiveWatch`] has neither one-shot nor
@@ -98,7 +98,7 @@ impl Readiness {
 /// The moments at which a source that is ready is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
-    /// At every wait for as long as it is ready.
+    /// Each wait for as long as it is ready.
     Level,
     /// `EPOLLET`: once for each time it becomes ready.
     Edge,
@@ -173,7 +173,7 @@ impl Watch {
         Self(NonZeroU32::new(self.bits() | bits).expect("a union with a value that is not zero"))
     }
 
-    /// Returns what is watched for.
+    /// Returns the events that are watched for.
     #[inline]
     #[must_use]
     pub const fn interest(self) -> Interest {

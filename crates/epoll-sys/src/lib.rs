@@ -2,15 +2,15 @@
 //! `signalfd`, the thread's signal mask, pipes to splice through, and the socket calls that a server
 //! needs.
 //!
-//! Every descriptor made here is close-on-exec, and non-blocking but for [`Epoll`], whose waits have
+//! Every descriptor made here is close-on-exec. It is non-blocking too, except for [`Epoll`], whose waits have
 //! a timeout. Descriptors are owned by the types
 //! ([`OwnedFd`](std::os::fd::OwnedFd)) and borrowed by the calls ([`AsFd`](std::os::fd::AsFd)).
-//! Errors are [`std::io::Error`] with the errno kept; each call says which it returns, by
-//! [`ErrorKind`](std::io::ErrorKind) where the standard library has a stable one and by errno
-//! where it has not. `EINTR` is the caller's.
+//! Errors are [`std::io::Error`] and keep the errno. Each call documents its errors, by
+//! [`ErrorKind`](std::io::ErrorKind) if the standard library has a stable one and by errno otherwise. The caller
+//! handles `EINTR`.
 //!
-//! [`ClaimCell`], by which threads share what they wait for, is no system call. It is here because this crate alone
-//! may contain `unsafe`.
+//! [`ClaimCell`], by which threads share a value, makes no system call. It is here because only this crate may
+//! contain `unsafe`.
 //!
 //! Not here: an event loop (see `epoll-reactor`), buffering, other operating systems.
 //!

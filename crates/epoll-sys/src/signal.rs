@@ -277,7 +277,7 @@ impl Signal {
     }
 }
 
-/// The union of an `int` and a pointer that libc declares as the pointer alone.
+/// Makes the union of an `int` and a pointer that libc declares as the pointer alone.
 fn sigval(value: i32) -> libc::sigval {
     let mut bytes = [0; size_of::<usize>()];
     // Both members of the union begin at its first byte, whatever the order of bytes.

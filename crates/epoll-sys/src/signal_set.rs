@@ -30,7 +30,7 @@ fn bit(signal: Signal) -> u64 {
     1 << (signal.as_raw() - 1)
 }
 
-/// All that a program may use.
+/// Returns all signals that a program may use.
 fn every_signal() -> impl Iterator<Item = Signal> {
     (1..=NUMBER_MAX).filter_map(Signal::from_raw)
 }
@@ -158,7 +158,7 @@ impl SignalSet {
         Ok(ignored)
     }
 
-    /// The set in the terms of the C library.
+    /// Returns the set in the terms of the C library.
     pub(crate) fn to_raw(self) -> sigset_t {
         // SAFETY: it is an array of integers, for which zeroes are a value. What the C library has
         // beyond the 64 signals of the kernel `sigemptyset` may leave as it is.
@@ -202,12 +202,12 @@ pub(crate) fn set_mask(
     check_errno(unsafe { libc::pthread_sigmask(how, set, before) })
 }
 
-/// The outcome of a call that returns the error's number instead of setting `errno`.
+/// Converts the result of a call that returns the error's number instead of setting `errno`.
 fn check_errno(errno: c_int) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
-/// The mask on the line `name` of a status file of `/proc`.
+/// Returns the mask on the line `name` of a status file of `/proc`.
 pub(crate) fn mask_in(status: &str, name: &str) -> Option<SignalSet> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     u64::from_str_radix(line.trim(), 16).ok().map(SignalSet::from_bits)

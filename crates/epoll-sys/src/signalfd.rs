@@ -40,8 +40,8 @@ const _: () = assert!(size_of::<signalfd_siginfo>() == INFO_LEN);
 /// standard signal that is sent while it is pending is lost: count what was read, not what was
 /// sent. Real-time signals are queued and read one by one.
 ///
-/// **Threads:** a read gives signals that were sent to the process, and to the thread that reads.
-/// What is directed at a thread, by [`Signal::raise`] for example, no other thread can read.
+/// **Threads:** a read returns signals that were sent to the process, and to the thread that reads.
+/// No other thread can read a signal that was sent to one thread, by [`Signal::raise`] for example.
 ///
 /// **Fork:** in the child the descriptor reports the child's own signals, but an epoll instance that
 /// watched it before the fork does not learn of them: make a new one.
@@ -109,7 +109,7 @@ impl SignalFd {
     }
 }
 
-/// The descriptor that reports `set`: `fd` itself, or a new one for -1.
+/// Returns the descriptor that reports `set`: `fd` itself, or a new one for -1.
 fn signalfd(fd: c_int, set: SignalSet) -> io::Result<c_int> {
     // SAFETY: the second argument is an initialized set, by the reference to it. The first is -1, or
     // a signalfd that the caller borrows for the call.

@@ -59,7 +59,7 @@ pub fn thread_masks() -> io::Result<Vec<ThreadMask>> {
     Ok(masks)
 }
 
-/// The status that was read, or `None` if the thread has ended since the directory was read.
+/// Returns the status that was read, or `None` if the thread has ended since the directory was read.
 fn of_live_thread(path: &Path, read: io::Result<String>) -> io::Result<Option<String>> {
     match read {
         Ok(text) => Ok(Some(text)),

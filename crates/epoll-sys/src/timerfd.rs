@@ -175,7 +175,7 @@ impl<C: Clock> TimerFd<C> {
     }
 }
 
-/// The kernel clamps the sum of now and a huge time by itself; a negative number it would refuse.
+/// Converts a time. The kernel clamps the sum of now and a huge time, but refuses a negative number.
 #[inline]
 #[allow(clippy::cast_lossless, clippy::cast_possible_wrap, reason = "a long has 32 or 64 bits")]
 fn to_timespec(time: Duration) -> libc::timespec {

@@ -260,7 +260,7 @@ pub struct SendBatch {
     headers: Headers,
     bytes: Vec<u8>,
     len_max: usize,
-    /// For each datagram, the lengths of its name, its control messages and its contents.
+    /// The lengths of the name, the control messages and the contents of each datagram.
     lens: Vec<[usize; 3]>,
     /// The datagrams from `first` to `end` wait.
     first: usize,

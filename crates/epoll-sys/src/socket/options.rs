@@ -275,7 +275,7 @@ pub fn set_send_buffer(socket: impl AsFd, bytes: usize) -> io::Result<()> {
     Ok(sockopt::set_socket_send_buffer_size(socket, clamped(bytes))?)
 }
 
-/// The kernel takes an `int` and clamps it further down; a longer number would be cut to its low bits.
+/// Clamps a length to an `int`. The kernel clamps it further down, but would cut a longer number to its low bits.
 fn clamped(bytes: usize) -> usize {
     bytes.min(i32::MAX as usize)
 }

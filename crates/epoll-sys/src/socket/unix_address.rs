@@ -99,7 +99,7 @@ impl UnixAddress {
         }
     }
 
-    /// The caller sees to it that the parts fit.
+    /// Joins parts. The caller makes sure that they fit.
     fn of_parts(parts: &[&[u8]]) -> Self {
         let mut address = Self::UNNAMED;
         for byte in parts.iter().flat_map(|part| part.iter()) {

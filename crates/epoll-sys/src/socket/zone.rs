@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 /// # Errors
 ///
 /// `ENODEV`: there is no such interface. `EMFILE` and `ENFILE`: this process, or the system, is out of
-/// descriptors, of which the call takes one for a moment.
+/// descriptors. The call uses one for a moment.
 ///
 /// # Examples
 ///

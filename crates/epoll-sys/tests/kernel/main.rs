@@ -1,4 +1,4 @@
-//! What the crate promises, put to the kernel it runs on: every documented error, the readiness
+//! Tests of the crate's promises on the kernel that they run on: every documented error, the readiness
 //! scenarios with known answers, the flags of every descriptor, and signals.
 
 mod batches;

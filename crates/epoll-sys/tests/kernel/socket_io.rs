@@ -1,5 +1,5 @@
-//! What the calls that read and write sockets bring: bytes that stay, several buffers, and datagrams.
-//! Many datagrams a call are in `batches`.
+//! Tests of the calls that read and write sockets: bytes that stay, several buffers, and datagrams. Calls for
+//! many datagrams are tested in `batches`.
 
 use crate::support::{await_readiness, on_own_thread};
 use epoll_kit_testing::{assert_kind, before_the_deadline, close};

@@ -1,4 +1,4 @@
-//! What the modules share: waits as lists of events, sockets, and threads without a capability.
+//! Functions for all modules: waits as lists of events, sockets, and threads without a capability.
 
 use epoll_kit_testing::DEADLINE;
 use epoll_sys::{Epoll, Event, Events, Interest, Watch, socket};

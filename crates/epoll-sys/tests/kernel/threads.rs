@@ -92,7 +92,7 @@ fn own_tid() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 
-/// What each thread has brought, `None` for those that sleep on. They are released.
+/// Returns the events that each thread received, or `None` for threads that still sleep, and releases these.
 #[track_caller]
 fn outcomes(mut waiters: Vec<Waiter>, epolls: &[&Epoll]) -> Vec<Option<Vec<u64>>> {
     let mut returned = 0;
