@@ -1,12 +1,12 @@
-//! `EPOLLEXCLUSIVE`: one connection need not wake everybody who waits for it.
+//! `EPOLLEXCLUSIVE`: one connection need not wake every thread that waits for it.
 //!
 //!     cargo run -p epoll-reactor --example exclusive
 //!
 //! Two threads sleep, each in a reactor of its own, and both reactors watch one listener. An ordinary
 //! registration wakes both for each connection, and one of them finds nothing to accept. With an
-//! exclusive one the kernel wakes a single sleeper, and always the same one first: whoever was added
-//! first, for as long as it is asleep. So the second gets work when the first is busy, and a listener
-//! for each thread (`SO_REUSEPORT`) is what spreads connections evenly.
+//! exclusive one the kernel wakes a single sleeper: always the one that was added first, for as long as it
+//! is asleep. The second gets work only while the first is busy. To spread connections evenly, use a listener
+//! for each thread (`SO_REUSEPORT`).
 //!
 //! Prints how many of twenty connections woke each of the two.
 

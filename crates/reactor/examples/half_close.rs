@@ -1,4 +1,4 @@
-//! How a conversation ends: the half-close that keeps every byte, and the close that resets.
+//! Two ends of a conversation: the half-close that keeps every byte, and the close that resets.
 //!
 //!     cargo run -p epoll-reactor --example half_close
 //!

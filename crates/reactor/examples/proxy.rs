@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// The most bytes that one read takes, and that wait for room in one direction.
 const CHUNK: usize = 64 * 1024;
-/// After so many reads of one side it is the turn of the other connections.
+/// The most reads of one side before it is the turn of other connections.
 const READS_MAX: usize = 8;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Both directions for good: an edge costs nothing while it is not needed, an `epoll_ctl` does.

@@ -4,16 +4,16 @@
 //!
 //! - **A trigger per registration**: level, edge, one-shot, edge and one-shot; exclusive; see
 //!   [`Watch`] and [`ExclusiveWatch`].
-//! - **No stale events**: a report never reaches a source that took the place of another one, in the
-//!   same batch or later; see [`Token`].
-//! - **One system call a turn**: a wake from another thread is not read, a signal's interruption is
-//!   retried within, nothing is allocated per turn or per event.
-//! - **Fairness**: a source that is not dry can give way and be revisited; see
+//! - **No stale events**: a late event of a closed source is never reported to the source that has taken its
+//!   place, in the same batch or later; see [`Token`].
+//! - **One system call a turn**: a wake from another thread is not read, a wait that a signal interrupts is
+//!   retried, and nothing is allocated per turn or per event.
+//! - **Fairness**: a source that is not dry can give way to others and be revisited; see
 //!   [`Reactor::revisit`].
-//! - **Counters** of all that: [`Reactor::counters`].
+//! - **Counters** of events and calls: [`Reactor::counters`].
 //!
-//! It has a descriptor, so that it runs inside loops of other crates: [`integrating`] shows that for mio,
-//! tokio, calloop and others, beside threads, and across `fork`.
+//! The reactor has a descriptor, so it can run inside a loop of another crate. [`integrating`] shows this for mio,
+//! tokio, calloop and others, with threads, and across `fork`.
 //!
 //! [`net`] has the listeners, streams and datagram sockets that a server needs. They accept in small
 //! batches, survive a shortage of descriptors, and replace the UNIX socket of a server that has ended.

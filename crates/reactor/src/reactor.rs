@@ -165,7 +165,7 @@ pub struct Reactor<T, S = ()> {
     pub(crate) suspects: Suspects,
     /// The time for which waits look before they sleep; not zero.
     pub(crate) busy_polling: Option<Duration>,
-    /// It was busy before a wait that only looked.
+    /// `true` if it was busy before a wait that only looked.
     pub(crate) is_busy: bool,
     pub(crate) counters: Counters,
 }
@@ -667,7 +667,7 @@ impl<T: Source, S> Reactor<T, S> {
         Some(Token::new(self.id, index, generation))
     }
 
-    /// Returns how many registrations there are, owned and watched.
+    /// Returns the number of registrations, owned and watched.
     #[must_use]
     pub fn len(&self) -> usize {
         // Without the waker, which has a slot of its own.
@@ -686,7 +686,7 @@ impl<T: Source, S> Reactor<T, S> {
         self.waker.clone()
     }
 
-    /// Returns what this reactor has done so far.
+    /// Returns the counters of this reactor.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters

@@ -92,7 +92,7 @@ bitflags! {
         const DISARMED = 1 << 19;
         /// Watched with `EPOLLEXCLUSIVE`.
         const EXCLUSIVE = 1 << 20;
-        /// In the queue of revisits, also if it is not to be revisited any more.
+        /// Queued: in the queue of revisits, even if the revisit was dropped since.
         const QUEUED = 1 << 21;
         /// The turn in which a one-shot source was armed last, its low bits. An event that was fetched in
         /// that turn is of an earlier arming.

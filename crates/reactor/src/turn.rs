@@ -39,7 +39,7 @@ impl Nesting {
         self.clear(REVISITS);
     }
 
-    /// Has the next wait replace the epoll instance, unless another loop watches it.
+    /// Makes the next wait replace the epoll instance, unless another loop watches it.
     pub(crate) fn set_rebuild_due(&self) {
         if !self.is_nested() {
             self.set(REBUILD);

@@ -516,22 +516,35 @@
 //!
 //! | type | threads | a child of `fork` |
 //! |---|---|---|
-//! | [`Reactor`](crate::Reactor) | Can be sent, not shared. | Calls [`rebuild`][`Reactor::rebuild`] first, or forgets the reactor ([`std::mem::forget`]). Otherwise each takes the other's events, and what the child closes the parent hears of no more. |
+//! | [`Reactor`](crate::Reactor) | Can be sent, not shared. | Calls [`rebuild`][`Reactor::rebuild`] first. |
 //! | [`Entry`](crate::Entry) | Borrows the reactor. | As its reactor. |
-//! | [`SharedReactor`](crate::shared::SharedReactor) | Shared by reference, every method from any thread. | Calls [`rebuild`](crate::shared::SharedReactor::rebuild) first. What a thread of the parent had leased stays leased for ever. |
+//! | [`SharedReactor`](crate::shared::SharedReactor) | Shared by reference. | Calls `rebuild` first. |
 //! | [`Worker`](crate::shared::Worker) | One for each thread; can be sent. | Creates another one. |
 //! | [`Lease`](crate::shared::Lease) | Stays on its thread. | Keeps that of the calling thread. |
 //! | [`Waker`](crate::Waker) | Cloned and used anywhere. | Wakes the parent until its reactor is rebuilt. |
 //! | [`Token`](crate::Token) | A name, anywhere. | Names the child's copy of the source. |
-//! | [`Stream`](crate::net::Stream) | Can be sent; read and written through a shared reference. | Shares the connection: bytes go to whichever reads first, and the peer sees the end when both have closed it. |
-//! | [`Listener`](crate::net::Listener) | Can be sent. | Shares the queue and the listener's own epoll instance: one of the two goes on accepting, and the other drops its copy. |
-//! | [`Datagram`](crate::net::Datagram) | As a stream. | Shares the socket: a datagram goes to whichever receives first. |
+//! | [`Stream`](crate::net::Stream) | Can be sent; read and written by reference. | Shares the connection. |
+//! | [`Listener`](crate::net::Listener) | Can be sent. | Shares the queue: one process drops its copy. |
+//! | [`Datagram`](crate::net::Datagram) | As a stream. | Shares the socket. |
 //! | [`Epoll`](crate::epoll_sys::Epoll) | Shared by reference. | Shares the entries: a delete is for both. |
 //! | [`EventFd`](crate::epoll_sys::EventFd) | Shared by reference. | Shares the counter. |
-//! | [`TimerFd`](crate::epoll_sys::TimerFd) | Shared by reference. | Shares the timer: to set it sets it for both. |
-//! | [`SignalFd`](crate::epoll_sys::SignalFd) | Shared by reference; the mask is each thread's own. | Reads the child's signals, but an epoll instance goes on reporting the parent's: [`rebuild`][`Reactor::rebuild`], or watch it anew. |
+//! | [`TimerFd`](crate::epoll_sys::TimerFd) | Shared by reference. | Shares the timer: one setting for both. |
+//! | [`SignalFd`](crate::epoll_sys::SignalFd) | Shared by reference. | Reads its own signals. |
 //! | `Timers` of `epoll-timers` | Can be sent. | Shares the timer: creates others. |
-//! | `Signals` of `epoll-shutdown` | Can be sent; the mask stays that of the thread that made them. | As a `SignalFd`. For `exec`, `restore_mask_in` gives a `Command` the mask from before. |
+//! | `Signals` of `epoll-shutdown` | Can be sent. | As a `SignalFd`. |
+//!
+//! - **Reactors.** Without a rebuild, parent and child take each other's events, and the parent gets no more
+//!   events of a source that the child closes. A child that does not need the reactor forgets it
+//!   ([`std::mem::forget`]). Every method of a `SharedReactor` may be called from any thread; its
+//!   [`rebuild`](crate::shared::SharedReactor::rebuild) cannot end the leases of the parent's other threads, so
+//!   those sources stay leased in the child for ever.
+//! - **Sockets.** Bytes and datagrams go to the process that reads first, and a peer sees the end of a stream when
+//!   both processes have closed it. A listener has an epoll instance of its own, which is shared as well: only one
+//!   of the two processes may go on accepting.
+//! - **Signals.** A signal mask belongs to a thread, and that of `Signals` to the thread that made them. A child
+//!   reads its own signals from a `SignalFd`, but an epoll instance goes on reporting the parent's: call
+//!   [`rebuild`][`Reactor::rebuild`], or watch it anew. For `exec`, `restore_mask_in` gives a `Command` the
+//!   original mask.
 //!
 //! A child that goes on with a reactor:
 //!

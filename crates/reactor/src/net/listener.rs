@@ -375,7 +375,7 @@ impl Listener {
         self.path.as_ref().map(|path| path.removal().clone())
     }
 
-    /// Returns what it has done so far.
+    /// Returns the counters of the listener.
     #[must_use]
     pub fn counters(&self) -> AcceptCounters {
         self.counters
@@ -417,7 +417,7 @@ impl Listener {
         AcceptBatch { listener: self, left }
     }
 
-    /// Returns how the last batch ended; `None` if it was left early, and before the first.
+    /// Returns the end of the last batch; `None` if it was left early, and before the first.
     #[must_use]
     pub fn batch_end(&self) -> Option<BatchEnd> {
         self.end

@@ -34,7 +34,7 @@ pub struct Peer(Kind);
 enum Kind {
     V4([u8; 4], [u8; 2]),
     V6([u8; 16], [u8; 2]),
-    /// With the zone in the bytes from [`ZONE_AT`] on.
+    /// A link-local address, whose zone is in the bytes from [`ZONE_AT`] on.
     LinkLocal([u8; 16], [u8; 2]),
     Unix,
 }

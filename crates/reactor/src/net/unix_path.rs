@@ -77,7 +77,7 @@ impl PathRemoval {
 /// The use of a socket at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It is to listen with this backlog.
+    /// A socket that listens with this backlog.
     Listener(i32),
     Datagram,
 }

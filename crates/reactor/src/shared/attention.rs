@@ -1,5 +1,5 @@
-//! What a thread has to look at besides the kernel. One word, so that the usual wait asks for all of it with one
-//! comparison.
+//! Conditions that a thread checks besides the kernel. They are one word, so that the usual wait checks all of
+//! them with one comparison.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

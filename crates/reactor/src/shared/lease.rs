@@ -301,7 +301,7 @@ impl<T: Source, S> Registration for Lease<'_, T, S> {
         Ok(())
     }
 
-    /// Has the source handed out again after others, when the lease has ended. A source that was parked
+    /// Makes the reactor hand the source out again after others, when the lease has ended. A source that was parked
     /// before is handed out this once, and stays parked.
     fn revisit(&mut self, readiness: Readiness) {
         self.terms.plan |= Plan::from_bits_retain(readiness.bits()) & Plan::REVISIT;

@@ -465,8 +465,8 @@ impl<T: Source, S> SharedReactor<T, S> {
     /// readiness: one more report will say so, see [`Lease::is_notified`]. Its meaning is up to the
     /// program. Returns `false` if the token names no source.
     ///
-    /// It reaches a busy source too, of which a [`lease`](Self::lease) may never be free. A source that
-    /// is parked is reported this once.
+    /// The notification reaches a busy source too, for which [`lease`](Self::lease) may never succeed. A parked
+    /// source is reported this once.
     ///
     /// # Errors
     ///
@@ -660,7 +660,7 @@ impl<T, S> SharedReactor<T, S> {
         self.table.into_sources()
     }
 
-    /// Returns how many sources it owns.
+    /// Returns the number of sources that it owns.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
@@ -716,7 +716,7 @@ impl<T, S> SharedReactor<T, S> {
         self.attention.is_stopped()
     }
 
-    /// Returns what all threads together have done so far.
+    /// Returns the sums of the counters of all threads.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters.0.sum()

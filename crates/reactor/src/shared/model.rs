@@ -23,9 +23,9 @@ struct Entry {
     read: u32,
     /// The next arrival is reported.
     is_armed: bool,
-    /// It is on the list of what the next wait reports.
+    /// `true` if it is on the list that the next wait reports.
     is_reported: bool,
-    /// The run queue: what the next holder of the source has to learn.
+    /// The run queue: the news for the next holder of the source.
     queue: Vec<Pending>,
     is_stopped: bool,
     /// The number of times that a handler still parks the source.
@@ -58,7 +58,7 @@ struct Source {
 type Lease<'a> = Held<'a, Source>;
 
 impl Scene {
-    /// With a source that is idle and watched.
+    /// Creates the state with a source that is idle and watched.
     fn new(trigger: Trigger) -> Arc<Self> {
         let slot = Ownership::vacant(Source::default());
         let (held, generation) = slot.occupy();

@@ -127,7 +127,7 @@ impl<T> Table<T> {
         self.vacancies().occupied
     }
 
-    /// Returns how many slots were ever used.
+    /// Returns the number of slots that were ever used.
     pub(crate) fn fresh(&self) -> u32 {
         self.vacancies().fresh
     }

@@ -30,7 +30,7 @@ struct Descriptor<S> {
     tag: S,
     fd: RawFd,
     watch: Watch,
-    /// It is not reported, and the kernel has no entry for it.
+    /// `true` if it is not reported, and the kernel has no entry for it.
     is_parked: bool,
 }
 

@@ -42,7 +42,7 @@ pub struct Worker<'a, T: Source, S: Copy = ()> {
     peeked: Option<&'a Slot<T>>,
     /// The number of waits before the last source of the queue was handed out.
     queued_at: Option<u64>,
-    /// It was busy before a wait that only looked.
+    /// `true` if it was busy before a wait that only looked.
     is_busy: bool,
     counters: Arc<WorkerCounters>,
 }

@@ -1,5 +1,5 @@
-//! What every proxy among the examples has to do, as its own process between clients and backends of all
-//! kinds. The file that includes this one says which proxy.
+//! Tests that each proxy among the examples must pass, as a process between clients and backends of all
+//! kinds. The file that includes this one names the proxy.
 
 use crate::{EXAMPLES, MEMORY_MAX, SWITCHES_OF_A_PAUSE_MAX};
 use epoll_kit_testing::{DEADLINE, Guard, Random, eventually, sleeps_in_a_wait};
@@ -61,7 +61,7 @@ impl Proxy {
         1024 * number_after(&self.proc("smaps_rollup"), "Anonymous:")
     }
 
-    /// Returns how often it was put to sleep or interrupted.
+    /// Returns the number of times that it was put to sleep or interrupted.
     fn switches(&self) -> usize {
         let status = self.proc("status");
         number_after(&status, "\nvoluntary_ctxt_switches:")

@@ -24,7 +24,7 @@ fn with_ready(time: Option<Duration>) -> (Reactor<Stream>, Token, Stream) {
     (reactor, token, theirs)
 }
 
-/// Returns how many waits may have slept.
+/// Returns the number of waits that may have slept.
 fn sleeps(counters: Counters) -> u64 {
     counters.waits - counters.spins
 }
@@ -150,7 +150,7 @@ fn take(worker: &mut Worker<'_, Stream>) -> usize {
     count
 }
 
-/// Has a worker wait that polls busily, after a turn with a report, and calls `then` meanwhile.
+/// Makes a worker wait that polls busily, after a turn with a report, and calls `then` meanwhile.
 fn while_a_worker_waits(
     time: Option<Duration>,
     then: impl FnOnce(&SharedReactor<Stream>, Token, &mut Stream) + Send + 'static,

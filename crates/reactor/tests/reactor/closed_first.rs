@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 const READABLE: Watch = Watch::level(Interest::IN);
-/// As documented.
+/// The documented number of stale events before the reactor replaces its epoll instance.
 const STALE_EVENTS_MAX: u64 = 100;
 
 #[test]

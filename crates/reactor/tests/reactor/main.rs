@@ -1,5 +1,5 @@
-//! What the crate promises, put to the kernel it runs on: no stale events, triggers, fairness,
-//! waking, nesting, what a turn costs, registrations, the reactor that threads share, and the listeners and
+//! Tests of the crate's promises on the kernel that they run on: no stale events, triggers, fairness,
+//! waking, nesting, the cost of a turn, registrations, the reactor that threads share, and the listeners and
 //! streams on top.
 
 mod busy_polling;

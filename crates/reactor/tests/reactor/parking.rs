@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 const TRIGGERS: [fn(Interest) -> Watch; 4] =
     [Watch::level, Watch::edge, Watch::oneshot, Watch::edge_oneshot];
 
-/// What a peer does, after a byte that nobody has read.
+/// An action of a peer after it has sent a byte that nobody has read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Peer {
     Writes,
@@ -46,7 +46,7 @@ pub(crate) fn act(peer: Peer, mut stream: Stream) -> Option<Stream> {
     Some(stream)
 }
 
-/// What is reported of a source of this interest when it is armed again.
+/// Returns the readiness that is reported of a source with this interest when it is armed again.
 pub(crate) fn expected(peer: Peer) -> Readiness {
     match peer {
         Peer::Writes => Readiness::IN,

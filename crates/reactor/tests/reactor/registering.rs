@@ -1,4 +1,4 @@
-//! What a reactor holds: owned sources by token, watched descriptors by tag, and how both end.
+//! Tests of registrations: owned sources by token, watched descriptors by tag, and the end of both.
 
 use crate::support::{Common, assert_sleeps, look, ready_pair, ready_std_pair, seen, wait};
 use epoll_kit_testing::{assert_errno, assert_kind, close, in_own_process};

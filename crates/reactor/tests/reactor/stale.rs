@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const READABLE: Watch = Watch::level(Interest::IN);
 
-/// What may stand for one another in these tests.
+/// The types of sources that these tests run with.
 trait Kind: Source + TryFrom<OwnedFd, Error: Debug> {}
 
 impl Kind for Stream {}
@@ -41,8 +41,8 @@ fn slot(token: Token) -> String {
     format!("{token:?}").split('.').next().unwrap().to_owned()
 }
 
-/// In the handler of the first of two sources that are ready in one batch: ends the other one with
-/// `end`, and gives its number and slot to a new source.
+/// Ends the second of two sources that are ready in one batch with `end`, in the handler of the first one, and
+/// gives its number and slot to a new source.
 #[track_caller]
 fn a_successor_hears_nothing<T: Kind>(end: fn(&mut Reactor<T>, Token)) {
     let mut reactor: Reactor<T> = Reactor::new().unwrap();

@@ -1,4 +1,4 @@
-//! What the modules share: turns of a reactor as lists, and sources.
+//! Functions for all modules: turns of a reactor as lists, and sources.
 
 use epoll_kit_testing::DEADLINE;
 use epoll_reactor::net::Stream;

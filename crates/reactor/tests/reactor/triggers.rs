@@ -1,4 +1,4 @@
-//! What each trigger reports, when, and what it costs.
+//! Tests of the triggers: their reports, the moments of these, and their costs.
 
 use crate::support::{assert_sleeps, drain, look, next, ready_pair, reports, seen, wait};
 use epoll_reactor::net::{Address, ListenOptions, Listener, Stream};
@@ -19,7 +19,7 @@ struct Scene {
 
 const NAMES: [&str; 6] =
     ["level", "edge", "oneshot", "edge oneshot", "exclusive", "exclusive edge"];
-/// How many of them are not exclusive, and come first.
+/// The number of sources that are not exclusive. They come first.
 const SHARED: usize = 4;
 
 impl Scene {

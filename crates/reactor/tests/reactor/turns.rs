@@ -1,4 +1,4 @@
-//! What a turn is: one system call, a batch that may be left early, a timeout that is never cut
+//! Tests of turns: a turn is one system call, its batch may be left early, and its timeout is never cut
 //! short, not even by a process that is stopped meanwhile.
 
 use crate::support::{assert_sleeps, look, next, ready_pair, seen, wait};
@@ -18,7 +18,7 @@ const READABLE: Watch = Watch::level(Interest::IN);
 
 /// The number of times the body of a section of the trace is run.
 const TURNS: usize = 100;
-/// What the marks in the trace have in common: a path of which there is no file.
+/// The beginning of the marks in the trace: a path at which there is no file.
 const MARK: &str = "/epoll-reactor-test/";
 
 #[test]

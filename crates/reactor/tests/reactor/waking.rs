@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many wakes a turn that only looks tells; other reports must not come.
+/// Returns the number of wakes in a turn with timeout zero. Other reports must not come.
 #[track_caller]
 fn wakes(reactor: &mut Reactor<Stream>) -> usize {
     reactor.wait(Some(Duration::ZERO)).unwrap();

@@ -79,7 +79,7 @@ impl Listener {
         None
     }
 
-    /// Returns whether a UNIX listener was shut down, of which `accept` says only that the queue is empty.
+    /// Returns whether a UNIX listener was shut down. For such a listener `accept` only reports an empty queue.
     fn was_shut_down(&self) -> bool {
         // Only after a batch that accepted nothing: the `poll` is then rare, and a listener that was shut
         // down is reported again at once.

@@ -94,7 +94,7 @@ impl Closing {
         self.listener.batch_end()
     }
 
-    /// Returns what the listener has done so far.
+    /// Returns the counters of the listener.
     #[must_use]
     pub fn counters(&self) -> AcceptCounters {
         self.listener.counters()

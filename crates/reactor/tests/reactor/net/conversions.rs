@@ -1,4 +1,4 @@
-//! From and to the types of the standard library: what does not fit is given back.
+//! Conversions from and to the types of the standard library. A value that does not fit is given back.
 
 use super::{assert_receives, assert_serves, connected, tcp_listener};
 use epoll_kit_testing::close;

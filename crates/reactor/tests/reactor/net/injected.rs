@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// What becomes of a batch whose first accept fails.
+/// The result of a batch whose first accept fails.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     /// The connection counts as dead, and the batch goes on.

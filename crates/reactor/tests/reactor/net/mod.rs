@@ -35,7 +35,7 @@ fn pause_of(listener: &Listener) -> Option<Duration> {
     }
 }
 
-/// So many connections in the queue of a TCP listener, all of which it has.
+/// Makes `count` connections, and returns the clients when all are in the queue of a TCP listener.
 #[track_caller]
 fn queued(listener: &Listener, count: usize) -> Vec<Stream> {
     // A connect that waits returns when the connection is in the queue.

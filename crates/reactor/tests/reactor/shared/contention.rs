@@ -55,7 +55,7 @@ impl Source for Guarded {
     }
 }
 
-/// What a handler does with its source when it is done.
+/// The wish of a handler for its source when it is done.
 enum Next {
     Wait,
     Revisit,

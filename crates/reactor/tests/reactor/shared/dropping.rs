@@ -11,7 +11,7 @@ use epoll_reactor::{Interest, Readiness, Registration, Token, Watch};
 use std::thread;
 use std::time::Duration;
 
-/// What the others are told by the turns that follow, in the order of the sources.
+/// Returns the reports of the next turns, in the order of the sources.
 #[track_caller]
 fn told_of(reactor: &SharedReactor<Stream>, count: usize) -> Vec<Told> {
     let mut worker = reactor.worker();

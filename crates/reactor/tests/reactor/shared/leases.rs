@@ -1,4 +1,4 @@
-//! What a lease means: nobody else is told of the source while it lasts, and its end arms it again.
+//! Tests of leases: nobody else is told of the source while a lease lasts, and its end arms it again.
 
 use crate::shared::{
     TRIGGERS, Told, assert_sleeps, drain, look, next, read, rest, with_ready, with_silent,

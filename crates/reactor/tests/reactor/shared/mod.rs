@@ -34,7 +34,7 @@ type Trigger = fn(Interest) -> Watch;
 /// The triggers that a shared source may have.
 const TRIGGERS: [Trigger; 3] = [Watch::oneshot, Watch::edge, Watch::edge_oneshot];
 
-/// What a lease said and brought, when it is over.
+/// The report of a lease, and the bytes that were read under it.
 #[derive(Clone, Debug, PartialEq)]
 struct Told {
     token: Token,
@@ -97,7 +97,8 @@ fn next<'a, T: Source>(worker: &'a mut Worker<'_, T>) -> Option<Lease<'a, T>> {
     }
 }
 
-/// What is left of this turn. A wake may be among it, for a source that is handed out again.
+/// Returns the reports that are left in this turn. A wake may be among them, for a source that is handed out
+/// again.
 #[track_caller]
 fn rest(worker: &mut Worker<'_, Stream>) -> Vec<Told> {
     let mut told = Vec::new();

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// What the handlers here panic with.
+/// The payload of the panics in these handlers.
 struct Deliberate;
 
 /// Panics with the lease in hand, after `before`, and goes on as a program does that catches it.

@@ -13,14 +13,14 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
-/// How a source came to be parked.
+/// The caller that parked a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
-    /// By the handler of a report.
+    /// The handler of a report.
     Handler,
-    /// By a lease that was taken by its token.
+    /// The holder of a lease that was taken by its token.
     Token,
-    /// By whoever inserted it.
+    /// The caller that inserted it.
     Insertion,
 }
 
@@ -270,8 +270,8 @@ fn a_request_to_the_holder_that_parks_is_told_once() {
     }
 }
 
-/// As with a reactor of one thread: a park drops the revisit that was asked for before it, and one that
-/// is asked for afterwards comes once.
+/// A park drops a revisit that was requested before it, and a revisit requested afterwards comes once, as
+/// with a reactor of one thread.
 #[test]
 fn a_revisit_before_the_park_is_dropped_and_one_after_it_comes_once() {
     for trigger in TRIGGERS {

@@ -18,8 +18,8 @@ fn slot(token: Token) -> String {
     format!("{token:?}").split('.').next().unwrap().to_owned()
 }
 
-/// While a worker has the event of a source in its batch, ends that source with `end`, and gives its
-/// number and slot to a new one.
+/// Ends a source with `end` while a worker has its event in the batch, and gives its number and slot to a new
+/// one.
 #[track_caller]
 fn a_successor_hears_nothing(watch: Trigger, end: fn(Lease<'_, Stream>)) {
     let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
