@@ -24,7 +24,7 @@ const COUNT: usize = GATHERED as usize + 1;
 pub(crate) struct Levels {
     /// A bit for each level that has a list in use.
     in_use: u16,
-    /// For each level a bit for each list that is in use.
+    /// The bitmap of each level, with a bit for each list that is in use.
     bitmaps: [u64; LEVELS],
     lists: Lists<COUNT>,
 }
@@ -210,7 +210,7 @@ pub(crate) fn is_before(tick: u64, list: u16, present: u64) -> bool {
     tick >> shift < ((present >> shift) & !slots | u64::from(list) & slots)
 }
 
-/// Returns how many bits of a tick lie below the list's level.
+/// Returns the number of bits of a tick that lie below the list's level.
 #[inline]
 fn shift(list: u16) -> u32 {
     (u32::from(list) >> LIST_BITS) * LIST_BITS

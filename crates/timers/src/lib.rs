@@ -1,17 +1,17 @@
 //! Many timeouts behind one `timerfd`: a hierarchical timer wheel in which inserting, cancelling and
 //! re-scheduling are O(1), and a descriptor that any event loop can watch.
 //!
-//! - [`Wheel`] is pure: the time comes in as an argument, timers come out. It never fires early, and
-//!   at most a tick late.
-//! - [`Timers`] puts it behind a timerfd, which is set only when the earliest deadline becomes
-//!   earlier, or after it fired: no system call for each turn of a loop, and none for a timeout that
-//!   is put off.
+//! - [`Wheel`] is pure: it takes the time as an argument and returns expired timers. A timer never fires early,
+//!   and at most one tick late.
+//! - [`Timers`] puts a wheel behind a timerfd. The timerfd is set only when the earliest deadline becomes
+//!   earlier, or after it fired: there is no system call for each turn of a loop, and none for a timeout that
+//!   is postponed.
 //! - [`Fired`] timers are handed out one by one; nothing is borrowed meanwhile.
-//! - A [`Key`] never names another timer than its own, of this wheel or of another one, unless it was made from
+//! - A [`Key`] never names another timer, of the same wheel or of another one, unless it was made from
 //!   the [`CompactKey`] of another wheel.
 //!
-//! Not here: an event loop, callbacks per timer, threads, clocks that a test can turn (a [`Wheel`]
-//! needs none: it is given the time).
+//! Not here: an event loop, callbacks per timer, threads, a clock for tests (a [`Wheel`] takes the time as an
+//! argument and needs none).
 
 mod timers;
 mod wheel;

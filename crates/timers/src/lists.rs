@@ -15,9 +15,9 @@ use crate::place::{LIST_BITS, NONE, Place, SLOT_BITS, SLOT_MASK};
 /// Timers in a chunk. One slot is left for the end of a list whose last chunk is full.
 const SLOTS: u32 = SLOT_MASK;
 
-/// There is room for so many chunks at least. Then the GNU C library gives even their heads a mapping of their own
-/// from the beginning (its threshold is 128 KiB at first), which grows without a copy, and of which untouched
-/// pages cost no memory.
+/// The smallest number of chunks that there is room for. With so many, the GNU C library gives even their heads a
+/// mapping of their own from the beginning (its threshold is 128 KiB at first). A mapping grows without a copy,
+/// and its untouched pages cost no memory.
 const ROOM_MIN: usize = 11_000;
 const _: () = assert!(ROOM_MIN * size_of::<Head>() > 128 << 10);
 

@@ -38,12 +38,12 @@ impl<V> Nodes<V> {
         Self { nodes: Vec::new(), vacant: Vec::new(), first_generation: 0, len: 0 }
     }
 
-    /// Returns how many timers there are.
+    /// Returns the number of timers.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Returns how many timers fit without an allocation.
+    /// Returns the number of timers that fit without an allocation.
     pub(crate) fn capacity(&self) -> usize {
         self.len + self.vacant.len() + self.nodes.capacity() - self.nodes.len()
     }
@@ -92,7 +92,7 @@ impl<V> Nodes<V> {
     ///
     /// # Panics
     ///
-    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
+    /// If there are 32 million timers and worn-out places in all. A place is worn out after 2^24 uses.
     #[inline]
     pub(crate) fn reserve_one(&mut self, grown: impl FnOnce(usize)) -> u32 {
         self.vacant.pop().unwrap_or_else(|| self.grow(grown))
@@ -207,7 +207,7 @@ impl<V> Node<V> {
         (self.tag >> Place::BITS) as u32
     }
 
-    /// Returns where the timer is.
+    /// Returns the place of the timer.
     #[inline]
     pub(crate) fn place(&self) -> Place {
         Place::from_bits(self.tag & PLACE)

@@ -12,7 +12,7 @@ pub(crate) const NONE: u32 = (1 << CHUNK_BITS) - 1;
 pub(crate) const TIMERS_MAX: usize = 32_000_000;
 const _: () = assert!(TIMERS_MAX + (1 << LIST_BITS) < NONE as usize);
 
-/// Where a timer is: in which list, in which chunk, and in which slot of it.
+/// The place of a timer: its list, its chunk, and its slot in that.
 #[derive(Clone, Copy)]
 pub(crate) struct Place(u64);
 

@@ -146,7 +146,7 @@ impl<V, C: Clock> Timers<V, C> {
     ///
     /// # Panics
     ///
-    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
+    /// If there are 32 million timers and worn-out places in all. A place is worn out after 2^24 uses.
     #[inline]
     pub fn insert(&mut self, deadline: ClockTime<C>, value: V) -> io::Result<Key> {
         let key = self.wheel.insert(deadline, value);
@@ -200,7 +200,7 @@ impl<V, C: Clock> Timers<V, C> {
     ///
     /// # Panics
     ///
-    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
+    /// If there are 32 million timers and worn-out places in all. A place is worn out after 2^24 uses.
     ///
     /// # Examples
     ///
@@ -253,7 +253,7 @@ impl<V, C: Clock> Timers<V, C> {
         self.wheel.iter_mut()
     }
 
-    /// Returns how many timers there are.
+    /// Returns the number of timers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.wheel.len()
@@ -265,7 +265,7 @@ impl<V, C: Clock> Timers<V, C> {
         self.wheel.is_empty()
     }
 
-    /// Returns how many timers fit without an allocation.
+    /// Returns the number of timers that fit without an allocation.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.wheel.capacity()
@@ -293,7 +293,7 @@ impl<V, C: Clock> Timers<V, C> {
         self.wheel.steps_max()
     }
 
-    /// Sets how many timers a pass touches at most; see [`Wheel::set_steps_max`].
+    /// Sets the largest number of timers that a pass touches; see [`Wheel::set_steps_max`].
     pub fn set_steps_max(&mut self, steps_max: usize) {
         self.wheel.set_steps_max(steps_max);
     }

@@ -50,7 +50,7 @@ pub const STEPS_MAX: usize = 1024;
 ///
 /// A timer takes 16 bytes and its value, and some 5 for its place in a list: 29 in all with a value of 8 bytes, at a
 /// million timers. Where most timers of a list have been cancelled, each that is left may keep up to 140 bytes more
-/// until the list comes up. The first timer reserves 1.5 MB of address space, of which pages that are not used take
+/// until the list comes up. The first timer reserves 1.5 MB of address space; pages of it that are not used take
 /// no memory.
 ///
 /// # Clocks that are set
@@ -206,7 +206,7 @@ impl<V, C: Clock> Wheel<V, C> {
         self.steps_max
     }
 
-    /// Sets how many timers a pass touches at most, from the next pass on; zero counts as one.
+    /// Sets the largest number of timers that a pass touches, from the next pass on; zero counts as one.
     ///
     /// # Examples
     ///
@@ -239,7 +239,7 @@ impl<V, C: Clock> Wheel<V, C> {
     ///
     /// # Panics
     ///
-    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
+    /// If there are 32 million timers and worn-out places in all. A place is worn out after 2^24 uses.
     #[inline]
     pub fn insert(&mut self, deadline: ClockTime<C>, value: V) -> Key {
         let levels = &mut self.levels;
@@ -316,7 +316,7 @@ impl<V, C: Clock> Wheel<V, C> {
     ///
     /// # Panics
     ///
-    /// If there are 32 million timers, or places of timers, of which one is worn out after 2^24 uses.
+    /// If there are 32 million timers and worn-out places in all. A place is worn out after 2^24 uses.
     ///
     /// # Examples
     ///

@@ -6,7 +6,7 @@ use crate::nodes::Node;
 use epoll_sys::{Clock, ClockTime};
 
 impl<V, C: Clock> Wheel<V, C> {
-    /// Returns how many timers there are.
+    /// Returns the number of timers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -18,7 +18,7 @@ impl<V, C: Clock> Wheel<V, C> {
         self.len() == 0
     }
 
-    /// Returns how many timers fit without an allocation.
+    /// Returns the number of timers that fit without an allocation.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.nodes.capacity()

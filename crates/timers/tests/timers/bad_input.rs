@@ -1,4 +1,4 @@
-//! What cannot be right: a tick of zero, keys of timers that are gone and of other wheels. Each is
+//! Tests of invalid input: a tick of zero, keys of timers that are gone and of other wheels. Each is
 //! an error or "no such timer", and never another timer's value.
 
 use crate::support::{MILLISECOND, at, fired, fired_at_most, is_complete, wheel};

@@ -1,5 +1,5 @@
-//! Where a wheel of levels could go wrong: their boundaries, the wrap of their lists, the end of
-//! time, jumps, timers that are moved, and how often it asks to be looked at for nothing.
+//! Tests of the wheel of levels at its edges: their boundaries, the wrap of their lists, the end of
+//! time, jumps, timers that are moved, and the number of wake-ups that it requests for nothing.
 
 use crate::support::{
     HOUR, LEVELS, MILLISECOND, NANOSECOND, SECOND, at, fired, fired_at_most, is_complete,

@@ -1,4 +1,4 @@
-//! What the crate promises: the wheel against a sorted map and at the edges of its levels, keys and
+//! Tests of the crate's promises: the wheel against a sorted map and at the edges of its levels, keys and
 //! ticks that are wrong, and the timerfd in front of it against the kernel and in loops of others.
 
 mod bad_input;

@@ -1,4 +1,4 @@
-//! What is kept: places are used again, room is made and given back, and timers can be looked at and
+//! Tests of memory: places are used again, room is made and given back, and timers can be looked at and
 //! changed.
 
 use crate::support::{HOUR, at, fired, wheel};

@@ -1,5 +1,5 @@
-//! What the modules share: wheels whose tick is a nanosecond, so that times are ticks, and passes
-//! as lists of what fired.
+//! Functions for all modules: wheels whose tick is a nanosecond, so that times are ticks, and passes
+//! as lists of the timers that fired.
 
 use epoll_timers::{Clock, ClockTime, Timestamp, Wheel};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the timers cost in system calls, counted by strace: the timerfd is set when the earliest
+//! The costs of timers in system calls, counted by strace: the timerfd is set when the earliest
 //! deadline becomes earlier, and after it fired. Nothing else costs a call.
 
 use crate::support::{HOUR, MILLISECOND, SECOND, STEPS_MAX, fired};
@@ -8,7 +8,7 @@ use std::fs;
 
 const NAME: &str = "system_calls::the_timerfd_is_set_only_when_it_has_to_be";
 
-/// What the marks in the trace have in common: a path of which there is no file.
+/// The beginning of the marks in the trace: a path at which there is no file.
 const MARK: &str = "/epoll-timers-test/";
 /// The mark that says what the timers have counted themselves.
 const COUNTER: &str = "counter";
@@ -147,7 +147,8 @@ fn putting_in_and_off(timers: &mut Timers<u32>, start: Timestamp) -> Vec<Key> {
     keys
 }
 
-/// As often as `next_expiry` of a wheel becomes earlier.
+/// Makes the earliest deadline earlier several times, and returns the number of times that `next_expiry` of a wheel
+/// changes.
 fn earlier_each_time(timers: &mut Timers<u32>, start: Timestamp) -> usize {
     let mut wheel = Wheel::new(TICK).unwrap();
     assert!(fired(&mut wheel, start).is_empty());

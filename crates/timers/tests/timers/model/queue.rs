@@ -1,7 +1,7 @@
-//! What a wheel has to do, said with a sorted map of (tick, sequence of insertion).
+//! A model of a wheel: a sorted map of (tick, sequence of insertion).
 //!
-//! Where a timer that was re-scheduled comes among those of its new tick is left open; so is where one
-//! comes that was put in after its deadline, as long as it is not in the same pass.
+//! The model leaves two orders open: the place of a re-scheduled timer among those of its new tick, and the place
+//! of a timer that was inserted after its deadline, as long as it is not in the same pass.
 
 use epoll_timers::{Clock, ClockTime, Key};
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 pub(super) struct Queue<C> {
-    /// In nanoseconds.
+    /// The length of a tick in nanoseconds.
     tick: u64,
     /// The last tick that a pass was to reach.
     target: u64,

@@ -31,7 +31,7 @@ pub(super) enum Op {
     Shrink,
 }
 
-/// What is done about a timer that fires.
+/// The actions when a timer fires.
 #[derive(Clone, Debug)]
 pub(super) struct Handler {
     pub(super) actions: Vec<Action>,
@@ -51,7 +51,7 @@ pub(super) enum Action {
 pub(super) enum Then {
     End,
     Restart(When),
-    /// After the pass.
+    /// A restart after the pass.
     RestartLate(When),
 }
 
@@ -66,7 +66,7 @@ pub(super) enum When {
     Never,
 }
 
-/// How the time changes, in nanoseconds.
+/// A change of the time, in nanoseconds.
 #[derive(Clone, Debug)]
 pub(super) enum Jump {
     On(u64),
@@ -87,7 +87,7 @@ pub(super) struct Run<C> {
     state: State<C>,
 }
 
-/// What handlers have in hand besides the wheel.
+/// The state that handlers use besides the wheel.
 struct State<C> {
     queue: Queue<C>,
     names: Vec<Key>,
