@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// The phase that follows `before`, in the words of the documentation.
+    /// Returns the phase that follows `before`, as the documentation describes it.
     fn expected(before: Phase, input: Input, now: u64, timeout: Option<Duration>) -> Phase {
         let stopped = |outcome| Phase::Stopped { outcome };
         match (before, input) {

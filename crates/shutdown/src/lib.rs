@@ -1,13 +1,13 @@
 //! Graceful shutdown for Linux programs, with any event loop or none: signals that are read from a
-//! descriptor, and the drain that follows the first of them.
+//! descriptor, and the drain that begins with the first of them.
 //!
-//! - [`Signals`] blocks signals before the first thread starts, refuses where another thread would
-//!   still get them, and reports them through a signalfd, which a loop watches or a thread waits for.
-//!   [`Signals::restore_mask_in`] gives a child the mask from before.
-//! - [`Drain`] is the state machine: running, draining until a deadline, stopped. Pure: signals and
-//!   times come in.
-//! - [`DrainWatch`] shows the phase to other threads and wakes them when it changes; each
-//!   [`Participant`] that finishes counts down to the end.
+//! - [`Signals`] blocks signals before the first thread starts. It refuses signals that another thread would
+//!   still receive, and reports the others through a signalfd, which a loop watches or a thread waits for.
+//!   [`Signals::restore_mask_in`] gives a child process the original signal mask.
+//! - [`Drain`] is the state machine: running, draining until a deadline, stopped. It takes signals and times
+//!   as arguments and makes no system call.
+//! - [`DrainWatch`] shows the phase to other threads and wakes them when it changes. The drain is over when
+//!   each [`Participant`] has finished.
 //!
 //! Not here: an event loop, handlers that run in a signal's context.
 //!

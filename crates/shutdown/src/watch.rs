@@ -201,7 +201,7 @@ impl DrainWatch {
         (0..count).map(|_| Participant { watch: self.clone() }).collect()
     }
 
-    /// Returns how many participants have not finished.
+    /// Returns the number of participants that have not finished.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         *lock(&self.shared.unfinished)

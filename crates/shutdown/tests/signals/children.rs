@@ -31,7 +31,7 @@ pub(crate) fn a_child_begins_with_the_mask_from_before() {
     assert!(blocked().contains(Signal::TERM), "this process blocks as before");
 }
 
-/// In whatever order guards are made and dropped.
+/// The order in which guards are made and dropped does not matter.
 pub(crate) fn a_child_begins_with_the_mask_from_before_the_first_guard() {
     const NAME: &str = "children::a_child_begins_with_the_mask_from_before_the_first_guard";
     let before = set([Signal::USR2]);

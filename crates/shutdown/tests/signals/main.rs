@@ -22,7 +22,7 @@ use std::{env, thread};
 /// Names the test that a process is there for.
 const VARIABLE: &str = "EPOLL_KIT_TEST_CHILD";
 
-/// How long a test may take; those that pass need a fraction of it.
+/// The longest time that a test may take. Tests that pass need a fraction of it.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 type Test = (&'static str, fn());
@@ -140,7 +140,7 @@ fn run(name: &str) -> Result<(), String> {
     }
 }
 
-/// What it prints on stderr until it ends, which closes the pipe; an error at the deadline.
+/// Returns the child's stderr when it ends, which closes the pipe, or an error at the deadline.
 fn printed_by(child: &mut Child) -> Option<Result<String, mpsc::RecvTimeoutError>> {
     let mut stderr = child.stderr.take()?;
     let (sender, printed) = mpsc::channel();
@@ -153,7 +153,7 @@ fn printed_by(child: &mut Child) -> Option<Result<String, mpsc::RecvTimeoutError
     Some(printed.recv_timeout(DEADLINE))
 }
 
-/// Which tests the command line asks for.
+/// The tests that the command line asks for.
 #[derive(Default)]
 struct Wanted {
     filters: Vec<String>,

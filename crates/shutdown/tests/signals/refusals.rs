@@ -16,7 +16,7 @@ fn refusal(signals: &[Signal]) -> BlockError {
     refused
 }
 
-/// It says which signal, also as an I/O error, which is what programs pass on.
+/// Asserts that the error names the signal, also as an I/O error, the form in which programs pass it on.
 #[track_caller]
 fn names(refused: BlockError, signal: Signal) {
     let message = refused.to_string();
