@@ -1,4 +1,4 @@
-//! So much a second: of bytes, of connections, of datagrams. No clock is read here.
+//! Rates: so many bytes, connections or datagrams a second. No clock is read here.
 
 use epoll_reactor::epoll_sys::Timestamp;
 use std::num::NonZeroU64;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 const NANOS_PER_S: u128 = 1_000_000_000;
 
-/// An allowance of so many units a second, and how far it is used up.
+/// An allowance of a number of units a second, and the part of it that is used up.
 ///
-/// It is one time: that at which everything that was taken is paid for. What may be taken in advance is a matter of
-/// who asks, so an allowance that nobody uses costs nothing and is never looked at.
+/// It is stored as one time: the moment at which everything that was taken is paid for. The caller decides how
+/// much may be taken in advance, so an allowance that nobody uses costs nothing and is never looked at.
 ///
 /// # Examples
 ///
@@ -35,7 +35,7 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// The allowance of which nothing was taken.
+    /// The allowance from which nothing was taken.
     pub const FULL: Self = Self { paid_at: Timestamp::EPOCH };
 
     /// Takes `units`, also more than there are: then they are paid for later.

@@ -249,20 +249,20 @@ impl StepRest {
 /// The point at which the usual case of a step was left.
 #[derive(Debug)]
 enum Exit {
-    /// At its beginning: a flag is set.
+    /// A flag was set at the beginning of the step.
     Unusual,
     /// The read brought no bytes.
     NothingRead(io::Result<usize>),
-    /// So many bytes were read, at which the protocol looks.
+    /// This many bytes were read, which the protocol handles.
     Input(usize),
     /// The protocol has consumed a part of so many bytes, or its answer is not the usual one.
     Consumed { consumed: Consumed, changes: Changes, len: usize },
     /// The write took a part of the output: of the `len` bytes that were read, if those were passed.
     CutShort { write: io::Result<usize>, passed: bool, len: usize },
-    /// So many bytes were read, and the answer is to be sent at the end of the turn: the bytes, if those were
-    /// passed.
+    /// This many bytes were read, and the answer is to be sent at the end of the turn: the bytes themselves, if
+    /// `passes` is set.
     Late { passes: bool, len: usize },
-    /// So many bytes were read and answered, and there may be more.
+    /// This many bytes were read and answered, and there may be more.
     NotDry(usize),
 }
 
@@ -277,22 +277,22 @@ impl<P, T> Connection<P, T> {
         &self.protocol
     }
 
-    /// Returns how many bytes were received; what is discarded after our end does not count.
+    /// Returns the number of bytes received. Bytes that are discarded after our end do not count.
     pub fn received(&self) -> u64 {
         self.received
     }
 
-    /// Returns how many bytes were sent.
+    /// Returns the number of bytes sent.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Returns how many bytes wait to be sent.
+    /// Returns the number of bytes that wait to be sent.
     pub fn pending(&self) -> usize {
         self.cold.as_ref().map_or(0, |cold| cold.pending())
     }
 
-    /// Returns how many bytes of input are kept for the protocol.
+    /// Returns the number of bytes of input that are kept for the protocol.
     pub fn kept(&self) -> usize {
         self.cold.as_ref().map_or(0, |cold| cold.input().len())
     }

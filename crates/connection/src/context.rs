@@ -62,7 +62,7 @@ impl<L, M> Context<'_, L, M> {
         (self.local, self.output)
     }
 
-    /// Returns how many bytes wait for the peer to take them, besides those of this step. In
+    /// Returns the number of bytes that wait for the peer to take them, besides those of this step. In
     /// [`on_message`](crate::Protocol::on_message) they include the output of earlier messages of the turn,
     /// which is sent together once it reaches [`Limits::output_max`](crate::Limits::output_max) or the turn ends.
     #[inline]

@@ -6,7 +6,7 @@ use crate::Link;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub enum Flow {
-    /// As before: a paused connection stays paused. The answer of a callback that is not about reading.
+    /// Go on as before: a paused connection stays paused. The answer of a callback that is not about reading.
     #[default]
     Keep,
     /// Read. It ends a [`Pause`](Self::Pause): input that was kept is shown first, then what has
@@ -18,9 +18,9 @@ pub enum Flow {
     /// A peer whose socket is gone (`HUP` is reported) ends the connection even during a pause, and what it sent
     /// is lost. If our half was closed before, what it sent is shown after the pause.
     Pause,
-    /// There is more to write: call [`on_written`](crate::Protocol::on_written) as soon as everything is
-    /// sent, and show no input before. So an answer of any length takes bounded memory. Both the bytes that are
-    /// written and the calls count towards the budget of the step.
+    /// Call [`on_written`](crate::Protocol::on_written) for more output as soon as everything is sent, and show no
+    /// input before. So an answer of any length takes bounded memory. Both the bytes that are written and the calls
+    /// count towards the budget of the step.
     Produce,
     /// Send what was written and the [last output](crate::Protocol::on_finish), close our half, and discard
     /// what arrives until the peer closes its own.

@@ -2,8 +2,8 @@
 
 use epoll_reactor::Token;
 
-/// The name of a connection, of whichever thread. It is never used again; a message to a connection that
-/// is gone is dropped.
+/// The name of a connection in any thread. It is never used again; a message to a connection that is gone is
+/// dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     thread: u32,

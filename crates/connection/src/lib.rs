@@ -1,13 +1,13 @@
 //! One connection of any protocol as a pure state machine.
 //!
-//! A [`Protocol`] says which bytes go out for the bytes that come in. A [`Connection`] is one connection
-//! that speaks it over a [`Transport`]: it reads and sends, keeps what is not consumed or not sent, holds
-//! reading back while output waits, and ends in order. Its owner, a loop, calls [`step`](Connection::step)
-//! when the transport is ready, and watches it for its [`interest`](Connection::interest). What all
-//! connections of a thread share is a [`ThreadState`].
+//! A [`Protocol`] turns the input of a connection into output. A [`Connection`] runs a protocol over a
+//! [`Transport`]: it reads and sends, keeps bytes that are not consumed or not sent yet, stops reading while output
+//! waits, and closes in order. Its owner, an event loop, calls [`step`](Connection::step) when the transport is
+//! ready, and watches the transport for the connection's [`interest`](Connection::interest). A [`ThreadState`] is
+//! the state that all connections of a thread share.
 //!
-//! Not here: a loop (see `epoll-reactor`), timers, signals, threads. No system call is made, and no clock
-//! is read, but by the transport and the [`Clocks`] that come in.
+//! Not here: a loop (see `epoll-reactor`), timers, signals, threads. Only the transport makes system calls, and
+//! only the [`Clocks`] that are passed in read a clock.
 //!
 //! # Examples
 //!

@@ -4,8 +4,8 @@ use crate::{CloseReason, ConnectionId, Consumed, Context, Flow};
 
 /// The behaviour of one connection. It never blocks and makes no system call.
 ///
-/// Every callback may write, set the [deadline](Context::set_deadline) and send messages. What is written
-/// goes out with one system call when the step is over. While output waits for room,
+/// Every callback may write, set the [deadline](Context::set_deadline) and send messages. The output is sent
+/// with one system call when the step is over. While output waits for room,
 /// [`on_input`](Self::on_input) is not called, except for a protocol that
 /// [forwards everything](Self::forwards_to). Only `on_input` has to be written; the defaults of the others
 /// suit a protocol that answers requests.
@@ -50,11 +50,11 @@ pub trait Protocol {
     /// here.
     type Local;
     /// The messages that other connections, and other threads, send to a connection. A message for many
-    /// connections is shared, so it comes by reference; it is dropped when all have had it.
+    /// connections is shared, so it is passed by reference; it is dropped when all receivers have had it.
     type Message;
 
-    /// The connection was accepted, or an outgoing one is established. A protocol whose server speaks
-    /// first speaks here.
+    /// Handles the opening of the connection, which was accepted, or is an outgoing one that is established. A
+    /// protocol whose server speaks first writes here.
     #[inline]
     fn on_open(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) -> Flow {
         let _ = context;
@@ -63,24 +63,24 @@ pub trait Protocol {
 
     /// Takes input: at least one byte, from the first one that was not consumed yet.
     ///
-    /// It is mutable, so that it can be decrypted, unmasked or unescaped in place; what is not consumed is
-    /// shown again as it was left. Consuming one message a call is enough.
+    /// The input is mutable, so that it can be decrypted, unmasked or unescaped in place. Bytes that are not consumed
+    /// are shown again as the protocol has left them. Consuming one message a call is enough.
     fn on_input(
         &mut self,
         input: &mut [u8],
         context: &mut Context<'_, Self::Local, Self::Message>,
     ) -> Consumed;
 
-    /// The input that is kept has reached the limit, or [`Consumed::need`] asked for more than
-    /// [`Limits::input_max`](crate::Limits::input_max). [`Flow::Finish`] ends the connection after what is
-    /// written here; every other answer closes it with [`CloseReason::InputTooLong`].
+    /// Handles input that cannot be kept: it has reached the limit, or [`Consumed::need`] asked for more than
+    /// [`Limits::input_max`](crate::Limits::input_max). [`Flow::Finish`] ends the connection after the output that
+    /// is written here; every other answer closes it with [`CloseReason::InputTooLong`].
     #[inline]
     fn on_overflow(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) -> Flow {
         let _ = context;
         Flow::Abort
     }
 
-    /// The peer has closed its half, after `rest`, which was not consumed. [`Flow::Finish`] closes the
+    /// Handles the end of the peer's half. The bytes of `rest` were not consumed. [`Flow::Finish`] closes the
     /// connection when everything is sent; any other answer lets it go on writing.
     #[inline]
     fn on_peer_finished(
@@ -92,9 +92,9 @@ pub trait Protocol {
         Flow::Finish
     }
 
-    /// Another connection [forwards](crate::Consumed::forward) `bytes` to this one. Returns whether the
-    /// protocol has written what to send in their place; otherwise they are sent as they stand. A protocol that
-    /// encrypts its output, for example, does it here.
+    /// Handles `bytes` that another connection [forwards](crate::Consumed::forward) to this one. Returns whether the
+    /// protocol has written output in their place; otherwise they are sent unchanged. A protocol that encrypts its
+    /// output, for example, encrypts them here.
     ///
     /// It is not called for bytes that were spliced, which only go to a protocol that
     /// [forwards everything](Self::forwards_to) itself.
@@ -108,7 +108,7 @@ pub trait Protocol {
         false
     }
 
-    /// A message has arrived, perhaps one for many connections. It comes even while output waits, see
+    /// Handles a message, perhaps one for many connections. It comes even while output waits, see
     /// [`Context::pending`]. The output of all messages of a turn is sent together.
     #[inline]
     fn on_message(
@@ -120,21 +120,21 @@ pub trait Protocol {
         Flow::Keep
     }
 
-    /// Everything is sent: after [`Flow::Produce`], and after output that had to wait for room.
+    /// Handles the end of sending: everything is sent, after [`Flow::Produce`] or after output that had to wait.
     #[inline]
     fn on_written(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) -> Flow {
         let _ = context;
         Flow::Keep
     }
 
-    /// The deadline has passed, and is no longer set.
+    /// Handles the deadline, which has passed and is no longer set.
     #[inline]
     fn on_deadline(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) -> Flow {
         let _ = context;
         Flow::Finish
     }
 
-    /// The service begins to drain. [`Flow::Finish`] ends the connection now. With [`Flow::Keep`] it goes on
+    /// Handles the beginning of a drain. [`Flow::Finish`] ends the connection now. With [`Flow::Keep`] it goes on
     /// until no byte moves and it is not [busy](Self::is_busy); then everything that has arrived is received,
     /// and it is finished.
     #[inline]
@@ -143,14 +143,14 @@ pub trait Protocol {
         Flow::Keep
     }
 
-    /// Our half is about to be closed, for whatever reason; what is written here is the last output. Called
-    /// once, when everything else is sent.
+    /// Writes the last output before our half is closed. Called once, for every reason to close it, when everything
+    /// else is sent.
     #[inline]
     fn on_finish(&mut self, context: &mut Context<'_, Self::Local, Self::Message>) {
         let _ = context;
     }
 
-    /// The connection is over. What is written here is lost; messages are sent.
+    /// Handles the end of the connection. Output that is written here is lost; messages are sent.
     #[inline]
     fn on_close(
         &mut self,

@@ -72,7 +72,7 @@ pub struct Clocks {
 }
 
 impl Default for Clocks {
-    /// The clocks of the system.
+    /// Returns the clocks of the system.
     fn default() -> Self {
         Self { monotonic: Timestamp::now, realtime: ClockTime::now }
     }

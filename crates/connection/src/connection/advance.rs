@@ -243,7 +243,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.advance_input(readiness, token, thread, progress)
     }
 
-    /// The part of a round that shows input, or reads.
+    /// Does the part of a round that shows input, or reads.
     fn advance_input(
         &mut self,
         readiness: Readiness,

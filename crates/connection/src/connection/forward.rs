@@ -1,4 +1,4 @@
-//! What a connection forwards to another one, and how far the step has come that does.
+//! The bytes that a connection forwards to another one, and the progress of the step that moves them.
 
 #[cfg(doc)]
 use crate::{Connection, Step};

@@ -1,4 +1,4 @@
-//! What a service does with one connection.
+//! The actions of a service on one connection.
 
 use super::observed::Observed;
 use super::wire::{Act, SharedWire, Wire};
@@ -28,7 +28,7 @@ pub enum Trigger {
 /// A connection over a scripted transport.
 type Scripted<P> = Connection<Observed<P>, SharedWire>;
 
-/// One connection of `P` over a scripted transport, and what a service does with it.
+/// One connection of `P` over a scripted transport, with the actions of a service on it.
 ///
 /// Every method panics where something does not hold that has to hold for all protocols.
 ///
@@ -117,8 +117,8 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
-    /// Has a pipe for the connection that takes `piece_max` bytes at once; zero is a transport that cannot
-    /// be spliced.
+    /// Gives the connection a pipe that takes `piece_max` bytes at once; zero is a transport that cannot be
+    /// spliced.
     #[must_use]
     pub fn with_pipe(mut self, piece_max: usize) -> Self {
         self.wire.borrow().piece_max = piece_max;
@@ -249,17 +249,17 @@ impl<P: Protocol> Driver<P> {
         self.wire.borrow().arrived.clone()
     }
 
-    /// Returns how many reads and writes were made.
+    /// Returns the number of reads and writes.
     pub fn calls(&self) -> usize {
         self.wire.borrow().calls
     }
 
-    /// Returns how many bytes went through the pipe.
+    /// Returns the number of bytes that went through the pipe.
     pub fn piped(&self) -> usize {
         self.wire.borrow().piped
     }
 
-    /// Returns how many bytes have arrived and are not read.
+    /// Returns the number of bytes that have arrived and are not read.
     pub fn unread(&self) -> usize {
         self.wire.borrow().unread()
     }
@@ -279,7 +279,7 @@ impl<P: Protocol> Driver<P> {
         self.connection.is_at_rest()
     }
 
-    /// Returns how often the interest that is registered has changed.
+    /// Returns the number of changes of the registered interest.
     pub fn interest_changes(&self) -> usize {
         self.interest_changes
     }
@@ -289,12 +289,12 @@ impl<P: Protocol> Driver<P> {
         self.turns
     }
 
-    /// Returns how often a timer was set for a deadline.
+    /// Returns the number of times that a timer was set for a deadline.
     pub fn timer_changes(&self) -> usize {
         self.timer_changes
     }
 
-    /// Returns what the connection waits for.
+    /// Returns the event that the connection waits for.
     pub fn awaits(&self) -> Awaits {
         self.connection.awaits()
     }
@@ -309,7 +309,7 @@ impl<P: Protocol> Driver<P> {
         &mut self.thread.local
     }
 
-    /// Takes what the protocol has asked of the service.
+    /// Takes the requests of the protocol to the service.
     pub fn take_requests(&mut self) -> Vec<Request<P::Message>> {
         let mut requests = Vec::new();
         self.thread.swap_requests(&mut requests);
@@ -425,7 +425,7 @@ impl<P: Protocol> Driver<P> {
         assert_eq!(thread.input.len(), thread.limits().read_buffer_len.get(), "the read buffer");
     }
 
-    /// Takes what is forwarded, as a connection with room for so much would.
+    /// Takes the forwarded bytes, as a connection with room for so many would.
     #[track_caller]
     fn forward(&mut self) {
         let mut forward = self.thread.take_forward().expect("bytes to forward");
@@ -453,7 +453,7 @@ impl<P: Protocol> Driver<P> {
         self.owner(Connection::resume_forwarding);
     }
 
-    /// Returns what was forwarded, and to which connections.
+    /// Returns the forwarded bytes, with their receivers.
     pub fn forwarded(&self) -> &[(Token, Vec<u8>)] {
         &self.forwarded
     }
@@ -470,7 +470,7 @@ impl<P: Protocol> Driver<P> {
         forward.is_waiting()
     }
 
-    /// The same with bytes that the connection named `from` has put into the pipe.
+    /// Forwards bytes that the connection named `from` has put into the pipe. Returns whether they have to wait.
     #[track_caller]
     pub fn receive_piped(&mut self, from: Token, bytes: &[u8]) -> bool {
         self.pipe = Some(bytes.iter().copied().collect());
@@ -517,7 +517,7 @@ impl<P: Protocol> Driver<P> {
         self.check_open(&wire);
     }
 
-    /// Checks what has to hold at rest while the connection is open.
+    /// Checks the conditions that have to hold at rest while the connection is open.
     #[track_caller]
     fn check_open(&self, wire: &Wire) {
         let pending = self.connection.pending();

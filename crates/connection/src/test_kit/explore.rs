@@ -28,7 +28,7 @@ impl<'a, P: Protocol> Exploration<'a, P> {
         }
     }
 
-    /// Sets what the peer sends before it closes its half. Every byte is a place to split it.
+    /// Sets the bytes that the peer sends before it closes its half. Every byte is a place to split them.
     #[must_use]
     pub fn input(mut self, input: &[u8]) -> Self {
         self.input = input.to_vec();
@@ -54,7 +54,7 @@ impl<'a, P: Protocol> Exploration<'a, P> {
         Driver::with_limits(trigger, protocol, local, self.limits.clone())
     }
 
-    /// The input, cut at these places.
+    /// Returns the input, cut at these places.
     fn pieces(&self, cuts: &[usize]) -> Vec<Act> {
         let ends = cuts.iter().copied().chain([self.input.len()]);
         let starts = [0].into_iter().chain(cuts.iter().copied());
@@ -164,7 +164,7 @@ fn disturb<P: Protocol>(
     2 * calls
 }
 
-/// Has the owner do something when the input has come to `place`.
+/// Makes the owner act when the input has come to `place`.
 #[track_caller]
 fn own<P: Protocol>(
     exploration: &Exploration<'_, P>,
@@ -189,9 +189,9 @@ fn own<P: Protocol>(
 /// The moment at which the peer closes its half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// After everything else.
+    /// After everything else, in a report of its own.
     Later,
-    /// With the last bytes: one report announces both.
+    /// Together with the last bytes: one report announces both.
     WithTheLast,
 }
 

@@ -128,7 +128,7 @@ impl Wire {
         readiness
     }
 
-    /// Returns what epoll would report now; `HUP` and `ERR` whatever the interest is.
+    /// Returns the readiness that epoll would report now; `HUP` and `ERR` whatever the interest is.
     pub(super) fn report(&mut self, is_edge: bool, interest: Interest) -> Readiness {
         if self.is_connecting {
             return Readiness::empty();

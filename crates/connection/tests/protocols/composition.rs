@@ -17,7 +17,7 @@ const ALL: Obedient = Obedient {
     is_busy: false,
 };
 
-/// Has every callback called, by two connections.
+/// Runs two connections that make the protocol call every callback.
 fn call_everything<P: Protocol<Message = &'static str>>(
     protocol: impl Fn() -> P,
     local: impl Fn() -> P::Local,

@@ -1,4 +1,4 @@
-//! What a connection costs: system calls, changes of the interest, and memory at rest.
+//! The costs of a connection: system calls, changes of the interest, and memory at rest.
 
 use crate::harness::{Answers, BOTH, Obedient, arrive, obedient, obedient_with};
 use epoll_connection::test_kit::Act;

@@ -1,4 +1,4 @@
-//! How a connection ends: by its protocol, by its peer, in one half or both.
+//! The ends of a connection: by its protocol, by its peer, in one half or both.
 
 use crate::harness::{BOTH, Obedient, PLENTY, arrive, obedient};
 use epoll_connection::test_kit::{Act, Driver};

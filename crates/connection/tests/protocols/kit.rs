@@ -1,4 +1,4 @@
-//! What the kit finds, and how far it goes.
+//! Tests of the kit: the mistakes that it finds, and the extent of its search.
 
 use epoll_connection::test_kit::{Exploration, explore};
 use epoll_connection::{Consumed, Context, Flow, Protocol};

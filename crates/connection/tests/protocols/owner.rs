@@ -1,4 +1,4 @@
-//! What the owner of a connection asks for: drain, finish, end, close, in every state.
+//! Requests of a connection's owner: drain, finish, end, close, in every state.
 
 use crate::harness::{BOTH, Obedient, PLENTY, arrive, obedient};
 use epoll_connection::CloseReason;

@@ -1,4 +1,4 @@
-//! So many bytes a second: what is held back, for how long, and what goes on meanwhile.
+//! Pacing to a number of bytes a second: the bytes held back, the length of the pause, and what goes on meanwhile.
 
 use crate::harness::{BOTH, Obedient, PLENTY, arrive, buffer, obedient_with};
 use epoll_connection::test_kit::{Act, Driver, Trigger};

@@ -10,8 +10,8 @@ use proptest::test_runner::RngAlgorithm;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// At least 1024 cases, or as many as `PROPTEST_CASES` says, of the generator that takes the least time
-/// without optimization.
+/// Returns a configuration with at least 1024 cases, or as many as `PROPTEST_CASES` says, and with the generator
+/// that takes the least time without optimization.
 fn config() -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig {
@@ -34,7 +34,7 @@ fn disturbance() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// How an input is cut, and what happens between the pieces and during the turns.
+/// The pieces of an input, and the events between the pieces and during the turns.
 #[derive(Clone, Debug)]
 struct Script {
     trigger: Trigger,
@@ -92,11 +92,11 @@ impl Script {
 #[derive(Clone, Debug)]
 enum Event {
     Disturb(Act),
-    /// So many bytes come from its peer.
+    /// This many bytes come from its peer.
     Arrive(usize),
-    /// The other side has room for so many bytes more.
+    /// The other side has room for this many bytes more.
     Release(usize),
-    /// The other side forwards so many bytes, in a pipe or not.
+    /// The other side forwards this many bytes, in a pipe or not.
     Receive(usize, bool),
 }
 
@@ -119,7 +119,7 @@ fn next_bytes(stream: &mut Vec<u8>, len: usize) -> Vec<u8> {
 /// Answers each line `n` with as many `.`, three at a time.
 #[derive(Clone, Copy, Debug, Default)]
 struct Dots {
-    /// How many are left of the answer that is being produced.
+    /// The rest of the answer that is being produced, in bytes.
     left: Option<usize>,
 }
 
@@ -283,7 +283,10 @@ proptest! {
         for _ in 0..=lines.len() {
             driver.message(&["read"]);
         }
-        let expected: String = lines.iter().map(|line| line.split("say ").nth(1).map_or("", |rest| rest.split(';').next().unwrap())).collect();
+        let expected: String = lines
+            .iter()
+            .map(|line| line.split("say ").nth(1).map_or("", |rest| rest.split(';').next().unwrap()))
+            .collect();
         let sent = String::from_utf8(driver.sent()).unwrap();
         prop_assert!(driver.closed().is_some());
         prop_assert_eq!(sent.matches('m').count(), said);

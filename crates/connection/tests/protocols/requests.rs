@@ -1,4 +1,4 @@
-//! What protocols ask of the service, the clocks, and the names of connections.
+//! Requests of protocols to the service, the clocks, and the names of connections.
 
 use crate::harness::{BOTH, PLENTY, arrive};
 use epoll_connection::test_kit::Driver;

@@ -18,7 +18,7 @@ use std::time::Duration;
 struct Scripted {
     reads: VecDeque<io::Result<&'static [u8]>>,
     writes: VecDeque<io::Result<usize>>,
-    /// After how many reads one says more than it can have brought.
+    /// The number of reads after which one reports more bytes than it can have brought.
     honest: usize,
     shutdown: Option<ErrorKind>,
     sent: Vec<u8>,

@@ -1,5 +1,5 @@
-//! That the checks of the kit fail where what they look at does not hold: what a right connection never
-//! shows is put there by hand.
+//! Tests that each check of the kit fails when its condition does not hold. Conditions that a correct connection
+//! never violates are violated by hand.
 
 use super::*;
 use crate::{Consumed, Context, Flow};

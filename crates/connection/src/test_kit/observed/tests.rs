@@ -1,4 +1,4 @@
-//! That what no protocol may see is found when it is shown.
+//! Tests that the kit finds what no protocol may see.
 
 use super::*;
 use crate::context::Changes;
