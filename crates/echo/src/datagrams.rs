@@ -1,6 +1,6 @@
-//! The echo service over UDP: which datagrams go back. Whoever sends one can write any source into it, so an echo
-//! must neither answer to another service that answers, for the two would go on for ever, nor be of use for a flood
-//! of somebody else.
+//! The echo service over UDP: the choice of datagrams that go back. A sender can forge the source address, so an echo
+//! must not answer other services that answer, because the two would never stop, and must not be useful for flooding
+//! a victim.
 
 use epoll_connection::{Allowance, Timestamp};
 use std::collections::hash_map::RandomState;
@@ -17,7 +17,7 @@ const SOURCES_MAX: usize = 4096;
 /// The time for which a source may send at once after it was silent.
 const AHEAD: Duration = Duration::from_secs(1);
 
-/// What becomes of a datagram.
+/// The decision about a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It goes back to its source.
@@ -75,7 +75,7 @@ impl DatagramFilter {
         self.per_s = per_s.into();
     }
 
-    /// Returns what becomes of a datagram from `source`.
+    /// Returns the decision about a datagram from `source`.
     pub fn verdict(&mut self, source: SocketAddr, now: Timestamp) -> Verdict {
         if source.port() < SERVICE_PORTS_END || source.port() == self.own_port {
             return Verdict::MayLoop;
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// Returns how many of so many datagrams at once go back.
+    /// Returns the number of datagrams that go back, of so many at once.
     fn echoed(
         filter: &mut DatagramFilter,
         sources: &[&str],

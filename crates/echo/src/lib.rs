@@ -1,8 +1,8 @@
 //! The echo service ([RFC 862](https://www.rfc-editor.org/rfc/rfc862)) as a protocol of
-//! [`epoll_connection`]: what arrives goes back, up to a line that equals the quit word, if there is one.
+//! [`epoll_connection`]: it sends back its input, up to a line that equals the quit word, if there is one.
 //!
-//! Not here: what a connection does to send and receive, which is `epoll-connection`; accepting,
-//! timeouts and threads, which `epoll-server` has.
+//! Not here: sending and receiving, which `epoll-connection` does; accepting, timeouts and threads, which
+//! `epoll-server` has.
 //!
 //! # Examples
 //!

@@ -1,4 +1,4 @@
-//! What an echo does besides giving back what arrives.
+//! Options that change how an echo answers.
 
 use crate::QuitWord;
 use epoll_connection::ConnectionId;

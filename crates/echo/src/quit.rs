@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The obvious way, with the whole text at hand.
+    /// Finds the end in the obvious way, in the whole text.
     fn end_of_quit_line(word: &str, text: &[u8]) -> Option<usize> {
         let mut end = 0;
         for line in text.split_inclusive(|&byte| byte == b'\n') {

@@ -1,4 +1,4 @@
-//! How a conversation rests, waits and ends, one case at a time.
+//! The pauses, waits and ends of a conversation, one case at a time.
 
 use crate::harness::{BOTH, buffer, echo, echo_to_quit};
 use epoll_connection::CloseReason;

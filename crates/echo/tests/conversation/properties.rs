@@ -23,7 +23,8 @@ fn trigger() -> impl Strategy<Value = Trigger> {
     prop_oneof![Just(Trigger::Level), Just(Trigger::Edge)]
 }
 
-/// How many bytes a pipe takes at once, if there is one, and how many it is asked to take.
+/// Generates the number of bytes that a pipe takes at once, if there is a pipe, and the number that it is
+/// asked to take.
 fn splicing() -> impl Strategy<Value = (Option<usize>, Option<NonZeroUsize>)> {
     (prop::option::of(0_usize..50), (0_usize..50).prop_map(NonZeroUsize::new))
 }
