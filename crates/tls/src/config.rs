@@ -1,4 +1,4 @@
-//! What connections have in common: certificates, keys, and what is offered to peers.
+//! The configuration that connections share: certificates, keys, and the offers to peers.
 
 use crate::error::{ConfigError, Reason};
 use crate::session::Side;
@@ -141,7 +141,7 @@ impl TlsConfig {
         Tls::new(protocol, side, self.handshake_timeout)
     }
 
-    /// Sets how long a handshake may take; `None` is for ever.
+    /// Sets the longest time that a handshake may take; `None` is for ever.
     #[must_use]
     pub fn with_handshake_timeout(self, handshake_timeout: Option<Duration>) -> Self {
         Self { handshake_timeout, ..self }
@@ -173,9 +173,9 @@ pub struct TlsConfigBuilder {
 /// The demand for a certificate of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCertificates {
-    /// It may; one that is not valid ends the handshake.
+    /// A client may send a certificate. One that is not valid ends the handshake.
     Optional,
-    /// It must.
+    /// A client must send a valid certificate.
     Required,
 }
 
@@ -206,7 +206,7 @@ impl TlsConfigBuilder {
         Ok(self)
     }
 
-    /// Sets how long a handshake may take; `None` is for ever.
+    /// Sets the longest time that a handshake may take; `None` is for ever.
     pub fn handshake_timeout(self, handshake_timeout: Option<Duration>) -> Self {
         Self { handshake_timeout, ..self }
     }
@@ -287,7 +287,7 @@ impl TlsClientConfig {
         Ok(Tls::new(protocol, side, self.handshake_timeout))
     }
 
-    /// Sets how long a handshake may take; `None` is for ever.
+    /// Sets the longest time that a handshake may take; `None` is for ever.
     #[must_use]
     pub fn with_handshake_timeout(self, handshake_timeout: Option<Duration>) -> Self {
         Self { handshake_timeout, ..self }

@@ -1,4 +1,4 @@
-//! What can be wrong with certificates, keys and names.
+//! Errors of certificates, keys and names.
 
 use rustls::pki_types::{InvalidDnsNameError, pem};
 use rustls::server::VerifierBuilderError;

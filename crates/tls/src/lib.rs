@@ -1,8 +1,8 @@
 //! TLS 1.2 and 1.3 around any [`Protocol`](epoll_connection::Protocol), by rustls.
 //!
-//! A [`Tls`] is a protocol that decrypts its input for another one, and encrypts what that writes. A
+//! A [`Tls`] is a protocol that decrypts the input of an inner protocol and encrypts its output. A
 //! [`TlsConfig`] makes one for each connection that is accepted, a [`TlsClientConfig`] for each outgoing one. The inner
-//! protocol is opened when the handshake is done, and need not know that there is TLS.
+//! protocol is opened when the handshake is done, and works as without TLS.
 //!
 //! Not here: sockets, threads, timers. The time limit of the handshake is the connection's deadline until the
 //! handshake is done.

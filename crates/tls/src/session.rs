@@ -17,7 +17,7 @@ const HEADER_LEN: usize = 5;
 const PAYLOAD_MAX: usize = 16 * 1024 + 2048;
 /// The number of bytes of records that one handshake message may take.
 const HANDSHAKE_MAX: usize = 64 * 1024;
-/// At least as many bytes as encryption adds to a record, of any version.
+/// An upper bound of the bytes that encryption adds to a record, of any version.
 const OVERHEAD: usize = 64;
 
 /// Returns the length of the record that `input` begins with, or that of the header while that is not complete.
@@ -34,7 +34,7 @@ pub(crate) fn record_len(input: &[u8]) -> usize {
 #[expect(clippy::large_enum_variant, reason = "nearly every connection is a server's")]
 pub(crate) enum Side {
     Server(UnbufferedServerConnection),
-    /// In a box of its own, so that servers do not pay for its length.
+    /// A client in a box of its own, so that servers do not pay for its length.
     Client(Box<UnbufferedClientConnection>),
     /// TLS has failed, or could not begin.
     Over,

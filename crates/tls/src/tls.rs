@@ -46,7 +46,7 @@ const STOPS: Flags =
 /// [`TlsConfig`](crate::TlsConfig) or a [`TlsClientConfig`](crate::TlsClientConfig).
 pub struct Tls<P> {
     protocol: P,
-    /// In a box, so that what is kept in tables stays short.
+    /// The state in a box, so that entries of tables stay short.
     state: Box<State<P>>,
 }
 
@@ -182,7 +182,7 @@ impl<P> State<P> {
         self.fail(CloseReason::Failed(kind), Flow::Finish);
     }
 
-    /// Returns how the connection goes on.
+    /// Returns the flow of the connection.
     fn flow(&self) -> Flow {
         if self.is(Flags::ABORTED) {
             Flow::Abort

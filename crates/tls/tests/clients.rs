@@ -100,7 +100,7 @@ impl Server {
         converse(&mut command)
     }
 
-    /// Has it end, which takes no connection along that is not done.
+    /// Ends the server by a drain, which must succeed: only connections that have finished may end with it.
     #[track_caller]
     fn end(self) {
         kill_process(self.guard.pid(), Signal::TERM).unwrap();

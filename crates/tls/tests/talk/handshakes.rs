@@ -1,4 +1,4 @@
-//! What handshakes agree on, and how they fail.
+//! Tests of handshakes: their agreements and their failures.
 
 use crate::harness::{BOTH, LOCALHOST, PLENTY, Pem, Talk, VERSIONS, client, client_of, server};
 use crate::script::{Calls, Script};

@@ -82,7 +82,7 @@ pub(crate) struct Talk<P: Protocol = Script> {
     pub(crate) client: ClientConnection,
     /// The client sends so many bytes at once.
     pub(crate) piece: usize,
-    /// It takes so many bytes for each piece.
+    /// The client takes this many bytes for each piece.
     pub(crate) room: usize,
     /// The number of bytes that the server has sent and the client has taken.
     taken: usize,
@@ -149,7 +149,7 @@ impl<P: Protocol> Talk<P> {
         }
     }
 
-    /// Has the client say this, and the answer come back.
+    /// Sends bytes from the client, and exchanges until the answer has come back.
     #[track_caller]
     pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) {
         self.write(bytes);
@@ -212,7 +212,7 @@ impl<P: Protocol> Talk<P> {
         is_new
     }
 
-    /// Has the client close in order: its `close_notify`, then its half.
+    /// Closes the client in order: its `close_notify`, then its half.
     #[track_caller]
     pub(crate) fn close(&mut self) {
         self.client.send_close_notify();
