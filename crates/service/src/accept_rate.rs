@@ -73,10 +73,10 @@ fn as_number(per_s: Option<NonZeroU32>) -> u32 {
 }
 
 impl AcceptPermits<'_> {
-    /// For a service without a limit.
+    /// The permits of a service without a limit.
     pub(crate) const UNLIMITED: Self = Self { rate: None, left: usize::MAX };
 
-    /// Returns how many connections may still be accepted.
+    /// Returns the number of connections that may still be accepted.
     pub(crate) fn left(&self) -> usize {
         self.left
     }

@@ -133,7 +133,7 @@ impl Acceptor {
         self.entry
     }
 
-    /// Returns what its listener has counted.
+    /// Returns the counters of its listener.
     pub(crate) fn counters(&self) -> AcceptCounters {
         self.listener.counters()
     }

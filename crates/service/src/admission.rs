@@ -29,9 +29,9 @@ struct Peers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Refusal {
-    /// There are as many as there may be.
+    /// The number of connections has reached its limit.
     Full,
-    /// There are as many of this peer's address as there may be.
+    /// The number of connections from this peer's address has reached its limit.
     PeerFull,
     /// The buffers of all connections take too much memory.
     BuffersFull,

@@ -40,7 +40,7 @@ pub struct Config {
     /// before, which a pause of all would not allow. So the limit is exceeded for a moment at most, by one step of a
     /// connection of each thread. The read buffers of the threads and what the kernel holds come on top.
     pub buffered_bytes_max: Option<NonZeroU64>,
-    /// Has every connection that is accepted begin with a header of the PROXY protocol; `None` expects none.
+    /// Makes every accepted connection begin with a header of the PROXY protocol; `None` expects none.
     pub proxy_protocol: Option<ProxyProtocol>,
     /// The number of connections that may wait to be accepted at each address. Sockets that the process was started
     /// with keep theirs.
@@ -157,8 +157,8 @@ pub struct Config {
 #[cfg(feature = "metrics")]
 #[derive(Clone, Copy, Debug)]
 pub struct Metrics {
-    /// The address to listen at. Whoever can connect to it can read the metrics: it belongs to a network that
-    /// clients do not reach, or is the path of a UNIX socket.
+    /// The address to listen at. Every client that can connect to it can read the metrics, so it should be in a network
+    /// that clients do not reach, or the path of a UNIX socket.
     pub listen: Address,
     /// Appends metrics of the program in the same format, each line with its end. Called on the thread of the
     /// metrics for every answer.
@@ -195,7 +195,7 @@ pub enum Accept {
 /// protocol, TLS as well. Where the header names no client with an internet address (`LOCAL`, `UNKNOWN`, a UNIX
 /// socket), the peer is the balancer.
 ///
-/// Whoever connects may claim to be anybody: let nobody but balancers reach the addresses of such a service.
+/// A header can name any client, so let only balancers reach the addresses of such a service.
 ///
 /// A connection that does not begin with a header, or is closed before it is complete, or whose header is late, is
 /// closed, and counted as [`Stats::header_wrong`](crate::Stats::header_wrong),

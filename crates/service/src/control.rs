@@ -1,5 +1,5 @@
-//! What the threads of a service have in common: the limits, the state of the drain, requests for
-//! statistics, changes of settings, and the way to the first of them, which decides.
+//! State that the threads of a service share: the limits, the state of the drain, requests for
+//! statistics, changes of settings, and the waker of the first thread, which decides.
 
 use crate::Config;
 use crate::accept_rate::{AcceptPermits, AcceptRate};
@@ -48,7 +48,7 @@ pub(crate) struct Control {
 struct HandOver {
     /// The signal that asked for it, and then begins the drain.
     signal: Signal,
-    /// For each address, whether the other process listens there.
+    /// The flag of each address: `true` if the other process listens there.
     taken: Vec<bool>,
 }
 
@@ -265,13 +265,13 @@ impl Control {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Has every thread log its counters; if they are at it, once more afterwards.
+    /// Makes every thread log its counters; if a request is in progress, once more after it.
     pub(crate) fn request_stats(&self) {
         self.request(None);
     }
 
-    /// Has every thread log its counters, and returns the channel that brings them. It ends without them if the
-    /// server does.
+    /// Makes every thread log its counters, and returns the channel that brings them. The channel ends without them if
+    /// the server ends.
     pub(crate) fn ask_for_stats(&self) -> Receiver<Vec<ThreadStats>> {
         let (sender, receiver) = channel();
         self.request(Some(sender));

@@ -17,7 +17,7 @@ pub(crate) fn cores() -> io::Result<Vec<usize>> {
     Ok((0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
 }
 
-/// Has the calling thread, and those that it starts, run on this core alone.
+/// Pins the calling thread, and the threads that it starts, to this core.
 pub(crate) fn pin(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);

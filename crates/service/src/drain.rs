@@ -35,12 +35,12 @@ impl DrainState {
         }
     }
 
-    /// Has `callback` called whenever the phase changes.
+    /// Registers a callback that is called whenever the phase changes.
     pub(crate) fn on_change(&self, callback: impl Fn() + Send + Sync + 'static) {
         self.watch.on_change(callback);
     }
 
-    /// Returns how the drain goes, once it has begun.
+    /// Returns the state of the drain, once it has begun.
     #[inline]
     pub(crate) fn draining(&self) -> Option<Draining> {
         self.draining.get().copied()

@@ -48,14 +48,14 @@ impl Error {
     }
 }
 
-/// Shows what was being done.
+/// Shows the action that failed.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.context)
     }
 }
 
-/// Shows what was being done and the cause, as `main` prints it.
+/// Shows the action that failed and the cause, as `main` prints it.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.0.context, self.0.source)
@@ -68,7 +68,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Says what was being done when something failed.
+/// Adds the action that failed to an error.
 pub(crate) trait Context<T> {
     fn context(self, context: impl Into<String>) -> Result<T, Error>;
 }

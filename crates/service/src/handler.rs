@@ -44,7 +44,7 @@ pub(crate) struct Parts<S: Service> {
     pub(crate) post: Arc<Post<Message<S>>>,
     pub(crate) timing: Arc<Mutex<Timing>>,
     pub(crate) outcomes: Arc<Outcomes>,
-    /// What is measured of the thread; `None` if nobody asks for it.
+    /// The measurements of the thread; `None` if nobody asks for them.
     pub(crate) measures: Option<Arc<Measures>>,
     /// The way to the thread that watches connections for their headers of the PROXY protocol, if they have one.
     pub(crate) headers: Option<Arc<HeaderQueue>>,
@@ -598,7 +598,7 @@ impl<R: Registration> Drop for CloseOnDrop<R> {
     }
 }
 
-/// With room for as much as the limits allow at once, if that may be.
+/// Makes a pipe with room for as many bytes as the limits allow at once, if the kernel permits that.
 fn new_pipe(limits: &Limits) -> io::Result<Pipe> {
     let pipe = Pipe::new()?;
     let len = limits.splice_bytes_max.map_or(0, NonZeroUsize::get);

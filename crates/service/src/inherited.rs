@@ -51,7 +51,7 @@ struct Group {
     origin: Origin,
     /// Empty once they are taken, and if there is no socket.
     sockets: Vec<OwnedFd>,
-    /// Where they listen, or why they do not.
+    /// The address at which they listen, or the error if they do not.
     address: io::Result<Address>,
     is_taken: bool,
 }
@@ -61,7 +61,7 @@ pub(crate) struct Taken {
     pub(crate) sockets: Vec<OwnedFd>,
     pub(crate) address: Address,
     pub(crate) origin: Origin,
-    /// They come from the process before.
+    /// `true` if they come from the process before.
     pub(crate) is_handed_over: bool,
 }
 
@@ -128,8 +128,8 @@ impl Inherited {
     }
 
     /// Returns the addresses of the sockets with this name in `LISTEN_FDNAMES`, or of the one with this number of
-    /// a descriptor, of which the first is 3. After a restart, sockets have the names and numbers by which the first
-    /// process was given them.
+    /// a descriptor; numbers begin at 3. After a restart, sockets keep the names and numbers that the first process
+    /// was given.
     ///
     /// # Errors
     ///

@@ -1,16 +1,16 @@
 //! Serves any protocol on epoll: threads, limits, timeouts, messages and a graceful drain.
 //!
-//! A [`Protocol`](epoll_connection::Protocol) says which bytes go out for the bytes that come in. A
-//! [`Service`] makes one for each connection; [`Each`] does so with a closure. A [`Server`] listens at the
-//! addresses of its [`Config`] and serves them until a signal, and until the drain that it begins is over.
-//! A [`Handle`] sends messages to connections from other threads.
+//! A [`Protocol`](epoll_connection::Protocol) turns the input of a connection into output. A [`Service`] makes a
+//! protocol for each connection; [`Each`] does so with a closure. A [`Server`] listens at the addresses of its
+//! [`Config`] and serves them until a signal begins a drain, and until this drain is over. A [`Handle`] sends
+//! messages to connections from other threads.
 //!
-//! Protocols need no lock: a connection is in the hands of one thread at a time. A thread that is held up by
-//! a protocol holds up all its connections: long work belongs to other threads, see the example `jobs`.
+//! Protocols need no lock, because only one thread at a time handles a connection. A protocol that blocks its
+//! thread blocks all connections of that thread: do long work in other threads, as the example `jobs` does.
 //!
 //! The feature `metrics`, which is off by default, adds live metrics and health checks over HTTP.
 //!
-//! Not here: what the bytes mean, and where logs go.
+//! Not here: parsers of protocols, and the destination of logs.
 //!
 //! # Examples
 //!

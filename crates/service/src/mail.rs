@@ -397,14 +397,14 @@ impl<S: Service> Handle<S> {
         self.control.adjust(config).then_some(()).ok_or_else(error)
     }
 
-    /// Has every thread log its counters, as a signal that asks for them does.
+    /// Makes every thread log its counters, as a signal that asks for them does.
     pub fn log_counters(&self) {
         self.control.request_stats();
     }
 
-    /// Has every thread log its counters, and waits until they are counted; returns them by thread, or `None` if
-    /// the server has ended. Before the server [runs](crate::Server::run) it waits for that, so it is not for the
-    /// thread that is to run it, nor for a protocol.
+    /// Makes every thread log its counters, waits until they are counted, and returns them by thread, or `None` if
+    /// the server has ended. Before the server [runs](crate::Server::run) it waits for that, so neither the thread
+    /// that is to run the server nor a protocol may call it.
     ///
     /// Open connections are looked at while the server serves, each with what it has received and sent by then.
     /// Where threads share connections, one entry has the counts of all.

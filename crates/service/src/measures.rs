@@ -1,7 +1,7 @@
-//! What a thread measures of itself for live metrics. Invariants: the thread alone writes it and waits for
-//! nobody, and a thread that nobody asks runs a loop that knows nothing of this.
+//! Measurements of a thread for live metrics. Invariants: only the thread itself writes them, and it waits for
+//! nobody; a thread without metrics runs a loop that contains no code for them.
 //!
-//! The unit of a turn is what happens between two waits: its clock is read at both ends, and no more often.
+//! A turn is the time between two waits. The clock is read at both ends of it, and no more often.
 
 // Only those who serve metrics read it.
 #![cfg_attr(not(feature = "metrics"), allow(dead_code))]

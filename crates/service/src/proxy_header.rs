@@ -1,8 +1,8 @@
-//! The header of the [PROXY protocol], in which a balancer says whose connection it passes on: version 1, a line of
+//! The header of the [PROXY protocol], in which a balancer names the client of a connection: version 1, a line of
 //! text, and version 2, which is binary. Nothing here reads a socket.
 //!
-//! A header is refused at the first byte that cannot be one, and never has more than [`HEADER_MAX`] bytes, so whoever
-//! speaks something else need not be waited for.
+//! A header is refused at the first byte that cannot be one, and never has more than [`HEADER_MAX`] bytes, so a
+//! client that speaks another protocol is refused without a wait.
 //!
 //! [PROXY protocol]: https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt
 

@@ -1,5 +1,5 @@
-//! Refused connections in the logs: each kind at most once a second, with their number, so that whoever floods a
-//! server does not flood its logs as well.
+//! Refused connections in the logs: each kind at most once a second, with their number, so that a flood of
+//! connections does not flood the logs.
 
 use crate::admission::Refusal;
 use epoll_timers::Timestamp;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The time between two lines of the same kind.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// What was refused and is not logged yet.
+/// Refused connections that are not logged yet.
 #[derive(Debug, Default)]
 pub(crate) struct RefusalLog([Mutex<OfKind>; Refusal::COUNT]);
 

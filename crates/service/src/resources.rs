@@ -1,4 +1,4 @@
-//! How many connections the process can hold: its limit of descriptors, raised as far as it goes,
+//! The number of connections that the process can hold: its limit of descriptors, raised as far as possible,
 //! less a reserve.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,4 +1,4 @@
-//! How a service restarts: by which signal, and what is started.
+//! The restart of a service: the signal for it, and the program that is started.
 
 use epoll_shutdown::Signal;
 use std::env;

@@ -674,7 +674,7 @@ fn panicked<T>(index: usize) -> Result<T, Error> {
     Err(io::Error::other("it panicked")).context(format!("thread {index} failed"))
 }
 
-/// Has the calling thread, whose number is `index`, keep to a core, if it has one.
+/// Pins the calling thread, whose number is `index`, to a core, if it has one.
 fn pin(index: usize, core: Option<usize>) -> Result<(), Error> {
     let Some(core) = core else { return Ok(()) };
     // The first thread is the calling one, which has started.

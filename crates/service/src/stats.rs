@@ -1,4 +1,4 @@
-//! What the threads of a service count.
+//! The counters of a service's threads.
 
 use crate::admission::Refusal;
 use epoll_connection::{Awaits, CloseReason};
@@ -10,8 +10,8 @@ use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The target of the log lines that a signal asks for, at the level `INFO`: the counters of each thread, and
-/// the sums over all connections. A program that filters logs lets it pass, so that whoever asks gets an answer
-/// whatever else is logged.
+/// the sums over all connections. A program that filters logs should let this target pass, so that the signal always
+/// has an effect.
 ///
 /// # Examples
 ///

@@ -1,5 +1,5 @@
-//! Where connections are kept: in a thread's own reactor, or in one that threads share. What is done
-//! with a connection is written once, against what both lend: a [`Registration`].
+//! The storage of connections: a thread's own reactor, or one that threads share. Operations on a connection are
+//! written once, for the interface that both provide: a [`Registration`].
 
 use crate::client::Client;
 use epoll_connection::Protocol;

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 /// The variables of the service manager that name this process, or descriptors that only this process has.
 const OUTDATED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
-/// How long a process may take to end: by itself, after it has closed its descriptors, and once it is killed. The
-/// thread that waits reads no signals meanwhile.
+/// The time that a process may take to end: by itself, after it has closed its descriptors, and once it is killed.
+/// The thread that waits reads no signals meanwhile.
 const ENDING: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Offer {
     pub(crate) origin: Origin,
     pub(crate) sockets: Vec<OwnedFd>,
-    /// Whether this process removes the path of its UNIX socket.
+    /// The removal of the path of its UNIX socket, if this process removes it.
     pub(crate) removal: Option<PathRemoval>,
 }
 

@@ -1,5 +1,5 @@
-//! What a service tells the program that supervises it, as [sd_notify(3)] does: that it serves, restarts, stops, and
-//! still runs.
+//! Messages to the program that supervises a service, as in [sd_notify(3)]: that the service is ready, restarts,
+//! stops, and still runs.
 //!
 //! [sd_notify(3)]: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 

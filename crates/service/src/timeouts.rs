@@ -1,4 +1,4 @@
-//! Which timeout of a connection comes next, as a function of its state and of the drain.
+//! The next timeout of a connection, as a function of its state and of the drain.
 
 use crate::Timeouts;
 use crate::drain::Draining;
@@ -7,8 +7,8 @@ use epoll_connection::Awaits;
 use epoll_timers::Timestamp;
 use std::time::Duration;
 
-/// While the service drains, the time for which a connection must be quiet before each of the two looks
-/// that prove that it has finished. Bytes that were on their way when the drain began arrive well within it.
+/// The time for which a connection must be quiet before each of the two checks that prove that it has finished,
+/// while the service drains. Bytes that were on their way when the drain began arrive well within it.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
 
 /// The number of looks at the send queue within a write timeout.
@@ -55,9 +55,9 @@ pub(crate) enum Deadline {
     Protocol,
     /// Close it, for this reason.
     Close(Closed),
-    /// It may be done: if it is, receive what has arrived and end.
+    /// The connection may be finished: if it is, receive what has arrived and end.
     FinishGracefully,
-    /// It has been busy for long enough: end.
+    /// The connection has been busy for long enough: end.
     StopReading,
 }
 

@@ -67,7 +67,7 @@ impl Server {
         kill_process(self.guard.pid(), signal).expect("a process to signal");
     }
 
-    /// Has it find a SIGTERM and what `send` sends at once, in no order.
+    /// Stops the example while `send` runs, so that it finds a SIGTERM and the sent bytes at once, in no order.
     fn drain_while(&self, send: impl FnOnce()) {
         self.signal(Signal::STOP);
         let stat = format!("/proc/{}/stat", self.guard.pid());

@@ -60,7 +60,7 @@ pub(crate) enum Length {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head<'a> {
     pub(crate) method: Method,
-    /// Without the query.
+    /// The path without the query.
     pub(crate) path: &'a str,
     pub(crate) length: Length,
     pub(crate) closes: bool,

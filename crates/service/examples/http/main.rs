@@ -36,7 +36,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Returns what a thread begins with.
+    /// Returns the state that a thread begins with.
     pub(crate) fn of(folder: Option<&Path>) -> Self {
         Self { folder: folder.map(Arc::from), ..Self::default() }
     }
@@ -47,15 +47,15 @@ impl Shared {
 enum Next {
     #[default]
     Head,
-    /// So many bytes of a body.
+    /// This many bytes of a body.
     Body(u32),
-    /// The line with the length of a chunk; so many bytes of the body have come.
+    /// The line with the length of a chunk; this many bytes of the body have come.
     ChunkLine(u32),
-    /// So many bytes of a chunk.
+    /// The rest of a chunk: `left` bytes.
     Chunk { left: u32, total: u32 },
     /// The empty line after a chunk.
     ChunkEnd(u32),
-    /// Lines after the last chunk, which have so many bytes so far.
+    /// Lines after the last chunk, which have this many bytes so far.
     Trailer(u32),
     /// Ours: the rest of a file.
     File(Box<Rest>),
@@ -325,7 +325,7 @@ impl Http {
     }
 }
 
-/// Returns what the method and the path ask for.
+/// Returns the answer to a method and a path.
 fn route(head: &Head<'_>, shared: &Shared) -> Answer {
     let reads = matches!(head.method, Method::Get | Method::Head);
     match head.path {

@@ -27,8 +27,8 @@ struct SharedAcceptor {
     /// The index of its address.
     entry: usize,
     token: Token,
-    /// `None` when it is closed. Locked by the thread that accepts, while it makes protocols and opens them: so
-    /// whoever closes the listener has every connection of its last batch registered.
+    /// `None` when it is closed. The thread that accepts locks it while it makes protocols and opens them. So when
+    /// another thread closes the listener, every connection of the last batch is registered.
     open: Mutex<Option<Open>>,
 }
 

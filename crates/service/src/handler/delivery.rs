@@ -114,7 +114,7 @@ impl<S: Service> Handler<S> {
         self.resume_passes();
     }
 
-    /// Has the loop of such a thread go on with a pass that is under way.
+    /// Makes the loop of such a thread go on with a pass that is in progress.
     pub(crate) fn resume_passes(&mut self) {
         self.has_filed |= self.has_passes();
     }

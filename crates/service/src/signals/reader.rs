@@ -18,11 +18,11 @@ use std::sync::Arc;
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
-/// After the second signal to end, threads have this long to cut connections and write statistics.
+/// The time that threads have after the second ending signal to cut connections and write statistics.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// For this long after the first signal to end, the same signal again counts as the first one. Nobody who waits
-/// for an effect is as quick.
+/// The time after the first ending signal in which the same signal again counts as the first one. A person who
+/// waits for an effect is slower than that.
 const REPETITION: Duration = Duration::from_millis(100);
 
 /// The event loop of the thread that reads signals.

@@ -70,7 +70,7 @@ fn stream(random: &mut Random) -> Vec<u8> {
     stream
 }
 
-/// Has a stream come in pieces, and returns what is sent.
+/// Delivers a stream in pieces, and returns the bytes that are sent.
 #[track_caller]
 fn run(random: &mut Random, stream: &[u8], trigger: Trigger, is_whole: bool) -> Vec<u8> {
     let mut driver: Driver<Resp> = connect(trigger, &shared(1));

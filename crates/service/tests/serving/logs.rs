@@ -1,4 +1,4 @@
-//! What a server logs: the counters when a signal asks for them and at the end, and what it warns of.
+//! Tests of a server's logs: the counters when a signal asks for them and at the end, and the warnings.
 
 use crate::script::{Script, World};
 use crate::support::{Client, MODES, Running, config, for_every_mode, serve, terminate};
@@ -126,7 +126,7 @@ pub(crate) fn counters_are_logged_when_a_signal_asks_for_them_and_at_the_end() {
 const SUMS: [&str; 6] =
     ["connections", "received", "sent", "closed.peer-closed", "closed.drained", "closed.cut"];
 
-/// Has three clients of which one goes away, and asks for the counters. Returns the other two.
+/// Connects three clients, closes one, and asks for the counters. Returns the other two.
 fn ask_for_counters(running: &Running, logs: &Logs, loops: usize) -> Vec<Client> {
     let mut clients = running.clients(3);
     let mut first = clients.remove(0);

@@ -47,7 +47,7 @@ fn impostor(taken: &'static str, process: PathBuf) -> Restart {
     })
 }
 
-/// Returns how many descriptors of this process listen at an address of 127.0.0.1.
+/// Returns the number of descriptors of this process that listen at an address of 127.0.0.1.
 fn listening(address: SocketAddr) -> usize {
     let local = format!(" 0100007F:{:04X} ", address.port());
     let table = fs::read_to_string("/proc/net/tcp").expect("a table");

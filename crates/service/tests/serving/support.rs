@@ -106,7 +106,7 @@ pub(crate) fn serve(
     ended
 }
 
-/// Returns how many connections were closed for this reason.
+/// Returns the number of connections that were closed for this reason.
 pub(crate) fn closed(ended: &Ended, reason: &str) -> u64 {
     let sum = ThreadStats::sum(&ended.threads).stats;
     sum.closed_by_reason.get(reason).copied().unwrap_or(0)

@@ -117,7 +117,7 @@ fn sent_in_pieces(random: &mut Random, input: &[u8]) -> Vec<u8> {
     driver.sent()
 }
 
-/// Has the owner and others interfere: what is sent is other frames, but whole ones until the end.
+/// Delivers an input while the owner and others interfere: other frames are sent, but whole ones until the end.
 fn disturb(random: &mut Random, input: &[u8]) -> Vec<u8> {
     let mut driver = Driver::new(Trigger::Edge, Chat::default(), ());
     for piece in input.chunks(1 + below(random, 400)) {

@@ -1,4 +1,4 @@
-//! Who listens to which channel, for all threads.
+//! The subscribers of each channel, for all threads.
 
 use super::reply;
 use super::store::Bytes;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Publication {
     pub(super) channel: Bytes,
-    /// What is sent.
+    /// The bytes that are sent.
     pub(super) frame: Vec<u8>,
 }
 

@@ -31,7 +31,7 @@ const PENDING_MAX: usize = 32 * 1024 * 1024;
 /// The number of messages that the publications of a turn may become, but for those of the last one.
 const FAN_OUT_MAX: usize = 1024;
 
-/// What all threads share.
+/// The state that all threads share.
 pub(crate) struct Shared {
     store: Store,
     channels: Channels,
@@ -54,10 +54,10 @@ impl Shared {
     }
 }
 
-/// What a thread has once.
+/// The state of a thread.
 pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
-    /// Where the arguments of a request are. Kept, so that it is allocated once.
+    /// The places of a request's arguments. It is kept, so that it is allocated once.
     spans: Vec<Span>,
     /// The messages that the requests of an input have become.
     fan_out: usize,
@@ -81,9 +81,9 @@ type Context<'a> = epoll_connection::Context<'a, Local, Message>;
 /// One client.
 pub(crate) struct Resp {
     id: u64,
-    /// It removes expired keys, for all.
+    /// `true` if it removes expired keys, for all connections.
     sweeps: bool,
-    /// What most clients do not have.
+    /// State that most clients do not need.
     session: Option<Box<Session>>,
 }
 
@@ -231,7 +231,7 @@ impl Resp {
         }
     }
 
-    /// Has this connection sweep by its deadline, if keys expire and no connection sweeps. A thread has no
+    /// Makes this connection sweep by its deadline, if keys expire and no connection sweeps. A thread has no
     /// timer for its protocols: when the last connection is closed, keys stay until the next request.
     fn sweep_if_nobody_does(&mut self, context: &mut Context<'_>) {
         if context.local().shared.store.begin_sweeping() {

@@ -16,7 +16,7 @@ const REQUEST_MAX: usize = 2 * BULK_MAX;
 const INLINE_MAX: usize = 64 * 1024;
 /// A line with a length is no longer than the longest number, with room to spare.
 const HEADER_MAX: usize = 32;
-/// From this length on, complete arguments of an incomplete array are copied and not parsed again.
+/// The length from which on complete arguments of an incomplete array are copied and not parsed again.
 const GATHER_MIN: usize = 4096;
 /// The room that a peer gets for announcing it. A longer argument gets twice what has arrived of it.
 const NEED_AT_ONCE: usize = 1024 * 1024;

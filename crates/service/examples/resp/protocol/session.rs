@@ -1,4 +1,4 @@
-//! What most clients do not have: a name, channels, a request that has arrived in part, a long reply.
+//! State that most clients do not need: a name, channels, a request that has arrived in part, a long reply.
 
 use super::reply;
 use super::request::Gathered;
@@ -29,7 +29,7 @@ impl Session {
 #[derive(Debug, Default)]
 pub(super) struct LongReply {
     values: VecDeque<Option<Bytes>>,
-    /// How much of the first one is written. Its header is written with its first byte.
+    /// The number of bytes of the first value that are written. Its header is written with its first byte.
     written: usize,
 }
 

@@ -116,7 +116,7 @@ pub(crate) struct Store {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     expiring_count: Arc<AtomicUsize>,
-    /// Whether a connection removes keys that have expired, from time to time.
+    /// `true` while a connection removes expired keys from time to time.
     is_swept: AtomicBool,
 }
 
@@ -163,7 +163,7 @@ impl Store {
             && !self.is_swept.swap(true, Ordering::SeqCst)
     }
 
-    /// Has the caller sweep no more.
+    /// Ends the caller's sweeping.
     pub(super) fn end_sweeping(&self) {
         self.is_swept.store(false, Ordering::SeqCst);
     }

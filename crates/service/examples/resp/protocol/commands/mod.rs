@@ -26,7 +26,7 @@ struct Command {
     run: fn(&mut Call<'_, '_, '_>) -> Answer,
 }
 
-/// How a connection goes on, or the error that is answered.
+/// The flow of the connection after a command, or the error that is answered.
 type Answer = Result<Flow, Refusal>;
 
 /// The error of a command.
@@ -47,7 +47,7 @@ impl From<String> for Refusal {
 const SYNTAX: &str = "ERR syntax error";
 const NOT_A_NUMBER: &str = "ERR value is not an integer or out of range";
 
-/// What a command works with.
+/// The data that a command works with.
 struct Call<'a, 'c, 't> {
     command: &'static Command,
     arguments: Arguments<'a>,
