@@ -95,7 +95,7 @@ fn reload_all() -> Result<(Args, Settings), Failure> {
     }
 }
 
-/// A line on stderr, if anybody reads it.
+/// Prints a line on stderr. An error is ignored: nobody may be reading.
 fn complain(message: &str) {
     log::print_line(&format!("epoll-server: {message}"));
 }
@@ -115,7 +115,7 @@ fn exit_code(ended: &Ended) -> ExitCode {
 
 /// The signals that the server acts on.
 struct AllSignals {
-    /// Those that end it: at once, or when another process serves.
+    /// The signals that end the server: at once, or when another process serves.
     ending: Signals,
     others: Arc<Signals>,
 }

@@ -14,7 +14,7 @@ const LEN_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct ConfigFile {
     pub(crate) path: PathBuf,
-    /// In the order of the file.
+    /// The entries in the order of the file.
     pub(crate) entries: Vec<Entry>,
 }
 

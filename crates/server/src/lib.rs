@@ -1,6 +1,6 @@
 //! The program `epoll-server`: an echo server (RFC 862), the protocol of `epoll-echo` served by
-//! `epoll-service`. This crate is flags, their sources, logs and the statistics file. Programs that serve a protocol of
-//! their own use `epoll-service`.
+//! `epoll-service`. This crate has the flags, their sources, the logs and the statistics file. A program with
+//! another protocol uses `epoll-service`.
 
 pub mod cli;
 

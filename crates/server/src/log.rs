@@ -118,7 +118,7 @@ pub(crate) fn report_panics() {
     }));
 }
 
-/// Returns what is logged at this level: whoever asks for the counters gets them, unless nothing is logged at all.
+/// Returns the targets that are logged at this level. Counters are logged on request unless nothing is logged at all.
 fn targets(level: LevelFilter) -> Targets {
     let counters = if level == LevelFilter::OFF { level } else { level.max(LevelFilter::INFO) };
     Targets::new().with_default(level).with_target(COUNTERS_TARGET, counters)

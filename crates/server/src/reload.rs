@@ -24,7 +24,7 @@ const TAKEN_OVER: [&str; 11] = [
 /// The settings of a server that runs.
 pub(crate) struct Reload {
     started: Arc<Settings>,
-    /// Those that were loaded last, if they were loaded again.
+    /// The settings that were loaded last, if they were loaded again.
     last: Option<Settings>,
 }
 
@@ -39,8 +39,8 @@ impl Reload {
         self.started.file.is_some()
     }
 
-    /// Has `load` read all settings again, and `take_over` take over what can change. Says in the log what has
-    /// changed and what needs a restart, or what is wrong; then all stays as it was.
+    /// Calls `load` to read all settings again, and `take_over` to take over what can change. Logs what has changed
+    /// and what needs a restart. If something is wrong, logs that, and everything stays as it was.
     pub(crate) fn reload<T>(
         &mut self,
         load: impl FnOnce() -> Result<(T, Settings), Failure>,

@@ -1,4 +1,4 @@
-//! The file of `--stats-json`. Invariant: whoever reads a regular file finds the statistics of one moment, whole.
+//! The file of `--stats-json`. Invariant: a reader of a regular file finds complete statistics of one moment.
 
 use crate::escape::escaped;
 use crate::udp::UdpStats;
@@ -20,7 +20,7 @@ const MODE: u32 = 0o666;
 /// The file for statistics.
 #[derive(Debug)]
 pub(crate) struct StatsFile {
-    /// As it was given.
+    /// The name as it was given.
     name: String,
     target: Target,
 }

@@ -18,7 +18,7 @@ const BATCH_MAX: usize = 32;
 /// The longest datagram, in bytes, with room for IPv6.
 const LEN_MAX: usize = 65_527;
 
-/// What was done with datagrams.
+/// The numbers of datagrams by their outcome.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UdpStats {
     pub(crate) received: u64,

@@ -1,5 +1,5 @@
 //! A bounded queue of log lines and the thread that writes them. Invariant: only that thread waits for
-//! whoever reads the lines; a line that does not fit is dropped and counted.
+//! the reader of the lines; a line that does not fit is dropped and counted.
 //!
 //! `tracing-appender` has such a queue as well. Its guard prints to stdout if the queue is full at exit,
 //! which panics or blocks if nobody reads that either, and it panics if its thread cannot be started.
@@ -26,9 +26,9 @@ pub(super) struct Queue {
 /// A report about lines that were not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
-    /// As many lines were dropped since the last such report.
+    /// This many lines were dropped since the last such report.
     Dropped(u64),
-    /// As many lines were dropped since the start.
+    /// This many lines were dropped since the start.
     DroppedInAll(u64),
 }
 
@@ -65,7 +65,7 @@ impl Queue {
         }
     }
 
-    /// Returns how many lines were dropped so far.
+    /// Returns the number of lines that were dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -106,7 +106,7 @@ struct Writer<W, F> {
     sink: W,
     format: F,
     dropped: Arc<AtomicU64>,
-    /// As many of the dropped lines are reported.
+    /// The number of dropped lines that were reported.
     reported: u64,
     lines_since_report: usize,
 }
