@@ -54,7 +54,7 @@ enum Stage {
 pub(crate) enum Read {
     /// No bytes are there, and no datagram.
     Nothing,
-    /// This many bytes.
+    /// A number of bytes.
     Bytes(usize),
     /// Datagrams, which are in the batch.
     Datagrams,

@@ -166,7 +166,7 @@ pub(crate) fn no_answer(limit: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
-/// Returns how many of `count` connections are to be open, or on their way, after `elapsed`.
+/// Returns the number of connections, of `count`, that are to be open or on their way after `elapsed`.
 #[allow(clippy::cast_precision_loss, reason = "there are no more descriptors than a float counts")]
 #[allow(clippy::cast_possible_truncation, reason = "less than the count")]
 #[allow(clippy::cast_sign_loss, reason = "none is negative")]

@@ -1,5 +1,5 @@
-//! What a connection sends, and the check of what comes back: state machines that make no system call and read
-//! no clock. Each protocol is one of them; pacing, sockets and figures know none.
+//! The messages that a connection sends, and the checks of the answers: state machines that make no system call
+//! and read no clock. Each protocol is one of them; pacing, sockets and figures know none.
 
 mod answers;
 mod datagrams;

@@ -16,9 +16,9 @@ pub struct Share {
 /// The condition that ends a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// After this many requests, all threads together.
+    /// The number of requests of all threads together.
     Requests(u64),
-    /// After this time.
+    /// The time of the run.
     Elapsed(Duration),
 }
 

@@ -12,7 +12,7 @@ const ERASE: &str = "\x1b[K";
 
 pub(crate) struct ProgressLine {
     is_terminal: bool,
-    /// It is shown where there is no terminal too.
+    /// `true` if it is shown without a terminal too.
     is_live: bool,
     until: Until,
     warmup: Duration,

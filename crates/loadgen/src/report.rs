@@ -84,7 +84,7 @@ impl Report<'_> {
     }
 }
 
-/// Times, of which there may be none. All figures are in microseconds.
+/// Times in microseconds. There may be none.
 #[derive(Clone, Copy)]
 pub(crate) struct Times<'a>(&'a Histogram<u64>);
 

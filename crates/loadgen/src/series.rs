@@ -17,7 +17,7 @@ pub(crate) const ROWS_MAX: usize = 1 << 20;
 /// The interval that a thread records after its end.
 const ENDED: u64 = u64::MAX;
 
-/// What happened in an interval.
+/// The requests and failures of an interval.
 #[derive(Clone, Debug)]
 pub struct Interval {
     /// The time from the beginning of the measurement to that of the interval.
@@ -180,7 +180,7 @@ fn times(interval: Duration, index: u64) -> Duration {
     Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
 }
 
-/// What one thread records of the present interval.
+/// The record of one thread for the present interval.
 #[derive(Debug)]
 pub(crate) struct Slice {
     thread: usize,

@@ -24,7 +24,7 @@ const LOOPBACK_MAX: u32 = 1 << 20;
 pub(crate) enum Sources {
     /// The kernel chooses.
     Any,
-    /// So many addresses from 127.0.0.1 on.
+    /// This many addresses from 127.0.0.1 on.
     Loopback(u32),
     /// The addresses of the command line, not empty.
     Listed(Vec<IpAddr>),

@@ -66,9 +66,9 @@ impl OwnDelays {
 /// answered, counted here as lost or wrong, or [`Stats::unanswered`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatagramCounts {
-    /// Those that were sent.
+    /// The datagrams that were sent.
     pub sent: u64,
-    /// Those without an answer within the limit, or when nobody listened any more.
+    /// The datagrams without an answer within the limit, or by the time that nobody listened any more.
     pub lost: u64,
     /// The answers to lost datagrams, which came after the limit.
     pub late: u64,

@@ -67,7 +67,7 @@ impl<'a> Rows<'a> {
 /// The resources used before the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
-    /// Those of the server, if it is measured.
+    /// The usage of the server, if it is measured.
     pub(crate) server: Option<Usage>,
     /// The CPU time of this process, user and system.
     pub(crate) client: (Duration, Duration),

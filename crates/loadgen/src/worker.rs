@@ -86,7 +86,7 @@ pub(crate) struct Worker<'a> {
     epoll: Epoll,
     events: Events,
     buffer: Box<[u8]>,
-    /// Where datagrams are received, if messages are datagrams.
+    /// The buffers for received datagrams, if messages are datagrams.
     batch: Option<RecvBatch>,
     connections: Vec<Connection<'a>>,
     idle: Idle,
@@ -99,7 +99,7 @@ pub(crate) struct Worker<'a> {
     alive: usize,
     /// The number of connections that are made again at present.
     connecting: usize,
-    /// When each lost connection is to be made again, the earliest first.
+    /// The times at which lost connections are to be made again, the earliest first.
     retries: BinaryHeap<Reverse<(Timestamp, u32)>>,
     /// The number of the next connection that this thread opens.
     next_number: u64,

@@ -372,7 +372,7 @@ fn check(plan: &Plan) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks what is different with datagrams.
+/// Checks the rules that differ for datagrams.
 fn check_datagrams(plan: &Plan) -> Result<(), String> {
     let (size, pipeline) = (plan.size, plan.pipeline);
     if matches!(plan.target, Target::Unix(_)) {

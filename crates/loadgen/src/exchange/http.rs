@@ -51,7 +51,7 @@ pub(crate) struct Http<'a> {
 struct Body {
     len: usize,
     received: usize,
-    /// What has come of it, if there was nothing to compare it with when it began.
+    /// The part that has come, if there was nothing to compare it with when it began.
     kept: Option<Vec<u8>>,
 }
 

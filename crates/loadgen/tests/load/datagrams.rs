@@ -38,7 +38,7 @@ impl Server {
         Self { target, is_over, thread: Some(thread) }
     }
 
-    /// At a port of 127.0.0.1.
+    /// Starts a server at a port of 127.0.0.1.
     fn new(serve: impl FnMut(&UdpSocket, usize, &mut [u8], SocketAddr) + Send + 'static) -> Self {
         Self::start("127.0.0.1:0", serve)
     }

@@ -85,7 +85,7 @@ fn people_are_told_too() {
     }
 }
 
-/// It is not waited for, and it does not hide.
+/// The message of the stalled server is not waited for, and is reported as unanswered.
 #[test]
 fn a_server_that_stands_still_shows_in_what_is_unanswered() {
     let (server, happened) = server(|wire, _, tell| {
@@ -143,7 +143,7 @@ fn the_wait_for_the_servers_end_is_cut_short() {
     assert_eq!((&json["requests"], &json["unanswered"]), (&json!(10), &json!(0)));
 }
 
-/// What was measured is all of the run then, though nothing was answered in most of it.
+/// The measured time is then the whole run, although most of it had no answers.
 #[test]
 fn one_that_comes_after_the_run_does_not_shorten_it() {
     let (server, happened) = server(|wire, number, tell| {
@@ -206,7 +206,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert_eq!((&json["requests"], &json["interrupted"]), (&json!(100), &json!(false)));
 }
 
-/// Nobody reads the report, so the program would stay for ever.
+/// The report cannot be written, because nobody reads it: without the second signal the program would wait for ever.
 #[test]
 fn the_second_ends_the_program() {
     let (server, happened) = server(echo_and_tell);
@@ -224,7 +224,7 @@ fn the_second_ends_the_program() {
     assert_eq!(program.status().signal(), Some(epoll_sys::Signal::INT.as_raw()));
 }
 
-/// Whether the main thread does.
+/// Returns whether the main thread of the process blocks SIGINT.
 #[track_caller]
 fn blocks_sigint(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

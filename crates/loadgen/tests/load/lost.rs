@@ -67,7 +67,7 @@ fn a_server_that_stops_answering() {
     }
 }
 
-/// They are no errors of their own: that of their connection is one.
+/// Unanswered requests are not counted as errors: the failure of their connection is one.
 #[test]
 fn what_is_under_way_on_a_lost_connection_is_unanswered() {
     let server = Server::tcp(|wire, _| {
@@ -134,7 +134,7 @@ fn idle_connections_of_many_threads_that_are_never_closed() {
     assert_eq!((&json["requests"], &json["errors"]), (&json!(400), &json!({ "no-answer": 80 })));
 }
 
-/// What it was given in time, and could not look at.
+/// The answers arrived in time, while the client was stopped and could not read them.
 #[test]
 fn a_client_that_was_stopped_gives_up_no_answer_that_has_come() {
     let (asked, question) = sync_channel(1);

@@ -8,10 +8,10 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// How long anything may take that is bound to happen. Only a test that fails waits that long.
+/// The longest wait for something that must happen. Only a test that fails waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a run has left.
+/// The exit status and the output of a run.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) status: i32,
@@ -74,19 +74,19 @@ impl Running {
         self.0.pid()
     }
 
-    /// Sends what Ctrl-C does.
+    /// Sends the signal of Ctrl-C.
     #[track_caller]
     pub(crate) fn interrupt(&self) {
         kill_process(self.pid(), Signal::INT).expect("a process");
     }
 
-    /// Sends what a supervisor sends.
+    /// Sends the signal of a supervisor.
     #[track_caller]
     pub(crate) fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).expect("a process");
     }
 
-    /// What it has left when it has ended.
+    /// Waits until the program ends, and returns its exit status and output.
     #[track_caller]
     pub(crate) fn output(self) -> Output {
         let output = self.0.output(PATIENCE);
@@ -95,7 +95,7 @@ impl Running {
         Output { status, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// How it has ended.
+    /// Waits until the program ends, and returns its exit status.
     #[track_caller]
     pub(crate) fn status(self) -> ExitStatus {
         self.0.output(PATIENCE).status

@@ -11,10 +11,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::thread;
 
-/// What ends each writing of the line: the rest is erased, and the cursor goes back to its beginning.
+/// The bytes after each writing of the line: they erase the rest, and move the cursor back to its beginning.
 const BACK: &str = "\x1b[K\r";
 
-/// What is written to a terminal.
+/// The other side of a terminal, which collects the bytes written to it.
 struct Screen {
     pieces: Receiver<Vec<u8>>,
     text: String,

@@ -21,7 +21,7 @@ pub(crate) trait Wire: Read + Write + Send {
     /// bytes finds the end behind them.
     fn finish_with(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Has the kernel reset the connection when it is closed.
+    /// Makes the kernel reset the connection when it is closed.
     fn reset_at_close(&self);
 }
 
@@ -54,7 +54,7 @@ impl Wire for UnixStream {
     fn reset_at_close(&self) {}
 }
 
-/// What a connection is served by; the number counts the connections from 0.
+/// The function that serves a connection; the number counts connections from 0.
 type Serve = dyn Fn(&mut dyn Wire, usize) -> io::Result<()> + Send + Sync;
 
 pub(crate) struct Server {
@@ -131,7 +131,7 @@ impl Server {
         Self { target, listening, accepted, stop, thread: Some(thread) }
     }
 
-    /// How many connections there have been.
+    /// Returns the number of connections so far.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }

@@ -97,7 +97,7 @@ fn a_thread_that_begins_late_has_its_time() {
     assert!(json["duration_s"].as_f64().unwrap() < 3.0, "{json}");
 }
 
-/// How often the program, which ends with this status, makes each call.
+/// Runs the program, which ends with this status, and returns the number of each of its calls.
 #[track_caller]
 fn calls(args: &[&str], status: i32) -> HashMap<String, u64> {
     let folder = tempfile::tempdir().unwrap();
@@ -116,7 +116,7 @@ fn calls(args: &[&str], status: i32) -> HashMap<String, u64> {
     calls.collect()
 }
 
-/// Whether there is strace; if not, this test is left out.
+/// Returns whether there is strace. If not, reports that this test is left out.
 fn has_strace(test: &str) -> bool {
     let has_it = Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok();
     if !has_it {

@@ -1,5 +1,5 @@
-//! What is counted when: the warm-up, the ramp-up, the series, and the log of the histograms. And delays that are
-//! the program's own.
+//! Tests of the times that count: the warm-up, the ramp-up, the series, the log of the histograms, and delays
+//! that are the program's own.
 
 use crate::program::{Running, load, measure, measure_well, measured};
 use crate::server::{Server, echo};

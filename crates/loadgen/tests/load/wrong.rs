@@ -7,7 +7,7 @@ use std::sync::{Barrier, Mutex};
 
 const SIZE: usize = 32;
 
-/// What the run against a server of this kind reports.
+/// Runs a load against a server that answers wrongly, asserts the kind of the error, and returns the stderr.
 #[track_caller]
 fn is_found(
     kind: &str,
