@@ -7,13 +7,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a process may take to end that was asked to.
+/// The time that a process has to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often a process is looked at that is to end.
+/// The time between two checks whether a process has ended.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Runs a command that ends by itself, without input; what it leaves.
+/// Runs a command that ends by itself, without input, and returns its exit status and output.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ impl Guard {
         command.spawn().map(Self)
     }
 
-    /// The child, for its id and its streams.
+    /// Returns the child, for its id and its streams.
     pub fn child(&mut self) -> &mut Child {
         &mut self.0
     }
@@ -111,7 +111,8 @@ impl Drop for Guard {
     }
 }
 
-/// What comes out of a pipe up to its end. A thread reads, so nobody waits for room in the pipe.
+/// Returns a channel with everything that comes out of a pipe up to its end. A thread reads, so nobody waits for
+/// room in the pipe.
 fn bytes_of(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
     let (sender, bytes) = channel();
     if let Some(mut pipe) = pipe {
@@ -137,7 +138,7 @@ mod tests {
         command
     }
 
-    /// Whether there is such a process; one that was waited for is gone.
+    /// Returns whether the process exists. A process that was waited for does not.
     fn is_there(pid: Pid) -> bool {
         rustix::process::test_kill_process(pid).is_ok()
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-/// How long an example may take, with what has to be built for it.
+/// The longest time that an example may take, with the time to build it.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The examples of a package of this workspace.
@@ -52,9 +52,9 @@ impl Examples {
         output_of(&mut self.command(name), PATIENCE).expect("cargo can be started")
     }
 
-    /// By way of cargo, which has let go of its lock by the time that it runs tests: the programs
-    /// beside the one that runs may be older than their sources. Cargo becomes the example, so it is
-    /// the example that ends with the test.
+    /// Returns a command that runs the example through cargo, because the programs beside this one may be older than
+    /// their sources. Cargo has released its lock by the time that it runs tests. It becomes the example, so the
+    /// example itself ends with the test.
     #[track_caller]
     fn command(self, name: &str) -> Command {
         let own = env::current_exe().expect("a path");

@@ -22,7 +22,7 @@ fn leave_out_unless(ci: Option<&OsStr>, test: &str, program: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 
-/// The name of the Debian package that brings a program.
+/// Returns the name of the Debian package that contains a program.
 fn package(program: &str) -> &str {
     match program {
         "ab" => "apache2-utils",

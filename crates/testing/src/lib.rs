@@ -1,7 +1,7 @@
-//! What the tests of several crates stand on.
+//! Support for the tests of several crates.
 //!
-//! Every wait here has a deadline, and every process that is started ends with its test. It depends on
-//! no crate of this workspace, so each of them can be tested with it.
+//! Every wait here has a deadline, and every process that is started ends with its test. This crate depends on no
+//! other crate of the workspace, so each of them can be tested with it.
 
 mod children;
 mod errors;

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Set for a test that runs again in a process of its own; holds the test's name.
 const CHILD: &str = "EPOLL_KIT_TEST_CHILD";
 
-/// How long such a process may take. What it waits for itself has an earlier deadline.
+/// The longest time that such a process may take. Its own waits have earlier deadlines.
 const PATIENCE: Duration = DEADLINE.saturating_mul(3);
 
 /// Held while a process is started.
@@ -35,7 +35,7 @@ pub fn close<T>(last: T) {
     drop(last);
 }
 
-/// Whether this is the process that was started for the test called `name`.
+/// Returns whether this is the process that was started for the test called `name`.
 #[must_use]
 pub fn is_own_process(name: &str) -> bool {
     env::var(CHILD).is_ok_and(|running| running == name)

@@ -7,13 +7,13 @@ pub struct Random {
 }
 
 impl Random {
-    /// The sequence of this seed.
+    /// Starts the sequence of this seed.
     #[must_use]
     pub fn seeded(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// Any 64 bits.
+    /// Returns any 64 bits.
     #[expect(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-/// Whether a thread of a process has gone to sleep in `epoll_wait` or `poll`, or one of their
-/// variants.
+/// Returns whether a thread of a process sleeps in `epoll_wait` or `poll`, or in one of their variants.
 ///
 /// The kernel names the call of a thread that is off its processor and says "running" of any
 /// other. State `S` excludes one that waits for a lock inside the call.
@@ -25,7 +24,7 @@ pub fn sleeps_in_a_wait(pid: u32, tid: i32) -> bool {
     number.is_some_and(|call| WAITS.contains(&call) || OLDER.contains(&call)) && state == Some('S')
 }
 
-/// Whether any thread of a process has.
+/// Returns whether any thread of a process sleeps in such a call.
 pub(crate) fn any_sleeps_in_a_wait(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     let mut tids = threads.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
