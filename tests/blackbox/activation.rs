@@ -33,7 +33,7 @@ os.environ['LISTEN_FDS'] = str(len(kinds))
 os.execvp(sys.argv[2], sys.argv[2:])
 "#;
 
-/// Has these sockets passed to the server.
+/// Makes a launch pass these sockets to the server.
 fn passing(python: &Tool, launch: Launch, kinds: &str) -> Launch {
     launch.under([python.path().as_os_str(), "-c".as_ref(), PASS.as_ref(), kinds.as_ref()])
 }

@@ -1,5 +1,5 @@
-//! What cannot be done is said in one line on stderr that names the flag and the value; the exit
-//! status is 1, or 2 when the command line makes no sense; nothing is left behind.
+//! Tests of arguments that are refused. One line on stderr names the flag and the value; the exit status is 1, or
+//! 2 if the command line makes no sense; nothing is left behind.
 
 use crate::harness::{Launch, Output, Server, converse, tool};
 use std::fs;

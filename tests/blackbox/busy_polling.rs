@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The waits of all threads.
 struct Waits {
     all: u64,
-    /// Those that did not sleep because of busy polling.
+    /// The waits that did not sleep because of busy polling.
     spins: u64,
     events: u64,
 }
@@ -83,7 +83,7 @@ fn threads_without_connections_sleep_from_the_beginning(mode: Mode) {
     server.process.await_rest();
 }
 
-/// How often a server is watched that should be at rest.
+/// The most attempts to find a server at rest.
 const TRIES_MAX: u32 = 3;
 
 in_all_modes!(when_the_time_is_over_it_sleeps);

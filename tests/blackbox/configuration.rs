@@ -1,4 +1,4 @@
-//! Where settings come from: flags, the environment and the file of `--config`; `--check`; and the file read again
+//! The sources of settings: flags, the environment and the file of `--config`; `--check`; and the file read again
 //! while the server runs.
 
 use crate::harness::{Launch, Mode, Output, Server, converse, ends, is_cut_off};

@@ -1,4 +1,4 @@
-//! What a client sends comes back: messages, silence, and everything before a closed half.
+//! Tests of the echo itself: messages, silence, and everything before a closed half.
 
 use crate::harness::{Guard, Mode, Server, await_input, converse, ends};
 use crate::harness::{alone, is_echoed, tool};

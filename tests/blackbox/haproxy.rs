@@ -25,7 +25,7 @@ static PORT: AtomicU32 = AtomicU32::new(7000);
 enum Part {
     /// The servers are told who the clients are.
     Echo,
-    /// They are not.
+    /// The servers are not told who the clients are.
     Plain,
 }
 

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// What a connection may hold back: one read.
+/// The most that a connection may buffer, in KiB: one read.
 const READ_LEN_KIB: u64 = 64;
 
 in_all_modes!(a_reset_in_the_middle_of_a_write_hurts_nobody_else);

@@ -1,4 +1,5 @@
-//! What comes with the programs: man pages, completions, units of systemd, and an example of a configuration.
+//! Tests of the files that come with the programs: man pages, completions, units of systemd, and an example of a
+//! configuration.
 
 use crate::harness::{Launch, Output, tool};
 use std::fs;

@@ -279,8 +279,8 @@ fn a_connection_that_the_kernel_does_not_watch_is_closed_and_counted(mode: Mode)
 in_modes!(a_listener_that_the_kernel_does_not_arm_is_registered_anew: oneshot Oneshot,
     edge_shared EdgeShared);
 
-/// Every fifth call of a thread fails, from the twentieth on. A connection takes two or three, so that each kind of call fails now and
-/// then, and the two that register the listener anew succeed.
+/// Every fifth call of a thread fails, from the twentieth on. A connection takes two or three, so that each kind of
+/// call fails now and then, and the two that register the listener anew succeed.
 fn a_listener_that_the_kernel_does_not_arm_is_registered_anew(mode: Mode) {
     let Some(strace) = tool("strace") else { return };
     let launch = Launch::at("127.0.0.1:0").mode(mode).flag("--log", "warn");

@@ -1,4 +1,4 @@
-//! Where the server listens, what it says about it, and where its flags come from.
+//! Tests of the addresses that the server listens at, of its lines about them, and of the sources of its flags.
 
 use crate::harness::{Launch, Mode, PATIENCE, Server, Stats, client, converse, ends};
 use crate::harness::{is_cut_off, tool};
@@ -315,7 +315,7 @@ fn of_two_servers_that_start_at_once_at_a_port_one_serves() {
     assert_eq!(listening, 1, "servers at one port");
 }
 
-/// As the kernel refuses both of two that listen at the very same moment.
+/// The kernel refuses both of two sockets that listen at the very same moment; the injected error stands for that.
 #[test]
 fn a_port_that_was_in_use_for_a_moment_is_listened_at() {
     let Some(strace) = tool("strace") else { return };

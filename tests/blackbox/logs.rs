@@ -1,4 +1,4 @@
-//! What the server says on stderr, and that it does not need anybody to listen.
+//! Tests of the server's log on stderr, and that the server does not need a reader of it.
 
 use crate::harness::{Guard, Launch, Lines, Mode, PATIENCE, Server, converse, ends};
 use rustix::net::sockopt::set_socket_linger;
@@ -47,7 +47,7 @@ fn live_and_die(server: &Server) -> [String; 3] {
 
 const EXPECTED: [(u64, &str); 3] = [(12, "peer-closed"), (5, "quit"), (4, "reset")];
 
-/// What the server has logged when it has closed as many connections, after which it is killed.
+/// Returns the lines that the server has logged up to this number of closed connections, then kills it.
 #[track_caller]
 fn log_of(mut server: Server, closed: usize) -> Vec<String> {
     let mut lines = Vec::new();
@@ -155,7 +155,7 @@ fn info_tells_of_the_start_but_not_of_connections(mode: Mode) {
     assert!(!lines.iter().any(|line| line.contains("connection ")), "{lines:?}");
 }
 
-/// Whether a server serves although nobody reads what it prints.
+/// Asserts that a server serves although nobody reads its output.
 #[track_caller]
 fn serves_unheard(mut command: Command, path: &Path) {
     let mut guard = Guard::spawn(&mut command);

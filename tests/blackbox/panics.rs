@@ -5,7 +5,7 @@ use crate::harness::{Launch, Mode, Stats, closed, tool, uninterrupted};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// What a server does whose `send` lies, once on each thread.
+/// An injection that makes `send` return a wrong count once on each thread, so that the server panics.
 const LIE: &str = "inject=sendto:retval=1000000:when=3";
 
 in_all_modes!(a_panic_ends_its_connection_and_nothing_else);
@@ -48,7 +48,7 @@ fn a_panic_ends_its_connection_and_nothing_else(mode: Mode) {
     }
 }
 
-/// Whether a message comes back; otherwise the connection is over, and nothing came of it.
+/// Returns whether a message comes back. Otherwise the connection must be over, without a byte of the echo.
 #[track_caller]
 fn is_served(stream: &mut TcpStream) -> bool {
     let mut echo = [0; 5];

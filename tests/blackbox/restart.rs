@@ -47,7 +47,7 @@ fn successor(log: &Lines) -> Successor {
     process_in(&log.next_with(&["a new process serves"]))
 }
 
-/// Has a process restart, and waits for the new one.
+/// Makes a process restart, and waits for the new one.
 #[track_caller]
 fn restart(process: &Process, log: &Lines) -> Successor {
     process.signal(Signal::USR2);
@@ -59,7 +59,7 @@ fn launch(mode: Mode) -> Launch {
     Launch::at("127.0.0.1:0").mode(mode)
 }
 
-/// What has happened to clients that may be at work while servers come and go.
+/// The numbers of outcomes of clients that are at work while servers come and go.
 #[derive(Default)]
 struct Tally {
     is_over: AtomicBool,
@@ -219,7 +219,7 @@ fn metrics_and_datagrams_go_on_at_the_same_addresses() {
     assert!(!path.exists(), "the path is the new process's to remove");
 }
 
-/// Returns what a server answers that is asked whether it is ready.
+/// Returns the answer of a server to the question whether it is ready.
 #[track_caller]
 fn answer_of(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).expect("a connection");
@@ -283,7 +283,7 @@ fn run_on(process: &Process, cores: &[usize]) {
     }
 }
 
-/// Returns how many sockets listen at a port of 127.0.0.1.
+/// Returns the number of sockets that listen at a port of 127.0.0.1.
 #[track_caller]
 fn listening(address: SocketAddr) -> usize {
     let local = format!(" 0100007F:{:04X} ", address.port());

@@ -1,4 +1,4 @@
-//! What threads share: connections, the queue of those that wait, limits, and the account at the end.
+//! Tests of what threads share: connections, the queue of those that wait, limits, and the statistics at the end.
 
 use crate::harness::{Crowd, Launch, Mode, PATIENCE, Stats, alone, client, converse};
 use crate::harness::{ends, exchange_words, is_cut_off, poll_input};
@@ -57,7 +57,7 @@ fn the_end_is_answered_though_nothing_else_happens(mode: Mode) {
     }
 }
 
-/// How 2 000 connections are shared by two threads.
+/// Returns the number of connections that each of two threads has opened, of 2 000 in all.
 #[track_caller]
 fn shares(mode: Mode, connect: impl FnOnce(std::net::SocketAddr)) -> Vec<u64> {
     let _alone = alone();

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much each client of a storm sends.
+/// The number of bytes that each client of a storm sends.
 const BYTES: u64 = 4_000_000;
 
 /// Clients under whose load signals come; `act` goes on until they have read half of everything.
@@ -122,7 +122,7 @@ fn come_to(server: &Server, mode: Mode, expected: &Sum) {
     }
 }
 
-/// What the server says about all of its connections.
+/// The sums that the server reports about all of its connections.
 #[derive(Debug, PartialEq)]
 struct Sum {
     open: u64,

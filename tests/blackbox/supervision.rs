@@ -1,4 +1,4 @@
-//! What the server tells the program that supervises it, as `sd_notify` does.
+//! Tests of the messages to the program that supervises the server, as `sd_notify` sends them.
 
 use crate::harness::{Launch, Mode, PATIENCE, converse, uninterrupted};
 use rustix::process::Signal;

@@ -80,7 +80,7 @@ fn injected(launch: Launch, strace: &Tool, what: &str) -> Launch {
     launch.under(["-e".to_owned(), format!("inject={what}")])
 }
 
-/// What failed, according to the last line, which says it with the exit status 1.
+/// Returns the failure in the last line of stderr, and asserts the exit status 1.
 #[track_caller]
 fn failure_of(output: &Output) -> &str {
     assert_eq!(output.status.code(), Some(1), "{output:#?}");
@@ -148,7 +148,7 @@ fn an_event_loop_that_fails_ends_the_server_with_a_clear_line(mode: Mode) {
     assert!(!(mode.is_shared() && is_first), "the first one has little to do: {failure}");
 }
 
-/// How often a server is watched that should be at rest.
+/// The most attempts to find a server at rest.
 const TRIES_MAX: u32 = 3;
 
 in_all_modes!(nobody_wakes_up_when_there_is_nothing_to_do);

@@ -50,7 +50,7 @@ fn a_silent_connection_is_closed(mode: Mode) {
     is_closed_as(&server, &once, "idle");
 }
 
-/// What became of a conversation, a byte at a time.
+/// The outcome of a conversation, a byte at a time.
 enum Talk {
     Kept,
     /// The client itself has let so much time pass.
@@ -232,7 +232,7 @@ fn a_server_that_was_stopped_closes_what_is_due_and_serves_the_rest(mode: Mode) 
     assert!(silent.iter().all(|stream| idle(stream) == 1), "{lines:#?}");
 }
 
-/// How often a server sets its timerfd for `messages` on one connection beside others.
+/// Returns the number of times that a server sets its timerfd for `messages` on one connection beside others.
 #[track_caller]
 fn timerfd_settimes(strace: &Tool, mode: Mode, messages: u32) -> u64 {
     let folder = tempfile::tempdir().unwrap();

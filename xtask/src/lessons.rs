@@ -9,7 +9,7 @@ use xshell::{Shell, cmd};
 struct Lesson<'a> {
     number: &'a str,
     title: &'a str,
-    /// What follows `cargo` in the lines of code.
+    /// The arguments of `cargo` in the lines of code.
     commands: Vec<&'a str>,
 }
 

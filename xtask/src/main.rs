@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what the command line says; `None` if there is no such command.
+/// Runs the command of the command line; `None` if there is no such command.
 fn run(words: &[OsString]) -> Option<anyhow::Result<()>> {
     let texts: Vec<_> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
     Some(match texts[..] {

@@ -1,4 +1,4 @@
-//! What Cargo knows about the packages of this workspace and of that of the benchmarks.
+//! The metadata that Cargo has about the packages of this workspace and of the one of the benchmarks.
 
 use cargo_metadata::camino::Utf8Path;
 use cargo_metadata::{Metadata, MetadataCommand};

@@ -11,7 +11,7 @@ pub(crate) struct Guard {
     process: Process,
 }
 
-/// What a program that has ended left.
+/// The exit status and the output of a program that has ended.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,

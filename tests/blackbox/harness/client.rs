@@ -79,7 +79,7 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
     }
 }
 
-/// Whether the next read tells that the server has closed the connection, one way or another.
+/// Returns whether the next read reports that the server has closed or reset the connection.
 #[track_caller]
 pub(crate) fn is_cut_off(stream: &mut impl Read) -> bool {
     match uninterrupted(|| stream.read(&mut [0])) {
@@ -89,7 +89,7 @@ pub(crate) fn is_cut_off(stream: &mut impl Read) -> bool {
     }
 }
 
-/// Whether there is something to read, for each of `sources`, after at most `timeout`.
+/// Returns for each of `sources` whether it can be read, after at most `timeout`.
 #[track_caller]
 pub(crate) fn poll_input(sources: &[impl AsFd], timeout: Duration) -> Vec<bool> {
     let mut fds: Vec<_> = sources.iter().map(|source| PollFd::new(source, PollFlags::IN)).collect();

@@ -1,4 +1,4 @@
-//! What a child prints, line by line and with a deadline. A thread of its own reads, so the child
+//! The output of a child, read line by line and with a deadline. A thread of its own reads, so the child
 //! never waits for room in the pipe.
 
 use super::PATIENCE;

@@ -1,4 +1,4 @@
-//! What the tests stand on: the server as a process, its clients, and the programs it runs under.
+//! Support for the tests: the server as a process, its clients, and the programs it runs under.
 //! Every wait has a deadline, and every process that is started here ends with its test.
 
 mod child;
@@ -31,8 +31,8 @@ pub(crate) use words::exchange_words;
 
 use std::time::Duration;
 
-/// How long anything may take that is bound to happen. Only a test that fails waits that long.
+/// The longest wait for something that must happen. Only a test that fails waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long to watch for what must not happen.
+/// The time for which a test checks that something does not happen.
 pub(crate) const OBSERVATION: Duration = Duration::from_millis(300);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How connections are watched, and by how many threads.
+/// The trigger of connections, and the way in which threads divide them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// One thread, level-triggered.
@@ -39,7 +39,7 @@ impl Mode {
         flags
     }
 
-    /// How many threads serve.
+    /// Returns the number of threads that serve.
     pub(crate) fn threads(self) -> u32 {
         match self {
             Self::Level | Self::Edge => 1,
@@ -47,7 +47,7 @@ impl Mode {
         }
     }
 
-    /// Whether threads share connections. One more then minds timers and signals.
+    /// Returns whether threads share connections. One more thread then handles timers and signals.
     pub(crate) fn is_shared(self) -> bool {
         matches!(self, Self::Oneshot | Self::EdgeShared)
     }

@@ -10,8 +10,8 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// How many descriptors a process that is started here has beside the standard streams: what was left
-/// open by whoever started the tests.
+/// Returns the number of descriptors that a process started here inherits beside the standard streams: those
+/// that the parent of the tests left open.
 pub(crate) fn inherited() -> usize {
     const STANDARD: [&str; 3] = ["0", "1", "2"];
     let entries = fs::read_dir("/proc/self/fdinfo").expect("a list of descriptors");
@@ -23,7 +23,7 @@ pub(crate) fn inherited() -> usize {
     others.filter_map(|entry| fs::read_to_string(entry.path()).ok()).filter(|it| stays(it)).count()
 }
 
-/// Whether a descriptor of which the kernel says this stays open over `exec`.
+/// Returns whether a descriptor with this fdinfo stays open over `exec`.
 fn stays(fdinfo: &str) -> bool {
     let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
@@ -129,7 +129,7 @@ impl Process {
         names.filter_map(|name| name.to_str()?.parse().ok()).collect()
     }
 
-    /// How often its threads have waited for something, all together.
+    /// Returns the number of times that its threads have blocked, all together.
     #[track_caller]
     pub(crate) fn voluntary_switches(&self) -> u64 {
         let switches = |thread: &u32| {
@@ -170,7 +170,7 @@ impl Process {
         ticks(14) + ticks(15)
     }
 
-    /// Whether it is blocked in a system call that a signal can end.
+    /// Returns whether it is blocked in a system call that a signal can end.
     #[track_caller]
     pub(crate) fn sleeps(&self) -> bool {
         self.stat(3) == "S"
@@ -200,7 +200,7 @@ fn field_of_stat(stat: &str, at: usize) -> Option<&str> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(at - 3)
 }
 
-/// Not every kernel has /proc/PID/task/TID/children.
+/// Returns the children of a process, from all of /proc: not every kernel has /proc/PID/task/TID/children.
 fn children(parent: Pid) -> Vec<Pid> {
     let pids = fs::read_dir("/proc").expect("no /proc").flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

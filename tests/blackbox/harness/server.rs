@@ -41,7 +41,7 @@ impl Launch {
         Self { program, wrapper: Vec::new(), flags: Vec::new(), environment: Vec::new() }
     }
 
-    /// On a free port of 127.0.0.1, in this mode and without logs.
+    /// Launches at a free port of 127.0.0.1, in this mode and without logs.
     pub(crate) fn tcp(mode: Mode) -> Self {
         Self::at("127.0.0.1:0").mode(mode).flag("--log", "off")
     }
@@ -53,12 +53,12 @@ impl Launch {
         launch
     }
 
-    /// At this address.
+    /// Launches at this address.
     pub(crate) fn at(address: impl AsRef<str>) -> Self {
         Self::bare().flag("--listen", address.as_ref())
     }
 
-    /// In this mode.
+    /// Sets the mode.
     pub(crate) fn mode(mut self, mode: Mode) -> Self {
         self.flags.extend(mode.flags().iter().map(OsString::from));
         self
@@ -232,7 +232,7 @@ impl Server {
         self.guard.await_end()
     }
 
-    /// Has it drained, which it does without cutting anybody.
+    /// Ends the server by a drain, which must not cut any connection.
     #[track_caller]
     pub(crate) fn drain(&mut self) {
         self.process.signal(Signal::TERM);

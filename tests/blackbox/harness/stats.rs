@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Where a server is to write them.
+/// The file that a server writes its statistics to.
 pub(crate) struct Stats {
     folder: TempDir,
     path: PathBuf,
 }
 
-/// What is the largest of the threads' values, and not their sum.
+/// The statistics that are the largest of the threads' values, not their sum.
 const MAXIMA: [&str; 2] = ["longest_s", "batch_max"];
 
 impl Stats {
@@ -23,19 +23,19 @@ impl Stats {
         (launch.flag("--stats-json", &path), Self { folder, path })
     }
 
-    /// Where they are written.
+    /// Returns the folder of the file.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What is written there now.
+    /// Reads the statistics as they are now.
     #[track_caller]
     pub(crate) fn read_any(&self) -> Value {
         let text = fs::read_to_string(&self.path).expect("statistics");
         serde_json::from_str(&text).expect("JSON")
     }
 
-    /// What was written, when the server has ended.
+    /// Reads the statistics of a server that has ended.
     #[track_caller]
     pub(crate) fn read(&self) -> Value {
         let all = self.read_any();
@@ -74,7 +74,7 @@ fn sum<'a>(parts: impl Iterator<Item = &'a Value>) -> Value {
     Value::Object(sum)
 }
 
-/// How many connections were closed for this reason.
+/// Returns the number of connections that were closed for this reason.
 pub(crate) fn closed(stats: &Value, reason: &str) -> u64 {
     stats["connections"]["closed"][reason].as_u64().unwrap_or(0)
 }

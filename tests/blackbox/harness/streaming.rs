@@ -12,25 +12,25 @@ use std::time::Duration;
 
 const CHUNK: usize = 16 * 1024;
 
-/// What clients ask for as the sizes of their buffers, in turn.
+/// The sizes that clients request for their socket buffers, in turn.
 const SIZES: [usize; 2] = [64 * 1024, 192 * 1024];
 
-/// What a client sends.
+/// The stream that a client sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sends {
-    /// On and on, until it reads the end.
+    /// An endless stream, until the client reads the end.
     Forever,
-    /// So many bytes, beginning after a while; then it closes its half.
+    /// A stream of `count` bytes that begins after a while; then the client closes its half.
     Bytes { count: u64, after: Duration },
 }
 
-/// What has become of a client that read the end of its stream.
+/// The result of a client that read the end of its stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) sends: Sends,
     pub(crate) sent: u64,
     pub(crate) received: u64,
-    /// Whether it had closed its half before the mark was set.
+    /// `true` if it had closed its half before the mark was set.
     pub(crate) finished_before_mark: bool,
 }
 
@@ -65,7 +65,7 @@ impl Streaming {
         self.shared.mark.store(true, Ordering::SeqCst);
     }
 
-    /// How many bytes all of them have read so far.
+    /// Returns the number of bytes that all of them have read so far.
     pub(crate) fn received(&self) -> u64 {
         self.shared.received.load(Ordering::Relaxed)
     }
@@ -106,7 +106,7 @@ fn talk(stream: &TcpStream, number: u64, sends: Sends, shared: &Shared) -> Outco
     })
 }
 
-/// Writes what it should; how much that was.
+/// Writes the bytes that it should, and returns their number.
 fn write(mut stream: &TcpStream, number: u64, sends: Sends, has_ended: &AtomicBool) -> u64 {
     let count = match sends {
         Sends::Forever => u64::MAX,

@@ -34,7 +34,7 @@ pub(crate) fn tool(program: &'static str) -> Option<Tool> {
     found.map(|path| Tool { path })
 }
 
-/// There are several programs called nc, and the options of the others differ.
+/// Returns whether the program is the expected one. There are several programs called nc, whose options differ.
 fn is_the_right_one(program: &str, path: &Path) -> bool {
     program != "nc"
         || Command::new(path)

@@ -12,7 +12,7 @@ use std::thread::{self, ScopedJoinHandle};
 const WORD: u64 = 8;
 /// The most words that are written at once.
 const CHUNK_MAX: u64 = 256;
-/// As long as more words than these are under way, no more are written.
+/// The most words in flight. While there are more, no word is written.
 const UNDER_WAY_MAX: u64 = 1024;
 
 /// A connection, and how many bytes went either way.

@@ -62,7 +62,7 @@ fn at_most_114_a_message_on_one_active_connection(mode: Mode) {
 
 in_both_modes!(at_most_135_a_message_on_one_active_connection_with_timeouts);
 
-/// With timeouts each turn reads the clock. With several messages a turn they share that.
+/// A turn with timeouts reads the clock once. Several messages in a turn share that cost.
 fn at_most_135_a_message_on_one_active_connection_with_timeouts(mode: Mode) {
     cost_at_most(&Launch::tcp(mode), &Ready::One, 135.0);
 }

@@ -13,7 +13,7 @@ use std::thread;
 
 const MESSAGE: [u8; 64] = [b'm'; 64];
 
-/// How many connections are ready at once.
+/// The number of connections that are ready at once.
 #[derive(Clone, Debug)]
 pub(super) enum Ready {
     One,

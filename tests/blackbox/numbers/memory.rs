@@ -1,4 +1,4 @@
-//! What an idle connection costs: memory of the process, and wake-ups.
+//! The costs of an idle connection: memory of the process, and wake-ups.
 
 use crate::harness::{Crowd, Mode, OBSERVATION, Server, alone, poll_input};
 use epoll_kit_testing::eventually;
@@ -34,7 +34,7 @@ fn an_idle_connection_takes_120_bytes_at_most_and_never_wakes_the_server(mode: M
     assert!(bytes <= BYTES_MAX, "{bytes:.1} bytes per idle connection");
 }
 
-/// Nobody sends, so the server must not run at all.
+/// Asserts that the server does not run at all while no client sends.
 #[track_caller]
 fn is_at_rest(mode: Mode, server: &Server, crowd: &Crowd) {
     eventually("the server comes to rest", || server.process.sleeps());

@@ -1,4 +1,4 @@
-//! Whether long streams are spliced, by the calls that strace counts, and what comes back of them.
+//! Tests that long streams are spliced, by the calls that strace counts, and that all their bytes come back.
 
 use super::system_calls::calls;
 use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Server, Tool, alone, is_echoed, tool};

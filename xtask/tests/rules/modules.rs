@@ -10,7 +10,7 @@ use std::iter::Peekable;
 /// One module, in a file of its own or within that of its parent.
 pub(crate) struct Module {
     pub(crate) file: String,
-    /// What `use` brings in, by the name that it has here.
+    /// The paths that `use` brings in, by the name that each has here.
     pub(crate) imports: BTreeMap<String, Vec<String>>,
     /// Paths of two names or more; of a `use` of everything, with the star.
     pub(crate) paths: Vec<Vec<String>>,
@@ -80,7 +80,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads what follows `mod`.
+    /// Reads the rest of a declaration after `mod`.
     fn child(&mut self, parent: &[String], folder: &str, tokens: &mut Tokens) {
         let Some(name) = tokens.next() else { return };
         let path = [parent, &[name.to_string()]].concat();
@@ -95,7 +95,7 @@ impl Reader<'_> {
     }
 }
 
-/// Reads what follows `use`, or a part of it that begins with these names.
+/// Reads the paths after `use`, or a part of them that begins with these names.
 fn use_tree(module: &mut Module, mut names: Vec<String>, tokens: &mut Tokens) {
     let mut original = None;
     for token in tokens.by_ref().take_while(|token| !is_end(token)) {
