@@ -54,7 +54,7 @@ fn flood(options: &Options) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{did}").context("printing")
 }
 
-/// As many connections as the system allows, not as many as a shell does.
+/// Raises the descriptor limit of this process to its hard limit: a shell's soft limit is too low.
 fn raise_descriptors() -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })

@@ -20,7 +20,8 @@ pub(crate) struct Resets {
 
 const MESSAGE: [u8; 64] = [b'r'; 64];
 
-/// Has so many clients until `end`, each with a connection after another.
+/// Runs `clients` clients until `end`. Each opens a connection, sends a message, resets it, and opens
+/// the next one.
 pub(crate) fn reset(target: SocketAddr, clients: usize, end: Instant) -> io::Result<Resets> {
     let mut done = Resets::default();
     let mut connecting: Vec<OwnedFd> = Vec::with_capacity(clients);

@@ -34,7 +34,8 @@ pub(crate) struct Kept {
     ended: u64,
 }
 
-/// Has such clients until `end`, and returns what they did: mute, drip and burst.
+/// Runs the mute, drip and burst clients of `options` until `end`, and returns their counts in this
+/// order.
 pub(crate) fn keep(options: &Options, end: Instant) -> io::Result<[Kept; 3]> {
     let kinds =
         [(Kind::Mute, options.mute), (Kind::Drip, options.drip), (Kind::Burst, options.burst)];
@@ -91,7 +92,7 @@ impl Kept {
     }
 }
 
-/// Sends what is taken of `bytes`.
+/// Sends as many of `bytes` as the socket takes.
 fn send(stream: &mut TcpStream, bytes: &[u8], sent: &mut u64) -> io::Result<()> {
     let len = or_later(stream.write(bytes))?;
     *sent += len.unwrap_or(0) as u64;

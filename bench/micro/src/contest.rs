@@ -7,7 +7,7 @@ use serde_json::json;
 use std::io::Write;
 use std::time::Duration;
 
-/// Of the orders within rounds, which are the same in every run.
+/// The seed of the random orders within rounds. It is fixed, so every run has the same orders.
 const SEED: u64 = 1;
 
 /// The unit of a case's values.
@@ -167,7 +167,7 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// A report that is written to `out`.
+    /// Creates a report that is written to `out`.
     pub fn new(out: &'a mut dyn Write) -> Self {
         Self { out }
     }

@@ -78,7 +78,7 @@ impl Populations {
     }
 }
 
-/// One that does the operation with this number.
+/// Returns a contestant that does the operation with this number.
 fn contestant<'a, T: Keeper>(
     role: Role,
     name: &'static str,

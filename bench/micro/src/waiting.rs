@@ -40,7 +40,7 @@ const PATIENCE_S: i64 = 10;
 
 /// A way to wait for sources.
 pub(crate) trait Waiter<'a>: Sized {
-    /// One that waits for all of them.
+    /// Creates a waiter for all of `sources`.
     fn new(sources: &'a Sources) -> anyhow::Result<Self>;
 
     /// Waits once, and reads those that are ready.

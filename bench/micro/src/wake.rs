@@ -20,19 +20,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 use wakeables::{Floor, Mio, Ours, Polling};
 
-/// How long a wake that is on its way may take.
+/// The longest time that a wake may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A loop that can be woken and watches nothing else.
 pub(crate) trait Wakeable: Sized {
-    /// What wakes it.
+    /// The handle that other threads wake the loop with.
     type Waker: Send + Sync + 'static;
 
     fn new() -> io::Result<(Self, Self::Waker)>;
 
     fn wake(waker: &Self::Waker) -> io::Result<()>;
 
-    /// Waits until it is woken, and whether it was. It may also return early.
+    /// Waits until it is woken or `timeout` has passed. Returns whether it was woken. It may return early.
     fn wait(&mut self, timeout: Duration) -> io::Result<bool>;
 
     /// Waits until it is woken.
@@ -59,7 +59,7 @@ const CASES: [(&str, Unit); 4] = [
     ("round trip", Unit::Nanoseconds),
 ];
 
-/// In the order of the cases.
+/// Returns the measurements in the order of [`CASES`].
 fn measures<W: Wakeable>() -> [Measure; CASES.len()] {
     [pending::<W>, not_pending::<W>, across_threads::<W>, round_trip::<W>]
 }

@@ -13,10 +13,10 @@ const ROUNDS: usize = 2;
 /// A program that takes so long does not end.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// How often each contestant was measured, by case.
+/// The number of measurements of each contestant, by case.
 type Counts = BTreeMap<String, BTreeMap<String, usize>>;
 
-/// What a program prints, which has to end by itself.
+/// Runs a program, which must end by itself, and returns its output.
 #[track_caller]
 fn output(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
@@ -56,7 +56,7 @@ fn measure(program: &str, suite: &str) -> Counts {
     counts
 }
 
-/// Every case has these contestants, each as often as there are rounds.
+/// Asserts that every case has these contestants, each as often as there are rounds.
 #[track_caller]
 fn competed(counts: &Counts, cases: usize, contestants: &[&str]) {
     // Where descriptors are scarce, the greater cases are left out.

@@ -17,20 +17,20 @@ An echo server to measure others beside.
   --threads N          how many threads serve; 1 unless given
   --help               these lines";
 
-/// How many threads can serve.
+/// The number of threads that a peer can serve with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threading {
-    /// One, or as many as the peer itself sees fit.
+    /// One, or a number that the peer chooses itself.
     Fixed,
-    /// As many as `--threads` says.
+    /// The number that `--threads` names.
     Chosen,
 }
 
-/// What a peer was asked for.
+/// The options that all peers have.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     address: SocketAddr,
-    /// How many threads serve.
+    /// The number of threads that serve.
     pub threads: NonZeroUsize,
 }
 
@@ -61,7 +61,7 @@ pub fn run(threading: Threading, serve: impl FnOnce(&Options) -> anyhow::Result<
     run_with(threading, |options, (): &()| serve(options))
 }
 
-/// Like [`run`], for a peer with flags of its own.
+/// Reads the command line as [`run`] does, for a peer with flags of its own.
 pub fn run_with<F: OwnFlags>(
     threading: Threading,
     serve: impl FnOnce(&Options, &F) -> anyhow::Result<()>,
@@ -118,7 +118,7 @@ impl Options {
         Ok(Some((options, own)))
     }
 
-    /// A listener; its address is printed.
+    /// Opens a listener and prints its address.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Options {
         Ok(listener)
     }
 
-    /// A listener for each thread, all with one address, which is printed.
+    /// Opens a listener for each thread, all with one address, and prints this address.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ fn announce(listener: &TcpListener) -> anyhow::Result<()> {
         .context("failed to print the address")
 }
 
-/// As many connections as the system allows, not as many as a shell does.
+/// Raises the descriptor limit of this process to its hard limit: a shell's soft limit is too low.
 fn raise_descriptors() -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })

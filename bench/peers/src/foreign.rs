@@ -19,7 +19,7 @@ pub struct Foreign {
 enum Language {
     C {
         source: &'static str,
-        /// Without it the library is not installed.
+        /// A header of the library. If it is missing, the library counts as not installed.
         header: &'static str,
         library: &'static str,
         /// Debian's package of header and library.
@@ -28,7 +28,7 @@ enum Language {
     Go,
 }
 
-/// Why there is no program.
+/// The reason why a program was not built.
 #[derive(Debug)]
 pub enum LeftOut {
     /// Something has to be installed first.
@@ -62,7 +62,7 @@ const fn c(
     Foreign { program, language: Language::C { source, header, library, package } }
 }
 
-/// The file beside a missing program that says why there is none.
+/// Returns the path of the file that says why a program is missing.
 #[must_use]
 pub fn reason_file(folder: &Path, program: &str) -> PathBuf {
     folder.join(format!("{program}.left-out"))
@@ -90,7 +90,7 @@ impl Foreign {
         Ok(program)
     }
 
-    /// The same for whoever looks for the program later: where there is none, a file says why.
+    /// Builds it too, and in place of a program that cannot be built writes a file with the reason.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ fn run(
     }
 }
 
-/// An error that is the first line of what the compiler complains of.
+/// Returns the first line with an error of the compiler as an error.
 fn succeed(output: &Output) -> Result<(), LeftOut> {
     let complain = || {
         let text = String::from_utf8_lossy(&output.stderr);

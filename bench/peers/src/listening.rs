@@ -16,7 +16,7 @@ const BACKLOG: i32 = 4096;
 
 const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 
-/// A listener that does not block, nor delays small packets of what it accepts.
+/// Opens a listener that does not block, and does not delay small packets of its connections.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     listen(socket(address)?, address)
 }
@@ -56,7 +56,7 @@ fn listen(socket: OwnedFd, address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// The next connection, which does not block; `None` when the queue is empty.
+/// Returns the next connection, which does not block; `None` when the queue is empty.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn accept(listener: impl AsFd) -> io::Result<Option<TcpStream>> {
     }
 }
 
-/// Whether an error of `accept` is that connection's alone: the queue may hold others.
+/// Returns whether an error of `accept` concerns that connection alone, so that accepting may go on.
 #[must_use]
 pub fn is_passing(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(is_passing_errno)

@@ -1,4 +1,4 @@
-//! What a connection has read and its socket does not take yet.
+//! Bytes that a connection has read and its socket does not accept yet.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ struct Kept {
 }
 
 impl Unsent {
-    /// Whether there is nothing to be sent.
+    /// Returns whether there are no bytes to send.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -43,7 +43,7 @@ impl Unsent {
         self.kept = Some(Box::new(Kept { bytes: bytes.to_vec(), sent: 0 }));
     }
 
-    /// Sends what was kept. `false`: some of it is left, and the socket is full.
+    /// Sends the kept bytes. `false`: some of them are left, and the socket is full.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Unsent {
     }
 }
 
-/// How much the socket took: less than everything when it is full.
+/// Writes, and returns how many bytes the socket took. If it is full, these are fewer than `bytes`.
 #[inline]
 fn write(mut socket: impl Write, bytes: &[u8]) -> io::Result<usize> {
     match socket.write(bytes) {

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use std::env;
 use std::process::Command;
 
-/// What follows `cargo` in the root of the repository and in its folder `bench`.
+/// The arguments of `cargo` in the root of the repository and in its folder `bench`.
 struct Builds {
     root: &'static [&'static str],
     bench: &'static str,

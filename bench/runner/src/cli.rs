@@ -54,7 +54,7 @@ impl From<lexopt::Error> for UsageError {
     }
 }
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub(crate) fn run() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|arg| arg == network::PROBE) {
         return if network::enter_own().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };

@@ -3,7 +3,7 @@
 use crate::machine::{Cores, Facts};
 use std::time::Duration;
 
-/// What a report says about the whole run, and needs in order to word its commands.
+/// The facts about a whole run that a report states, and needs for the commands that it names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Conditions {
     pub(crate) facts: Facts,

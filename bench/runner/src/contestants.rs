@@ -22,11 +22,11 @@ pub(crate) struct EchoServer {
     pub(crate) contestant: Contestant,
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
-    /// Whether it is one of those that are measured under `--quick` too.
+    /// `true` if it is measured under `--quick` too.
     pub(crate) is_main: bool,
-    /// Whether the program may be missing. Of any other a missing program is a failure.
+    /// `true` if the program may be missing. A missing program of any other contestant is an error.
     is_optional: bool,
-    /// Whether it needs io_uring, which the kernel, or its sandbox, may not permit.
+    /// `true` if it needs io_uring, which the kernel or a sandbox may not permit.
     is_on_io_uring: bool,
 }
 

@@ -21,11 +21,11 @@ pub(crate) struct Context {
     pub(crate) progress: Progress,
     /// The whole plan.
     plan: Vec<PlanEntry>,
-    /// The time at which everything is over, whoever has not finished by then.
+    /// The time at which the run is ended, finished or not.
     end: Instant,
 }
 
-/// What a [`Context`] is made of.
+/// The parts that a [`Context`] is made from.
 pub(crate) struct Setup {
     pub(crate) paths: Paths,
     pub(crate) is_quick: bool,

@@ -1,6 +1,6 @@
 //! Numbers as the tables show them.
 
-/// Three digits that count, thousands apart: `98 400`, `12.3`, `0.0123`.
+/// Formats a number with three significant digits and groups of thousands: `98 400`, `12.3`, `0.0123`.
 pub(crate) fn number(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
@@ -20,7 +20,7 @@ pub(crate) fn number(value: f64) -> String {
     grouped(&shown)
 }
 
-/// Three digits that count, without zeros after them: `0.5`, `1`.
+/// Formats a number with three significant digits, without zeros at the end: `0.5`, `1`.
 pub(crate) fn short(value: f64) -> String {
     let text = number(value);
     match text.split_once('.') {
@@ -29,12 +29,12 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
-/// A whole number with all its digits, thousands apart: `19 000`.
+/// Formats a whole number with all its digits and groups of thousands: `19 000`.
 pub(crate) fn whole(value: f64) -> String {
     grouped(&format!("{value:.0}"))
 }
 
-/// How many times as much: `0.97`, `12.5`, `1 040`.
+/// Formats a factor: `0.97`, `12.5`, `1 040`.
 pub(crate) fn ratio(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { number(value) }
 }

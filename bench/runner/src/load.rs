@@ -11,15 +11,15 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What a run may take on top of the time that is measured: connecting, closing, a server that has
-/// stopped answering.
+/// The longest time that a run may take beyond the measured time: for connecting, closing, and a server
+/// that has stopped answering.
 const REST_MAX: Duration = Duration::from_secs(15);
 
-/// How long the client waits for an answer; less than what a run may take, so that it says which
-/// answer did not come.
+/// The longest time that the client waits for an answer. It is shorter than a run may take, so that the
+/// client can name the answer that did not come.
 const ANSWER_MAX: &str = "--timeout=8s";
 
-/// What is asked of the load client.
+/// The load that the client puts on a server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) connections: u32,
@@ -35,9 +35,9 @@ pub(crate) struct Load {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The next message when the answer has come.
+    /// A client that sends the next message when the answer has come.
     Closed,
-    /// So many messages a second, whatever the answers do.
+    /// A client that sends this many messages a second, whether or not answers come.
     Open(u32),
     /// A connection for each message.
     Churn,
@@ -50,7 +50,7 @@ pub(crate) enum Amount {
 }
 
 impl Load {
-    /// The flags that ask for it.
+    /// Returns the flags for this load.
     pub(crate) fn flags(&self, congestion: Option<&str>) -> Vec<String> {
         let mut flags = vec![
             format!("--connections={}", self.connections),
@@ -85,7 +85,7 @@ impl Load {
         self.run_as(context, Command::new(program(context)), address, pid)
     }
 
-    /// The same with a command of one's own that runs the [program].
+    /// Runs the client by the given command, which must run the [program].
     ///
     /// # Errors
     ///

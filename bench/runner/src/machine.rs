@@ -1,4 +1,4 @@
-//! What the figures were measured on: the machine, the system, the versions of everybody.
+//! The conditions of the figures: the machine, the system, and the versions of all programs.
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use std::process::Command;
 pub(crate) struct Cores(pub(crate) Option<(usize, usize)>);
 
 impl Cores {
-    /// The first that this process may use and the first after it that is no other thread of the same
-    /// core, if there is one; with only one there is nothing to choose.
+    /// Chooses the first CPU that this process may use, and the first one after it that is not a thread of the
+    /// same core, if there is one. If the process may use one CPU only, chooses none.
     pub(crate) fn choose() -> Self {
         let Ok(allowed) = sched_getaffinity(None) else { return Self(None) };
         let all: Vec<_> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
@@ -43,7 +43,7 @@ impl Cores {
     }
 }
 
-/// The numbers in a list such as `0-3,8`.
+/// Returns the numbers in a list such as `0-3,8`.
 fn cpus(list: &str) -> Vec<usize> {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -1,6 +1,6 @@
 //! The metrics: what a figure measures, its name in the raw rounds, and which direction is better.
 
-/// What a figure of a round measures.
+/// The quantity that a figure of a round measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Metric {
     Throughput,
@@ -46,7 +46,7 @@ pub(crate) enum Metric {
     P99XAlone,
 }
 
-/// Which of two values is the better one.
+/// The direction in which a value is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Better {
     Lower,

@@ -27,9 +27,9 @@ pub(crate) struct Micro {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) intro: &'static str,
-    /// What the number that grows counts.
+    /// The label of the number that grows from case to case.
     pub(crate) x_label: &'static str,
-    /// Whether it has a second thread, which then has the other core.
+    /// `true` if it has a second thread, which then has the other core.
     pub(crate) is_threaded: bool,
     pub(crate) full_s: u64,
     pub(crate) quick_s: u64,
@@ -142,7 +142,7 @@ fn rounds(is_quick: bool) -> u32 {
     if is_quick { ROUNDS_QUICK } else { ROUNDS }
 }
 
-/// Returns how many rounds each contestant had in each of these cases, at least.
+/// Returns a note with the smallest number of rounds that a contestant has in these cases.
 fn note(cases: &[Case], rounds: u32) -> String {
     let series = cases.iter().flat_map(|case| &case.series);
     match series.map(|one| one.rounds.len()).min().unwrap_or(0) {

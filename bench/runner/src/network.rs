@@ -22,13 +22,13 @@ const PORTS_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// minute make it try many: it takes half of the time that 15 000 connections need.
 const PORTS: &str = "1024 65535";
 
-/// What the servers and the client talk over.
+/// The network between the servers and the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(crate) description: String,
-    /// What the client has to ask for on its sockets, since it is not the default.
+    /// The congestion control that the client must set on its sockets, if it is not the default.
     pub(crate) congestion: Option<&'static str>,
-    /// It is a namespace of its own, in which devices may be made.
+    /// `true` if it is a network namespace of its own, in which devices may be made.
     pub(crate) is_own: bool,
 }
 
@@ -67,7 +67,8 @@ fn default_congestion() -> String {
     if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
 }
 
-/// There is no way back for a process that came half the way, so another one goes first.
+/// Checks in a child process whether a namespace may be made. A process that fails halfway cannot go
+/// back.
 fn probe() -> anyhow::Result<()> {
     let mut probe = Command::new(std::env::current_exe()?);
     probe.arg(PROBE).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

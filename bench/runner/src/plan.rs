@@ -1,4 +1,5 @@
-//! What will be measured, for how long: known before it starts, shown, and kept to.
+//! The plan of a run: the measurements and their durations. It is made and shown before the run starts,
+//! and the run keeps to it.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -6,13 +7,13 @@ use std::time::Duration;
 /// A part that takes longer than planned by this factor loses the rounds that it has left.
 const OVERRUN_MAX: f64 = 1.5;
 
-/// How often and how long one contestant is measured.
+/// The number and the length of the rounds in which one contestant is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Budget {
     pub(crate) rounds: u32,
-    /// What is measured, in a round.
+    /// The time that is measured in a round.
     pub(crate) measured: Duration,
-    /// What else a round is expected to take: starting, connecting, closing.
+    /// The time that a round is expected to take besides: for starting, connecting and closing.
     pub(crate) overhead: Duration,
 }
 
@@ -25,7 +26,7 @@ impl Budget {
         }
     }
 
-    /// For so many contestants.
+    /// Returns the expected time for this many contestants.
     pub(crate) fn estimate(&self, contestants: usize) -> Duration {
         let turns = self.rounds * u32::try_from(contestants).unwrap_or(u32::MAX);
         (self.measured + self.overhead) * turns
@@ -38,7 +39,7 @@ pub(crate) struct PlanEntry {
     pub(crate) suite: &'static str,
     pub(crate) title: String,
     pub(crate) contestants: usize,
-    /// None for programs that plan their rounds themselves.
+    /// The rounds of a contestant, or `None` if the program plans its rounds itself.
     pub(crate) budget: Option<Budget>,
     pub(crate) estimate: Duration,
 }
@@ -49,13 +50,13 @@ impl PlanEntry {
         Self { suite, title: title.to_owned(), contestants, budget: Some(budget), estimate }
     }
 
-    /// When it has to be over.
+    /// Returns the longest time that it may take.
     pub(crate) fn limit(&self) -> Duration {
         self.estimate.mul_f64(OVERRUN_MAX) + Duration::from_secs(5)
     }
 }
 
-/// The plan as a table of text.
+/// Formats the plan as a table of text.
 pub(crate) fn describe(entries: &[PlanEntry]) -> String {
     let width = entries.iter().map(|entry| entry.title.chars().count()).max().unwrap_or(0);
     let mut text = String::new();

@@ -178,7 +178,7 @@ fn end(pid: Pid, mut child: Child) {
     let _ = child.wait();
 }
 
-/// The first of these descriptors that is ready to be read.
+/// Returns the first of these descriptors that is ready to be read.
 fn wait_for(
     fds: &[rustix::fd::BorrowedFd<'_>],
     deadline: Instant,

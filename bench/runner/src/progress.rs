@@ -1,10 +1,10 @@
-//! Where the run is: one line that changes on a terminal, one line for each part elsewhere.
+//! The progress of a run: one line that changes on a terminal, one line for each part elsewhere.
 
 use crate::plan::{PlanEntry, clock};
 use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
-/// What stderr is told while it runs.
+/// The progress line on stderr.
 pub(crate) struct Progress {
     start: Instant,
     total: Duration,
@@ -21,14 +21,14 @@ impl Progress {
         }
     }
 
-    /// A part of the plan begins.
+    /// Shows that a part of the plan begins.
     pub(crate) fn begin(&self, entry: &PlanEntry) {
         if !self.is_terminal {
             self.say(&format!("{}: {}", entry.suite, entry.title));
         }
     }
 
-    /// What is being measured this moment.
+    /// Shows what is being measured.
     pub(crate) fn at(&self, entry: &PlanEntry, what: &str) {
         if self.is_terminal {
             // To the start of the line, and clear what the last one leaves behind.
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// A result is about to be printed: the line goes.
+    /// Clears the line, because a result is about to be printed.
     pub(crate) fn clear(&self) {
         if self.is_terminal {
             let _ = write!(stderr(), "\r\x1b[K");

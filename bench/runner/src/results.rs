@@ -1,4 +1,4 @@
-//! What was measured: contestants with their roles, rounds, and the parts of a suite.
+//! The results of a run: contestants with their roles, rounds, and the parts of a suite.
 
 use crate::metric::Metric;
 use crate::stats::{ByRound, Spread, median_curve, paired_ratios};
@@ -49,13 +49,13 @@ impl Role {
     }
 }
 
-/// Who was measured.
+/// A program that was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contestant {
     /// The name without the number of threads; it also chooses the colour in plots.
     pub(crate) name: String,
     pub(crate) role: Role,
-    /// More than one is part of the label.
+    /// The number of threads. If it is more than one, it is part of the label.
     pub(crate) threads: u32,
     /// The comparison that it takes part in, where one case has several references.
     pub(crate) set: Option<String>,
@@ -158,7 +158,7 @@ impl Part {
 pub(crate) struct Results {
     pub(crate) suite: String,
     pub(crate) parts: Vec<Part>,
-    /// What a reader has to know about this run: versions, and what was left out and why.
+    /// Remarks about this run for the reader: versions, and parts that were left out with the reasons.
     pub(crate) notes: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use crate::results::{Contestant, Sample, Series};
 use fastrand::Rng;
 use std::time::Instant;
 
-/// Of the orders within rounds, which are the same in every run.
+/// The seed of the random orders within rounds. It is fixed, so every run has the same orders.
 const SEED: u64 = 1;
 
 /// Measures every contestant in each of `rounds` rounds, which end early at `until`, but for the first.
@@ -71,7 +71,7 @@ mod tests {
         interleave(&names, rounds, until, measure)
     }
 
-    /// Who was measured in each of 60 rounds, in this order.
+    /// Returns the order in which contestants were measured in each of 60 rounds.
     fn orders() -> Vec<Vec<usize>> {
         let mut orders = vec![Vec::new(); 60];
         run(60, later(), |at, round| {

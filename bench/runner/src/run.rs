@@ -126,7 +126,7 @@ fn measure_and_report(args: Args) -> anyhow::Result<bool> {
     Ok(errors.is_empty())
 }
 
-/// How the measuring came to its end.
+/// The end of the measuring: by errors, by an interruption, or as planned.
 #[derive(Default)]
 struct Ended {
     /// The errors that ended suites early.

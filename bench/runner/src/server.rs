@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const START_MAX: Duration = Duration::from_secs(10);
-/// Between two attempts to connect to a server that does not say when it listens.
+/// The time between two attempts to connect to a server that does not say when it listens.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A running server.
@@ -28,7 +28,7 @@ impl Server {
         Self::start_on(context, server, Ipv4Addr::LOCALHOST.into())
     }
 
-    /// The same at another address than that of loopback.
+    /// Starts it at this address.
     pub(crate) fn start_on(
         context: &Context,
         server: &EchoServer,
@@ -39,7 +39,7 @@ impl Server {
         Self::start_listening(context, server, command, ip)
     }
 
-    /// The same with a command line of one's own, to which the address is added.
+    /// Starts it by the given command, to which the address is added.
     pub(crate) fn start_as(
         context: &Context,
         server: &EchoServer,
@@ -101,7 +101,7 @@ impl Server {
         Ok(server)
     }
 
-    /// If the server has exited, replaces the client's error by the server's last log line.
+    /// Replaces the client's error by the server's last log line, if the server has exited.
     pub(crate) fn explain(&mut self, error: anyhow::Error, interrupt: &Interrupt) -> anyhow::Error {
         if error.is::<Interrupted>() || !self.process.ends_soon(interrupt) {
             return error;

@@ -11,7 +11,8 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of these numbers; `None` where there is none. What is not finite is left out.
+    /// Returns the spread of these numbers, or `None` if there is none. Numbers that are not finite are left
+    /// out.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
@@ -23,8 +24,8 @@ impl Spread {
     }
 }
 
-/// The quarters of sorted numbers; between two of them on the line that joins them, which is what R
-/// and NumPy do unless told otherwise.
+/// Returns a quartile of sorted numbers. Between two numbers it interpolates linearly, as R and NumPy do by
+/// default.
 fn quantile(sorted: &[f64], quarters: usize) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let (below, part) = (last * quarters / 4, last * quarters % 4);
@@ -65,14 +66,14 @@ impl Line {
 /// A number for each round that was measured.
 pub(crate) type ByRound = BTreeMap<u32, f64>;
 
-/// The ratio of one to the other in every round that both have. Noise that lasts longer than a
-/// round hits both of them, and cancels out.
+/// Returns the ratio of one to the other in every round that both have. Noise that lasts longer than a
+/// round affects both of them, and cancels out.
 pub(crate) fn paired_ratios(of: &ByRound, to: &ByRound) -> Vec<f64> {
     let pairs = of.iter().filter_map(|(round, value)| Some((value, to.get(round)?)));
     pairs.map(|(value, base)| value / base).filter(|ratio| ratio.is_finite()).collect()
 }
 
-/// The median of several curves, point by point; a point that fewer than half of them have is left
+/// Returns the median of several curves, point by point. A point that fewer than half of them have is left
 /// out.
 pub(crate) fn median_curve(curves: &[&[(f64, f64)]]) -> Vec<(f64, f64)> {
     // The bits of positive numbers are in the order of the numbers.

@@ -1,5 +1,5 @@
-//! What a suite is. It measures, and it says what its results mean; a report can be made again from
-//! results that were read from a file.
+//! The trait of a suite, which measures, and explains its results. Results read from a file can be
+//! explained too, so that a report can be made again.
 
 use crate::conditions::Conditions;
 use crate::context::Context;
@@ -27,12 +27,12 @@ pub(crate) trait Suite: Sync {
     /// Returns the title in the report.
     fn title(&self) -> &'static str;
 
-    /// Returns which programs have to be built for it.
+    /// Returns the programs that have to be built for it.
     fn programs(&self) -> Programs {
         Programs::Servers
     }
 
-    /// Checks what the suite cannot do without.
+    /// Checks that the requirements of the suite are met.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ pub(crate) trait Suite: Sync {
         Ok(())
     }
 
-    /// Returns what will be measured, and how long that takes.
+    /// Returns the planned measurements and their durations.
     fn plan(&self, paths: &Paths, is_quick: bool) -> Vec<PlanEntry>;
 
     /// Measures, and adds what was measured to `results` part by part.

@@ -23,7 +23,7 @@ thread_local! {
     };
 }
 
-/// The context in which a [`DelayQueue`] works. Whoever uses one holds this meanwhile.
+/// Enters the context in which a [`DelayQueue`] works. Hold the guard while one is used.
 pub fn enter_runtime() -> EnterGuard<'static> {
     RUNTIME.with(|runtime| runtime.enter())
 }
@@ -58,7 +58,7 @@ impl Keeper for DelayQueue {
         self.queue.try_remove(&key).is_some()
     }
 
-    /// It panics when there is no such timer.
+    /// Gives the timer another deadline. Panics if there is no such timer.
     #[inline]
     fn reschedule(&mut self, key: &mut Key, deadline: u64, _value: u64) -> bool {
         self.queue.reset_at(key, self.time(deadline));

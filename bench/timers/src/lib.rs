@@ -18,40 +18,40 @@ pub use population::{DELAY_MAX, Operation, Population, Took};
 pub use sorted_map::SortedMap;
 pub use wheel::Wheel;
 
-/// How many timers live while they are measured.
+/// The numbers of timers that live while operations are measured.
 pub const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
 
-/// Many timers, each with a value. The present is tick zero at first.
+/// A queue of timers, each with a value. Its clock starts at tick zero.
 pub trait Keeper {
-    /// What the tables call it.
+    /// The name in the tables.
     const NAME: &'static str;
 
-    /// The name of a timer.
+    /// The key of a timer.
     type Key: Copy;
 
-    /// No timers.
+    /// Creates a queue without timers.
     fn new() -> Self;
 
-    /// How many timers there are.
+    /// Returns the number of timers.
     fn len(&self) -> usize;
 
-    /// Whether there is no timer.
+    /// Returns whether there is no timer.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A timer that is due at `deadline`, which is later than the present.
+    /// Inserts a timer that expires at `deadline`, which is later than the present, and returns its key.
     fn insert(&mut self, deadline: u64, value: u64) -> Self::Key;
 
-    /// Ends a timer; whether there was one.
+    /// Ends a timer, and returns whether there was one.
     fn cancel(&mut self, key: Self::Key) -> bool;
 
-    /// Gives a timer another deadline and perhaps another key; whether there is such a timer.
+    /// Gives a timer another deadline and perhaps another key, and returns whether there is such a timer.
     fn reschedule(&mut self, key: &mut Self::Key, deadline: u64, value: u64) -> bool;
 
-    /// Moves the clock, where there is one. Not measured.
+    /// Moves the clock, if there is one. This is not measured.
     fn advance(&mut self, _now: u64) {}
 
-    /// Ends the timers that are due at `now` and hands out their values.
+    /// Ends the timers that have expired at `now` and passes their values to `fire`.
     fn expire(&mut self, now: u64, fire: impl FnMut(u64));
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The longest time to a deadline: about a minute.
 pub const DELAY_MAX: u64 = 60_000;
 
-/// Of the deadlines and the order of use, which are the same in every run.
+/// The seed of the random deadlines and of the order of use. It is fixed, so every run has the same ones.
 const SEED: u64 = 7;
 
 /// Timers of a batch, of those that live; a small population has this many.
@@ -20,12 +20,12 @@ const BATCH_MIN: usize = 250;
 /// population is worn out after so many operations for each of its timers, and begins anew.
 const WEAR_MAX: usize = 16;
 
-/// What was measured.
+/// The time and the number of operations that were measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Took {
-    /// How long the operations took, without what put right what they changed.
+    /// The time of the operations, without the work that undoes their changes.
     pub elapsed: Duration,
-    /// How many operations there were.
+    /// The number of operations.
     pub count: usize,
 }
 
@@ -33,7 +33,7 @@ pub struct Took {
 pub struct Population<T: Keeper> {
     timers: T,
     now: u64,
-    /// By the timer's value.
+    /// The key of each timer, indexed by its value.
     keys: Vec<T::Key>,
     deadlines: Vec<u64>,
     /// Values in the order in which they are used.
@@ -43,7 +43,7 @@ pub struct Population<T: Keeper> {
     random: Rng,
 }
 
-/// What is measured, `count` times or more often.
+/// An operation that is measured at least `count` times.
 pub type Operation<T> = fn(&mut Population<T>, count: usize) -> Took;
 
 impl<T: Keeper> Population<T> {
@@ -56,7 +56,7 @@ impl<T: Keeper> Population<T> {
         ("expire", Self::expire),
     ];
 
-    /// So many timers with random deadlines.
+    /// Creates `len` timers with random deadlines.
     #[must_use]
     pub fn new(len: usize) -> Self {
         let mut random = Rng::with_seed(SEED);
@@ -84,7 +84,7 @@ impl<T: Keeper> Population<T> {
         }
     }
 
-    /// Inserts so many timers.
+    /// Inserts `count` timers.
     pub fn insert(&mut self, count: usize) -> Took {
         self.in_batches(count, |own, values| {
             let batch: Vec<_> = values.iter().map(|value| (*value, own.any_deadline())).collect();
@@ -170,7 +170,7 @@ impl<T: Keeper> Population<T> {
         Took { elapsed, count: fired }
     }
 
-    /// The timers that are due, and the sum of their values.
+    /// Returns the timers that have expired, and the sum of their values.
     fn due(&self) -> (Vec<usize>, u64) {
         let due = |value: &usize| self.deadlines[*value] <= self.now;
         let due: Vec<_> = (0..self.keys.len()).filter(due).collect();

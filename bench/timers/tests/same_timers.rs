@@ -6,8 +6,8 @@ use epoll_kit_bench_timers::{
 };
 use fastrand::Rng;
 
-/// The values of the timers that fire at each step, which come in the order of their deadlines; those
-/// of one deadline in any.
+/// Returns the values of the timers that fire at each step. They come in the order of their deadlines; those
+/// of one deadline come in any order.
 fn fired<T: Keeper>() -> Vec<(u64, Vec<u64>)> {
     let (mut timers, mut random, mut now) = (T::new(), Rng::with_seed(11), 0);
     let (mut keys, mut steps) = (Vec::new(), Vec::new());

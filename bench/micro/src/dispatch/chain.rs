@@ -21,12 +21,12 @@ struct Pair {
 /// Bytes on their way, and what is known of them.
 pub(crate) struct Baton<'a> {
     chain: &'a Chain,
-    /// How many bytes there are, and their sum.
+    /// The number of bytes on their way, and the sum of their values.
     active: (u64, u64),
     turns: u64,
-    /// How many hand-ons are to come.
+    /// The number of hand-ons that remain.
     left: u64,
-    /// How many there were, and the sum of what they handed on.
+    /// The number of hand-ons so far, and the sum of the bytes handed on.
     handed_on: (u64, u64),
 }
 
@@ -41,7 +41,7 @@ impl Chain {
         Ok(Self { pairs: (0..pairs).map(pair).collect::<io::Result<_>>()? })
     }
 
-    /// The descriptors to be watched, in the order of their numbers in the chain.
+    /// Returns the descriptors to be watched, in the order of their numbers in the chain.
     pub(crate) fn readers(&self) -> impl Iterator<Item = &OwnedFd> {
         self.pairs.iter().map(|pair| &pair.reader)
     }
@@ -60,7 +60,7 @@ impl Chain {
     }
 }
 
-/// Never zero, and not the same for neighbours.
+/// Returns a value that is never zero, and differs between neighbours.
 fn value(byte: usize) -> u8 {
     byte.to_le_bytes()[0] % 250 + 1
 }

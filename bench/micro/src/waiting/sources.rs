@@ -11,10 +11,10 @@ pub(crate) struct Sources {
     fds: Vec<OwnedFd>,
 }
 
-/// What was read in one round.
+/// The sources that were read in one round, to be compared with those that were made ready.
 pub(crate) struct Tally<'a> {
     sources: &'a Sources,
-    /// How many were ready and the sum of what was written to them.
+    /// The number of ready sources, and the sum of the values written to them.
     expected: (u64, u64),
     found: (u64, u64),
 }

@@ -65,14 +65,14 @@ impl<'a> Waiter<'a> for Poll<'a> {
 
 pub(crate) struct Select<'a> {
     fds: Vec<BorrowedFd<'a>>,
-    /// What `select` replaces in its copy.
+    /// The watched descriptors. `select` overwrites a copy of this set.
     set: FdSet<'a>,
     /// One more than the highest descriptor.
     nfds: i32,
 }
 
 impl Select<'_> {
-    /// Whether every source is a descriptor that fits in a set.
+    /// Returns whether the descriptor of every source is below `FD_SETSIZE`.
     pub(crate) fn can_hold(sources: &Sources) -> bool {
         let max = i32::try_from(nix::sys::select::FD_SETSIZE).unwrap_or(i32::MAX);
         sources.fds().iter().all(|fd| fd.as_raw_fd() < max)

@@ -1,4 +1,4 @@
-//! What can be woken.
+//! Event loops that can be woken.
 
 use super::Wakeable;
 use epoll_reactor::{Reactor, Ready};
@@ -121,8 +121,8 @@ impl Wakeable for Polling {
         poller.notify()
     }
 
-    /// Nothing is watched, so a wait that ends before its time was woken; only a clock tells, and of a
-    /// wait that takes no time nothing does.
+    /// Compares the time that has passed with the timeout. No source is watched, so a wait that ends early
+    /// was woken. With a timeout of zero this cannot be told.
     fn wait(&mut self, timeout: Duration) -> io::Result<bool> {
         self.events.clear();
         let start = Instant::now();

@@ -61,7 +61,8 @@ impl EventSource for Connection {
     type Ret = ();
     type Error = io::Error;
 
-    /// What becomes of a connection is its own affair; an error would end the loop.
+    /// Takes a step of the connection. A failure only closes this connection, because an error returned
+    /// from here would end the loop.
     fn process_events<F>(
         &mut self,
         readiness: Readiness,

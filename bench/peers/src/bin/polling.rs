@@ -75,7 +75,7 @@ fn accept_all(
     Ok(())
 }
 
-/// What `Poller::add_with_mode` asks of the kernel for a source that is to be readable.
+/// Watches a source for reading with the events that `Poller::add_with_mode` would request.
 fn add(poller: &Poller, source: impl AsFd, key: usize) -> io::Result<()> {
     Ok(epoll::add(
         poller,

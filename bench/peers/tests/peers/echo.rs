@@ -18,11 +18,11 @@ const FULL_MAX: usize = 128 * 1024 * 1024;
 /// Lengths of pieces, in turn: none divides another or the buffer.
 const PIECES: [usize; 6] = [1, 997, 65_537, 7, 16_381, 120_011];
 
-/// What the client's own socket may hold, so that it is the peer that has to wait. With much less
-/// the kernel delays the answers that make room.
+/// The size of the client's own socket buffers, which is small so that the peer has to wait. With much
+/// less the kernel delays the answers that make room.
 const SMALL: usize = 64 * 1024;
 
-/// When nothing of a write was taken for so long, the connection is full.
+/// A connection is full if a write has made no progress for this long.
 const FULL_AFTER: Duration = Duration::from_millis(300);
 
 /// The tests of one peer, which is left out where `$start` starts none.
@@ -221,7 +221,8 @@ fn echoes_what_came_before_the_end(peer: &Peer) {
     }
 }
 
-/// More of them than any peer has buffers to share, where that is said to matter.
+/// Asserts that a client is served while `many` others do not read. For a peer that shares buffers these are more
+/// than its buffers.
 #[track_caller]
 fn serves_others_beside_some_that_do_not_read(peer: &Peer, many: usize) {
     let mut reader = connect(peer.address());
@@ -236,12 +237,12 @@ fn serves_others_beside_some_that_do_not_read(peer: &Peer, many: usize) {
     }
 }
 
-/// What connections are filled with, again and again.
+/// Returns the block of bytes that a connection is filled with repeatedly.
 fn block(number: usize) -> Vec<u8> {
     (0..SMALL).map(|at| byte(number, at)).collect()
 }
 
-/// Writes what the connection takes at once, and returns how many bytes that were.
+/// Writes as many bytes as the connection takes at once, and returns their number.
 #[track_caller]
 fn fill(number: usize, mut stream: &TcpStream) -> usize {
     sockopt::set_socket_send_buffer_size(stream, SMALL).unwrap();
@@ -265,7 +266,7 @@ fn fill(number: usize, mut stream: &TcpStream) -> usize {
     sent
 }
 
-/// Reads what a connection was filled with, and its end.
+/// Reads the bytes that a connection was filled with, and its end.
 #[track_caller]
 fn read_filled(number: usize, mut stream: &TcpStream, len: usize) {
     let block = block(number);

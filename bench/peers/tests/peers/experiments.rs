@@ -1,4 +1,4 @@
-//! What the flags of the reference change, seen from outside: its system calls and its descriptors.
+//! The effects of the reference's flags, seen from outside: its system calls and its descriptors.
 
 use crate::harness::{PATIENCE, Peer, byte, connect, refusal};
 use epoll_kit_bench_peers::{BUFFER_LEN, EVENTS_MAX};
@@ -18,10 +18,10 @@ const SLEEPS: usize = 3;
 /// A peer whose trace is silent for so long sleeps, most likely.
 const SILENCE: Duration = Duration::from_millis(50);
 
-/// When nothing of a write was taken for so long, the connection is full.
+/// A connection is full if a write has made no progress for this long.
 const FULL_AFTER: Duration = Duration::from_millis(300);
 
-/// The system calls of a peer that slept several times; `None` without strace.
+/// Returns the system calls of a peer that slept several times; `None` without strace.
 #[track_caller]
 fn trace(flags: &[&str]) -> Option<Vec<String>> {
     let calls = "epoll_pwait,recvfrom,sendto,splice,read,write";
@@ -49,7 +49,7 @@ fn trace(flags: &[&str]) -> Option<Vec<String>> {
 const SLEEPING: i32 = -1;
 const LOOKING: i32 = 0;
 
-/// A wait that has returned, with this timeout.
+/// Returns whether the line is a wait with this timeout that has returned.
 fn is_wait(line: &str, timeout: i32) -> bool {
     line.contains(&format!(", {EVENTS_MAX}, {timeout}, NULL"))
 }
@@ -62,7 +62,7 @@ fn exchange(stream: &mut TcpStream) {
     assert!(echo[..] == message);
 }
 
-/// Every read of a socket asks for `len` bytes, and nothing is spliced.
+/// Asserts that every read of a socket asks for `len` bytes, and that nothing is spliced.
 #[track_caller]
 fn reads(flags: &[&str], len: usize) -> Option<Vec<String>> {
     let trace = trace(flags)?;
@@ -97,7 +97,7 @@ fn what_is_spliced_is_not_read() {
     assert!(!trace.iter().any(|line| copies.iter().any(|call| line.contains(call))), "{trace:#?}");
 }
 
-/// The sleeps in a trace, each after the looks that came right before it and brought nothing.
+/// Returns the sleeps in a trace, each after the waits with timeout zero that came right before it and had no events.
 fn sleeps(trace: &[String]) -> Vec<&[String]> {
     let mut sleeps = Vec::new();
     let mut start = 0;

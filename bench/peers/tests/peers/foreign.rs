@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
-/// What was built already, by name, or what is missing for it.
+/// The programs that are built already, by name, each with its path or with the name of what is missing.
 static BUILT: LazyLock<Mutex<BTreeMap<&str, Result<PathBuf, &str>>>> =
     LazyLock::new(Mutex::default);
 
@@ -16,7 +16,7 @@ fn peer(program: &str) -> &'static Foreign {
     ALL.iter().find(|peer| peer.program == program).unwrap()
 }
 
-/// The program, which each run of the tests builds once.
+/// Returns the path of the program, which each run of the tests builds once.
 #[track_caller]
 fn build(program: &str) -> Option<PathBuf> {
     let peer = peer(program);

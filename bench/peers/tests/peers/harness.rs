@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A test that has waited so long has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The name of the test that runs.
+/// Returns the name of the test that runs.
 pub(crate) fn test() -> String {
     thread::current().name().unwrap_or("peers").to_owned()
 }
@@ -31,7 +31,7 @@ impl Peer {
         Self::spawn(command.args(["--listen", "127.0.0.1:0"]).args(flags))
     }
 
-    /// One that needs io_uring. `None`: it says that this is not permitted here.
+    /// Starts a peer that needs io_uring. Returns `None` if the peer says that this is not permitted here.
     #[track_caller]
     pub(crate) fn start_on_io_uring(program: &str, flags: &[&str]) -> Option<Self> {
         let mut command = Command::new(program);
@@ -48,7 +48,7 @@ impl Peer {
         None
     }
 
-    /// One whose system calls of these names are told, a line each. `None`: there is no strace.
+    /// Starts a peer whose system calls of these names are reported, a line each. Returns `None` without strace.
     #[track_caller]
     pub(crate) fn start_traced(
         program: &str,
@@ -87,7 +87,7 @@ impl Peer {
         Self::try_spawn(command).unwrap_or_else(|(said, _)| panic!("{said}"))
     }
 
-    /// One that does not say where it listens is an error, with the child, which has ended.
+    /// Starts a peer. One that does not print its address is an error, with the child, which has ended.
     fn try_spawn(command: &mut Command) -> Result<Self, (String, Child)> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
@@ -146,13 +146,13 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The byte at this place of the stream with this number.
+/// Returns the byte at this place of the stream with this number.
 pub(crate) fn byte(stream: usize, at: usize) -> u8 {
     let mixed = (at as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
     mixed.wrapping_add(stream as u64 * 31).to_le_bytes()[0]
 }
 
-/// What a program says that does not start.
+/// Runs a program that must refuse to start, and returns its stderr.
 #[track_caller]
 pub(crate) fn refusal(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();

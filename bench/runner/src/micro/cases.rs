@@ -80,7 +80,7 @@ pub(super) fn header_in(part: &Part, group: &str) -> String {
 pub(super) struct Group<'a> {
     pub(super) title: String,
     pub(super) parts: Vec<&'a Part>,
-    /// Whether its parts are points of lines.
+    /// `true` if its parts are points of lines.
     pub(super) is_growth: bool,
 }
 

@@ -7,10 +7,10 @@ use crate::report::Figure;
 use crate::report::plot::{Bar, Bars, Hue, Line, Lines, Scale};
 use crate::results::{Part, Series};
 
-/// How the plots of a suite are drawn.
+/// The labels and file names of a suite's plots.
 #[derive(Clone, Copy)]
 pub(super) struct Look {
-    /// What the number that grows counts.
+    /// The label of the number that grows from case to case.
     pub(super) x_label: &'static str,
     /// Titles of the plots that are published, with the names of their files.
     pub(super) published: &'static [(&'static str, &'static str)],

@@ -19,7 +19,7 @@ const PREFIX_LEN: u8 = 24;
 /// The names of the two ends, ours first.
 const ENDS: [&str; 2] = ["bench-here", "bench-there"];
 
-/// How long it may take to make a namespace.
+/// The longest time that making a namespace may take.
 const START_MAX: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 

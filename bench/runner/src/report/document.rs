@@ -1,4 +1,4 @@
-//! What a report is made of.
+//! The parts of a report.
 
 use super::table::Table;
 use crate::conditions::Conditions;
@@ -34,7 +34,7 @@ pub(crate) struct Figure {
     pub(crate) file: Option<&'static str>,
 }
 
-/// What a reader has to know about every table.
+/// The remark that readers need for every table.
 pub(crate) const HOW_TO_READ: &str = "Where something was measured several times, the value is the \
 median, and quartiles are in brackets. How often, and what ratios are of, is said with each suite.";
 

@@ -5,7 +5,7 @@ use super::table::{Cell, Table};
 use crate::plan::clock;
 use std::fmt::Write as _;
 
-/// All of it.
+/// Returns the whole report.
 pub(crate) fn page(report: &Report) -> String {
     let mut text = String::new();
     for (name, value) in report.facts() {
@@ -23,7 +23,7 @@ pub(crate) fn page(report: &Report) -> String {
     text + "\n"
 }
 
-/// One suite, under a heading of this level.
+/// Returns one suite, under a heading of this level.
 pub(crate) fn section(section: &Section, level: usize) -> String {
     let mut text = format!("{} {}\n\n", "#".repeat(level), section.title);
     for paragraph in &section.intro {

@@ -93,10 +93,10 @@ impl Column {
 /// One column pair of a grid: everybody in one case.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
-    /// What was measured, with its unit.
+    /// The quantity that was measured, with its unit.
     pub(crate) header: String,
     pub(crate) metric: Metric,
-    /// The first is the reference.
+    /// The measurements, that of the reference first.
     pub(crate) series: Vec<Series>,
 }
 
@@ -116,7 +116,7 @@ impl Case {
 }
 
 impl Table {
-    /// A row for each contestant, two columns for each case.
+    /// Makes a table with a row for each contestant and two columns for each case.
     pub(crate) fn grid(title: &str, cases: &[Case]) -> Self {
         let mut columns = vec![String::new()];
         let mut contestants: Vec<&Contestant> = Vec::new();
@@ -138,7 +138,7 @@ impl Table {
         Self { title: title.to_owned(), rows: rows.collect(), columns, ..Self::default() }
     }
 
-    /// A row for each contestant, of which the first is the reference.
+    /// Makes a table with a row for each contestant. The first one is the reference.
     pub(crate) fn of_rounds(title: &str, series: &[Series], columns: &[Column]) -> Self {
         let headers = columns.iter().map(|column| column.header().to_owned());
         let rows = series.iter().map(|one| Row {

@@ -166,7 +166,7 @@ fn measure_one(
     Ok(sample)
 }
 
-/// Returns how many connections a second were reset.
+/// Returns the number of connections a second that were reset.
 fn resets(said: &str) -> anyhow::Result<f64> {
     let json: Value = serde_json::from_str(said).context("flood printed no JSON")?;
     for (kind, did) in json.as_object().into_iter().flatten() {

@@ -60,7 +60,7 @@ impl Suite for Lesson {
     }
 }
 
-/// For the drain after the last connection was closed.
+/// The longest time that a drain may take after the last connection was closed.
 const END_MAX: Duration = Duration::from_secs(20);
 
 /// A lesson: what is sent, and what the server reads it with.

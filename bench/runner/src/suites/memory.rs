@@ -180,7 +180,7 @@ fn grow(context: &Context, server: &EchoServer) -> anyhow::Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Returns how long one byte takes to come back.
+/// Returns the time that one byte takes to come back.
 fn echo(probe: &mut TcpStream) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     probe.write_all(b"e").context("the probe cannot send")?;
@@ -252,7 +252,7 @@ fn growth(count: u32) -> Part {
     }
 }
 
-/// A vector that grows in place, or is moved by the allocator.
+/// Measures the growth of a vector in place, or by a move of the allocator.
 fn moved(bytes: usize) -> Duration {
     let mut table: Vec<u8> = Vec::with_capacity(bytes);
     table.resize(bytes, 1);
@@ -262,7 +262,7 @@ fn moved(bytes: usize) -> Duration {
     begun.elapsed()
 }
 
-/// The same with a copy.
+/// Measures the growth of a vector by a copy.
 fn copied(bytes: usize) -> Duration {
     let table = black_box(vec![1_u8; bytes]);
     let begun = Instant::now();
@@ -273,7 +273,7 @@ fn copied(bytes: usize) -> Duration {
     begun.elapsed()
 }
 
-/// A new piece of memory that is written to.
+/// Measures the writing of a new piece of memory.
 fn filled(bytes: usize) -> Duration {
     let begun = Instant::now();
     black_box(vec![1_u8; bytes]);

@@ -140,8 +140,8 @@ fn versions() -> String {
     format!("Versions: {}.", versions.join(", "))
 }
 
-/// One case, and what servers over TLS have agreed on. Servers are started for it, and where it is not about memory
-/// they stay for all rounds.
+/// Measures one case, and returns the agreement of servers over TLS too. Servers are started for the case, and
+/// stay for all rounds unless it measures memory.
 fn measure(context: &Context, case: &Case) -> anyhow::Result<(Vec<Series>, Option<Agreement>)> {
     let entrants = contestants(case);
     let contestants = entrants.each_ref().map(|(contestant, _)| contestant.clone());

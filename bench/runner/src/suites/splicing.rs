@@ -65,7 +65,7 @@ impl Suite for Splicing {
     }
 }
 
-/// What server and client talk over.
+/// The link between server and client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Loopback,
@@ -98,7 +98,7 @@ const CASES: [Case; 4] = [
     Case { title: "1 MiB x 1 connection, veth", file: None, link: Link::Veth, connections: 1 },
 ];
 
-/// So that a figure for each message is one for each MiB.
+/// The length of a message in bytes: 1 MiB, so that a figure for each message is one for each MiB.
 const SIZE: u32 = 1 << 20;
 
 const FULL: Budget = Budget::ms(7, 120, 30);

@@ -84,7 +84,7 @@ const SHORT_PART: u64 = 10;
 /// Calls that happen now and then, not for every message.
 const SHOWN_MIN: f64 = 0.005;
 
-/// What is counted.
+/// A kind of request whose system calls are counted.
 struct Count {
     name: &'static str,
     /// The name of its file among the published plots, if it has one.
@@ -92,7 +92,7 @@ struct Count {
     header: &'static str,
     connections: u32,
     kind: Kind,
-    /// How many more the long run has than the short one.
+    /// The number of requests that the long run has more than the short one.
     requests: u64,
 }
 
@@ -215,7 +215,7 @@ fn trace(
     totals(&fs::read_to_string(&summary).context("strace left no summary")?)
 }
 
-/// The server that strace has started.
+/// Returns the server that strace has started.
 fn child_of(strace: u32) -> anyhow::Result<Pid> {
     let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children"));
     let children = children.context("the kernel does not tell children")?;

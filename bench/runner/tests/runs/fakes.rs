@@ -19,21 +19,21 @@ const PEERS: [&str; 9] = [
     "peer-compio",
 ];
 
-/// Says where it listens, notes its id, and waits to be ended.
+/// A server that prints its address, writes its process id to a file, and waits to be ended.
 const SERVER: &str = "\
 echo $$ >> \"$FAKES/started\"
 echo 'listening on 127.0.0.1:1'
 exec sleep 600
 ";
 
-/// What the load client prints.
+/// The output of the load client.
 pub(crate) const ANSWER: &str = r#"{"duration_s": 1.0, "requests": 1000, "throughput_per_s": 1000.0,
 "mib_per_s": 2.0, "latency_us": {"mean": 5.0, "p50": 4.0, "p99": 9.0, "max": 12.0},
 "latency_curve": [[50.0, 4.0], [90.0, 7.0], [99.0, 9.0]], "errors": {},
 "client": {"user_us": 200000, "system_us": 570000},
 "server": {"user_us": 1, "system_us": 1, "cpu_us_per_request": 3.5}}"#;
 
-/// What measures waking.
+/// The program that measures waking.
 pub(crate) const WAKE: &str = r#"
 for round in 1 2 3; do
   for who in '"floor","role":"floor"' '"floor","role":"floor-again"' '"epoll-kit","role":"ours"'; do
@@ -45,7 +45,7 @@ done
 /// A folder with every program that the runner may ask for.
 pub(crate) struct Fakes(TempDir);
 
-/// What a run has left.
+/// The exit status and the output of a run.
 pub(crate) struct Run {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -53,7 +53,7 @@ pub(crate) struct Run {
 }
 
 impl Fakes {
-    /// All of them well-behaved.
+    /// Creates the folder with programs that all behave well.
     pub(crate) fn new() -> Self {
         let fakes = Self(TempDir::new().unwrap());
         for name in PEERS.iter().chain(&["epoll-server"]) {
@@ -80,7 +80,7 @@ impl Fakes {
         self.0.path()
     }
 
-    /// What the report's folder has under this name.
+    /// Returns the file with this name in the report's folder.
     pub(crate) fn report(&self, name: &str) -> String {
         fs::read_to_string(self.path().join("out").join(name)).unwrap()
     }
@@ -107,18 +107,18 @@ impl Fakes {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Runs it to its end.
+    /// Runs the runner to its end.
     pub(crate) fn run(&self, args: &[&str]) -> Run {
         Run::of(self.start(args))
     }
 
-    /// The ids of all servers that were started.
+    /// Returns the ids of all servers that were started.
     pub(crate) fn started(&self) -> Vec<u32> {
         let text = fs::read_to_string(self.path().join("started")).unwrap_or_default();
         text.lines().map(|line| line.parse().unwrap()).collect()
     }
 
-    /// Waits until none of them runs any more.
+    /// Waits until none of the started servers runs any more.
     #[track_caller]
     pub(crate) fn assert_ended(&self) {
         for id in self.started() {
@@ -134,7 +134,7 @@ impl Run {
         Self { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// That the exit status is this, and stderr ends with one line that has all of these.
+    /// Asserts the exit status, and that stderr ends with one line that contains all of `parts`.
     #[track_caller]
     pub(crate) fn ends_with(&self, status: i32, parts: &[&str]) {
         assert_eq!(self.status.code(), Some(status), "{}", self.stderr);

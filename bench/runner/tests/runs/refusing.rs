@@ -1,4 +1,4 @@
-//! What is refused before anything is measured.
+//! Tests of arguments and conditions that are refused before anything is measured.
 
 use crate::fakes::Fakes;
 

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 
-/// With a buffer of type `B`: a length that is part of the type is one less to be looked up.
+/// A transfer through a buffer of type `B`. If the type is an array, its length is known at compile time.
 pub(crate) struct Copying<B> {
     buffer: Box<B>,
 }

@@ -18,22 +18,22 @@ const SPINS: RangeInclusive<u64> = 1..=1_000_000;
 const NO_BUFFER: &str = "--read-buffer with --splice: what is spliced is read into no buffer";
 const ONE_WAIT: &str = "--second-wait with --spin: to spin is to wait a second time already";
 
-/// What is different from the reference.
+/// The differences from the reference.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Experiment {
     pub(crate) way: Way,
     pub(crate) wait: Wait,
 }
 
-/// What the bytes go through.
+/// The buffer or pipe that bytes pass through.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
-    /// Of so many bytes, if that was chosen.
+    /// A buffer of this length in bytes, or of the usual length.
     Buffer(Option<usize>),
     Pipe,
 }
 
-/// What comes before a sleep.
+/// The waits with timeout zero that come before a wait that sleeps.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Wait {
     #[default]

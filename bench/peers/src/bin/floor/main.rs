@@ -71,7 +71,7 @@ fn serve_waiting(
 
 struct Server<T: Transfer> {
     epoll: OwnedFd,
-    /// By descriptor.
+    /// Connections, indexed by descriptor.
     connections: Vec<Option<Connection<T::Unsent>>>,
     transfer: T,
 }
@@ -81,15 +81,15 @@ struct Connection<U> {
     unsent: U,
 }
 
-/// How bytes get back, with what the connections of a thread share for it.
+/// A way to send bytes back, with the state that the connections of a thread share for it.
 trait Transfer {
-    /// What a connection was sent and its socket does not take yet.
+    /// Bytes that a connection has received and its socket does not accept yet.
     type Unsent: Default;
 
-    /// What ends the server, not only the connection.
+    /// An error that ends the server, not only the connection.
     type Error: Into<anyhow::Error>;
 
-    /// Does what can be done now.
+    /// Does as much work as is possible now.
     fn step(&mut self, connection: &mut Connection<Self::Unsent>) -> Result<Step, Self::Error>;
 }
 

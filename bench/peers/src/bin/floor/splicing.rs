@@ -18,7 +18,8 @@ const PIPE_LEN: usize = 1 << 20;
 /// Empty pipes that are kept for the next that needs one.
 const SPARE_MAX: usize = 64;
 
-/// Only a connection at work has a pipe: one serves all of a thread until a socket is full.
+/// A transfer through pipes. Only an active connection has a pipe: one serves every connection of a
+/// thread until a socket is full.
 #[derive(Default)]
 pub(crate) struct Splicing {
     /// Pipes that hold nothing.
@@ -59,7 +60,7 @@ impl Transfer for Splicing {
 }
 
 impl Splicing {
-    /// Sends what the pipe holds. `false`: some of it is left, and the socket is full.
+    /// Sends the bytes in the pipe. `false`: some of them are left, and the socket is full.
     fn send(
         &mut self,
         mut pipe: Pipe,
@@ -75,7 +76,7 @@ impl Splicing {
         Ok(is_empty)
     }
 
-    /// An empty pipe. An error is the lack of descriptors.
+    /// Returns an empty pipe. Fails if there is no descriptor for one.
     fn take(&mut self) -> io::Result<Pipe> {
         match self.spare.pop() {
             Some(pipe) => Ok(pipe),
@@ -102,7 +103,7 @@ impl Pipe {
         Ok(Self { reader, writer, len: 0 })
     }
 
-    /// Takes what has come, which is nothing at the end of the stream.
+    /// Takes the bytes that have arrived; there are none at the end of the stream.
     fn fill(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
         self.len += splice(socket, None, &self.writer, None, PIPE_LEN, SpliceFlags::NONBLOCK)?;
         Ok(())

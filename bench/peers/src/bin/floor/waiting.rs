@@ -60,7 +60,7 @@ impl Waiting for Spinning {
     }
 }
 
-/// Whether a wait that does not sleep has brought events.
+/// Waits with timeout zero, and returns whether there are events.
 #[inline(always)]
 fn look(epoll: &OwnedFd, events: &mut Vec<Event>) -> Result<bool, Errno> {
     let count = epoll::wait(epoll, spare_capacity(events), Some(&NO_TIME))?;

@@ -14,11 +14,11 @@ const ROW: i32 = 21;
 const TOP: i32 = 6;
 const FOOT: i32 = 26;
 
-/// A bar, or why there is none.
+/// A bar, or the reason why there is none.
 pub(crate) struct Bar {
     pub(crate) label: String,
     pub(crate) hue: Hue,
-    /// Whether it has more than one thread, and so a lighter shade of the same colour.
+    /// `true` if it has more than one thread; its colour is then a lighter shade.
     pub(crate) is_threaded: bool,
     pub(crate) value: Option<Spread>,
     /// Stands where the bar would be.
@@ -47,13 +47,13 @@ pub(crate) struct Bars<'a> {
     pub(crate) bars: &'a [Bar],
     /// A line at this value.
     pub(crate) reference: Option<f64>,
-    /// How far apart equal things were.
+    /// The spread between two measurements of the same contestant.
     pub(crate) noise: Option<Spread>,
     pub(crate) show: fn(f64) -> String,
 }
 
 impl Bars<'_> {
-    /// The plot. Drawing into memory cannot fail; if it did, the plot would be empty.
+    /// Returns the plot. Drawing into memory cannot fail; if it did, the plot would be empty.
     pub(crate) fn svg(&self) -> String {
         let rows = i32::try_from(self.bars.len()).unwrap_or(i32::MAX / ROW);
         let height = TOP + rows * ROW + FOOT;
@@ -133,9 +133,9 @@ impl Bars<'_> {
     }
 }
 
-/// From zero to the longest bar.
+/// The horizontal axis, from zero to the longest bar.
 struct Linear {
-    /// Where zero is, in pixels.
+    /// The place of zero, in pixels.
     start: i32,
     end: f64,
 }
@@ -147,7 +147,7 @@ impl Linear {
         self.start + (value.clamp(0.0, self.end) / self.end * width).round() as i32
     }
 
-    /// Two to five round numbers.
+    /// Returns two to five round numbers.
     fn ticks(&self) -> Vec<f64> {
         let decade = 10_f64.powf(self.end.log10().floor());
         let steps = [0.2, 0.5, 1.0, 2.0].map(|part| part * decade);

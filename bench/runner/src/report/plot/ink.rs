@@ -1,4 +1,4 @@
-//! What bars and lines share: their colours and their text.
+//! The colours and the text that bars and lines share.
 //!
 //! A plot is read on a light and on a dark page, so its colours are the page's: they are drawn with
 //! marks in their place, which become CSS variables at the end.
@@ -37,7 +37,7 @@ impl Ink {
     }
 }
 
-/// The mark that stands for a colour while a plot is drawn.
+/// Returns the mark that stands for a colour while a plot is drawn.
 pub(crate) fn mark(ink: Ink) -> RGBColor {
     RGBColor(0xFA, ink.place(), 0x07)
 }

@@ -12,7 +12,7 @@ const HEIGHT: i32 = 320;
 const LEFT: i32 = 68;
 const TOP: i32 = 12;
 const BOTTOM: i32 = 274;
-/// How close names may come.
+/// The smallest vertical distance between two names, in pixels.
 const NAME: i32 = 15;
 
 /// A line of one contestant.
@@ -22,7 +22,7 @@ pub(crate) struct Line {
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// How the horizontal axis is divided.
+/// The division of the horizontal axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Powers of ten.
@@ -41,7 +41,7 @@ pub(crate) struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The plot. Drawing into memory cannot fail; if it did, the plot would be empty.
+    /// Returns the plot. Drawing into memory cannot fail; if it did, the plot would be empty.
     pub(crate) fn svg(&self) -> String {
         let mut svg = String::new();
         {
@@ -127,7 +127,7 @@ impl Lines<'_> {
         Ok(())
     }
 
-    /// Where a value is along the horizontal axis.
+    /// Returns the place of a value along the horizontal axis.
     fn along(&self, value: f64) -> f64 {
         match self.x {
             Scale::Logarithmic => value.log10(),

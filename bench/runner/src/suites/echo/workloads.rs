@@ -1,4 +1,4 @@
-//! What the echo servers are asked to do, and for how long.
+//! The loads that the echo servers are measured under, and their durations.
 
 use crate::contestants::EchoServer;
 use crate::load::{Amount, Kind, Load};
@@ -10,13 +10,13 @@ const RATE: u32 = 20_000;
 /// The same for large messages.
 const RATE_LARGE: u32 = 5_000;
 
-/// Who is measured.
+/// The contestants that are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Everybody,
-    /// Everybody, but under `--quick` the most important ones only.
+    /// All contestants, but under `--quick` only the most important ones.
     MainIfQuick,
-    /// Those with one thread, and under `--quick` the most important ones only.
+    /// Contestants with one thread, and under `--quick` only the most important ones.
     OneThread,
 }
 
@@ -37,12 +37,12 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    /// How often and how long it is run.
+    /// Returns the number and the length of its rounds.
     pub(crate) fn budget(&self, is_quick: bool) -> Budget {
         if is_quick { self.quick } else { self.full }
     }
 
-    /// Whether it takes long to connect.
+    /// Returns whether connecting takes long.
     pub(crate) fn is_crowd(&self) -> bool {
         self.connections + self.idle >= 10_000
     }
@@ -57,17 +57,17 @@ impl Workload {
         }
     }
 
-    /// How often it is measured in a round.
+    /// Returns the number of measurements in a round.
     pub(crate) fn times(&self) -> u32 {
         if self.idle > 0 { 2 } else { 1 }
     }
 
-    /// The same without the idle connections, to be compared with, if there are any.
+    /// Returns the same load without idle connections, for comparison, if it has any.
     pub(crate) fn alone(&self, is_quick: bool) -> Option<Load> {
         (self.idle > 0).then(|| Load { idle: 0, ..self.load(is_quick) })
     }
 
-    /// What the client is told.
+    /// Returns the load that the client puts on the server.
     pub(crate) fn load(&self, is_quick: bool) -> Load {
         Load {
             connections: self.connections,
@@ -101,7 +101,8 @@ const OPEN: Workload = Workload {
     ..CLOSED
 };
 
-/// In the order of the report. At a fixed rate a round says little, so there are more of them.
+/// All workloads in the order of the report. A round at a fixed rate says little, so these have more
+/// rounds.
 pub(crate) const ALL: [Workload; 12] = [
     Workload { file: Some("echo-throughput"), who: Who::Everybody, ..CLOSED },
     Workload { title: "64 B x 1 connection", connections: 1, who: Who::OneThread, ..CLOSED },

@@ -1,4 +1,4 @@
-//! What is measured: a case is one value in [`CASES`].
+//! The cases of this suite, each a value in [`CASES`].
 
 use super::greeting::Greeting;
 use super::programs::Program;
@@ -36,7 +36,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// The program that has to be installed.
+    /// Returns the program that has to be installed.
     pub(crate) fn program(&self) -> Option<&'static str> {
         match self {
             Self::RedisBenchmark { .. } => Some("redis-benchmark"),
@@ -64,7 +64,7 @@ impl Client {
 }
 
 impl Client {
-    /// Returns what is sent on a connection to see what is agreed on, if there is TLS.
+    /// Returns the request that is sent to see which version and cipher suite are agreed on, if there is TLS.
     pub(crate) fn greeting(&self) -> Greeting {
         match self {
             Self::Echo { .. } => Greeting { request: b"x", answer: b"x" },
@@ -146,7 +146,7 @@ const IDLE_QUICK: Budget = Budget::ms(1, 0, 400);
 const IDLE_TLS: Budget = Budget::ms(2, 0, 800);
 const IDLE_TLS_QUICK: Budget = Budget::ms(1, 0, 900);
 
-/// In the order of the report.
+/// All cases in the order of the report.
 pub(crate) const CASES: [Case; 19] = [
     RESP,
     Case { title: "RESP, SET", client: redis("set", 1), ..RESP },

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 const ONE_SUITE: &str = "    ssl_protocols TLSv1.3;\n    ssl_ecdh_curve X25519;\n    \
                          ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n";
 
-/// nginx for HTTP.
+/// Returns the configuration of nginx for HTTP.
 pub(crate) fn nginx(folder: &str, listen: SocketAddr) -> String {
     nginx_with(folder, &format!("    listen {listen} backlog=4096;\n"))
 }
 
-/// nginx for HTTPS. As unless told otherwise, it remembers no session, and sends tickets.
+/// Returns the configuration of nginx for HTTPS. By default nginx caches no session, and sends tickets.
 pub(crate) fn nginx_tls(folder: &str, listen: SocketAddr) -> String {
     let (certificate, key) = (tls::CERTIFICATE, tls::KEY);
     nginx_with(
@@ -24,8 +24,8 @@ pub(crate) fn nginx_tls(folder: &str, listen: SocketAddr) -> String {
     )
 }
 
-/// One process: a process without a master does the same work for a request, and has no privileges to
-/// drop, which a user namespace would not allow.
+/// Returns a configuration with one process. A process without a master does the same work for a request, and has
+/// no privileges to drop, which a user namespace would not allow.
 fn nginx_with(folder: &str, listen: &str) -> String {
     let kib = "x".repeat(1024);
     let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -41,7 +41,7 @@ fn nginx_with(folder: &str, listen: &str) -> String {
     )
 }
 
-/// HAProxy for bytes.
+/// Returns the configuration of HAProxy for a stream of bytes.
 pub(crate) fn haproxy(listen: SocketAddr, backend: SocketAddr) -> String {
     format!(
         "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode tcp\n  timeout connect 5s\n\

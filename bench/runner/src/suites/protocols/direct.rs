@@ -14,11 +14,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Bytes that are written or read at once.
 const PIECE: usize = 256 << 10;
 
-/// The way to a server.
+/// The address of a server and the way to connect to it.
 #[derive(Clone, Copy)]
 pub(crate) struct Dial<'a> {
     pub(crate) address: SocketAddr,
-    /// For servers that speak TLS.
+    /// The TLS client, if the server speaks TLS.
     pub(crate) tls: Option<&'a tls::Client>,
 }
 

@@ -1,4 +1,4 @@
-//! What is said on a new connection.
+//! The first exchange on a new connection.
 
 /// The request that is sent on a connection before it is idle, and the beginning of the answer.
 #[derive(Clone, Copy, Debug)]

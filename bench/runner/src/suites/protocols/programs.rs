@@ -48,7 +48,7 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 }
 
 impl Program {
-    /// The name in tables, which for examples is that of the project.
+    /// Returns the name in tables, which for examples is that of the project.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Redis => "redis-server",
@@ -145,8 +145,8 @@ impl Program {
         }
     }
 
-    /// The command line of a program of ours with its arguments, from the root of the repository. What has TLS finds
-    /// its certificate in `target/bench`.
+    /// Returns the command line of a program of ours with its arguments, from the root of the repository. A program
+    /// with TLS has its certificate in `target/bench`.
     pub(crate) fn by_hand(self, address: &str) -> String {
         let program = match self {
             Self::Example(name, _) => format!("target/release/examples/{name}"),
