@@ -19,9 +19,9 @@ Usage: cargo xtask COMMAND
 Commands:
   build           build the programs in the release profile
   test [NAME...]  test every package alone, those of bench too; with names, only these packages
-  lint            rustfmt, the rules of this repository, clippy, rustdoc
+  lint            rustfmt, the rules of this repository, clippy, rustdoc, cargo-deny
   dist            write the man pages and the shell completions of the programs to target/dist
-  package         pack every package that is published into target/package, then build and
+  package         pack every package that is published into target/package, then check and
                   test what was packed
   bench [WORD...] measure it beside other crates; see `cargo xtask bench --help`
   lessons [N|all] list the lessons, or run one, or all that end by themselves
@@ -70,12 +70,13 @@ fn print_line(line: &str) {
 /// Builds the programs that people run. Packages that are never published, such as this one, bring none.
 fn build() -> anyhow::Result<()> {
     let (sh, workspace) = (Shell::new()?, metadata()?);
-    let (published, own): (Vec<_>, Vec<_>) =
-        workspace.packages.iter().partition(|package| package.publish.is_none());
-    let excluded = own.iter().flat_map(|package| ["--exclude", &package.name]);
-    cmd!(sh, "cargo build --workspace --release --bins {excluded...}").run()?;
-    for program in published.iter().flat_map(|it| &it.targets).filter(|it| it.is_bin()) {
-        print_line(&format!("built {}/release/{}", workspace.target_directory, program.name));
+    let published = workspace.packages.iter().filter(|package| package.publish.is_none());
+    let targets = published.flat_map(|package| &package.targets).filter(|it| it.is_bin());
+    let names: Vec<_> = targets.map(|target| target.name.as_str()).collect();
+    let flags = names.iter().flat_map(|name| ["--bin", name]);
+    cmd!(sh, "cargo build --release {flags...}").run()?;
+    for name in names {
+        print_line(&format!("built {}/release/{name}", workspace.target_directory));
     }
     Ok(())
 }
@@ -94,6 +95,13 @@ fn lint() -> anyhow::Result<()> {
     }
     // Alone, because in the workspace others turn its features on, and those of epoll-sys.
     cmd!(sh, "cargo clippy -p epoll-reactor --lib --no-default-features -- -D warnings").run()?;
+    // The advisories come from a git repository on a host that not every machine reaches; it says so if it fails.
+    let advisories = cmd!(sh, "cargo deny fetch db").run().ok().map(|()| "advisories");
+    for path in ["Cargo.toml", BENCH] {
+        // Each workspace has some of the duplicates that are skipped.
+        let deny = cmd!(sh, "cargo deny --manifest-path {path} --locked check -A unmatched-skip");
+        deny.args(["bans", "licenses", "sources"]).args(advisories).run()?;
+    }
     sh.set_var("RUSTDOCFLAGS", "-D warnings");
     Ok(cmd!(sh, "cargo doc --workspace --no-deps --all-features").run()?)
 }

@@ -1,10 +1,9 @@
-//! `cargo xtask package`: packs every package that is published, then builds and tests what was packed.
+//! `cargo xtask package`: packs every package that is published, then checks and tests what was packed.
 //!
 //! The packages are unpacked into a workspace of their own, which has no other files. Registry dependencies between
 //! them are patched to the unpacked folders, because none has to be in the registry yet.
 
 use crate::workspace::metadata;
-use anyhow::ensure;
 use cargo_metadata::Package;
 use xshell::{Shell, cmd};
 
@@ -14,8 +13,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     sh.change_dir(root);
     let published: Vec<_> =
         workspace.packages.iter().filter(|package| package.publish.is_none()).collect();
-    // Without a name, `cargo package` would choose by the current folder.
-    ensure!(!published.is_empty(), "no package of this workspace is published");
     let names = published.iter().flat_map(|package| ["-p", &package.name]);
     // Cargo's own verification only builds. It also caches the sources of a dependency by version, so after a
     // change in epoll-sys it would build the other packages against the previous one.
@@ -37,30 +34,30 @@ pub(crate) fn run() -> anyhow::Result<()> {
         // its last build.
         cmd!(sh, "tar --extract --gzip --touch --directory {unpacked} --file {archive}").run()?;
     }
-    for name in published.iter().map(|package| package.name.as_str()) {
-        // `build` is what a dependent gets: `test` adds the features of development dependencies. The target folder
-        // is that of the workspace, so that dependencies are compiled once for all packages.
-        for command in ["build", "test"] {
-            cmd!(sh, "cargo {command} --manifest-path {manifest} --target-dir {target} -p {name}")
-                .run()?;
-        }
+    // The target folder is that of the workspace, so that dependencies are compiled once for all packages.
+    let folders = ["--manifest-path", manifest.as_str(), "--target-dir", target.as_str()];
+    for name in published.iter().map(|package| &package.name) {
+        // One by one, as a dependent gets them: together, and with tests, they have one another's features.
+        cmd!(sh, "cargo check {folders...} -p {name}").run()?;
     }
-    Ok(())
+    Ok(cmd!(sh, "cargo test {folders...}").run()?)
 }
 
 /// Returns the Cargo.toml of the workspace of unpacked packages.
 fn manifest_of(published: &[&Package]) -> String {
     let members: Vec<_> = published.iter().map(|package| folder_name(package)).collect();
+    let dependencies: Vec<_> = published.iter().flat_map(|package| &package.dependencies).collect();
     // Cargo warns of a patch that nothing uses.
-    let is_used = |package: &&&Package| {
-        let mut dependencies = published.iter().flat_map(|other| &other.dependencies);
-        dependencies.any(|dependency| dependency.name == package.name)
-    };
-    let patches = published.iter().filter(is_used);
+    let is_used = |name: &str| dependencies.iter().any(|dependency| dependency.name == name);
+    let patches = published.iter().filter(|package| is_used(&package.name));
     let patches: String = patches
         .map(|package| format!("{} = {{ path = {:?} }}\n", package.name, folder_name(package)))
         .collect();
-    format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n[patch.crates-io]\n{patches}")
+    // The profile is that of the workspace, whose compiled dependencies are used.
+    format!(
+        "[workspace]\nresolver = \"3\"\nmembers = {members:?}\n\n\
+         [profile.dev]\ndebug = \"line-tables-only\"\n\n[patch.crates-io]\n{patches}"
+    )
 }
 
 /// Returns the name that `cargo package` gives to the archive and the folder in it.

@@ -1,5 +1,4 @@
-//! `cargo xtask test`: each package alone, the model of what threads share, then all packages with all features,
-//! and the benchmarks' own tests.
+//! `cargo xtask test`: each package alone, the models of what threads share, and the benchmarks' own tests.
 //!
 //! Features unify in a workspace, so a package that forgot one would still build next to another that asks for
 //! it. Testing one package at a time is what proves that each stands alone.
@@ -16,7 +15,7 @@ const BUDGETS: &str = "epoll-kit-tests";
 const MODELS: [(&str, &str); 2] =
     [("epoll-sys", "claim_cell::model"), ("epoll-reactor", "shared::model")];
 
-/// Tests the packages with these names; with no names all of them, then the whole workspace and the benchmarks.
+/// Tests the packages with these names; with no names all of them, then those of the benchmarks.
 pub(crate) fn run(names: &[&str]) -> anyhow::Result<()> {
     let workspace = metadata()?;
     let root = &workspace.workspace_root;
@@ -38,13 +37,10 @@ pub(crate) fn run(names: &[&str]) -> anyhow::Result<()> {
         cmd!(sh, "cargo test -p {name} {profile...}").run()?;
         if let Some((_, model)) = MODELS.iter().find(|(modelled, _)| modelled == name) {
             // In a folder of its own: the flags are those of every dependency too.
-            cmd!(sh, "cargo test --release -p {name} --lib --target-dir target/loom {model}")
-                .env("RUSTFLAGS", "--cfg epoll_kit_loom -C debug-assertions")
+            cmd!(sh, "cargo test --profile model -p {name} --lib --target-dir target/loom {model}")
+                .env("RUSTFLAGS", "--cfg epoll_kit_loom")
                 .run()?;
         }
-    }
-    if names.is_empty() {
-        cmd!(sh, "cargo check --workspace --all-targets --all-features").run()?;
     }
     let packages: Vec<_> =
         of_bench.iter().filter(is_chosen).flat_map(|name| ["-p", name]).collect();
