@@ -230,16 +230,24 @@ fn table(workload: &Workload, part: &Part, conditions: &Conditions) -> Table {
 }
 
 fn figures(workload: &Workload, series: &[Series]) -> Vec<Figure> {
+    let latency = workload.file.map(|_| "echo-latency");
     match workload.kind {
         Kind::Open(rate) => vec![
-            bars(workload, series, Metric::CpuPerRequest, "server CPU a message"),
+            bars(workload, series, Metric::CpuPerRequest, "server CPU a message", workload.file),
+            bars(workload, series, Metric::P99, "99th percentile of the latency", latency),
             curves(workload, rate, series),
         ],
-        _ => vec![bars(workload, series, Metric::Throughput, "throughput")],
+        _ => vec![bars(workload, series, Metric::Throughput, "throughput", workload.file)],
     }
 }
 
-fn bars(workload: &Workload, series: &[Series], metric: Metric, what: &str) -> Figure {
+fn bars(
+    workload: &Workload,
+    series: &[Series],
+    metric: Metric,
+    what: &str,
+    file: Option<&'static str>,
+) -> Figure {
     let base = &series[0];
     let again = series.iter().find(|one| one.contestant.role.is_again());
     let others = series[1..].iter().filter(|one| !one.contestant.role.is_again());
@@ -254,10 +262,11 @@ fn bars(workload: &Workload, series: &[Series], metric: Metric, what: &str) -> F
         title: workload.title.to_owned(),
         note: format!("{what}, x floor, {better}; the band is the floor measured again"),
         svg,
-        file: workload.file,
+        file,
     }
 }
 
+/// Draws a line for each contestant. Not published: in a plot of this size they lie upon one another.
 fn curves(workload: &Workload, rate: u32, series: &[Series]) -> Figure {
     let shown =
         series.iter().filter(|one| !one.contestant.role.is_again() && one.contestant.threads == 1);
@@ -279,7 +288,7 @@ fn curves(workload: &Workload, rate: u32, series: &[Series]) -> Figure {
         title: format!("Latency at {} messages a second", number(f64::from(rate))),
         note: format!("{}, one thread; {}", workload.title, Metric::P50.better().words()),
         svg,
-        file: workload.file.map(|_| "echo-latency"),
+        file: None,
     }
 }
 

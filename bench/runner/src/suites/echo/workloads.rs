@@ -122,7 +122,7 @@ pub(crate) const ALL: [Workload; 12] = [
     Workload {
         title: "64 B x 10 000 connections",
         connections: 10_000,
-        full: Budget::ms(9, 250, 500),
+        full: Budget::ms(9, 250, 950),
         quick: Budget::ms(1, 250, 700),
         ..CLOSED
     },
