@@ -32,14 +32,15 @@ fn main() -> io::Result<()> {
     triggers()?;
     println!("\ncombination                                          outcome");
     combinations()?;
-    println!("\nepoll_create(size)");
+    println!("\nepoll_create                                         outcome");
     assert_eq!(create(0).expect_err("refused").kind(), io::ErrorKind::InvalidInput);
     // The size was a hint for the kernel; since 2.6.8 it only has to be positive.
     let (epoll, source) = (create(1)?, [EventFd::new(0)?, EventFd::new(0)?]);
     for source in &source {
         epoll::add(&epoll, source, EventData::new_u64(0), EventFlags::IN)?;
     }
-    println!("0: refused, EINVAL; 1: two descriptors are watched");
+    println!("size 0                                               refused EINVAL");
+    println!("size 1, and two descriptors are added                both are watched");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A chat room: what one client writes goes to all the others.
 //!
-//!     cargo run --example chat -- 127.0.0.1:7777
+//!     cargo run -p epoll-reactor --example chat -- 127.0.0.1:7777
 //!     nc 127.0.0.1 7777
 //!
 //! Shows a handler that writes to other connections than the one that is ready. A client that does

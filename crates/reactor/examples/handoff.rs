@@ -1,8 +1,9 @@
 //! A thread hands connections to a reactor from outside: a channel carries them, a waker tells.
 //!
-//!     cargo run --example handoff
+//!     cargo run -p epoll-reactor --example handoff
 //!
-//! The reactor answers each message in capitals until every connection is closed, then ends.
+//! The reactor answers each message in capitals until every connection is closed, then ends. Prints what the other
+//! thread writes to each connection that it has handed over, and the answer from the thread of the reactor.
 
 use epoll_reactor::net::Stream;
 use epoll_reactor::{Interest, Reactor, Ready, Source, Waker, Watch};
@@ -94,6 +95,7 @@ fn main() -> io::Result<()> {
 }
 
 fn hand_over(arrivals: &mpsc::Sender<Stream>, waker: &Waker) -> io::Result<()> {
+    println!("written to it  answered");
     for number in 0..CONNECTIONS {
         let (mut ours, theirs) = UnixStream::pair()?;
         arrivals.send(theirs.try_into()?).map_err(io::Error::other)?;
@@ -102,7 +104,7 @@ fn hand_over(arrivals: &mpsc::Sender<Stream>, waker: &Waker) -> io::Result<()> {
         let mut answer = [0; 9];
         ours.read_exact(&mut answer)?;
         assert_eq!(answer, format!("MESSAGE {number}").as_bytes());
-        println!("{}", String::from_utf8_lossy(&answer));
+        println!("message {number:<5}  {}", String::from_utf8_lossy(&answer));
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ const PIECE: usize = 4096;
 const FLOOD: usize = 256 * PIECE;
 
 fn main() -> io::Result<()> {
-    println!("the handler reads      before the others  revisits  waits");
+    println!("the handler reads      bytes before the others  revisits  waits");
     let (greedy, greedy_counts) = serve("until it is dry", usize::MAX)?;
     let (fair, fair_counts) = serve("16 KiB at a time", 4 * PIECE)?;
     assert_eq!(greedy, FLOOD);
@@ -61,7 +61,7 @@ fn serve(name: &str, budget: usize) -> io::Result<(usize, Counters)> {
         }
     }
     let counts = reactor.counters();
-    println!("{name:<22} {before_others:>17}  {:>8}  {:>5}", counts.revisits, counts.waits);
+    println!("{name:<22} {before_others:>23}  {:>8}  {:>5}", counts.revisits, counts.waits);
     Ok((before_others, counts))
 }
 

@@ -64,5 +64,5 @@ fn a_lost_datagram_is_sent_again() {
 
 #[test]
 fn connections_are_handed_over() {
-    EXAMPLES.assert_prints("handoff", &["MESSAGE 2"]);
+    EXAMPLES.assert_prints("handoff", &["message 2 MESSAGE 2"]);
 }
