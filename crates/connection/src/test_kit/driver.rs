@@ -162,6 +162,7 @@ impl<P: Protocol> Driver<P> {
             return;
         }
         let (token, mut settles) = (self.token(), false);
+        self.thread.begin_turn(Some(self.now));
         for message in messages {
             settles |= self.connection.message(message, token, &mut self.thread);
         }
@@ -219,6 +220,7 @@ impl<P: Protocol> Driver<P> {
             return;
         }
         let token = self.token();
+        self.thread.begin_turn(Some(self.now));
         let step = call(&mut self.connection, token, &mut self.thread);
         self.apply(step, Readiness::IN);
         self.settle();

@@ -1,6 +1,6 @@
 //! Tests of the kit: the mistakes that it finds, and the extent of its search.
 
-use epoll_connection::test_kit::{Exploration, explore};
+use epoll_connection::test_kit::{Act, Driver, Exploration, Trigger, explore};
 use epoll_connection::{Consumed, Context, Flow, Protocol};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,4 +67,48 @@ fn an_output_that_depends_on_the_split_is_found() {
     let panic = catch_unwind(explored).unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.contains("cut at [1"), "{message}");
+}
+
+/// Writes how many seconds have passed, whatever it is called for.
+struct Clock;
+
+impl Clock {
+    fn tell(context: &mut Context<'_, (), ()>) {
+        let seconds = context.now().since_epoch().as_secs();
+        context.write(format!("{seconds} ").as_bytes());
+    }
+}
+
+impl Protocol for Clock {
+    type Local = ();
+    type Message = ();
+
+    fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), ()>) -> Consumed {
+        Self::tell(context);
+        Consumed::bytes(input.len())
+    }
+
+    fn on_message(&mut self, (): &(), context: &mut Context<'_, (), ()>) -> Flow {
+        Self::tell(context);
+        Flow::Keep
+    }
+
+    fn on_drain(&mut self, context: &mut Context<'_, (), ()>) -> Flow {
+        Self::tell(context);
+        Flow::Keep
+    }
+}
+
+#[test]
+fn every_callback_sees_the_time_that_has_passed() {
+    let mut driver = Driver::new(Trigger::Level, Clock, ());
+    driver.act(Act::Room(100));
+    driver.pass_time(Duration::from_secs(1));
+    driver.message(&[()]);
+    driver.act(Act::Arrive(b".".to_vec()));
+    driver.pass_time(Duration::from_secs(1));
+    driver.message(&[()]);
+    driver.pass_time(Duration::from_secs(1));
+    driver.drain();
+    assert_eq!(driver.sent(), b"1 1 2 3 ");
 }
