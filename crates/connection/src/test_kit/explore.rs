@@ -116,7 +116,11 @@ pub fn explore<P: Protocol>(exploration: &Exploration<'_, P>) -> usize {
                 for end in [End::Later, End::WithTheLast] {
                     let mut driver = exploration.driver(trigger);
                     run_to(end, &mut driver, exploration.pieces(cut), room);
-                    assert_eq!(driver.sent(), expected, "cut at {cut:?}, {room} bytes of room");
+                    assert_sent(
+                        &driver,
+                        &expected,
+                        format_args!("cut at {cut:?}, {room} bytes of room"),
+                    );
                     runs += 1;
                 }
             }
@@ -133,6 +137,13 @@ pub fn explore<P: Protocol>(exploration: &Exploration<'_, P>) -> usize {
         }
     }
     runs
+}
+
+/// Checks that the output is the same as ever, and shows both as text where it is not.
+#[track_caller]
+fn assert_sent<P: Protocol>(driver: &Driver<P>, expected: &[u8], run: fmt::Arguments<'_>) {
+    let (sent, expected) = (driver.sent().escape_ascii().to_string(), expected.escape_ascii());
+    assert_eq!(sent, expected.to_string(), "{run}");
 }
 
 /// Interrupts, and resets, at every read and write.
@@ -153,7 +164,7 @@ fn disturb<P: Protocol>(
         let mut driver = exploration.driver(trigger);
         driver.act_during(before.clone().chain([Act::Interrupt]));
         run(&mut driver, exploration.pieces(&[cut]), 3);
-        assert_eq!(driver.sent(), expected, "call {call} was interrupted");
+        assert_sent(&driver, expected, format_args!("call {call} was interrupted"));
 
         let mut driver = exploration.driver(trigger);
         driver.act_during(before.chain([Act::Reset]));

@@ -67,6 +67,8 @@ fn an_output_that_depends_on_the_split_is_found() {
     let panic = catch_unwind(explored).unwrap_err();
     let message = panic.downcast_ref::<String>().unwrap();
     assert!(message.contains("cut at [1"), "{message}");
+    // Both outputs can be read.
+    assert!(message.contains("\"x\"") && message.contains("\"xx\""), "{message}");
 }
 
 /// Writes how many seconds have passed, whatever it is called for.
