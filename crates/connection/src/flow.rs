@@ -31,6 +31,70 @@ pub enum Flow {
 
 /// The outcome of [`Protocol::on_input`](crate::Protocol::on_input): how many bytes were consumed and how
 /// to go on.
+///
+/// # Examples
+///
+/// Messages that begin with a line that says their length, and may be longer than the thread's buffer:
+///
+/// ```
+/// use epoll_connection::test_kit::{Act, Driver, Trigger};
+/// use epoll_connection::{CloseReason, Consumed, Context, Flow, Protocol};
+///
+/// /// The longest line: no length has more digits than `usize::MAX`.
+/// const LINE_MAX: usize = 21;
+///
+/// /// Answers each message with the number of its bytes that are `x`.
+/// struct Count;
+///
+/// impl Protocol for Count {
+///     type Local = ();
+///     type Message = ();
+///
+///     fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), ()>) -> Consumed {
+///         let line = input.iter().take(LINE_MAX).position(|&byte| byte == b'\n');
+///         let len = match line {
+///             // The line is not complete.
+///             None if input.len() < LINE_MAX => return Consumed::nothing(),
+///             None => None,
+///             Some(end) => std::str::from_utf8(&input[..end]).ok().and_then(|text| text.parse().ok()),
+///         };
+///         let message = line.zip(len).map(|(end, len): (_, usize)| end + 1..len.saturating_add(end + 1));
+///         match message {
+///             None => {
+///                 context.write(b"no length\n");
+///                 // What else has come does not matter.
+///                 Consumed::bytes(input.len()).then(Flow::Finish)
+///             }
+///             // It is shown again when it is complete, or `on_overflow` is called at once.
+///             Some(message) if message.end > input.len() => Consumed::need(message.end),
+///             Some(message) => {
+///                 let count = input[message.clone()].iter().filter(|&&byte| byte == b'x').count();
+///                 context.write(format!("{count}\n").as_bytes());
+///                 Consumed::bytes(message.end)
+///             }
+///         }
+///     }
+///
+///     fn on_overflow(&mut self, context: &mut Context<'_, (), ()>) -> Flow {
+///         context.write(b"too long\n");
+///         Flow::Finish
+///     }
+/// }
+///
+/// let mut driver = Driver::new(Trigger::Level, Count, ());
+/// driver.act(Act::Room(100));
+/// driver.act(Act::Arrive(b"4\nx xx3\nx".to_vec()));
+/// assert_eq!(driver.sent(), b"3\n");
+/// driver.act(Act::Arrive(b"x!".to_vec()));
+/// assert_eq!(driver.sent(), b"3\n2\n");
+/// driver.act(Act::Arrive(b"100000\n".to_vec()));
+/// driver.act(Act::Arrive(vec![b'x'; 100_000]));
+/// assert_eq!(driver.sent(), b"3\n2\n100000\n");
+/// driver.act(Act::Arrive(b"1000000000\n".to_vec()));
+/// driver.act(Act::Fin);
+/// assert_eq!(driver.sent(), b"3\n2\n100000\ntoo long\n");
+/// assert_eq!(driver.closed(), Some(CloseReason::Finished));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Consumed {
@@ -43,9 +107,15 @@ pub struct Consumed {
     /// The connection that the passed bytes go to, if not back to the peer. If it has no room for all of
     /// them, nothing is read here until it has sent them. If it is gone, or about to end, they are dropped.
     pub to: Option<Link>,
-    /// The length of the next message, if it is known: the input is not shown again before it is so
-    /// long. Zero asks for any input. A message longer than the thread's buffer has to be asked for like
-    /// this; [`Limits::input_max`](crate::Limits::input_max) bounds it.
+    /// The length of the next message, if it is known, counted from the first byte that was not consumed: the input
+    /// is not shown again before it is so long. Zero asks for any input.
+    ///
+    /// A message longer than the thread's buffer ([`Limits::read_buffer_len`](crate::Limits::read_buffer_len)) has to
+    /// be asked for like this; [`Limits::input_max`](crate::Limits::input_max) bounds it. Where only a part of the
+    /// length is known, ask for that, and for more when it has come. Beyond the thread's buffer each demand costs a
+    /// read, and a new buffer into which all that was kept is copied: a protocol that asks for one byte more each time
+    /// is called for every byte. Never ask for more than the message is sure to have, if it is wrong as well: what is
+    /// not shown cannot be refused, and the peer may send no more.
     pub need: usize,
     /// The way to go on. [`Flow::Keep`] and [`Flow::Read`] are the same here.
     pub flow: Flow,

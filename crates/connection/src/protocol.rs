@@ -49,8 +49,9 @@ pub trait Protocol {
     /// callbacks of one connection may see the states of two threads: then only caches and counters belong
     /// here.
     type Local;
-    /// The messages that other connections, and other threads, send to a connection. A message for many
-    /// connections is shared, so it is passed by reference; it is dropped when all receivers have had it.
+    /// The messages that other connections, and other threads, send to a connection. A message for
+    /// [all](Context::broadcast) connections is shared, so it is passed by reference; it is dropped when all receivers
+    /// have had it. To [send](Context::send) one to several connections without copies, put it into an `Arc`.
     type Message;
 
     /// Handles the opening of the connection, which was accepted, or is an outgoing one that is established. A
@@ -64,14 +65,17 @@ pub trait Protocol {
     /// Takes input: at least one byte, from the first one that was not consumed yet.
     ///
     /// The input is mutable, so that it can be decrypted, unmasked or unescaped in place. Bytes that are not consumed
-    /// are shown again as the protocol has left them. Consuming one message a call is enough.
+    /// are shown again as the protocol has left them, from the same first byte, so a parser may note how far it has
+    /// come and go on from there. Consuming one message a call is enough.
     fn on_input(
         &mut self,
         input: &mut [u8],
         context: &mut Context<'_, Self::Local, Self::Message>,
     ) -> Consumed;
 
-    /// Handles input that cannot be kept: it has reached the limit, or [`Consumed::need`] asked for more than
+    /// Handles input that cannot be kept: it fills the thread's buffer
+    /// ([`Limits::read_buffer_len`](crate::Limits::read_buffer_len)) and no longer message was
+    /// [asked for](Consumed::need), or [`Consumed::need`] asked for more than
     /// [`Limits::input_max`](crate::Limits::input_max). [`Flow::Finish`] ends the connection after the output that
     /// is written here; every other answer closes it with [`CloseReason::InputTooLong`].
     #[inline]

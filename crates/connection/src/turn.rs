@@ -10,13 +10,19 @@ use std::num::{NonZeroU64, NonZeroUsize};
 /// The limits of every connection.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The length of the buffer that connections read into, one for the thread.
+    /// The length of the buffer that connections read into, one for the thread. It is also what a connection may keep
+    /// of a message whose length its protocol has not [asked for](crate::Consumed::need).
     pub read_buffer_len: NonZeroUsize,
     /// The number of bytes that a connection may read and write in a step before others get their turn.
     pub step_bytes_max: usize,
     /// The number of bytes of output that may gather before they are sent within a step.
     pub output_max: usize,
     /// The length of the longest message that a protocol may [ask for](crate::Consumed::need).
+    ///
+    /// A connection that has asked for a message longer than `read_buffer_len` has a buffer of that length as soon as
+    /// more of it arrives, however little that is. So a client that announces long messages and sends none of them
+    /// takes address space, though hardly memory, and as much of what all connections may take together, if their
+    /// owner limits that.
     pub input_max: usize,
     /// The number of bytes to [splice](crate::Step::Splice) at once if a protocol
     /// [passes](crate::Protocol::passes_everything) or [forwards](crate::Protocol::forwards_to) everything.

@@ -30,6 +30,9 @@ type Scripted<P> = Connection<Observed<P>, SharedWire>;
 
 /// One connection of `P` over a scripted transport, with the actions of a service on it.
 ///
+/// At first nothing is sent: there is no [room](Act::Room). The monotonic clock begins at
+/// [`Timestamp::EPOCH`] and moves by [`pass_time`](Self::pass_time) alone; the wall clock stands at its epoch.
+///
 /// Every method panics where something does not hold that has to hold for all protocols.
 ///
 /// # Examples

@@ -4,6 +4,16 @@
 //! with it: it reports what is ready, with a level or an edge trigger, and goes by what the connection
 //! answers. A test says what the peer does ([`Act`]), and looks at what was sent.
 //!
+//! A program has it in its tests alone by two entries for the same crate:
+//!
+//! ```toml
+//! [dependencies]
+//! epoll-connection = { path = "../epoll-kit/crates/connection" }
+//!
+//! [dev-dependencies]
+//! epoll-connection = { path = "../epoll-kit/crates/connection", features = ["test-kit"] }
+//! ```
+//!
 //! After everything that happens the driver checks what holds for all protocols, and panics where it does
 //! not:
 //!
@@ -48,6 +58,58 @@
 //!
 //! let runs = explore(&Exploration::new(|| Lengths, || ()).input(b"one\n\nthree\n"));
 //! assert!(runs > 100);
+//! ```
+//!
+//! Time passes when a test says so, and messages are taken from one connection and given to another. Every driver's
+//! connection has the same [id](crate::Context::id):
+//!
+//! ```
+//! use epoll_connection::test_kit::{Act, Driver, Trigger};
+//! use epoll_connection::{Consumed, Context, Flow, Protocol, Request};
+//! use std::time::Duration;
+//!
+//! /// Sends every byte to all connections, and says goodbye after ten seconds.
+//! struct Chat;
+//!
+//! impl Protocol for Chat {
+//!     type Local = ();
+//!     type Message = u8;
+//!
+//!     fn on_open(&mut self, context: &mut Context<'_, (), u8>) -> Flow {
+//!         context.set_deadline(Some(Duration::from_secs(10)));
+//!         Flow::Keep
+//!     }
+//!
+//!     fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), u8>) -> Consumed {
+//!         context.broadcast(input[0]);
+//!         Consumed::bytes(1)
+//!     }
+//!
+//!     fn on_message(&mut self, byte: &u8, context: &mut Context<'_, (), u8>) -> Flow {
+//!         context.write(&[*byte]);
+//!         Flow::Keep
+//!     }
+//!
+//!     fn on_deadline(&mut self, context: &mut Context<'_, (), u8>) -> Flow {
+//!         context.write(b"bye");
+//!         Flow::Finish
+//!     }
+//! }
+//!
+//! let mut sender = Driver::new(Trigger::Level, Chat, ());
+//! sender.act(Act::Arrive(b"hi".to_vec()));
+//! let sent = sender.take_requests().into_iter().map(|request| match request {
+//!     Request::Broadcast(byte) => byte,
+//!     other => panic!("no message for all: {other:?}"),
+//! });
+//!
+//! let mut receiver = Driver::new(Trigger::Edge, Chat, ());
+//! receiver.act(Act::Room(100));
+//! receiver.message(&sent.collect::<Vec<_>>());
+//! receiver.pass_time(Duration::from_secs(9));
+//! assert_eq!(receiver.sent(), b"hi");
+//! receiver.pass_time(Duration::from_secs(1));
+//! assert_eq!(receiver.sent(), b"hibye");
 //! ```
 
 mod driver;

@@ -18,7 +18,7 @@ pub enum Act {
     Arrive(Vec<u8>),
     /// The peer closes its half.
     Fin,
-    /// The peer takes so many bytes of what is sent: there is so much more room.
+    /// The peer takes so many bytes of what is sent: there is so much more room. At first there is none.
     Room(usize),
     /// The peer resets the connection.
     Reset,
