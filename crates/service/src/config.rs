@@ -22,6 +22,12 @@ pub struct Config {
     /// Keeps each thread to one core.
     pub pins: bool,
     /// The largest number of connections at once; `None` is as many as the limit of descriptors allows.
+    ///
+    /// One more is accepted and closed at once, and counted as [`Stats::refused`](crate::Stats::refused): its client
+    /// sees the end of the stream, or a reset if it has sent something. Connections that wait for their peers to close
+    /// ([`Timeouts::linger`]) are among them. A service that has something to say to such clients sets a higher limit,
+    /// counts connections itself in [`Service::accept`](crate::Service::accept) and in the `Drop` of its protocols, and
+    /// makes a protocol that says it in `on_open`.
     pub connections_max: Option<NonZeroU32>,
     /// The largest number of connections at once from one address; `None` is no limit.
     pub connections_per_peer_max: Option<NonZeroU32>,
@@ -33,12 +39,15 @@ pub struct Config {
     pub connections_per_s_max: Option<NonZeroU32>,
     /// The largest number of bytes that the buffers of all connections may take together; `None` is no limit.
     ///
-    /// A buffer is output that waits for its peer to take it, or input that the protocol has not consumed; a
-    /// connection at rest has none. When three quarters are taken, new connections are refused and counted as
-    /// [`Stats::refused_memory`](crate::Stats::refused_memory). A connection whose buffers grow when everything is
-    /// taken is reset, and counted as closed for the reason `buffers-full`: connections that need no buffer go on as
-    /// before, which a pause of all would not allow. So the limit is exceeded for a moment at most, by one step of a
-    /// connection of each thread. The read buffers of the threads and what the kernel holds come on top.
+    /// A buffer is output that waits for its peer to take it, or input that the protocol has not consumed; a connection
+    /// at rest has none. The buffer of a message longer than `limits.read_buffer_len` counts in full before the message
+    /// has come: so that a few clients cannot take everything by announcing such messages, keep `limits.input_max` far
+    /// below this limit, and limit the connections of each peer. When three quarters are taken, new connections are
+    /// refused and counted as [`Stats::refused_memory`](crate::Stats::refused_memory). A connection whose buffers grow
+    /// when everything is taken is reset, and counted as closed for the reason `buffers-full`: connections that need no
+    /// buffer go on as before, which a pause of all would not allow. So the limit is exceeded for a moment at most, by
+    /// one step of a connection of each thread. The read buffers of the threads, what the kernel holds, and what
+    /// protocols keep themselves come on top.
     pub buffered_bytes_max: Option<NonZeroU64>,
     /// Makes every accepted connection begin with a header of the PROXY protocol; `None` expects none.
     pub proxy_protocol: Option<ProxyProtocol>,
@@ -161,7 +170,8 @@ pub struct Metrics {
     /// that clients do not reach, or the path of a UNIX socket.
     pub listen: Address,
     /// Appends metrics of the program in the same format, each line with its end. Called on the thread of the
-    /// metrics for every answer.
+    /// metrics for every answer. It captures nothing: what it reads is in a static, such as an atomic, or a `OnceLock`
+    /// that holds an `Arc` of what protocols share.
     pub extra: fn(&mut String),
 }
 
@@ -208,8 +218,7 @@ pub enum Accept {
 ///
 /// ```
 /// use epoll_connection::{Consumed, Context, Protocol};
-/// use epoll_reactor::net::Peer;
-/// use epoll_service::{Config, ProxyProtocol, Server, Service, Signal, Signals};
+/// use epoll_service::{Config, Peer, ProxyProtocol, Server, Service, Signal, Signals};
 /// use std::io::{Read, Write};
 /// use std::net::TcpStream;
 ///
@@ -275,7 +284,10 @@ impl Default for ProxyProtocol {
 pub struct Timeouts {
     /// The time that an outgoing connection may take to be established.
     pub connect: Option<Duration>,
-    /// The time for which no byte may move either way.
+    /// The time for which no byte may move either way; then the connection is closed, without another callback but
+    /// `on_close`. It holds for all connections alike. A protocol that has something to say before, TLS its
+    /// `close_notify` for example, or that lets some connections be silent, has a
+    /// [deadline](epoll_connection::Context::set_deadline) of its own instead.
     pub idle: Option<Duration>,
     /// The time for which a peer may take nothing while output waits for it.
     pub write: Option<Duration>,

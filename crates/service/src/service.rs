@@ -19,8 +19,7 @@ pub type Message<S> = <<S as Service>::Protocol as Protocol>::Message;
 ///
 /// ```
 /// use epoll_connection::{Consumed, Context, Either, Protocol};
-/// use epoll_service::Service;
-/// use epoll_reactor::net::Peer;
+/// use epoll_service::{Peer, Service};
 ///
 /// struct Discard;
 ///
@@ -104,7 +103,55 @@ pub trait Service: Send + Sync + 'static {
 ///
 /// # Examples
 ///
-/// See [the crate's page](crate).
+/// A count that all threads share, and a thread beside them that does something at intervals for as long as the server
+/// runs:
+///
+/// ```
+/// use epoll_connection::{Consumed, Context, Protocol};
+/// use epoll_service::{Config, Each, Server, Signal, Signals};
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::sync::mpsc::{RecvTimeoutError, channel};
+/// use std::thread;
+/// use std::time::Duration;
+///
+/// /// Answers every byte with the number of bytes that the server has seen in this second.
+/// struct Count(Arc<AtomicU64>);
+///
+/// impl Protocol for Count {
+///     type Local = ();
+///     type Message = ();
+///
+///     fn on_input(&mut self, _: &mut [u8], context: &mut Context<'_, (), ()>) -> Consumed {
+///         let count = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+///         context.write(format!("{count}\n").as_bytes());
+///         Consumed::bytes(1)
+///     }
+/// }
+///
+/// let signals = Signals::block([Signal::TERM, Signal::INT])?;
+/// let count = Arc::new(AtomicU64::new(0));
+/// let shared = Arc::clone(&count);
+/// let service = Each(move || Count(Arc::clone(&shared)));
+/// let server = Server::bind(service, &Config::at(["127.0.0.1:0".parse()?]))?;
+///
+/// // After the signals are blocked, which this thread would get otherwise.
+/// let (stop, stopped) = channel::<()>();
+/// let second = Duration::from_secs(1);
+/// let beside = thread::spawn(move || {
+///     while stopped.recv_timeout(second) == Err(RecvTimeoutError::Timeout) {
+///         count.store(0, Ordering::Relaxed);
+///     }
+/// });
+/// server.run(&signals, || {
+///     println!("serving");
+/// #   // What otherwise comes from outside.
+/// #   std::process::Command::new("sh").args(["-c", "kill $PPID"]).status().unwrap();
+/// })?;
+/// drop(stop);
+/// beside.join().expect("it does not panic");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Each<F>(pub F);
 
