@@ -102,7 +102,61 @@ fn versions<S: ConfigSide>(
 ///
 /// # Examples
 ///
-/// See [the crate's page](crate).
+/// A service with TLS at its second address, and without at its first:
+///
+/// ```
+/// use epoll_connection::{Consumed, Context, Either, Protocol};
+/// use epoll_service::{Config, Peer, Server, Service, Signal, Signals};
+/// use epoll_tls::{Identity, Tls, TlsConfig, TlsLocal};
+///
+/// struct Echo;
+///
+/// impl Protocol for Echo {
+///     type Local = ();
+///     type Message = ();
+///
+///     fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+///         Consumed::pass(input.len())
+///     }
+/// }
+///
+/// struct Both(TlsConfig);
+///
+/// impl Service for Both {
+///     type Protocol = Either<Echo, Tls<Echo>>;
+///
+///     fn local(&self, _: usize) -> ((), TlsLocal<()>) {
+///         ((), TlsLocal::new(()))
+///     }
+///
+///     fn accept(
+///         &self,
+///         listener: usize,
+///         _: &Peer,
+///         _: &mut ((), TlsLocal<()>),
+///     ) -> Option<Self::Protocol> {
+///         Some(match listener {
+///             0 => Either::A(Echo),
+///             _ => Either::B(self.0.accept(Echo)),
+///         })
+///     }
+/// }
+///
+/// let signals = Signals::block([Signal::TERM, Signal::INT])?;
+/// # let own = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+/// # let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+/// # let (certificate, key) = (certificate.as_bytes(), key.as_bytes());
+/// let tls = TlsConfig::builder(Identity::from_pem(certificate, key)?).build()?;
+/// let config = Config::at(["127.0.0.1:0".parse()?, "127.0.0.1:0".parse()?]);
+/// let server = Server::bind(Both(tls), &config)?;
+/// let addresses = server.addresses().to_vec();
+/// server.run(&signals, || {
+///     println!("listening on {}, with TLS on {}", addresses[0], addresses[1]);
+/// #   // What otherwise comes from outside.
+/// #   std::process::Command::new("sh").args(["-c", "kill $PPID"]).status().unwrap();
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TlsConfig {
     rustls: Arc<ServerConfig>,
