@@ -19,10 +19,8 @@ pub struct Limits {
     pub output_max: usize,
     /// The length of the longest message that a protocol may [ask for](crate::Consumed::need).
     ///
-    /// A connection that has asked for a message longer than `read_buffer_len` has a buffer of that length as soon as
-    /// more of it arrives, however little that is. So a client that announces long messages and sends none of them
-    /// takes address space, though hardly memory, and as much of what all connections may take together, if their
-    /// owner limits that.
+    /// The buffer of a message longer than `read_buffer_len` grows with what has come of it: to four times as much, or
+    /// by one `read_buffer_len`. A client that only announces a long message takes no memory for it.
     pub input_max: usize,
     /// The number of bytes to [splice](crate::Step::Splice) at once if a protocol
     /// [passes](crate::Protocol::passes_everything) or [forwards](crate::Protocol::forwards_to) everything.

@@ -40,14 +40,13 @@ pub struct Config {
     /// The largest number of bytes that the buffers of all connections may take together; `None` is no limit.
     ///
     /// A buffer is output that waits for its peer to take it, or input that the protocol has not consumed; a connection
-    /// at rest has none. The buffer of a message longer than `limits.read_buffer_len` counts in full before the message
-    /// has come: so that a few clients cannot take everything by announcing such messages, keep `limits.input_max` far
-    /// below this limit, and limit the connections of each peer. When three quarters are taken, new connections are
-    /// refused and counted as [`Stats::refused_memory`](crate::Stats::refused_memory). A connection whose buffers grow
-    /// when everything is taken is reset, and counted as closed for the reason `buffers-full`: connections that need no
-    /// buffer go on as before, which a pause of all would not allow. So the limit is exceeded for a moment at most, by
-    /// one step of a connection of each thread. The read buffers of the threads, what the kernel holds, and what
-    /// protocols keep themselves come on top.
+    /// at rest has none. The buffer of a message longer than `limits.read_buffer_len` grows with what has come of it.
+    /// When three quarters are taken, new connections are refused and counted as
+    /// [`Stats::refused_memory`](crate::Stats::refused_memory). A connection whose buffers grow when everything is taken
+    /// is reset, and counted as closed for the reason `buffers-full`: connections that need no buffer go on as before,
+    /// which a pause of all would not allow. So the limit is exceeded for a moment at most, by one step of a connection
+    /// of each thread. The read buffers of the threads, what the kernel holds, and what protocols keep themselves come
+    /// on top.
     pub buffered_bytes_max: Option<NonZeroU64>,
     /// Makes every accepted connection begin with a header of the PROXY protocol; `None` expects none.
     pub proxy_protocol: Option<ProxyProtocol>,

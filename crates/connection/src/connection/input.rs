@@ -63,7 +63,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         self.receive_read(kept + len, None, token, thread, progress)
     }
 
-    /// Reads once into a buffer of the connection, as long as the message that the protocol has asked for.
+    /// Reads once into a buffer of the connection, which grows up to the length that the protocol has asked for.
     /// A thread with a shorter buffer than the one before gets by without: one byte more is room enough.
     fn read_long(
         &mut self,
@@ -74,7 +74,12 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         progress: &mut Progress,
     ) -> Result<(), Step> {
         let cold = self.cold.get_or_insert_default();
-        cold.grow_input(need.max(cold.input().len() + 1));
+        let kept = cold.input().len();
+        if cold.room().is_empty() {
+            // It grows with what has come: a length that is only announced takes nothing from others.
+            let len_max = (4 * kept).max(kept + thread.input.len());
+            cold.grow_input(need.min(len_max).max(kept + 1));
+        }
         let room = cold.room();
         let room_len = room.len();
         let len = match checked(self.transport.read(room), room_len) {
