@@ -26,7 +26,7 @@ pub(crate) fn run(which: Option<&str>) -> anyhow::Result<()> {
         None => true,
     };
     let chosen: Vec<_> = lessons.iter().filter(is_chosen).collect();
-    ensure!(!chosen.is_empty(), "no such lesson; there are {}, or `all`", lessons.len());
+    ensure!(!chosen.is_empty(), "no such lesson: there are 1 to {}, and `all`", lessons.len());
     for Lesson { number, title, commands } in chosen {
         print_line(&format!("{number:>3}  {title}"));
         for command in commands.iter().filter(|_| which.is_some()) {
