@@ -1,7 +1,10 @@
 //! The timers themselves, in a slab.
 //!
 //! A node holds a timer, which is in exactly one list; or it is reserved for a timer that has just
-//! fired; or it is vacant. The last two are in no list.
+//! fired; or it is vacant. The last two are in no list and have no value.
+//!
+//! A node tells by its place alone whether it holds a timer: its value may be in another line of the cache, for
+//! which re-scheduling would wait.
 
 use crate::place::{Place, TIMERS_MAX};
 
@@ -70,8 +73,8 @@ impl<V> Nodes<V> {
     pub(crate) fn shrink_to_fit(&mut self, reserved: Option<u32>) {
         while let Some(node) = self.nodes.last() {
             let index = self.nodes.len() - 1;
-            let is_vacant =
-                node.value.is_none() && reserved.is_none_or(|reserved| index != reserved as usize);
+            let is_vacant = node.place().is_nowhere()
+                && reserved.is_none_or(|reserved| index != reserved as usize);
             // One that is worn out, or soon will be, stays: its index must not come back with an earlier
             // generation, and new nodes begin with the latest one.
             if !is_vacant || node.generation() > GENERATION_END / 2 {
@@ -102,7 +105,7 @@ impl<V> Nodes<V> {
     fn grow(&mut self, grown: impl FnOnce(usize)) -> u32 {
         let (index, room) = (self.nodes.len(), self.room());
         assert!(index < TIMERS_MAX, "no more than 32 million timers fit");
-        let tag = tag(self.first_generation, Place::from_bits(0));
+        let tag = tag(self.first_generation, Place::NOWHERE);
         self.nodes.push(Node { deadline: 0, tag, value: None });
         if self.room() != room {
             self.reserve_vacancies();
@@ -135,7 +138,7 @@ impl<V> Nodes<V> {
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32, generation: u32) -> Option<&mut Node<V>> {
         let node = self.nodes.get_mut(index as usize)?;
-        (node.value.is_some() && node.generation() == generation).then_some(node)
+        (node.generation() == generation && !node.place().is_nowhere()).then_some(node)
     }
 
     /// Takes the value of a timer that is in no list, and reserves its node: its generation and its
@@ -144,6 +147,7 @@ impl<V> Nodes<V> {
     pub(crate) fn take(&mut self, index: u32) -> Option<(u32, V)> {
         let node = self.node(index);
         let (generation, value) = (node.generation(), node.value.take()?);
+        node.set_place(Place::NOWHERE);
         self.len -= 1;
         Some((generation, value))
     }
@@ -151,7 +155,7 @@ impl<V> Nodes<V> {
     /// Returns whether a node of this generation is reserved.
     pub(crate) fn is_reserved(&self, index: u32, generation: u32) -> bool {
         let node = self.nodes.get(index as usize);
-        node.is_some_and(|node| node.generation() == generation && node.value.is_none())
+        node.is_some_and(|node| node.generation() == generation && node.place().is_nowhere())
     }
 
     /// Makes a reserved node vacant. Its keys name nothing from now on.

@@ -17,13 +17,16 @@ const _: () = assert!(TIMERS_MAX + (1 << LIST_BITS) < NONE as usize);
 pub(crate) struct Place(u64);
 
 impl Place {
+    /// The place of a node that is in no list.
+    pub(crate) const NOWHERE: Self = Self((1 << Self::BITS) - 1);
+
+    /// The number of bits of a place.
+    pub(crate) const BITS: u32 = LIST_BITS + CHUNK_BITS + SLOT_BITS;
+
     #[inline]
     pub(crate) fn new(list: u16, end: u32) -> Self {
         Self(u64::from(list) << (CHUNK_BITS + SLOT_BITS) | u64::from(end))
     }
-
-    /// The number of bits of a place.
-    pub(crate) const BITS: u32 = LIST_BITS + CHUNK_BITS + SLOT_BITS;
 
     #[inline]
     pub(crate) fn from_bits(bits: u64) -> Self {
@@ -33,6 +36,12 @@ impl Place {
     #[inline]
     pub(crate) fn to_bits(self) -> u64 {
         self.0
+    }
+
+    /// Returns whether the node is in no list. The chunk [`NONE`] is in none.
+    #[inline]
+    pub(crate) fn is_nowhere(self) -> bool {
+        self.0 == Self::NOWHERE.0
     }
 
     #[inline]

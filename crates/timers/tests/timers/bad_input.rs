@@ -148,8 +148,10 @@ fn a_compact_key_of_another_wheel_takes_no_vacant_place() {
     }
     // The second timer at its place, which is vacant in our wheel.
     let their_key = theirs.insert(at(5), "theirs");
+    let vacant = ours.key(their_key.compact());
+    assert_unknown(&mut ours, vacant);
     let mut moved = theirs.next_due(at(5)).unwrap();
-    moved.key = ours.key(their_key.compact());
+    moved.key = vacant;
     let moved = ours.restart(moved, at(9));
     let other = ours.insert(at(9), "ours");
     assert_eq!(ours.len(), 2);
