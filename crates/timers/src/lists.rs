@@ -1,8 +1,8 @@
 //! Lists of timers: chains of chunks that hold the indices of nodes, from one pool.
 //!
 //! Reading a chunk tells many nodes, so that their memory is waited for at once; in a list through the nodes
-//! each address would come out of the one before. A node knows its place. Taking a timer out clears its bit in
-//! the chunk's head and touches no other node. A chunk without a timer leaves its list at once, except for the
+//! each address would come out of the one before. A node knows its place. Taking a timer out clears its bit among
+//! those of the chunk and touches no other node. A chunk without a timer leaves its list at once, except for the
 //! only one of a list, which the next timer would take again. So there are never more chunks in use than
 //! timers and lists, nothing is compacted, and the order stays.
 
@@ -15,24 +15,21 @@ use crate::place::{LIST_BITS, NONE, Place, SLOT_BITS, SLOT_MASK};
 /// Timers in a chunk. One slot is left for the end of a list whose last chunk is full.
 const SLOTS: u32 = SLOT_MASK;
 
-/// The smallest number of chunks that there is room for. With so many, the GNU C library gives even their heads a
+/// The smallest number of chunks that there is room for. With so many, the GNU C library gives even their bits a
 /// mapping of their own from the beginning (its threshold is 128 KiB at first). A mapping grows without a copy,
 /// and its untouched pages cost no memory.
-const ROOM_MIN: usize = 11_000;
-const _: () = assert!(ROOM_MIN * size_of::<Head>() > 128 << 10);
+const ROOM_MIN: usize = 33_000;
+const _: () = assert!(ROOM_MIN * size_of::<u32>() > 128 << 10);
 
 /// Fewer timers than this are not worth reading ahead.
 const AHEAD_MIN: u32 = 4;
 
-/// The head of a chunk, which is a part of a list, or vacant. The heads stand by themselves, where they take
-/// little of the cache.
+/// The neighbours of a chunk, which is a part of a list, or vacant.
 #[derive(Clone, Copy)]
-struct Head {
+struct Links {
     /// The chunk after this one in its list, or among the vacant ones.
     next: u32,
     previous: u32,
-    /// A bit for each slot that holds a timer.
-    live: u32,
 }
 
 /// The ends of a list.
@@ -58,7 +55,10 @@ pub(crate) struct ChunkTimers {
 /// `COUNT` lists.
 pub(crate) struct Lists<const COUNT: usize> {
     lists: Box<[Ends; COUNT]>,
-    heads: Vec<Head>,
+    /// For each chunk a bit for each slot that holds a timer. They stand by themselves, where they take little
+    /// of the cache: taking a timer out at random reads nothing else of its list.
+    live: Vec<u32>,
+    links: Vec<Links>,
     /// The slots of all chunks.
     slots: Vec<u32>,
     /// The first vacant chunk: the one that was used last, which is in the cache.
@@ -71,14 +71,16 @@ impl<const COUNT: usize> Lists<COUNT> {
     pub(crate) fn new() -> Self {
         const { assert!(COUNT <= 1 << LIST_BITS) };
         let lists = Box::new([EMPTY; COUNT]);
-        Self { lists, heads: Vec::new(), slots: Vec::new(), vacant: NONE, marked: NONE }
+        let (live, links, slots) = (Vec::new(), Vec::new(), Vec::new());
+        Self { lists, live, links, slots, vacant: NONE, marked: NONE }
     }
 
     /// Makes room for so many timers in all, however they are spread. Untouched pages of it cost no memory.
     pub(crate) fn reserve(&mut self, timers: usize) {
         let chunks_max = (timers + COUNT).max(ROOM_MIN);
         // In place, for a copy would leave its pages behind in the heap.
-        self.heads.reserve_exact(chunks_max.saturating_sub(self.heads.len()));
+        self.live.reserve_exact(chunks_max.saturating_sub(self.live.len()));
+        self.links.reserve_exact(chunks_max.saturating_sub(self.links.len()));
         let slots_max = chunks_max << SLOT_BITS;
         self.slots.reserve_exact(slots_max.saturating_sub(self.slots.len()));
     }
@@ -113,7 +115,7 @@ impl<const COUNT: usize> Lists<COUNT> {
 
     #[inline]
     pub(crate) fn is_empty(&self, list: u16) -> bool {
-        self.heads.get(self.ends(list).first as usize).is_none_or(|first| first.live == 0)
+        self.live.get(self.ends(list).first as usize).is_none_or(|live| *live == 0)
     }
 
     /// Appends a timer to a list, and returns its place. `None`: it takes [another chunk](Self::push_apart).
@@ -125,7 +127,7 @@ impl<const COUNT: usize> Lists<COUNT> {
             return None;
         }
         self.slots[at as usize] = index;
-        self.heads[(at >> SLOT_BITS) as usize].live |= 1 << (at & SLOT_MASK);
+        self.live[(at >> SLOT_BITS) as usize] |= 1 << (at & SLOT_MASK);
         *end = at + 1;
         Some(Place::new(list, at))
     }
@@ -133,15 +135,16 @@ impl<const COUNT: usize> Lists<COUNT> {
     /// Appends a timer in a chunk of its own, and returns its place.
     #[inline(never)]
     pub(crate) fn push_apart(&mut self, list: u16, index: u32) -> Place {
-        let at = match self.heads.get(self.vacant as usize) {
+        let at = match self.links.get(self.vacant as usize) {
             Some(vacant) => std::mem::replace(&mut self.vacant, vacant.next),
             None => self.add_chunk(),
         };
         let ends = &mut self.lists[usize::from(list)];
         let previous = std::mem::replace(&mut ends.end, (at << SLOT_BITS) + 1) >> SLOT_BITS;
-        self.heads[at as usize] = Head { next: NONE, previous, live: 1 };
+        self.links[at as usize] = Links { next: NONE, previous };
+        self.live[at as usize] = 1;
         self.slots[(at << SLOT_BITS) as usize] = index;
-        match self.heads.get_mut(previous as usize) {
+        match self.links.get_mut(previous as usize) {
             Some(previous) => previous.next = at,
             None => ends.first = at,
         }
@@ -154,9 +157,10 @@ impl<const COUNT: usize> Lists<COUNT> {
             clippy::cast_possible_truncation,
             reason = "there are no more than timers and lists"
         )]
-        let at = self.heads.len() as u32;
-        self.heads.push(Head { next: NONE, previous: NONE, live: 0 });
-        self.slots.resize(self.heads.len() << SLOT_BITS, 0);
+        let at = self.live.len() as u32;
+        self.live.push(0);
+        self.links.push(Links { next: NONE, previous: NONE });
+        self.slots.resize(self.live.len() << SLOT_BITS, 0);
         at
     }
 
@@ -164,10 +168,10 @@ impl<const COUNT: usize> Lists<COUNT> {
     #[inline]
     pub(crate) fn pop<V>(&mut self, nodes: &Nodes<V>, list: u16) -> (u32, bool) {
         let at = self.ends(list).first;
-        let head = &mut self.heads[at as usize];
-        let index = self.slots[(at << SLOT_BITS | head.live.trailing_zeros()) as usize];
-        head.live &= head.live.wrapping_sub(1);
-        let is_empty = head.live == 0 && self.drop_first(nodes, list);
+        let live = &mut self.live[at as usize];
+        let index = self.slots[(at << SLOT_BITS | live.trailing_zeros()) as usize];
+        *live &= live.wrapping_sub(1);
+        let is_empty = *live == 0 && self.drop_first(nodes, list);
         (index, is_empty)
     }
 
@@ -175,7 +179,7 @@ impl<const COUNT: usize> Lists<COUNT> {
     #[inline]
     pub(crate) fn first(&self, list: u16) -> ChunkTimers {
         let at = self.ends(list).first;
-        ChunkTimers { live: self.heads[at as usize].live, at: at << SLOT_BITS }
+        ChunkTimers { live: self.live[at as usize], at: at << SLOT_BITS }
     }
 
     /// Returns the first of some timers, and leaves the others.
@@ -201,7 +205,7 @@ impl<const COUNT: usize> Lists<COUNT> {
     #[inline]
     pub(crate) fn leave<V>(&mut self, nodes: &Nodes<V>, list: u16, left: ChunkTimers) -> bool {
         let at = self.ends(list).first;
-        self.heads[at as usize].live = left.live;
+        self.live[at as usize] = left.live;
         left.live == 0 && self.drop_first(nodes, list)
     }
 
@@ -211,18 +215,18 @@ impl<const COUNT: usize> Lists<COUNT> {
     fn drop_first<V>(&mut self, nodes: &Nodes<V>, list: u16) -> bool {
         let ends = &mut self.lists[usize::from(list)];
         let at = ends.first;
-        let head = &mut self.heads[at as usize];
+        let links = &mut self.links[at as usize];
         if self.marked == at {
             self.marked = NONE;
         }
-        let next = head.next;
+        let next = links.next;
         if next == NONE {
             ends.end = at << SLOT_BITS;
             return true;
         }
-        head.next = std::mem::replace(&mut self.vacant, at);
+        links.next = std::mem::replace(&mut self.vacant, at);
         ends.first = next;
-        self.heads[next as usize].previous = NONE;
+        self.links[next as usize].previous = NONE;
         self.read_ahead(nodes, list);
         false
     }
@@ -230,17 +234,17 @@ impl<const COUNT: usize> Lists<COUNT> {
     /// Takes a timer out of its list, and returns whether the list is empty now.
     #[inline]
     pub(crate) fn remove(&mut self, place: Place) -> bool {
-        let head = &mut self.heads[place.chunk() as usize];
-        head.live &= !(1 << place.slot());
-        head.live == 0 && self.drop_chunk(place)
+        let live = &mut self.live[place.chunk() as usize];
+        *live &= !(1 << place.slot());
+        *live == 0 && self.drop_chunk(place)
     }
 
     /// Takes a chunk without timers out of its list, and returns whether the list is empty now.
     #[inline(never)]
     fn drop_chunk(&mut self, place: Place) -> bool {
         let (ends, at) = (&mut self.lists[usize::from(place.list())], place.chunk());
-        let head = &mut self.heads[at as usize];
-        let (next, previous) = (head.next, head.previous);
+        let links = &mut self.links[at as usize];
+        let Links { next, previous } = *links;
         if self.marked == at {
             self.marked = previous;
         }
@@ -248,12 +252,12 @@ impl<const COUNT: usize> Lists<COUNT> {
             ends.end = at << SLOT_BITS;
             return true;
         }
-        head.next = std::mem::replace(&mut self.vacant, at);
-        match self.heads.get_mut(previous as usize) {
+        links.next = std::mem::replace(&mut self.vacant, at);
+        match self.links.get_mut(previous as usize) {
             Some(previous) => previous.next = next,
             None => ends.first = next,
         }
-        match self.heads.get_mut(next as usize) {
+        match self.links.get_mut(next as usize) {
             Some(next) => next.previous = previous,
             // It is full, or was closed by a mark, or nothing would have come after it.
             None => ends.end = previous << SLOT_BITS | SLOTS,
@@ -296,7 +300,7 @@ impl<const COUNT: usize> Lists<COUNT> {
         }
         let ends = std::mem::replace(&mut self.lists[usize::from(from)], EMPTY);
         let last = std::mem::replace(&mut self.lists[usize::from(to)].end, ends.end) >> SLOT_BITS;
-        self.heads[last as usize].next = ends.first;
+        self.links[last as usize].next = ends.first;
     }
 }
 

@@ -50,7 +50,7 @@ pub const STEPS_MAX: usize = 1024;
 ///
 /// A timer takes 16 bytes and its value, and some 5 for its place in a list: 29 in all with a value of 8 bytes, at a
 /// million timers. Where most timers of a list have been cancelled, each that is left may keep up to 140 bytes more
-/// until the list comes up. The first timer reserves 1.5 MB of address space; pages of it that are not used take
+/// until the list comes up. The first timer reserves 4.6 MB of address space; pages of it that are not used take
 /// no memory.
 ///
 /// # Clocks that are set

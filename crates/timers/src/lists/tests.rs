@@ -67,7 +67,7 @@ impl Run {
 
     /// The chunks of a list, the one that stays with an empty list included.
     fn chunks(&self, list: usize) -> usize {
-        let next = |at: &u32| Some(self.lists.heads.get(*at as usize)?.next);
+        let next = |at: &u32| Some(self.lists.links.get(*at as usize)?.next);
         let first = self.lists.lists[list].first;
         std::iter::successors(Some(first), next).take_while(|at| *at != NONE).count()
     }
@@ -78,10 +78,11 @@ impl Run {
         let mut at = self.lists.vacant;
         while at != NONE {
             vacant += 1;
-            at = self.lists.heads[at as usize].next;
+            at = self.lists.links[at as usize].next;
         }
         let in_lists: usize = (0..COUNT).map(|list| self.chunks(list)).sum();
-        assert_eq!(in_lists + vacant, self.lists.heads.len());
+        assert_eq!(in_lists + vacant, self.lists.live.len());
+        assert_eq!(in_lists + vacant, self.lists.links.len());
         let timers: usize = self.model.iter().map(VecDeque::len).sum();
         assert!(in_lists <= timers + COUNT, "{in_lists} chunks for {timers}");
         for (list, model) in self.model.iter().enumerate() {
@@ -98,7 +99,8 @@ impl Run {
             0 => 0,
             timers => timers + COUNT,
         };
-        assert!(self.lists.heads.capacity() >= room);
+        assert!(self.lists.live.capacity() >= room);
+        assert!(self.lists.links.capacity() >= room);
         assert!(self.lists.slots.capacity() >= room << SLOT_BITS);
     }
 
@@ -175,7 +177,11 @@ fn no_room_is_made_where_there_was_enough() {
     run.nodes.reserve(30_000);
     run.lists.reserve(run.nodes.room());
     run.check();
-    let room = (run.lists.heads.as_ptr(), run.lists.slots.as_ptr());
+    let room = |run: &Run| {
+        let Lists { live, links, slots, .. } = &run.lists;
+        (live.as_ptr(), links.as_ptr(), slots.as_ptr())
+    };
+    let before = room(&run);
     for round in 0..200 {
         run.push(round % COUNT, 500);
         let left = if round % 7 == 0 { 0 } else { 20 };
@@ -184,7 +190,7 @@ fn no_room_is_made_where_there_was_enough() {
             run.remove(round % COUNT, nth);
         }
     }
-    assert_eq!(room, (run.lists.heads.as_ptr(), run.lists.slots.as_ptr()));
+    assert_eq!(room(&run), before);
 }
 
 #[test]
