@@ -141,8 +141,8 @@ impl<V> Nodes<V> {
         (node.generation() == generation && !node.place().is_nowhere()).then_some(node)
     }
 
-    /// Takes the value of a timer that is in no list, and reserves its node: its generation and its
-    /// value. `None`: the node holds no timer.
+    /// Takes the value of a timer, and reserves its node: its generation and its value. `None`: the node holds no
+    /// timer. The caller takes it out of its list.
     #[inline]
     pub(crate) fn take(&mut self, index: u32) -> Option<(u32, V)> {
         let node = self.node(index);

@@ -268,9 +268,10 @@ impl<V, C: Clock> Wheel<V, C> {
     #[inline]
     pub fn cancel(&mut self, key: Key) -> Option<V> {
         let place = self.node_mut(key)?.place();
-        self.unlink(place);
+        // Before the list, while the node is at hand.
         let (_, value) = self.nodes.take(key.index)?;
         self.nodes.release(key.index);
+        self.unlink(place);
         Some(value)
     }
 
