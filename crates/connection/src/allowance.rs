@@ -48,6 +48,20 @@ impl Allowance {
         self.paid_at = self.paid_at - time_of(units, per_s);
     }
 
+    /// Returns this allowance as it is if units that were taken and are not paid for are paid for by `after` a second
+    /// from now on, instead of `before`.
+    pub(crate) fn at_rate(self, before: NonZeroU64, after: NonZeroU64, now: Timestamp) -> Self {
+        let left = (self.paid_at.max(now) - now).as_nanos();
+        // Of 64 bits each, so the product fits.
+        let nanos = (left * u128::from(before.get())).div_ceil(after.get().into());
+        Self { paid_at: now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)) }
+    }
+
+    /// Returns this allowance as it is if everything that was taken is paid for at this time, or was before.
+    pub(crate) fn paid_by(self, time: Timestamp) -> Self {
+        Self { paid_at: self.paid_at.min(time) }
+    }
+
     /// Returns how many units may be taken now so that they are paid for after `ahead` at the latest.
     #[must_use]
     pub fn available(self, per_s: NonZeroU64, now: Timestamp, ahead: Duration) -> u64 {

@@ -40,7 +40,8 @@ pub struct Limits {
     /// A connection that has received more pauses until it is paid for, so its peer is held up by TCP, and nothing is
     /// lost. A read may bring `read_buffer_len` bytes at once, a longer message that the protocol asked for even more:
     /// a limit that is much lower means long pauses, for which a shorter buffer is the cure. Nothing is spliced. A
-    /// connection keeps about 160 bytes for it.
+    /// connection keeps about 160 bytes for it. It takes the limit over when it is opened, and another one by
+    /// [`apply_limits`](crate::Connection::apply_limits).
     pub bytes_per_s_max: Option<NonZeroU64>,
     /// Answers are sent at the end of the turn, not when each is complete: peers are not woken while others
     /// are being served, so fewer of them wait for a core, but each waits for the others. Each connection

@@ -126,6 +126,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             Ok(true) => {
                 self.flags.remove(Flags::CONNECTING);
                 self.flags.insert(Flags::READABLE);
+                self.set_per_s(thread);
                 self.call(token, thread, P::on_open)
             }
             Ok(false) => Err(Step::Wait),
@@ -195,7 +196,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             self.on_close(reason, token, thread);
             return step;
         }
-        self.stay_paced(thread);
+        self.stay_paced();
         let has_changed = self.has_changed(before);
         match step {
             Step::Forward => {

@@ -3,6 +3,7 @@
 use crate::{Allowance, Step};
 use epoll_reactor::Token;
 use epoll_reactor::epoll_sys::Timestamp;
+use std::num::NonZeroU64;
 
 #[derive(Debug)]
 pub(super) struct Cold {
@@ -49,7 +50,8 @@ struct Waiting {
     need: usize,
     /// The connections whose forwarded bytes wait for room in this one.
     senders: Vec<Token>,
-    /// What it may receive.
+    /// The number of bytes that it may receive a second, if that is limited, and what is left of them.
+    per_s: Option<NonZeroU64>,
     allowance: Allowance,
     /// The number of bytes that the owner knows of, see [`Buffered`](super::Buffered).
     counted: usize,
@@ -90,13 +92,46 @@ impl Cold {
         self.waiting.as_ref().map_or(Allowance::FULL, |waiting| waiting.allowance)
     }
 
-    pub(super) fn allowance_mut(&mut self) -> &mut Allowance {
-        &mut self.waiting_mut().allowance
+    /// Returns how many bytes it may receive a second, if that is limited.
+    pub(super) fn per_s(&self) -> Option<NonZeroU64> {
+        self.waiting.as_ref().and_then(|waiting| waiting.per_s)
+    }
+
+    /// Changes how many bytes it may receive a second. What was received before and is not paid for is paid for by
+    /// the new limit, and at once if there is none. The owner's timer may fire too late afterwards.
+    pub(super) fn set_per_s(&mut self, per_s: Option<NonZeroU64>, now: Timestamp) {
+        let is_paced = self.is_paced;
+        let waiting = self.waiting_mut();
+        let before = std::mem::replace(&mut waiting.per_s, per_s);
+        waiting.allowance = match (before, per_s) {
+            (Some(before), Some(per_s)) => waiting.allowance.at_rate(before, per_s, now),
+            // The end of the pause is a call of the owner, which is due now.
+            _ if is_paced => waiting.allowance.paid_by(now),
+            _ => Allowance::FULL,
+        };
+        self.drop_waiting_if_empty();
+    }
+
+    /// Notes that `bytes` were received.
+    pub(super) fn charge(&mut self, bytes: u64, now: impl FnOnce() -> Timestamp) {
+        let Some(waiting) = &mut self.waiting else { return };
+        if let Some(per_s) = waiting.per_s {
+            waiting.allowance.take(bytes, per_s, now());
+        }
     }
 
     pub(super) fn begin_pace(&mut self) {
         self.is_paced = true;
         self.is_timer_late |= self.allowance().paid_at() < self.timer_time;
+    }
+
+    /// Ends a pause of that kind, whose limit may be gone.
+    pub(super) fn end_pace(&mut self) {
+        self.is_paced = false;
+        if let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.per_s.is_none()) {
+            waiting.allowance = Allowance::FULL;
+            self.drop_waiting_if_empty();
+        }
     }
 
     /// Returns whether it is paused for another reason than the protocol's.
@@ -136,7 +171,8 @@ impl Cold {
         self.waiting.take_if(|waiting| {
             let has_bytes = !waiting.output.is_empty() || !waiting.input.is_empty();
             let is_idle = !has_bytes && waiting.need == 0 && waiting.senders.is_empty();
-            is_idle && waiting.allowance == Allowance::FULL && waiting.counted == 0
+            let is_unlimited = waiting.per_s.is_none() && waiting.allowance == Allowance::FULL;
+            is_idle && is_unlimited && waiting.counted == 0
         });
     }
 

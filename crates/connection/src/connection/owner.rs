@@ -20,6 +20,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if is_quiet && called.is_ok() {
             return Step::Wait;
         }
+        self.set_per_s(thread);
         self.resume(called, before, Readiness::empty(), token, thread, Progress::default())
     }
 

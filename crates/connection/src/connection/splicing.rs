@@ -43,7 +43,7 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         if !usual.contains(self.flags) || limits.splice_bytes_max.is_none() {
             return false;
         }
-        if limits.bytes_per_s_max.is_some() {
+        if self.per_s().is_some() {
             return false;
         }
         let len = progress.last_read;

@@ -196,6 +196,18 @@ impl<P: Protocol> Driver<P> {
         self.settle();
     }
 
+    /// Changes the limits, as an owner does while the connection is open.
+    #[track_caller]
+    pub fn change_limits(&mut self, change: impl FnOnce(&mut Limits)) {
+        change(self.thread.limits_mut());
+        self.thread.begin_turn(Some(self.now));
+        self.connection.apply_limits(&mut self.thread);
+        if let Some(deadline) = self.connection.deadline() {
+            self.set_timer(deadline);
+        }
+        self.pass_time(Duration::ZERO);
+    }
+
     /// Tells the connection that the service drains.
     #[track_caller]
     pub fn drain(&mut self) {

@@ -2,8 +2,13 @@
 
 use crate::harness::{BOTH, Obedient, PLENTY, arrive, buffer, obedient_with};
 use epoll_connection::test_kit::{Act, Driver, Trigger};
-use epoll_connection::{Awaits, CloseReason, Consumed, Context, Limits, Protocol};
-use epoll_reactor::Interest;
+use epoll_connection::{
+    Awaits, Buffered, Clocks, CloseReason, Connection, Consumed, Context, Limits, Protocol,
+    ThreadState, Timestamp,
+};
+use epoll_reactor::net::Stream;
+use epoll_reactor::{Interest, Readiness, Token};
+use std::io::{Read, Write};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
@@ -142,6 +147,98 @@ fn one_that_is_told_to_finish_receives_what_has_arrived_in_its_time() {
     }
 }
 
+#[test]
+fn a_limit_that_comes_later_holds_from_the_next_read_on() {
+    for trigger in BOTH {
+        let mut driver = obedient_with(trigger, Obedient::NEW, buffer(64));
+        arrive(&mut driver, "say a\n");
+        arrive(&mut driver, "say b\n");
+        assert!(driver.is_at_rest(), "{trigger:?}");
+        let calls = driver.calls();
+        driver.change_limits(|limits| limits.bytes_per_s_max = ten().bytes_per_s_max);
+        assert_eq!(driver.calls(), calls, "it is not read for that");
+        arrive(&mut driver, "say c\n");
+        arrive(&mut driver, "say d\n");
+        let awaits = driver.awaits();
+        assert_eq!((driver.sent(), awaits), (b"abc".to_vec(), Awaits::Allowance), "{trigger:?}");
+        driver.pass_time(ms(600));
+        assert_eq!(driver.sent(), b"abcd", "{trigger:?}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_gone_ends_the_pause_and_leaves_nothing() {
+    for trigger in BOTH {
+        let mut driver = paced(trigger, Obedient::NEW);
+        arrive(&mut driver, "say a\n");
+        arrive(&mut driver, "say b\n");
+        assert_eq!((driver.sent(), driver.awaits()), (b"a".to_vec(), Awaits::Allowance));
+        driver.change_limits(|limits| limits.bytes_per_s_max = None);
+        assert_eq!((driver.sent(), driver.awaits()), (b"ab".to_vec(), Awaits::Input));
+        for _ in 0..3 {
+            arrive(&mut driver, "say c\n");
+        }
+        assert_eq!(driver.sent(), b"abccc", "{trigger:?}");
+        assert!(driver.is_at_rest(), "{trigger:?}");
+        // What came before does not count any more.
+        driver.change_limits(|limits| limits.bytes_per_s_max = ten().bytes_per_s_max);
+        arrive(&mut driver, "say d\n");
+        assert_eq!(driver.sent(), b"abcccd", "{trigger:?}");
+        // One that is not held up is at rest with its next message.
+        driver.pass_time(ms(600));
+        driver.change_limits(|limits| limits.bytes_per_s_max = None);
+        arrive(&mut driver, "say e\n");
+        assert!(driver.is_at_rest(), "{trigger:?}");
+    }
+}
+
+#[test]
+fn the_pause_of_a_protocol_outlasts_a_limit_that_is_gone() {
+    for trigger in BOTH {
+        let mut driver = paced(trigger, Obedient::NEW);
+        arrive(&mut driver, "say a\n");
+        arrive(&mut driver, "say b\n");
+        driver.message(&["pause"]);
+        driver.change_limits(|limits| limits.bytes_per_s_max = None);
+        assert_eq!((driver.sent(), driver.awaits()), (b"a".to_vec(), Awaits::Input), "{trigger:?}");
+        driver.message(&["read"]);
+        assert_eq!(driver.sent(), b"ab", "{trigger:?}");
+    }
+}
+
+#[test]
+fn what_is_not_paid_for_is_paid_for_by_the_new_limit() {
+    for trigger in BOTH {
+        for (per_s, left) in [(100, 30), (10, 300), (1, 3000)] {
+            let mut driver = paced(trigger, Obedient::NEW);
+            arrive(&mut driver, "say a\n");
+            arrive(&mut driver, "say b\n");
+            // Three of six bytes.
+            driver.pass_time(ms(300));
+            driver.change_limits(|limits| limits.bytes_per_s_max = NonZeroU64::new(per_s));
+            driver.pass_time(ms(left - 1));
+            assert_eq!(driver.sent(), b"a", "{trigger:?}, {per_s} a second");
+            driver.pass_time(ms(1));
+            assert_eq!(driver.sent(), b"ab", "{trigger:?}, {per_s} a second");
+        }
+    }
+}
+
+#[test]
+fn an_outgoing_connection_has_the_limit_from_when_it_is_established() {
+    let (ours, mut theirs) = Stream::pair().unwrap();
+    let mut connection = Connection::connecting(Echo, ours);
+    let clocks = Clocks { monotonic: || Timestamp::EPOCH, ..Clocks::default() };
+    let mut thread = ThreadState::new(0, (), ten(), clocks);
+    let token = Token::detached(0);
+    let _ = connection.step(Readiness::OUT, token, &mut thread);
+    for (received, awaits) in [(6, Awaits::Input), (6, Awaits::Allowance)] {
+        theirs.write_all(b"six...").unwrap();
+        let _ = connection.step(Readiness::IN, token, &mut thread);
+        assert_eq!((connection.received(), connection.awaits()), (received, awaits));
+    }
+}
+
 /// Passes everything.
 struct Echo;
 
@@ -180,10 +277,6 @@ fn every_byte_counts_and_none_is_spliced() {
 
 #[test]
 fn buffers_are_counted_once() {
-    use epoll_connection::{Buffered, Clocks, Connection, ThreadState};
-    use epoll_reactor::net::Stream;
-    use epoll_reactor::{Readiness, Token};
-    use std::io::{Read, Write};
     let (ours, mut theirs) = Stream::pair().unwrap();
     let mut connection = Connection::new(Echo, ours);
     let mut thread = ThreadState::new(0, (), buffer(4096), Clocks::default());
