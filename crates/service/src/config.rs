@@ -97,7 +97,7 @@ pub struct Config {
     /// Live metrics, and where they are served; `None` serves and measures none. Needs the feature `metrics`.
     #[cfg(feature = "metrics")]
     pub metrics: Option<Metrics>,
-    /// Lets [`Handle::adjust`](crate::Handle::adjust) change limits and timeouts while the server runs. It then counts
+    /// Lets [`Handle::adjust`](crate::Handle::adjust) change limits and times while the server runs. It then counts
     /// connections by peer and the bytes of buffers, and reads the clock once a turn, even where no limit and no
     /// timeout asks for it.
     pub adjustable: bool,
@@ -268,6 +268,7 @@ pub enum Accept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyProtocol {
     /// The time within which the header has to be complete, counted from when the connection was accepted.
+    /// [`Handle::adjust`](crate::Handle::adjust) changes it for connections that wait already, too.
     pub timeout: Duration,
 }
 

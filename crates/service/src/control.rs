@@ -32,15 +32,40 @@ pub(crate) struct Control {
     wakers: Vec<Waker>,
     /// The timers of each of these threads.
     timings: Vec<Arc<Mutex<Timing>>>,
-    drain_delay: Mutex<Duration>,
-    /// The number of times that timeouts were changed.
-    timing_epoch: AtomicU64,
+    adjusted: Mutex<Adjusted>,
+    /// The number of bytes that a connection may receive a second; 0 is no limit. Not among those: it is read for each
+    /// connection that is opened.
+    bytes_per_s_max: AtomicU64,
+    /// The number of times that settings were changed.
+    settings_epoch: AtomicU64,
     stats: Mutex<StatsRequest>,
     /// The error of the first thread that failed.
     failure: Mutex<Option<Error>>,
     /// Every thread serves, or has.
     is_serving: AtomicBool,
     hand_over: OnceLock<HandOver>,
+}
+
+/// The settings that can change and are read only when they are needed.
+struct Adjusted {
+    drain_delay: Duration,
+    /// The time within which a header of the PROXY protocol has to be complete.
+    header_timeout: Duration,
+    /// The time that a new process has to become ready.
+    ready_timeout: Option<Duration>,
+}
+
+impl Adjusted {
+    /// Takes the settings over from `config`, but for those of what it does not have.
+    fn take_over(&mut self, config: &Config) {
+        self.drain_delay = config.drain_delay;
+        if let Some(proxy_protocol) = config.proxy_protocol {
+            self.header_timeout = proxy_protocol.timeout;
+        }
+        if let Some(restart) = &config.restart {
+            self.ready_timeout = restart.timeout();
+        }
+    }
 }
 
 /// The hand-over of sockets to another process, which serves.
@@ -103,6 +128,12 @@ impl Control {
             let waker = waker.clone();
             drain.on_change(move || wake(&waker));
         }
+        let mut adjusted = Adjusted {
+            drain_delay: Duration::ZERO,
+            header_timeout: Duration::MAX,
+            ready_timeout: None,
+        };
+        adjusted.take_over(config);
         Self {
             admission,
             drain,
@@ -115,8 +146,9 @@ impl Control {
             signals: SignalQueue::default(),
             wakers,
             timings: Vec::new(),
-            drain_delay: Mutex::new(config.drain_delay),
-            timing_epoch: AtomicU64::new(0),
+            adjusted: Mutex::new(adjusted),
+            bytes_per_s_max: AtomicU64::new(as_number(config.limits.bytes_per_s_max)),
+            settings_epoch: AtomicU64::new(0),
             stats: Mutex::default(),
             failure: Mutex::default(),
             is_serving: AtomicBool::new(false),
@@ -190,10 +222,10 @@ impl Control {
         self
     }
 
-    /// Takes the limits and the timeouts over from `config`. Returns whether they can be changed.
+    /// Takes what can change over from `config`. Returns whether the server is adjustable.
     pub(crate) fn adjust(&self, config: &Config) -> bool {
         // For all of it: of two changes at once, one holds.
-        let mut drain_delay = self.drain_delay.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut adjusted = self.adjusted();
         if !self.admission.adjust(config.connections_max, config.connections_per_peer_max) {
             return false;
         }
@@ -206,25 +238,46 @@ impl Control {
         for timing in &self.timings {
             lock(timing).timeouts = config.timeouts;
         }
-        *drain_delay = config.drain_delay;
-        drop(drain_delay);
-        // The threads set the timers of their connections anew.
-        self.timing_epoch.fetch_add(1, Ordering::Release);
+        let bytes_per_s_max = as_number(config.limits.bytes_per_s_max);
+        self.bytes_per_s_max.store(bytes_per_s_max, Ordering::Relaxed);
+        adjusted.take_over(config);
+        drop(adjusted);
+        // The threads give the limit to their connections, and set their timers anew.
+        self.settings_epoch.fetch_add(1, Ordering::Release);
         self.wakers.iter().for_each(wake);
         true
     }
 
-    /// Returns whether timeouts were changed since the change that was `seen` last.
-    pub(crate) fn has_new_timeouts(&self, seen: &mut u64) -> bool {
-        let epoch = self.timing_epoch.load(Ordering::Acquire);
+    fn adjusted(&self) -> MutexGuard<'_, Adjusted> {
+        self.adjusted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether settings were changed since the change that was `seen` last.
+    pub(crate) fn has_new_settings(&self, seen: &mut u64) -> bool {
+        let epoch = self.settings_epoch.load(Ordering::Acquire);
         std::mem::replace(seen, epoch) != epoch
+    }
+
+    /// Returns how many bytes a connection may receive a second, if that is limited.
+    pub(crate) fn bytes_per_s_max(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.bytes_per_s_max.load(Ordering::Relaxed))
+    }
+
+    /// Returns the time within which a header of the PROXY protocol has to be complete.
+    pub(crate) fn header_timeout(&self) -> Duration {
+        self.adjusted().header_timeout
+    }
+
+    /// Returns the time that a new process has to become ready.
+    pub(crate) fn ready_timeout(&self) -> Option<Duration> {
+        self.adjusted().ready_timeout
     }
 
     /// Returns the time before the drain, and the time that it may take. If another process serves, nobody has to be
     /// told before.
     pub(crate) fn drain_times(&self) -> (Duration, Option<Duration>) {
-        let delay = *self.drain_delay.lock().unwrap_or_else(PoisonError::into_inner);
-        let delay = if self.has_handed_over() { Duration::ZERO } else { delay };
+        let delay =
+            if self.has_handed_over() { Duration::ZERO } else { self.adjusted().drain_delay };
         (delay, self.timings.first().and_then(|timing| lock(timing).timeouts.drain))
     }
 
@@ -357,6 +410,11 @@ impl Memory {
     }
 }
 
+/// Returns a limit as a number; 0 is none.
+fn as_number(max: Option<NonZeroU64>) -> u64 {
+    max.map_or(0, NonZeroU64::get)
+}
+
 fn wake(waker: &Waker) {
     // No error of it is known.
     if let Err(error) = waker.wake() {
@@ -367,8 +425,10 @@ fn wake(waker: &Waker) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ProxyProtocol, Restart};
     use epoll_reactor::Reactor;
     use std::num::NonZeroU32;
+    use std::process::Command;
 
     #[test]
     fn it_is_ready_from_when_every_thread_serves_until_a_signal_to_end() {
@@ -419,6 +479,26 @@ mod tests {
         assert_eq!(control.drain_times().0, limited.drain_delay);
         assert!(control.adjust(&config));
         assert!(!control.is_short_of_memory() && permits() == usize::MAX);
+    }
+
+    #[test]
+    fn times_of_what_another_configuration_does_not_have_stay_as_they_were() {
+        let seconds = Duration::from_secs;
+        let restart = Restart::with_command(Signal::USR2, || Command::new("true"));
+        let with = |header, ready| Config {
+            adjustable: true,
+            proxy_protocol: Some(ProxyProtocol { timeout: header }),
+            restart: Some(restart.clone().ready_timeout(ready)),
+            ..Config::default()
+        };
+        let admission = Admission::new(1, None, 1).adjustable(1);
+        let control = Control::new(&with(seconds(1), Some(seconds(2))), admission, Vec::new());
+        let times = || (control.header_timeout(), control.ready_timeout());
+        assert_eq!(times(), (seconds(1), Some(seconds(2))));
+        assert!(control.adjust(&with(seconds(3), None)));
+        assert_eq!(times(), (seconds(3), None));
+        assert!(control.adjust(&Config::default()));
+        assert_eq!(times(), (seconds(3), None));
     }
 
     #[test]

@@ -326,8 +326,20 @@ impl<S: Service> Handler<S> {
         if has_changed || entry.connection.deadline().is_some() {
             self.set_timer(&mut entry);
         }
+        if is_established { self.catch_up(entry) } else { Some(entry) }
+    }
+
+    /// Gives an outgoing connection that was just established what others may have been given meanwhile.
+    #[cold]
+    fn catch_up<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+    ) -> Option<R> {
+        // It has taken over the limit that this thread knew of.
+        self.apply_limits(&mut entry);
+        self.set_timer(&mut entry);
         // Asked anew: the drain may have begun, and passed this connection, since the turn began.
-        if is_established && self.control.drain.draining().is_some() {
+        if self.control.drain.draining().is_some() {
             // Nobody could tell it before.
             return self.tell_drain(entry);
         }
@@ -414,6 +426,10 @@ impl<S: Service> Handler<S> {
             Ok(mut entry) => {
                 // Whoever closes it releases the permit.
                 permit.keep();
+                if self.mode.is_shared() {
+                    // While it is in hand: the pass over all connections may have been here.
+                    self.refresh_limits();
+                }
                 self.outcomes.opened.add(1);
                 tracing::debug!(%peer, "connection opened");
                 let token = entry.token();

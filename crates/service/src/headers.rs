@@ -94,7 +94,7 @@ impl HeaderQueue {
 pub(crate) struct Headers {
     timeout: Duration,
     queue: Arc<HeaderQueue>,
-    /// By a number, so in the order of their deadlines.
+    /// By a number, so in the order in which they came, which is that of their deadlines whatever the timeout.
     watched: BTreeMap<usize, Watched>,
     next: usize,
     /// The time of the next reminder to look at deadlines.
@@ -105,12 +105,17 @@ pub(crate) struct Headers {
 struct Watched {
     headless: Headless,
     token: Token,
-    deadline: Timestamp,
+    since: Timestamp,
 }
 
 impl Headers {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self { timeout, queue: Arc::default(), watched: BTreeMap::new(), next: 0, reminder: None }
+    }
+
+    /// Changes the time that a header may take, also for connections that are watched already.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     /// Returns the queue from which the thread takes connections.
@@ -134,8 +139,8 @@ impl Headers {
             let watch = Watch::level(Interest::IN);
             match reactor.watch(&headless.stream, Event::Header(self.next), watch) {
                 Ok(token) => {
-                    let deadline = now() + self.timeout;
-                    self.watched.insert(self.next, Watched { headless, token, deadline });
+                    let since = now();
+                    self.watched.insert(self.next, Watched { headless, token, since });
                     self.next += 1;
                 }
                 Err(error) => failed.push((headless, error)),
@@ -188,7 +193,8 @@ impl Headers {
 
     fn next_deadline(&self, half_time: Option<Timestamp>) -> Option<Timestamp> {
         let (_, first) = self.watched.first_key_value()?;
-        Some(half_time.map_or(first.deadline, |half_time| half_time.min(first.deadline)))
+        let deadline = first.since + self.timeout;
+        Some(half_time.map_or(deadline, |half_time| half_time.min(deadline)))
     }
 
     fn take<T: Source>(
@@ -326,6 +332,31 @@ mod tests {
         });
         assert_eq!(outcomes, [Some(Ok(client())), Some(Err(Refusal::HeaderLate)), None]);
         assert_eq!(headers.next_reminder(Some(at(13))), None);
+    }
+
+    #[test]
+    fn another_timeout_holds_for_those_that_are_watched_already() {
+        let at = |seconds| Timestamp::after_epoch(Duration::from_secs(seconds));
+        let mut reactor: Reactor<NoSource, Event> = Reactor::new().unwrap();
+        let mut headers = Headers::new(Duration::from_secs(30));
+        let mut peers = Vec::new();
+        for seconds in [10, 12] {
+            let (waiting, theirs) = headless();
+            peers.push(theirs);
+            headers.queue().push(waiting);
+            headers.watch_queued(|| at(seconds), &mut reactor);
+            headers.set_timeout(Duration::from_secs(5));
+        }
+        assert_eq!(headers.next_reminder(None), Some(at(15)));
+        assert!(headers.take_late(at(15), None, &mut reactor).is_some());
+        headers.set_timeout(Duration::from_secs(60));
+        assert_eq!(headers.next_reminder(None), Some(at(72)));
+        assert!(headers.take_late(at(71), None, &mut reactor).is_none());
+        headers.set_timeout(Duration::from_secs(4));
+        // The reminder that was set comes too late.
+        assert_eq!(headers.next_reminder(None), Some(at(16)));
+        assert!(headers.take_late(at(16), None, &mut reactor).is_some());
+        assert_eq!(headers.len(), 0);
     }
 
     #[test]

@@ -381,11 +381,17 @@ impl<S: Service> Handle<S> {
 
     /// Takes the limits on connections ([`connections_max`](Config::connections_max),
     /// [`connections_per_peer_max`](Config::connections_per_peer_max),
-    /// [`connections_per_s_max`](Config::connections_per_s_max), [`buffered_bytes_max`](Config::buffered_bytes_max)),
-    /// the [`timeouts`](Config::timeouts) and the [`drain_delay`](Config::drain_delay) over from `config`, which is
-    /// otherwise ignored. They hold for connections that are open as well, except that none is closed because a
-    /// limit has become lower. The time for the drain changes unless it has begun, and the delay unless a signal to end
-    /// has come.
+    /// [`connections_per_s_max`](Config::connections_per_s_max), [`buffered_bytes_max`](Config::buffered_bytes_max),
+    /// and [`bytes_per_s_max`](epoll_connection::Limits::bytes_per_s_max)), the [`timeouts`](Config::timeouts), the
+    /// [`drain_delay`](Config::drain_delay), and the times of [`proxy_protocol`](Config::proxy_protocol) and
+    /// [`restart`](Config::restart) over from `config`, which is otherwise ignored.
+    ///
+    /// They hold for connections that are open as well, except that none is closed because a limit has become lower.
+    /// What a connection has received beyond its bytes a second is paid for by the new limit, so that its pause ends
+    /// sooner or later than before, and at once if there is no limit any more. The time for the drain changes unless it
+    /// has begun, and the delay unless a signal to end has come. The time to become ready holds from the next restart
+    /// on. A time stays as it was if `config` has no `proxy_protocol`, or no `restart`; a server that was bound without
+    /// one gets none.
     ///
     /// It returns before all threads have seen the change.
     ///

@@ -165,11 +165,15 @@ impl<S: Service> Handler<S> {
         }
     }
 
-    /// Handles what another thread has notified the holder of a connection about: messages, the drain, a
-    /// timer.
+    /// Handles what another thread has notified the holder of a connection about: messages, the drain, another
+    /// limit, a timer.
     #[cold]
-    pub(crate) fn on_notified<R: Registration<Source = Client<S::Protocol>>>(&mut self, entry: R) {
+    pub(crate) fn on_notified<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        mut entry: R,
+    ) {
         self.thread.begin_turn(None);
+        self.apply_limits(&mut entry);
         let held = self.give_held(entry);
         self.current = None;
         let Some(entry) = held else { return };

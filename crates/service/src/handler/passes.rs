@@ -1,12 +1,15 @@
 //! Passes over all connections: the beginning of the drain, the count for a request for statistics, mail that has
-//! many receivers, and timeouts that have changed. Each is made in slices, one a turn, so that a thread with a
+//! many receivers, and settings that have changed. Each is made in slices, one a turn, so that a thread with a
 //! million connections serves those that are ready meanwhile.
 
 use super::Handler;
 use crate::Service;
+use crate::client::Client;
 use crate::pass::Pass;
 use crate::stats::Stats;
 use crate::store::Connections;
+use epoll_reactor::Registration;
+use std::sync::atomic::{Ordering, fence};
 
 /// The passes of a thread that are under way.
 #[derive(Debug, Default)]
@@ -14,8 +17,8 @@ pub(super) struct Passes {
     /// Connections are told of the drain.
     pub(super) drain: Option<Pass>,
     count: Option<Count>,
-    /// Timers are set anew, by other timeouts.
-    rearming: Option<Pass>,
+    /// Connections are given other limits and timeouts.
+    adjusting: Option<Pass>,
     /// Some mail has yet to reach its receivers, or more has come since.
     pub(super) is_delivering: bool,
 }
@@ -36,39 +39,62 @@ impl<S: Service> Handler<S> {
     /// Returns whether a pass is under way: then [`advance_passes`](Self::advance_passes) has to be called in the next
     /// turn, which must not sleep.
     pub(crate) fn has_passes(&self) -> bool {
-        let Passes { drain, count, rearming, is_delivering } = &self.passes;
-        drain.is_some() || count.is_some() || rearming.is_some() || *is_delivering
+        let Passes { drain, count, adjusting, is_delivering } = &self.passes;
+        drain.is_some() || count.is_some() || adjusting.is_some() || *is_delivering
     }
 
     /// Makes the next slice of each pass that is under way, other than a count.
     #[cold]
     pub(crate) fn advance_passes<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
         self.tell_next(connections);
-        self.rearm_next(connections);
+        self.adjust_next(connections);
         if self.passes.is_delivering {
             self.deliver_next(connections);
         }
     }
 
-    /// Begins to set the timers of all connections anew, after timeouts have changed.
-    pub(crate) fn begin_rearming<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
-        self.passes.rearming = Some(Pass::over(connections.slots()));
-        self.rearm_next(connections);
+    /// Begins to give all connections the limits and timeouts that hold now, after they have changed.
+    pub(crate) fn begin_adjusting<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        self.refresh_limits();
+        self.passes.adjusting = Some(Pass::over(connections.slots()));
+        self.adjust_next(connections);
     }
 
-    /// Sets the timers of the next connections anew. Another thread that has one of them does it, when it is done.
-    fn rearm_next<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
-        let Some(pass) = &mut self.passes.rearming else { return };
+    /// Gives the next connections their limits and timeouts. Another thread that has one of them does it, when it is
+    /// done.
+    fn adjust_next<C: Connections<S::Protocol>>(&mut self, connections: &mut C) {
+        let Some(pass) = &mut self.passes.adjusting else { return };
         let slice = pass.next_slice();
         if pass.is_over() {
-            self.passes.rearming = None;
+            self.passes.adjusting = None;
         }
+        self.thread.begin_turn(None);
         for slot in slice {
             let Some(token) = connections.token_at(slot) else { continue };
             if let Some(mut entry) = connections.entry_or_notify(token) {
+                self.apply_limits(&mut entry);
                 self.set_timer(&mut entry);
             }
         }
+    }
+
+    /// Takes over the limit that connections have from now on, which may have changed.
+    #[cold]
+    pub(super) fn refresh_limits(&mut self) {
+        // Where threads share connections, either this thread sees the new limit, or the pass over all of them sees one
+        // that this thread has made before: each writes first, and then reads what the other one has written.
+        fence(Ordering::SeqCst);
+        self.thread.limits_mut().bytes_per_s_max = self.control.bytes_per_s_max();
+    }
+
+    /// Gives a connection that was open before the limit that holds now. Its timer has to be set afterwards.
+    #[cold]
+    pub(super) fn apply_limits<R: Registration<Source = Client<S::Protocol>>>(
+        &mut self,
+        entry: &mut R,
+    ) {
+        self.refresh_limits();
+        entry.connection.apply_limits(&mut self.thread);
     }
 
     /// Returns whether a count is under way.

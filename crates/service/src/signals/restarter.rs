@@ -98,6 +98,8 @@ impl Restarter {
             return;
         }
         self.state = State::Idle;
+        // It may have changed since the server was started.
+        self.restart = self.restart.clone().ready_timeout(control.ready_timeout());
         if let Some(supervisor) = &self.supervisor {
             supervisor.tell_restarting();
         }

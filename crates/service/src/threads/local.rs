@@ -51,8 +51,8 @@ pub(crate) struct LocalWorker<S: Service, T> {
     is_draining: bool,
     /// The last request for statistics that it has answered.
     stats_epoch: u64,
-    /// The last change of timeouts that it has taken over.
-    timing_epoch: u64,
+    /// The last change of settings that it has taken over.
+    settings_epoch: u64,
     pool_outcomes: Vec<Arc<Outcomes>>,
     headers: Option<Headers>,
     measures: Option<Arc<Measures>>,
@@ -84,7 +84,7 @@ impl<S: Service, T: Serve<S>> LocalThread<S, T> {
             accepted_before: AcceptCounters::default(),
             is_draining: false,
             stats_epoch: 0,
-            timing_epoch: 0,
+            settings_epoch: 0,
             pool_outcomes: self.pool_outcomes,
             headers: self.headers,
             meter: self.parts.measures.clone().map(TurnMeter::new),
@@ -274,8 +274,11 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Another thread, or this one, has changed something that concerns all, or has sent mail.
     fn on_wake(&mut self, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
-        if self.control.has_new_timeouts(&mut self.timing_epoch) {
-            self.handler.begin_rearming(&mut self.store);
+        if self.control.has_new_settings(&mut self.settings_epoch) {
+            self.handler.begin_adjusting(&mut self.store);
+            if let Some(headers) = &mut self.headers {
+                headers.set_timeout(self.control.header_timeout());
+            }
         }
         if !self.handler.is_counting() {
             self.begin_count();
@@ -284,7 +287,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         if self.control.drain.is_draining() && !self.is_draining {
             self.begin_drain();
         }
-        // Where threads share connections, they hand them over. A drain has moved deadlines.
+        // Where threads share connections, they hand them over. A drain, or another timeout, has moved deadlines.
         self.watch_headers()?;
         if self.store.shared().is_some() {
             // A thread that accepts may have begun a pause.

@@ -2,14 +2,18 @@
 
 use crate::script::World;
 use crate::support::{Client, closed, for_every_mode, serve, terminate};
+use epoll_service::epoll_connection::Limits;
 use epoll_service::{Config, DrainOutcome, ThreadStats, Timeouts};
 use std::io::ErrorKind;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 const NONE: Timeouts =
     Timeouts { connect: None, idle: None, write: None, drain: None, linger: None };
+
+/// The time after which an answer would have come.
+const QUIET: Duration = Duration::from_millis(20);
 
 fn adjustable(config: Config) -> Config {
     Config { adjustable: true, timeouts: NONE, ..config }
@@ -75,6 +79,54 @@ pub(crate) fn limits_hold_from_the_next_connection_on() {
         });
         let sum = ThreadStats::sum(&ended.threads).stats;
         assert_eq!((sum.opened, sum.refused, sum.refused_peer), (4, 1, 1));
+    });
+}
+
+pub(crate) fn a_limit_of_bytes_holds_for_open_connections_and_lets_go_of_them() {
+    for_every_mode(|signals, config| {
+        let config = adjustable(config);
+        serve(signals, &config.clone(), &World::default(), move |running| {
+            // Paid for, at a byte a second, after any deadline of a test.
+            let text = "x".repeat(1000);
+            let line = format!("echo {text}");
+            let adjust = |per_s| {
+                let limits =
+                    Limits { bytes_per_s_max: NonZeroU64::new(per_s), ..Limits::default() };
+                running.handle.adjust(&Config { limits, ..config.clone() }).unwrap();
+                // A thread that has counted has seen the change before.
+                running.handle.stats().expect("a server that runs");
+            };
+            let mut clients = running.clients(3);
+            if config.mode.is_shared() {
+                // One is in the hands of a thread that does not know of the change.
+                clients[0].say("hold");
+                running.world.await_note("held");
+            }
+            adjust(1);
+            running.world.open_gate();
+            clients.push(running.client());
+            for higher in [0, 1_000_000_000] {
+                for client in &mut clients {
+                    assert_eq!(client.ask(&line), text);
+                    client.say(&line);
+                }
+                std::thread::sleep(QUIET);
+                if !clients[0].is_silent() {
+                    // The report of a line, and that of the change, have come together.
+                    assert_eq!(clients[0].ask(&line), text);
+                    std::thread::sleep(QUIET);
+                }
+                assert!(clients.iter().all(Client::is_silent), "held up");
+                adjust(higher);
+                for client in &mut clients {
+                    assert_eq!(client.line(), text);
+                    assert_eq!(client.ask(&line), text, "no limit, or a high one");
+                }
+                adjust(1);
+            }
+            adjust(0);
+            clients.iter_mut().for_each(Client::assert_alive);
+        });
     });
 }
 

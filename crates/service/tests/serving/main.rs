@@ -128,6 +128,7 @@ tests! {
     adjusting::timeouts_hold_for_connections_that_are_open_already,
     adjusting::the_time_for_the_drain_can_change_before_it_begins,
     adjusting::limits_hold_from_the_next_connection_on,
+    adjusting::a_limit_of_bytes_holds_for_open_connections_and_lets_go_of_them,
     adjusting::nothing_changes_unless_that_was_allowed,
     adjusting::statistics_can_be_asked_for_until_the_server_has_ended,
     handles::a_server_without_an_address_serves_until_a_signal,

@@ -175,6 +175,14 @@ impl Client {
         answer.pop().map(|_| answer).ok_or(ErrorKind::UnexpectedEof.into())
     }
 
+    /// Returns whether nothing has come, not even an end.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.stream().set_nonblocking(true).expect("an option");
+        let peeked = self.stream().peek(&mut [0]);
+        self.stream().set_nonblocking(false).expect("an option");
+        peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Tells whether the peer has closed a connection over which it has said nothing.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.stream().set_nonblocking(true).expect("an option");
