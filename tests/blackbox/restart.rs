@@ -265,6 +265,28 @@ fn a_path_is_left_to_the_new_process_which_removes_it(mode: Mode) {
     assert!(!path.exists(), "nobody has removed it");
 }
 
+in_all_modes!(a_path_that_was_deleted_is_made_again);
+
+fn a_path_that_was_deleted_is_made_again(mode: Mode) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("echo");
+    let mut server = Launch::at(format!("unix:{}", path.display())).mode(mode).start();
+    let mut waiting = UnixStream::connect(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let next = restart(&server.process, &server.stderr);
+    unix_is_served(&path);
+    converse(&mut waiting, b"as before");
+    drop(waiting);
+    assert_eq!(server.await_end().code(), Some(0));
+    unix_is_served(&path);
+    let last = restart(&next.0, &server.stderr);
+    next.0.await_end();
+    unix_is_served(&path);
+    last.0.signal(Signal::TERM);
+    last.0.await_end();
+    assert!(!path.exists(), "nobody has removed it");
+}
+
 #[track_caller]
 fn unix_is_served(path: &Path) {
     let mut stream = UnixStream::connect(path).unwrap();
@@ -366,7 +388,7 @@ fn the_metrics_are_those_of_the_new_process_at_once(mode: Mode) {
 
 /// Makes a program of these lines of a shell at `path`, in one step.
 #[track_caller]
-fn script(path: &Path, lines: &str) {
+pub(crate) fn script(path: &Path, lines: &str) {
     write_program(path, &format!("#!/bin/sh\n{lines}"));
 }
 

@@ -7,6 +7,7 @@ use crate::handover::{self, Origin};
 use epoll_reactor::net::{Address, Listener};
 use listenfd::ListenFd;
 use std::env;
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::process;
@@ -152,13 +153,18 @@ impl Inherited {
     }
 
     /// Takes the sockets that are for this address of the configuration: those for which the process before
-    /// had the same address in its own, or else all that listen there.
+    /// had the same address in its own, or else all that listen there. A socket whose path is gone is not taken: the
+    /// path is bound anew.
     pub(crate) fn take(&mut self, wanted: &Address) -> Option<Taken> {
         let is_handed_over = self.predecessor.is_some();
         let free = |group: &Group| !group.sockets.is_empty();
         let is_same = |group: &Group| group.origin.configured.as_ref() == Some(wanted);
         let listens_there =
             |group: &Group| matches!(&group.address, Ok(address) if address == wanted);
+        if self.groups.iter().any(|group| listens_there(group) && group.has_lost_path()) {
+            tracing::warn!(address = %wanted, "the path was deleted, and is bound anew");
+            return None;
+        }
         let same = self.groups.iter().position(|group| free(group) && is_same(group));
         let chosen = self.groups.iter_mut().enumerate().filter(|(at, group)| match same {
             Some(same) => *at == same,
@@ -190,6 +196,19 @@ impl Inherited {
         }
         let taken = self.groups.iter().map(|group| group.is_taken).collect();
         self.predecessor.map(|channel| Predecessor { channel, taken })
+    }
+}
+
+impl Group {
+    /// Returns whether somebody has deleted the path at which the process before listens and which it has bound: no
+    /// client finds that socket any more. What waits in its queue is left to that process.
+    fn has_lost_path(&self) -> bool {
+        let path = self.address.as_ref().ok().and_then(Address::as_path);
+        let is_gone = |path| {
+            let found = fs::symlink_metadata(path);
+            found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        self.origin.removes_path && path.is_some_and(is_gone)
     }
 }
 

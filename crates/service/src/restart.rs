@@ -24,7 +24,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 ///    [`Server::bind_inherited`](crate::Server::bind_inherited), which takes the sockets, each with its queue. When
 ///    all of its threads serve, it says so to this process.
 /// 3. This process drains as after `SIGTERM`, but leaves the connections that wait in the queues to the new one, and
-///    the paths of UNIX sockets too. Sockets that the new one has not taken are closed as ever.
+///    the paths of UNIX sockets too. Sockets that the new one has not taken are closed as ever. It does not take a
+///    UNIX socket that this process has bound if the path was deleted since, but binds the path anew.
 ///
 /// If the new process cannot be started, ends, or is not ready in time, this one logs that and goes on serving; a
 /// process that is late is killed. While a restart is under way and while the service drains, further
@@ -95,6 +96,7 @@ impl Restart {
     }
 
     /// Sets the time that the new process has to become ready, 30 seconds unless it is set; `None` is for ever.
+    /// [`Handle::adjust`](crate::Handle::adjust) changes it later.
     #[must_use]
     pub fn ready_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.ready_timeout = timeout;
