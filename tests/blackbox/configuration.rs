@@ -1,15 +1,19 @@
 //! The sources of settings: flags, the environment and the file of `--config`; `--check`; and the file read again
 //! while the server runs.
 
-use crate::harness::{Launch, Mode, Output, Server, converse, ends, is_cut_off};
-use rustix::fs::{CWD, FileType, Mode as Permissions, mknodat};
+use crate::harness::{Launch, Mode, Output, Server, converse, ends, is_cut_off, is_echoed};
+use crate::restart::script;
+use epoll_kit_testing::eventually;
+use rustix::fs::{CWD, FileType, Mode as Permissions, OFlags, mknodat, open};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 const USAGE: i32 = 2;
@@ -34,6 +38,23 @@ impl File {
 
     fn launch(&self) -> Launch {
         Launch::bare().flag("--config", &self.path)
+    }
+
+    /// A server with this file, on a free port, in this mode.
+    fn serve(&self, mode: Mode) -> Server {
+        let launch = Launch::at("127.0.0.1:0").mode(mode).flag("--config", &self.path);
+        launch.flag("--log-format", "json").start()
+    }
+
+    /// Changes the file to this text, and has the server take it over. Every thread has when this returns.
+    #[track_caller]
+    fn reload(&self, text: &str, server: &Server) -> Value {
+        self.write(text);
+        server.process.signal(Signal::HUP);
+        let reloaded = logged(server, "configuration reloaded");
+        server.process.signal(Signal::USR1);
+        logged(server, "connections so far");
+        reloaded["changed"].clone()
     }
 
     /// The line of the file with this number, as messages name it.
@@ -197,12 +218,42 @@ fn a_check_reads_the_files_of_tls_and_looks_names_up() {
     contains(&refusal(&name, 1), &["--listen unknown.invalid:7"]);
 }
 
+#[test]
+fn an_address_that_is_there_twice_is_refused_by_the_start_and_by_a_check() {
+    let twice = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let list = File::new(&format!("# twice\nlisten = [\n'{twice}', '{twice}']\n"));
+    let variable = "EPOLL_SERVER_LISTEN";
+    let metrics = File::new(&format!("listen = '{twice}'\nmetrics = '{twice}'\n"));
+    for (launch, parts) in [
+        (Launch::at(&twice).flag("--listen", &twice), ["is there twice", "--listen"]),
+        (Launch::bare().variable(variable, format!("@a,{twice},{twice}")), ["twice", variable]),
+        (list.launch(), ["is there twice", &list.line(2)]),
+        (metrics.launch(), ["--metrics", &format!("--metrics is from {}", metrics.line(2))]),
+    ] {
+        let message = refusal(&launch, 1);
+        contains(&message, &[&parts[..], &[twice.as_str()]].concat());
+        assert_eq!(refusal(&launch.switch("--check"), USAGE), message);
+    }
+}
+
+#[test]
+fn a_path_with_a_nul_byte_is_refused_by_the_start_and_by_a_check() {
+    for (text, flag) in [
+        ("\nlisten = ['127.0.0.1:0', \"unix:/a\\u0000b\"]", "--listen"),
+        ("\nmetrics = \"unix:/a\\u0000b\"", "--metrics"),
+    ] {
+        let file = File::new(text);
+        let message = refusal(&file.launch(), USAGE);
+        contains(&message, &[&file.line(2), flag, "NUL"]);
+        assert_eq!(refusal(&file.launch().switch("--check"), USAGE), message);
+    }
+}
+
 in_all_modes!(a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all);
 
 fn a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all(mode: Mode) {
     let file = File::new("max-connections = 1\nidle-timeout = 0\n");
-    let launch = Launch::at("127.0.0.1:0").mode(mode).flag("--config", &file.path);
-    let server = launch.flag("--log-format", "json").start();
+    let server = file.serve(mode);
     let mut first = server.client();
     converse(&mut first, b"the only one");
     ends(&mut server.client());
@@ -244,6 +295,123 @@ fn a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all(mode: Mode) {
     );
     for stream in [&mut first, &mut second] {
         ends(stream);
+    }
+}
+
+in_all_modes!(a_rate_of_bytes_comes_and_goes_while_connections_are_open);
+
+fn a_rate_of_bytes_comes_and_goes_while_connections_are_open(mode: Mode) {
+    let file = File::new("");
+    let server = file.serve(mode);
+    // Paid for, at a byte a second, after any deadline of a test.
+    let message = [b'x'; 1000];
+    let mut streams = [(); 3].map(|()| server.client());
+    streams.iter_mut().for_each(|stream| converse(stream, b"unlimited"));
+    for higher in ["", "max-bytes-rate = '1GB'\n"] {
+        assert_eq!(file.reload("max-bytes-rate = '1'\n", &server), "max-bytes-rate");
+        for stream in &mut streams {
+            converse(stream, &message);
+            stream.write_all(&message).unwrap();
+        }
+        thread::sleep(Duration::from_millis(50));
+        streams.iter().for_each(is_silent);
+        assert_eq!(file.reload(higher, &server), "max-bytes-rate");
+        for stream in &mut streams {
+            is_echoed(stream, &message);
+            converse(stream, &message);
+        }
+    }
+}
+
+/// Asserts that nothing has come.
+#[track_caller]
+fn is_silent(stream: &TcpStream) {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0]).map_err(|error| error.kind());
+    stream.set_nonblocking(false).unwrap();
+    assert_eq!(peeked, Err(ErrorKind::WouldBlock));
+}
+
+in_all_modes!(another_time_for_headers_holds_for_connections_that_wait_already);
+
+fn another_time_for_headers_holds_for_connections_that_wait_already(mode: Mode) {
+    const HEADER: &[u8] = b"PROXY UNKNOWN\r\n";
+    let file = File::new("proxy-protocol = true\nproxy-timeout = '1h'\n");
+    let server = file.serve(mode);
+    let mut waiting = [(); 5].map(|()| server.client());
+    waiting[0].write_all(&HEADER[..3]).unwrap();
+    // That there are headers stays as it is.
+    assert_eq!(file.reload("proxy-timeout = '20ms'\n", &server), "proxy-timeout");
+    waiting.iter_mut().for_each(ends);
+    let longer = "proxy-protocol = true\nproxy-timeout = '1h'\n";
+    assert_eq!(file.reload(longer, &server), "proxy-timeout");
+    let mut patient = server.client();
+    thread::sleep(Duration::from_millis(60));
+    patient.write_all(HEADER).unwrap();
+    converse(&mut patient, b"in time");
+}
+
+#[test]
+fn another_time_to_become_ready_holds_from_the_next_restart_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("epoll-server");
+    symlink(Launch::program(), &program).unwrap();
+    let file = File::new("restart-timeout = '1h'\nlog-format = 'json'\nlisten = '127.0.0.1:0'\n");
+    let server = file.launch().copy_at(&program).start();
+    script(&program, "exec sleep 600");
+    let shorter = "restart-timeout = '50ms'\nlog-format = 'json'\nlisten = '127.0.0.1:0'\n";
+    assert_eq!(file.reload(shorter, &server), "restart-timeout");
+    server.process.signal(Signal::USR2);
+    let late = logged(&server, "the new process is not ready in time");
+    contains(late["timeout"].as_str().unwrap(), &["50ms"]);
+    converse(&mut server.client(), b"as before");
+}
+
+in_all_modes!(a_drain_has_the_times_of_the_last_reload);
+
+fn a_drain_has_the_times_of_the_last_reload(mode: Mode) {
+    // Its peer does not close, so the connection ends only when it is cut.
+    let file = File::new("linger-timeout = 0\ndrain-timeout = 0\ndrain-delay = '1h'\n");
+    let mut server = file.serve(mode);
+    let mut stream = server.client();
+    converse(&mut stream, b"hello");
+    let (delay, timeout) = (Duration::from_millis(50), Duration::from_millis(250));
+    let text = "linger-timeout = 0\ndrain-timeout = '250ms'\ndrain-delay = '50ms'\n";
+    assert_eq!(file.reload(text, &server), "drain-timeout, drain-delay");
+    let begun = Instant::now();
+    server.process.signal(Signal::TERM);
+    assert_eq!(server.await_end().code(), Some(3), "{:#?}", server.stderr.rest());
+    assert!(begun.elapsed() >= delay + timeout, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_reload_that_is_stuck_keeps_no_process_from_ending() {
+    for (signals, status) in [(&[Signal::TERM][..], 0), (&[Signal::TERM, Signal::INT], 130)] {
+        let file = File::new("linger-timeout = 0\ndrain-timeout = 0\n");
+        let mut server = file.serve(Mode::Level);
+        let pipe = file.path.with_file_name("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Permissions::RUSR | Permissions::WUSR, 0).unwrap();
+        file.write(&format!("tls-cert = '{0}'\ntls-key = '{0}'\n", pipe.display()));
+        server.process.signal(Signal::HUP);
+        // Nothing comes, and no end of it, as long as somebody could write. Before the server reads, that fails.
+        let mut writer = None;
+        eventually("the server reads the pipe", || {
+            let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            writer = open(&pipe, flags, Permissions::empty()).ok();
+            writer.is_some()
+        });
+        let mut stream = server.client();
+        converse(&mut stream, b"as before");
+        // While the peer leaves its half open, the first signal does not end the process.
+        let stream = Some(stream).filter(|_| signals.len() > 1);
+        for signal in signals {
+            server.process.signal(*signal);
+            logged(&server, if *signal == Signal::TERM { "draining" } else { "stopping" });
+        }
+        assert_eq!(server.await_end().code(), Some(status));
+        let log = server.stderr.rest();
+        assert!(log.iter().any(|line| line.contains("SIGUSR1 is stuck")), "{log:#?}");
+        drop((writer, stream));
     }
 }
 

@@ -421,6 +421,20 @@ impl Args {
         }
     }
 
+    /// Returns the configuration to adjust a server by that runs. Its way to `restart` stays, and so does whether it
+    /// expects headers of the PROXY protocol; the times of both are these.
+    pub(crate) fn adjustment(&self, restart: Option<Restart>) -> Config {
+        Config {
+            restart: restart.map(|restart| restart.ready_timeout(self.restart_timeout.0)),
+            proxy_protocol: Some(self.headers()),
+            ..self.config()
+        }
+    }
+
+    fn headers(&self) -> ProxyProtocol {
+        ProxyProtocol { timeout: self.proxy_timeout.0.unwrap_or(Duration::MAX) }
+    }
+
     /// Returns the configuration without what depends on the process: the addresses, which may have to be looked up,
     /// the way to restart, and the supervisor.
     pub(crate) fn config(&self) -> Config {
@@ -447,9 +461,7 @@ impl Args {
             connections_per_peer_max: self.max_per_peer,
             connections_per_s_max: self.max_connection_rate,
             buffered_bytes_max: self.max_buffered.map(|bytes| bytes.0),
-            proxy_protocol: self
-                .proxy_protocol
-                .then(|| ProxyProtocol { timeout: self.proxy_timeout.0.unwrap_or(Duration::MAX) }),
+            proxy_protocol: self.proxy_protocol.then(|| self.headers()),
             backlog: self.backlog,
             // An echo gives urgent bytes back too, though not as urgent ones.
             stream: StreamOptions { oob_inline: true, ..StreamOptions::default() },

@@ -13,8 +13,8 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches};
 use epoll_reactor::net::Address;
 use epoll_service::{
-    COUNTERS_TARGET, Config, DrainOutcome, Ended, Handle, Inherited, Server, Service, Setting,
-    Signal, Signals, Supervisor, exit_status,
+    COUNTERS_TARGET, Config, DrainOutcome, Ended, Handle, Inherited, Restart, Server, Service,
+    Setting, Signal, Signals, Supervisor, exit_status,
 };
 use std::env;
 use std::ffi::OsString;
@@ -82,7 +82,7 @@ fn check(args: &Args, settings: &Settings) -> ExitCode {
 
 /// Checks the files and the names that the settings name.
 fn check_files_and_names(args: &Args) -> anyhow::Result<()> {
-    listen::look_up(&args.listen)?;
+    listen::look_up(&args.listen, args.metrics)?;
     args.tls().map(drop)
 }
 
@@ -188,11 +188,14 @@ fn run_service<S: Service>(
     let signal_loop = signal_loop.context("failed to set up the event loop for signals")?;
     let server = Server::bind_inherited(service, &config, inherited).map_err(name_flag)?;
     let (addresses, metrics) = (server.addresses().to_vec(), server.metrics_address());
-    let (handle, mut reload) = (server.handle(), Reload::new(Arc::clone(settings)));
+    let (handle, restart) = (server.handle(), config.restart);
+    let mut reload = Reload::new(Arc::clone(settings));
     let (stats_file, datagrams) = (stats_file.cloned(), udp.map(UdpEcho::control));
     let on_signal = move |signal| {
         if signal == Signal::HUP && reload.has_file() {
-            reload.reload(reload_all, |args| take_over(args, &handle, datagrams.as_deref()));
+            reload.reload(reload_all, |args| {
+                take_over(args, restart.clone(), &handle, datagrams.as_deref());
+            });
         } else {
             tracing::info!(target: COUNTERS_TARGET, %signal, "logging the counters");
             let file = stats_file.as_deref().filter(|_| signal == Signal::USR1);
@@ -206,9 +209,14 @@ fn run_service<S: Service>(
 }
 
 /// Changes what can change while the server runs.
-fn take_over<S: Service>(args: &Args, handle: &Handle<S>, udp: Option<&UdpControl>) {
+fn take_over<S: Service>(
+    args: &Args,
+    restart: Option<Restart>,
+    handle: &Handle<S>,
+    udp: Option<&UdpControl>,
+) {
     // It was bound as one that can be adjusted.
-    if let Err(error) = handle.adjust(&args.config()) {
+    if let Err(error) = handle.adjust(&args.adjustment(restart)) {
         tracing::error!(%error, "limits and timeouts not changed");
     }
     if let Some(udp) = udp {

@@ -1,9 +1,10 @@
 //! Where to listen: the values of `--listen`, and the sockets that a service manager, or the process before this
 //! one, has passed.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use epoll_reactor::net::{Address, ListenAddress, ListenAddressError};
 use epoll_service::Inherited;
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -77,16 +78,34 @@ pub(crate) fn resolve(
             }
         }
     }
+    check_distinct(&addresses, metrics)?;
     Ok(addresses)
 }
 
-/// Looks up the names among the addresses. Sockets are not looked for: they are not passed to a program that only
-/// checks its settings.
-pub(crate) fn look_up(flags: &[Addresses]) -> anyhow::Result<()> {
-    flags.iter().flat_map(|several| &several.0).try_for_each(|flag| match flag {
-        Listen::At(address) => look_up_one(address).map(drop),
-        Listen::Passed(_) => Ok(()),
-    })
+/// Looks up the names among the addresses, as far as [`resolve`] does without sockets that were passed: a program that
+/// only checks its settings has none.
+pub(crate) fn look_up(flags: &[Addresses], metrics: Option<Address>) -> anyhow::Result<()> {
+    let mut addresses = Vec::new();
+    for flag in flags.iter().flat_map(|several| &several.0) {
+        if let Listen::At(address) = flag {
+            addresses.extend(look_up_one(address)?);
+        }
+    }
+    check_distinct(&addresses, metrics)
+}
+
+/// Checks that no address is there twice. To listen there would fail, but not say that this process is the other one.
+fn check_distinct(addresses: &[Address], metrics: Option<Address>) -> anyhow::Result<()> {
+    let mut seen = HashSet::new();
+    // The kernel chooses another port for each port 0.
+    let is_chosen = |address: &Address| address.inet().is_some_and(|inet| inet.port() == 0);
+    for address in addresses.iter().filter(|address| !is_chosen(address)) {
+        ensure!(seen.insert(*address), "--listen {address} is there twice");
+    }
+    if let Some(address) = metrics {
+        ensure!(!seen.contains(&address), "--metrics {address} is an address of --listen as well");
+    }
+    Ok(())
 }
 
 fn look_up_one(address: &ListenAddress) -> anyhow::Result<Vec<Address>> {
@@ -132,6 +151,30 @@ mod tests {
     fn a_path_is_found_among_other_addresses() {
         let has_path = |text: &str| has_path(&[text.parse().unwrap()]);
         assert!(has_path(":1,unix:/a") && !has_path(":1,@a,localhost:1,127.0.0.1:1,fd:http"));
+    }
+
+    #[test]
+    fn an_address_that_is_there_twice_is_refused_unless_the_kernel_chooses_the_port() {
+        let metrics = Some("127.0.0.1:9".parse().unwrap());
+        for (flags, twice) in [
+            (&["127.0.0.1:1,127.0.0.1:2,[::1]:1,@a,unix:/a,unix:a"][..], None),
+            (&["127.0.0.1:0,127.0.0.1:0", "localhost:0"], None),
+            (&["127.0.0.1:1", "[::1]:1,127.0.0.1:1"], Some("--listen 127.0.0.1:1 ")),
+            (&["127.0.0.1:1", "localhost:1"], Some("--listen 127.0.0.1:1 ")),
+            (&[":1,:1"], Some(":1 is there twice")),
+            (&["unix:/a", "@b,unix:/a"], Some("--listen unix:/a ")),
+            (&["unix:@a,@a"], Some("--listen unix:@a ")),
+            (&["127.0.0.1:9"], Some("--metrics 127.0.0.1:9 is an address of --listen")),
+        ] {
+            let flags: Vec<_> = flags.iter().map(|flag| flag.parse().unwrap()).collect();
+            let checked = look_up(&flags, metrics).map_err(|error| error.to_string());
+            let resolved = resolve(&flags, metrics, &Inherited::default()).map(drop);
+            assert_eq!(resolved.map_err(|error| error.to_string()), checked);
+            match twice {
+                None => assert_eq!(checked, Ok(())),
+                Some(twice) => assert!(checked.unwrap_err().contains(twice), "{twice}"),
+            }
+        }
     }
 
     #[test]

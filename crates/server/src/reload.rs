@@ -7,10 +7,11 @@ use std::fs;
 use std::sync::Arc;
 
 /// The settings that are taken over; all others need a restart.
-const TAKEN_OVER: [&str; 11] = [
+const TAKEN_OVER: [&str; 14] = [
     "max-connections",
     "max-per-peer",
     "max-connection-rate",
+    "max-bytes-rate",
     "max-buffered",
     "udp-rate",
     "log",
@@ -19,6 +20,8 @@ const TAKEN_OVER: [&str; 11] = [
     "drain-timeout",
     "drain-delay",
     "linger-timeout",
+    "proxy-timeout",
+    "restart-timeout",
 ];
 
 /// The settings of a server that runs.
