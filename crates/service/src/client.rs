@@ -1,10 +1,10 @@
-//! One connection as the service holds it: with its peer, its dates and its timer.
+//! One connection as the service holds it: with its peer and its dates.
 
 use crate::timeouts::Times;
 use epoll_connection::{Awaits, Connection, Protocol, Step, StepRest, ThreadState};
 use epoll_reactor::net::{Peer, Stream};
 use epoll_reactor::{Readiness, Source, Token};
-use epoll_timers::{CompactKey, Timestamp};
+use epoll_timers::Timestamp;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// A connection as a reactor owns it.
@@ -19,15 +19,13 @@ pub(crate) struct Client<P> {
     /// eight bytes.
     began_s: u32,
     pub(crate) peer: Peer,
-    /// Its timer, while it has one.
-    pub(crate) timer: Option<CompactKey>,
 }
 
 /// The protocol knows that the service drains. The seconds below it are enough for 68 years.
 const TOLD_OF_DRAIN: u32 = 1 << 31;
 
 /// The limit on memory per idle connection counts on this, for a protocol of one byte.
-const _: () = assert!(size_of::<Client<u8>>() <= 72);
+const _: () = assert!(size_of::<Client<u8>>() <= 64);
 
 impl<P: Protocol> Client<P> {
     pub(crate) fn new(connection: Connection<P, Stream>, peer: Peer, now: Timestamp) -> Self {
@@ -37,7 +35,6 @@ impl<P: Protocol> Client<P> {
             began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX)
                 & !TOLD_OF_DRAIN,
             peer,
-            timer: None,
             connection,
         }
     }

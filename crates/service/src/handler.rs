@@ -493,7 +493,7 @@ impl<S: Service> Handler<S> {
         drop(permit);
     }
 
-    /// Logs and counts the end of a connection, and ends its timer.
+    /// Logs and counts the end of a connection. Its timer is left to the next one in its slot.
     fn record_close(&mut self, client: &Client<S::Protocol>, token: Option<Token>, closed: Closed) {
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
@@ -520,15 +520,9 @@ impl<S: Service> Handler<S> {
                 tracing::debug!(%error, "connection not reset");
             }
         }
-        let mut timing = lock(&self.timing);
-        if let Some(stored) = client.timer {
-            let key = timing.timers.key(stored);
-            timing.timers.cancel(key);
-        }
         if let Some(token) = token {
-            timing.remove_sample(token);
+            lock(&self.timing).remove_sample(token);
         }
-        drop(timing);
         self.outcomes.awaits(client.awaits, None);
         self.outcomes.closed(closed, received, sent, lived_s);
     }

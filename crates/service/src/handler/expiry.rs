@@ -8,7 +8,7 @@ use crate::store::Connections;
 use crate::timeouts::{self, Deadline, Sample};
 use crate::timing::{Timing, lock};
 use epoll_connection::{Protocol, Step};
-use epoll_reactor::{Readiness, Registration, Token};
+use epoll_reactor::{Readiness, Registration};
 use epoll_timers::Timestamp;
 use std::io;
 use std::time::Duration;
@@ -28,22 +28,9 @@ impl<S: Service> Handler<S> {
         let sample = timing.sample(token);
         let draining = self.control.drain.draining();
         let next = timeouts::next(client.times(), &timing.timeouts, draining, sample);
-        client.connection.set_timer_time(next.map(|(time, _)| time));
-        let timers = &mut timing.timers;
-        let key = client.timer.map(|stored| timers.key(stored));
-        let Some((deadline, _)) = next else {
-            client.timer = None;
-            key.map(|key| timers.cancel(key));
-            return;
-        };
-        let known = key.map_or(Ok(false), |key| timers.reschedule(key, deadline));
-        let set = known.and_then(|is_known| {
-            if !is_known {
-                client.timer = Some(timers.insert(deadline, slot_of(token))?.compact());
-            }
-            Ok(())
-        });
-        if let Err(error) = set {
+        let deadline = next.map(|(time, _)| time);
+        client.connection.set_timer_time(deadline);
+        if let Err(error) = timing.set_timer(token.slot(), deadline) {
             tracing::error!(%error, "timer not set");
         }
     }
@@ -58,12 +45,13 @@ impl<S: Service> Handler<S> {
         self.thread.begin_turn(Some(now));
         let draining = self.control.drain.draining();
         let mut timing = lock(&self.timing);
-        let Timing { timers, timeouts, samples } = &mut *timing;
+        let Timing { timers, timeouts, samples, .. } = &mut *timing;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
         while let Some(fired) = timers.next_due(now)? {
             if let Some(measures) = &self.measures {
                 measures.timer_lateness.observe(now - fired.deadline);
             }
+            // Otherwise the connection is closed whose timer it was.
             let Some(token) = connections.token_at(fired.value as usize) else { continue };
             if let Some(mut entry) = connections.entry(token) {
                 let sample = samples.get(&token).copied();
@@ -75,7 +63,6 @@ impl<S: Service> Handler<S> {
                     }
                     Some(_) => {}
                     None => {
-                        entry.timer = None;
                         entry.connection.set_timer_time(None);
                         continue;
                     }
@@ -83,7 +70,7 @@ impl<S: Service> Handler<S> {
             }
             // Whoever handles it sets the timer anew. If nobody does, it fires again.
             self.due.push(token);
-            // At once, so that it keeps its key, which the connection has.
+            // At once, so that it keeps its key, by which the slot has it.
             timers.restart(fired, now + RETRY_DELAY)?;
         }
         drop(timing);
@@ -238,10 +225,4 @@ impl<S: Service> Handler<S> {
         }
         is_taking
     }
-}
-
-/// Returns the slot of a connection as its timer has it.
-fn slot_of(token: Token) -> u32 {
-    // A token has 32 bits for it.
-    u32::try_from(token.slot()).unwrap_or(u32::MAX)
 }
