@@ -15,14 +15,17 @@ pub(crate) struct Client<P> {
     pub(crate) last_activity: Timestamp,
     /// The event that the timer is set for.
     pub(crate) awaits: Awaits,
-    /// The time at which it was opened, in seconds, and [`TOLD_OF_DRAIN`]; more would cost every connection
-    /// eight bytes.
+    /// The time at which it was opened, in seconds, with [`TOLD_OF_DRAIN`] and [`LOOKED_AT`]; more would cost every
+    /// connection eight bytes.
     began_s: u32,
     pub(crate) peer: Peer,
 }
 
-/// The protocol knows that the service drains. The seconds below it are enough for 68 years.
+/// The protocol knows that the service drains.
 const TOLD_OF_DRAIN: u32 = 1 << 31;
+/// There may be a finding about it. The seconds below it are enough for 34 years.
+const LOOKED_AT: u32 = 1 << 30;
+const BEGAN: u32 = LOOKED_AT - 1;
 
 /// The limit on memory per idle connection counts on this, for a protocol of one byte.
 const _: () = assert!(size_of::<Client<u8>>() <= 64);
@@ -32,8 +35,7 @@ impl<P: Protocol> Client<P> {
         Self {
             last_activity: now,
             awaits: connection.awaits(),
-            began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX)
-                & !TOLD_OF_DRAIN,
+            began_s: u32::try_from(now.since_epoch().as_secs()).unwrap_or(u32::MAX) & BEGAN,
             peer,
             connection,
         }
@@ -110,7 +112,7 @@ impl<P: Protocol> Client<P> {
 impl<P> Client<P> {
     /// Returns for how many seconds it has lived, counted from the beginning of the second in which it was opened.
     pub(crate) fn lived_s(&self, now: Timestamp) -> u64 {
-        now.since_epoch().as_secs().saturating_sub((self.began_s & !TOLD_OF_DRAIN).into())
+        now.since_epoch().as_secs().saturating_sub((self.began_s & BEGAN).into())
     }
 
     pub(crate) fn is_told_of_drain(&self) -> bool {
@@ -122,6 +124,16 @@ impl<P> Client<P> {
         let before = self.began_s;
         self.began_s |= TOLD_OF_DRAIN;
         before & TOLD_OF_DRAIN != 0
+    }
+
+    /// Returns whether there may be a finding about it, which goes with it.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        self.began_s & LOOKED_AT != 0
+    }
+
+    /// Notes that there is a finding about it.
+    pub(crate) fn set_looked_at(&mut self) {
+        self.began_s |= LOOKED_AT;
     }
 
     /// Returns what its timeouts depend on.
@@ -186,6 +198,9 @@ pub(crate) mod tests {
         // What the stream promises saves the reactor a system call each.
         assert!(client.is_nonblocking() && client.is_unshared());
         assert_eq!([client.tell_of_drain(), client.tell_of_drain()], [false, true]);
+        assert!(!client.is_looked_at());
+        client.set_looked_at();
+        assert!(client.is_looked_at() && client.is_told_of_drain());
         assert_eq!(client.lived_s(later), 2);
     }
 

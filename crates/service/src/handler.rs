@@ -520,8 +520,8 @@ impl<S: Service> Handler<S> {
                 tracing::debug!(%error, "connection not reset");
             }
         }
-        if let Some(token) = token {
-            lock(&self.timing).remove_sample(token);
+        if let Some(token) = token.filter(|_| client.is_looked_at()) {
+            lock(&self.timing).samples.remove(&token);
         }
         self.outcomes.awaits(client.awaits, None);
         self.outcomes.closed(closed, received, sent, lived_s);

@@ -30,7 +30,7 @@ pub(crate) struct Timing {
     /// The timeouts that they are set by. They are here because whoever needs them locks this anyway, and they may
     /// be changed at any time.
     pub(crate) timeouts: Timeouts,
-    /// The findings about connections that were looked at.
+    /// The findings about connections that were looked at, and know it.
     pub(crate) samples: HashMap<Token, Sample>,
 }
 
@@ -68,14 +68,6 @@ impl Timing {
     pub(crate) fn sample(&self, token: Token) -> Option<Sample> {
         // A hash costs more than the look.
         if self.samples.is_empty() { None } else { self.samples.get(&token).copied() }
-    }
-
-    /// Forgets what was found about this connection.
-    #[inline]
-    pub(crate) fn remove_sample(&mut self, token: Token) {
-        if !self.samples.is_empty() {
-            self.samples.remove(&token);
-        }
     }
 }
 

@@ -10,7 +10,6 @@ use crate::pass::Pass;
 use crate::stats::Closed;
 use crate::store::{Connections, Store};
 use crate::timeouts::Sample;
-use crate::timing::lock;
 use epoll_connection::Awaits;
 use epoll_reactor::{Readiness, Registration, Token};
 use epoll_timers::Timestamp;
@@ -85,12 +84,11 @@ impl<S: Service> Handler<S> {
     /// proves nothing: what moved is dated by the beginning of its turn, and a turn can take long.
     pub(super) fn is_done<R: Registration<Source = Client<S::Protocol>>>(
         &self,
-        entry: &R,
+        entry: &mut R,
         now: Timestamp,
     ) -> bool {
         let last_activity = entry.last_activity;
-        let look = Sample::Quiet { last_activity, looked_at: now };
-        let before = lock(&self.timing).samples.insert(entry.token(), look);
+        let before = self.keep_sample(entry, Sample::Quiet { last_activity, looked_at: now });
         let is_quiet = matches!(
             before,
             Some(Sample::Quiet { last_activity: before, .. }) if before == last_activity

@@ -129,15 +129,15 @@ impl<S: Service> Handler<S> {
                 let thread = &mut self.thread;
                 entry.date(now, |client| client.connection.expire(token, thread))
             }
-            Some(Deadline::Close(Closed::LingeredOut)) if self.is_still_taking(&entry, now) => {
+            Some(Deadline::Close(Closed::LingeredOut)) if self.is_still_taking(&mut entry, now) => {
                 Step::Wait
             }
             Some(Deadline::Close(closed)) => return self.close(entry, closed),
-            Some(Deadline::CheckProgress) if self.is_stalled(&entry, now) => {
+            Some(Deadline::CheckProgress) if self.is_stalled(&mut entry, now) => {
                 return self.close(entry, Closed::Stalled);
             }
             Some(Deadline::CheckProgress) => Step::Wait,
-            Some(Deadline::FinishGracefully) if self.is_done(&entry, now) => {
+            Some(Deadline::FinishGracefully) if self.is_done(&mut entry, now) => {
                 let thread = &mut self.thread;
                 entry.date(now, |client| client.connection.finish(token, thread))
             }
@@ -183,22 +183,21 @@ impl<S: Service> Handler<S> {
     /// Returns whether the peer has taken nothing for as long as it may.
     fn is_stalled<R: Registration<Source = Client<S::Protocol>>>(
         &self,
-        entry: &R,
+        entry: &mut R,
         now: Timestamp,
     ) -> bool {
         let Some(limit) = lock(&self.timing).timeouts.write else { return false };
         // An error is the socket's, and the next write will tell.
         let bytes = entry.connection.transport().unsent().unwrap_or(0);
-        let samples = &mut lock(&self.timing).samples;
-        let shrank_at = match samples.get(&entry.token()) {
+        let shrank_at = match lock(&self.timing).sample(entry.token()) {
             Some(Sample::SendQueue { shrank_at, bytes: before, .. })
-                if *shrank_at > entry.last_activity && bytes >= *before =>
+                if shrank_at > entry.last_activity && bytes >= before =>
             {
-                *shrank_at
+                shrank_at
             }
             _ => now,
         };
-        samples.insert(entry.token(), Sample::SendQueue { shrank_at, looked_at: now, bytes });
+        self.keep_sample(entry, Sample::SendQueue { shrank_at, looked_at: now, bytes });
         now - shrank_at >= limit
     }
 
@@ -206,23 +205,31 @@ impl<S: Service> Handler<S> {
     /// close it now would destroy what it has yet to take.
     fn is_still_taking<R: Registration<Source = Client<S::Protocol>>>(
         &self,
-        entry: &R,
+        entry: &mut R,
         now: Timestamp,
     ) -> bool {
         let bytes = entry.connection.transport().unsent().unwrap_or(0);
-        let samples = &mut lock(&self.timing).samples;
-        let is_taking = match samples.get(&entry.token()) {
+        let is_taking = match lock(&self.timing).sample(entry.token()) {
             Some(Sample::SendQueue { looked_at, bytes: before, .. })
-                if *looked_at > entry.last_activity =>
+                if looked_at > entry.last_activity =>
             {
-                bytes < *before
+                bytes < before
             }
             _ => bytes > 0,
         };
         if is_taking {
-            let sample = Sample::SendQueue { shrank_at: now, looked_at: now, bytes };
-            samples.insert(entry.token(), sample);
+            self.keep_sample(entry, Sample::SendQueue { shrank_at: now, looked_at: now, bytes });
         }
         is_taking
+    }
+
+    /// Keeps what was found about a connection until it is closed. Returns what was found before.
+    pub(super) fn keep_sample<R: Registration<Source = Client<S::Protocol>>>(
+        &self,
+        entry: &mut R,
+        sample: Sample,
+    ) -> Option<Sample> {
+        entry.set_looked_at();
+        lock(&self.timing).samples.insert(entry.token(), sample)
     }
 }
