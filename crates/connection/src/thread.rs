@@ -58,6 +58,12 @@ impl<P: Protocol + ?Sized> ThreadState<P> {
         self.turn.begin(now);
     }
 
+    /// Returns the time of the turn, which is read when somebody first asks for it.
+    #[inline]
+    pub fn now(&mut self) -> Timestamp {
+        self.turn.now()
+    }
+
     /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -174,11 +174,17 @@ impl<S: Service> Handler<S> {
         self.turn
     }
 
-    /// Begins the turn with this number for the protocols of the thread, unless it has begun. The hot path
-    /// does without it: callbacks are called off it.
-    fn begin_turn(&mut self, turn: u64, now: Timestamp) {
-        if self.turn != turn {
-            self.turn = turn;
+    /// Returns the same for a turn that goes on, whose time is known.
+    #[inline]
+    pub(crate) fn now_in_turn(&mut self) -> Timestamp {
+        if self.is_timed { self.thread.now() } else { Timestamp::EPOCH }
+    }
+
+    /// Begins a turn for the protocols of the thread, unless it has begun. The hot path does without it:
+    /// callbacks are called off it.
+    pub(crate) fn begin_turn(&mut self, Turn { number, now }: Turn) {
+        if self.turn != number {
+            self.turn = number;
             self.thread.begin_turn(self.is_timed.then_some(now));
         }
     }
@@ -192,10 +198,9 @@ impl<S: Service> Handler<S> {
         readiness: Readiness,
         turn: Turn,
     ) -> Option<R> {
-        let Turn { number, now } = turn;
-        self.begin_turn(number, now);
+        self.begin_turn(turn);
         let token = entry.token();
-        let step = entry.finish_step(rest, readiness, token, &mut self.thread, now);
+        let step = entry.finish_step(rest, readiness, token, &mut self.thread, turn.now);
         self.apply(entry, step, readiness)
     }
 
@@ -384,7 +389,6 @@ impl<S: Service> Handler<S> {
         let mut is_declined = false;
         // All of it: a listener that others share is watched again after its batch.
         self.isolate(connections, |handler, connections| {
-            handler.thread.begin_turn(None);
             // A service that panics makes no protocol either.
             is_declined = true;
             let peer = permit.peer;
@@ -418,7 +422,7 @@ impl<S: Service> Handler<S> {
         permit: Permit<'_>,
         connections: &mut C,
     ) {
-        let (peer, opened) = (permit.peer, Timestamp::now());
+        let (peer, opened) = (permit.peer, self.thread.now());
         // One that begins with a pause is parked by the first step's end.
         let watch = self.mode.watch(connection.interest().unwrap_or_default());
         let client = Client::new(connection, peer, opened);
@@ -497,7 +501,7 @@ impl<S: Service> Handler<S> {
     fn record_close(&mut self, client: &Client<S::Protocol>, token: Option<Token>, closed: Closed) {
         let connection = &client.connection;
         let (received, sent) = (connection.received(), connection.sent());
-        let lived_s = client.lived_s(Timestamp::now());
+        let lived_s = client.lived_s(self.thread.now());
         tracing::debug!(
             peer = %client.peer, received, sent, lived_s,
             reason = closed.name(S::FINISHED), "connection closed"
@@ -564,6 +568,7 @@ impl<S: Service> Handler<S> {
     ) {
         catch(|| {
             self.thread.recover();
+            self.thread.begin_turn(None);
             // Whatever it holds must reach nobody else.
             self.pipe = None;
             // A pass over the timers that was left early has not set the timerfd.

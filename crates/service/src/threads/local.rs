@@ -133,7 +133,8 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Handles an event that is not about a connection.
     fn on_event(&mut self, event: Event, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
-        match event {
+        let is_short = matches!(event, Event::Accept(_));
+        let done = match event {
             Event::Accept(index) => self.on_acceptable(index),
             Event::Header(number) => self.on_header(number),
             Event::Timers => self.handler.expire(&mut self.store),
@@ -152,7 +153,12 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
                 }
                 Ok(())
             }
+        };
+        if !is_short {
+            // What is left of the turn is later than its beginning.
+            self.handler.thread.begin_turn(None);
         }
+        done
     }
 
     #[cold]
@@ -402,18 +408,21 @@ impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
         handler: &mut Handler<S>,
         mut meter: M,
     ) -> io::Result<Event> {
+        let mut now = handler.now_in_turn();
         loop {
-            let now = handler.now();
             while let Some(ready) = self.reactor.next_ready() {
-                match ready {
+                let event = match ready {
                     Ready::Owned { source, readiness, .. } => {
                         if let Some(rest) = source.begin_step(readiness, &mut handler.thread, now) {
                             finish_step(self, handler, rest, readiness, now);
                         }
+                        continue;
                     }
-                    Ready::Watched { tag, .. } => return Ok(tag),
-                    Ready::Woken => return Ok(Event::Woken),
-                }
+                    Ready::Watched { tag, .. } => tag,
+                    Ready::Woken => Event::Woken,
+                };
+                handler.begin_turn(Turn { number: self.reactor.counters().waits, now });
+                return Ok(event);
             }
             if handler.has_requests() {
                 return Ok(Event::Requests);
@@ -421,6 +430,7 @@ impl<S: Service> Serve<S> for LocalStore<S::Protocol> {
             meter.end_turn(|| self.reactor.counters().events);
             self.reactor.wait(None)?;
             meter.begin_turn();
+            now = handler.now();
         }
     }
 }

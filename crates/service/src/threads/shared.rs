@@ -124,6 +124,7 @@ struct Reported<'a, P: Protocol> {
 #[inline(never)]
 fn close<S: Service>(handler: &mut Handler<S>, reported: Reported<'_, S::Protocol>) {
     let Reported { lease, .. } = reported;
+    handler.thread.begin_turn(None);
     let closed = if lease.is_unwatched() { Closed::Unwatched } else { Closed::Panicked };
     handler.close(lease, closed);
 }
@@ -175,6 +176,7 @@ fn accept<S: Service>(
     handler: &mut Handler<S>,
 ) -> io::Result<()> {
     let Listening { acceptors, measures } = listening;
+    handler.thread.begin_turn(None);
     let control = handler.control();
     match control.accept_permits(BATCH_MAX) {
         Ok(permits) => {
