@@ -85,20 +85,18 @@ impl Address {
         let Some((family, rest)) = sockaddr.split_first_chunk::<2>() else {
             return Self::Unix(UnixAddress::UNNAMED);
         };
-        match i32::from(u16::from_ne_bytes(*family)) {
-            libc::AF_INET => decode_v4(rest).map(Self::Inet),
-            libc::AF_INET6 => decode_v6(rest).map(Self::Inet),
-            libc::AF_UNIX => Some(Self::Unix(UnixAddress::decode(rest))),
+        let inet = match i32::from(u16::from_ne_bytes(*family)) {
+            libc::AF_INET => decode_v4(rest),
+            libc::AF_INET6 => decode_v6(rest),
+            libc::AF_UNIX => return Self::Unix(UnixAddress::decode(rest)),
             _ => None,
-        }
-        .unwrap_or(Self::Unix(UnixAddress::UNNAMED))
+        };
+        inet.map_or(Self::Unix(UnixAddress::UNNAMED), Self::Inet)
     }
 
-    pub(super) fn from_rustix(address: Option<SocketAddrAny>) -> Self {
+    #[inline]
+    pub(super) fn from_rustix(address: Option<&SocketAddrAny>) -> Self {
         let Some(address) = address else { return Self::Unix(UnixAddress::UNNAMED) };
-        if let Ok(inet) = SocketAddr::try_from(address.clone()) {
-            return Self::Inet(inet);
-        }
         // Not by rustix: it panics at a path of 108 bytes, which a peer is free to bind.
         let len = address.addr_len() as usize;
         // SAFETY: `as_ptr` points to `addr_len` initialized bytes inside `address`, which lives until

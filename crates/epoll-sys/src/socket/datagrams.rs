@@ -74,7 +74,7 @@ pub fn recv_from(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(Received, 
         net::recvmsg(socket, buffers, &mut control, RecvFlags::empty()).map_err(errno::error)?;
     let is_truncated = message.flags.contains(ReturnFlags::TRUNC);
     let received = Received { len: message.bytes, is_truncated };
-    Ok((received, Address::from_rustix(message.address)))
+    Ok((received, Address::from_rustix(message.address.as_ref())))
 }
 
 /// `recv(MSG_TRUNC)`: takes the next datagram of a socket whose peer is known.

@@ -192,7 +192,7 @@ pub fn is_connected(socket: impl AsFd) -> io::Result<bool> {
         return Err(error);
     }
     let peer = match net::getpeername(&socket) {
-        Ok(peer) => Address::from_rustix(peer),
+        Ok(peer) => Address::from_rustix(peer.as_ref()),
         Err(Errno::NOTCONN) => return is_connecting(socket).map(|()| false),
         Err(errno) => return Err(errno.into()),
     };
@@ -297,7 +297,7 @@ pub fn listen(socket: impl AsFd, backlog: i32) -> io::Result<()> {
 #[inline]
 pub fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Address)> {
     let (socket, peer) = net::acceptfrom_with(listener, flags())?;
-    Ok((socket, Address::from_rustix(peer)))
+    Ok((socket, Address::from_rustix(peer.as_ref())))
 }
 
 /// `shutdown`: closes the reading half, the writing half (the peer reads to the end of the stream),
@@ -323,7 +323,7 @@ pub fn shutdown(socket: impl AsFd, how: Shutdown) -> io::Result<()> {
 /// `ENOTSOCK`: the descriptor is of another kind.
 #[doc(alias = "getsockname")]
 pub fn local_address(socket: impl AsFd) -> io::Result<Address> {
-    Ok(Address::from_rustix(Some(net::getsockname(socket)?)))
+    Ok(Address::from_rustix(Some(&net::getsockname(socket)?)))
 }
 
 /// `getpeername`: returns the address of the peer,
@@ -335,5 +335,5 @@ pub fn local_address(socket: impl AsFd) -> io::Result<Address> {
 /// - `ENOTSOCK`: the descriptor is of another kind.
 #[doc(alias = "getpeername")]
 pub fn peer_address(socket: impl AsFd) -> io::Result<Address> {
-    Ok(Address::from_rustix(net::getpeername(socket)?))
+    Ok(Address::from_rustix(net::getpeername(socket)?.as_ref()))
 }
