@@ -41,10 +41,11 @@ const _: () = assert!(size_of::<Record<u64, ()>>() == 16);
 pub(crate) struct CompactWatch(u16);
 
 impl CompactWatch {
-    // Bits that no interest has.
-    const WAKEUP: u16 = 1 << 12;
-    const EDGE: u16 = 1 << 14;
-    const ONESHOT: u16 = 1 << 15;
+    /// The flags of a watch are its highest bits; that much lower there are bits that no interest has.
+    const FLAGS_SHIFT: u32 = 19;
+    const WAKEUP: u16 = 1 << 10;
+    const ONESHOT: u16 = 1 << 11;
+    const EDGE: u16 = 1 << 12;
 
     #[inline]
     fn watch(self) -> Watch {
@@ -65,15 +66,9 @@ impl From<Watch> for CompactWatch {
         const FLAGS: u32 =
             (CompactWatch::WAKEUP | CompactWatch::EDGE | CompactWatch::ONESHOT) as u32;
         const { assert!(Interest::all().bits() & (FLAGS | !0xffff) == 0) };
-        #[expect(clippy::cast_possible_truncation, reason = "an interest has 16 bits at most")]
-        let interest = watch.interest().bits() as u16;
-        let flag = |is_set: bool, flag: u16| if is_set { flag } else { 0 };
-        Self(
-            interest
-                | flag(watch.is_wakeup(), Self::WAKEUP)
-                | flag(watch.is_edge(), Self::EDGE)
-                | flag(watch.is_oneshot(), Self::ONESHOT),
-        )
+        #[expect(clippy::cast_possible_truncation, reason = "the others are the flags")]
+        let low = (watch.bits() | watch.bits() >> Self::FLAGS_SHIFT) as u16;
+        Self(low)
     }
 }
 
