@@ -308,6 +308,9 @@ impl<P, T> Connection<P, T> {
     /// connection until this changes.
     pub fn interest(&self) -> Option<Interest> {
         let flags = self.flags;
+        if flags.is_empty() {
+            return Some(READING);
+        }
         if flags.intersects(Flags::BLOCKED | Flags::CONNECTING) {
             let is_reading = !flags.intersects(Flags::SILENCED | Flags::PEER_FINISHED)
                 && self.cold.as_ref().is_some_and(|cold| cold.is_duplex);
@@ -325,6 +328,9 @@ impl<P, T> Connection<P, T> {
 
     /// Returns what the connection waits for.
     pub fn awaits(&self) -> Awaits {
+        if self.flags.is_empty() {
+            return Awaits::Input;
+        }
         if self.flags.contains(Flags::CONNECTING) {
             Awaits::Connect
         } else if self.flags.contains(Flags::BLOCKED) {

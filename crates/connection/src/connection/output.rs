@@ -8,6 +8,7 @@ use std::io;
 
 impl<P: Protocol, T: Transport> Connection<P, T> {
     /// Sends what waits and what was written in this step, or keeps it until there is room.
+    #[inline(always)]
     pub(super) fn flush(
         &mut self,
         readiness: Readiness,
@@ -15,11 +16,20 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
         progress: &mut Progress,
     ) -> Result<(), Step> {
         if self.pending() > 0 {
-            return self.flush_pending(readiness, thread, progress);
+            self.flush_pending(readiness, thread, progress)
+        } else if thread.output.is_empty() {
+            Ok(())
+        } else {
+            self.flush_new(thread, progress)
         }
-        if thread.output.is_empty() {
-            return Ok(());
-        }
+    }
+
+    /// Sends what was written in this step.
+    fn flush_new(
+        &mut self,
+        thread: &mut ThreadState<P>,
+        progress: &mut Progress,
+    ) -> Result<(), Step> {
         let write = self.transport.write(&thread.output);
         let output = std::mem::take(&mut thread.output);
         let written = self.written(write, &output, progress);
