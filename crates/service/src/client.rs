@@ -66,14 +66,12 @@ impl<P: Protocol> Client<P> {
         thread: &mut ThreadState<P>,
         now: Timestamp,
     ) -> Step {
-        let has_received = rest.has_received();
-        self.date(now, |client| {
-            let step = client.connection.finish_step(rest, readiness, token, thread);
-            if has_received {
-                client.last_activity = now;
-            }
-            step
-        })
+        let (has_received, before) = (rest.has_received(), self.moved());
+        let step = self.connection.finish_step(rest, readiness, token, thread);
+        if has_received || self.moved() != before {
+            self.last_activity = now;
+        }
+        step
     }
 
     pub(crate) fn step(
