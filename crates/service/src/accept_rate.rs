@@ -63,6 +63,11 @@ impl AcceptRate {
         Ok(AcceptPermits { rate: Some((self, per_s)), left })
     }
 
+    #[inline(never)]
+    fn refund(&self, unused: usize, per_s: NonZeroU64) {
+        self.lock().refund(unused as u64, per_s);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Allowance> {
         self.allowance.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,15 +87,17 @@ impl AcceptPermits<'_> {
     }
 
     /// Notes that one was accepted.
+    #[inline]
     pub(crate) fn use_one(&mut self) {
         self.left = self.left.saturating_sub(1);
     }
 }
 
 impl Drop for AcceptPermits<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some((rate, per_s)) = self.rate.filter(|_| self.left > 0) {
-            rate.lock().refund(self.left as u64, per_s);
+        if let Some((rate, per_s)) = self.rate {
+            rate.refund(self.left, per_s);
         }
     }
 }

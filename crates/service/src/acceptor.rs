@@ -9,7 +9,6 @@
 mod batch_len;
 mod shared;
 
-use crate::accept_rate::AcceptPermits;
 use crate::listening::{Listening, Sharing};
 use crate::store::{Event, Store};
 use batch_len::BatchLen;
@@ -138,16 +137,17 @@ impl Acceptor {
         self.listener.counters()
     }
 
-    /// Accepts connections after the reactor's wait with this number.
+    /// Accepts connections after the reactor's wait with this number, at most `max`.
+    #[inline]
     pub(crate) fn accept_batch(
         &mut self,
         wait: u64,
-        mut permits: AcceptPermits<'_>,
+        max: usize,
     ) -> impl Iterator<Item = Accepted> {
         self.batches += 1;
         self.batch_len.begin(Instant::now, wait, self.listener.counters().accepted);
-        let len = self.batch_len.len.min(permits.left());
-        self.listener.accept_batch().take(len).inspect(move |_| permits.use_one())
+        let len = self.batch_len.len.min(max);
+        self.listener.accept_batch().take(len)
     }
 
     /// Watches the listener no longer for this time, after which to call [`resume_if_due`](Self::resume_if_due).
@@ -272,8 +272,7 @@ mod tests {
         let mut acceptor = exclusive(&mut reactor);
         for batch in 1..=3 * BATCHES_IN_FRONT {
             let before = acceptor.token.expect("it is watched");
-            let permits = AcceptPermits::UNLIMITED;
-            assert_eq!(acceptor.accept_batch(batch.into(), permits).count(), 0);
+            assert_eq!(acceptor.accept_batch(batch.into(), usize::MAX).count(), 0);
             assert_eq!(acceptor.after_batch(&mut reactor).unwrap(), None);
             let is_at_the_end = acceptor.token != Some(before);
             assert_eq!(is_at_the_end, batch % BATCHES_IN_FRONT == 0, "after {batch} batches");

@@ -188,6 +188,7 @@ impl Control {
     /// # Errors
     ///
     /// The time for which to accept none.
+    #[inline]
     pub(crate) fn accept_permits(&self, max: usize) -> Result<AcceptPermits<'_>, Duration> {
         match &self.accept_rate {
             None => Ok(AcceptPermits::UNLIMITED),

@@ -165,7 +165,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
     fn on_acceptable(&mut self, index: usize) -> io::Result<()> {
         // A report may be left of a listener that is closed.
         let Some(acceptor) = self.acceptors.own().get_mut(index) else { return Ok(()) };
-        let permits = match self.control.accept_permits(BATCH_MAX) {
+        let mut permits = match self.control.accept_permits(BATCH_MAX) {
             Ok(permits) => permits,
             Err(pause) => {
                 acceptor.pause(pause, self.store.own())?;
@@ -175,16 +175,19 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
         let wait = self.store.own().counters().waits;
         let entry = acceptor.entry();
         let before = acceptor.counters();
-        for accepted in acceptor.accept_batch(wait, permits) {
+        for accepted in acceptor.accept_batch(wait, permits.left()) {
+            permits.use_one();
             self.handler.accept(entry, accepted, &mut self.store);
         }
+        drop(permits);
         if let Some(measures) = &self.measures {
             measures.accept.add(before, acceptor.counters());
         }
         if let Some(pause) = acceptor.after_batch(self.store.own())? {
             self.remind_at(Timestamp::now() + pause)?;
         }
-        self.watch_headers()
+        // The call of a long function costs more than the look.
+        if self.headers.is_some() { self.watch_headers() } else { Ok(()) }
     }
 
     /// Watches the connections that were accepted and whose headers have yet to come.
