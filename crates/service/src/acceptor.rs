@@ -139,11 +139,7 @@ impl Acceptor {
 
     /// Accepts connections after the reactor's wait with this number, at most `max`.
     #[inline]
-    pub(crate) fn accept_batch(
-        &mut self,
-        wait: u64,
-        max: usize,
-    ) -> impl Iterator<Item = Accepted> {
+    pub(crate) fn accept_batch(&mut self, wait: u64, max: usize) -> impl Iterator<Item = Accepted> {
         self.batches += 1;
         self.batch_len.begin(Instant::now, wait, self.listener.counters().accepted);
         let len = self.batch_len.len.min(max);

@@ -24,7 +24,7 @@ pub(crate) struct Timing {
     /// With the slot of the connection: a token would cost every timer twelve bytes more.
     pub(crate) timers: Timers<u32>,
     /// The timer of each slot. It outlasts the connection: the next one in the slot mostly has a later deadline, so to
-    /// take the timer over costs a store, where to end it and to insert another one would cost ten times as much. A
+    /// take the timer over costs a store, where to end it and to insert another one would cost five times as much. A
     /// slot that stays vacant loses its timer when that fires.
     slots: Vec<Option<CompactKey>>,
     /// The timeouts that they are set by. They are here because whoever needs them locks this anyway, and they may
