@@ -278,7 +278,7 @@ fn the_buffer_of_a_long_message_grows_with_what_has_come_of_it() {
         while connection.received() < (30 * sent).min(frame.len()) as u64 {
             let _ = connection.step(Readiness::IN, token, &mut thread);
         }
-        let received = connection.received() as usize;
+        let received = usize::try_from(connection.received()).unwrap();
         let buffered = connection.count_buffered().now;
         assert!(buffered <= (4 * received).max(received + READ), "{buffered} for {received}");
     }
