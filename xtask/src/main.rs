@@ -89,8 +89,8 @@ fn lint() -> anyhow::Result<()> {
         cmd!(sh, "cargo fmt --manifest-path {manifest} --all -- --check").run()?;
     }
     cmd!(sh, "cargo test --quiet --package xtask --test rules").run()?;
-    let all = ["--workspace", "--all-targets", "--all-features"];
     for manifest in ["Cargo.toml", BENCH] {
+        let all = ["--workspace", "--all-targets", "--all-features"];
         cmd!(sh, "cargo clippy --manifest-path {manifest} {all...} -- -D warnings").run()?;
     }
     // Alone, because in the workspace others turn its features on, and those of epoll-sys.
@@ -98,7 +98,6 @@ fn lint() -> anyhow::Result<()> {
     // The advisories come from a git repository on a host that not every machine reaches; it says so if it fails.
     let advisories = cmd!(sh, "cargo deny fetch db").run().ok().map(|()| "advisories");
     for path in ["Cargo.toml", BENCH] {
-        // Each workspace has some of the duplicates that are skipped.
         let deny = cmd!(sh, "cargo deny --manifest-path {path} --locked check -A unmatched-skip");
         deny.args(["bans", "licenses", "sources"]).args(advisories).run()?;
     }

@@ -24,10 +24,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let manifest = unpacked.join("Cargo.toml");
     sh.write_file(&manifest, manifest_of(&published))?;
     // The same versions of third-party packages as in every other step.
-    let lock = root.join("Cargo.lock");
-    if lock.exists() {
-        sh.copy_file(lock, &unpacked)?;
-    }
+    sh.copy_file(root.join("Cargo.lock"), &unpacked)?;
     for package in &published {
         let archive = target.join("package").join(folder_name(package) + ".crate");
         // --touch: archives date every file to the same day in 2006, and Cargo rebuilds only what is newer than

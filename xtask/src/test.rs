@@ -42,11 +42,10 @@ pub(crate) fn run(names: &[&str]) -> anyhow::Result<()> {
                 .run()?;
         }
     }
-    let packages: Vec<_> =
-        of_bench.iter().filter(is_chosen).flat_map(|name| ["-p", name]).collect();
-    if !packages.is_empty() {
+    let flags: Vec<_> = of_bench.iter().filter(is_chosen).flat_map(|name| ["-p", name]).collect();
+    if !flags.is_empty() {
         // In one go: each has its dependencies to itself, and nobody uses them alone.
-        cmd!(sh, "cargo test --manifest-path {manifest} {packages...}").run()?;
+        cmd!(sh, "cargo test --manifest-path {manifest} {flags...}").run()?;
     }
     Ok(())
 }

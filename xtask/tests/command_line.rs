@@ -22,6 +22,7 @@ fn two_packages(name: &str, library: &str) -> PathBuf {
     }
     let manifest = "[workspace]\nresolver = \"3\"\nmembers = [\"low\", \"high\"]\n";
     fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    fs::write(folder.join("Cargo.lock"), "version = 4\n").unwrap();
     folder
 }
 

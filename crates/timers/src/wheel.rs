@@ -464,9 +464,8 @@ impl<V, C: Clock> Wheel<V, C> {
         let mut first = self.levels.first(list);
         let is_alone = first.is_one() && self.levels.is_only(list);
         let mut due_now = None;
-        while *steps > 0
-            && let Some(index) = self.levels.take_one(&mut first)
-        {
+        while *steps > 0 {
+            let Some(index) = self.levels.take_one(&mut first) else { break };
             *steps -= 1;
             let node = self.nodes.node(index);
             let due = self.ticks.not_before(ClockTime::<C>::from_nanos(node.deadline));

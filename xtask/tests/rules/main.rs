@@ -90,9 +90,8 @@ fn published_packages_say_what_a_registry_asks_for() {
     let empty = [toml::Value::from(""), toml::Value::Array(vec![])];
     for package in packages(&["Cargo.toml"]).iter().filter(|it| it.publish.is_none()) {
         let (path, address) = (&package.manifest_path, format!("https://docs.rs/{}", package.name));
-        for key in
-            "description license readme repository rust-version keywords categories".split(' ')
-        {
+        let keys = "description license readme repository rust-version keywords categories";
+        for key in keys.split(' ') {
             let value = table(path)["package"].get(key).cloned();
             assert!(value.is_some_and(|value| !empty.contains(&value)), "{path}: no {key}");
         }
@@ -129,6 +128,11 @@ fn no_file_names_a_home() {
     // Inside a longer path or an address on the web, the folder is something else.
     let home = "(^|[^][:alnum:]._~)}-])/(root|home|Users)/";
     assert_eq!(git(&["grep", "--untracked", "-nIE", home]), [""; 0]);
+}
+
+#[test]
+fn published_packages_have_no_let_chain_which_rust_1_85_does_not_know() {
+    assert_eq!(git(&["grep", "-nE", "(&& |[|][|] )let ", "--", "crates/*.rs"]), [""; 0]);
 }
 
 #[test]
