@@ -70,13 +70,11 @@ fn print_line(line: &str) {
 /// Builds the programs that people run. Packages that are never published, such as this one, bring none.
 fn build() -> anyhow::Result<()> {
     let (sh, workspace) = (Shell::new()?, metadata()?);
-    let published = workspace.packages.iter().filter(|package| package.publish.is_none());
-    let targets = published.flat_map(|package| &package.targets).filter(|it| it.is_bin());
-    let names: Vec<_> = targets.map(|target| target.name.as_str()).collect();
-    let flags = names.iter().flat_map(|name| ["--bin", name]);
-    cmd!(sh, "cargo build --release {flags...}").run()?;
-    for name in names {
-        print_line(&format!("built {}/release/{name}", workspace.target_directory));
+    let published = || workspace.packages.iter().filter(|package| package.publish.is_none());
+    let flags = published().flat_map(|package| ["-p", &package.name]);
+    cmd!(sh, "cargo build --release --bins {flags...}").run()?;
+    for program in published().flat_map(|it| &it.targets).filter(|it| it.is_bin()) {
+        print_line(&format!("built {}/release/{}", workspace.target_directory, program.name));
     }
     Ok(())
 }

@@ -64,6 +64,7 @@ pub(crate) fn resolve(
         addresses.retain(|address| Some(*address) != metrics);
         if addresses.is_empty() {
             addresses.push(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)).into());
+            check_distinct(&addresses, metrics)?;
         }
         return Ok(addresses);
     }
@@ -181,6 +182,8 @@ mod tests {
     fn without_a_flag_and_without_a_socket_it_is_the_default() {
         let addresses = resolve(&[], None, &Inherited::default()).unwrap();
         assert_eq!(addresses, ["127.0.0.1:8080".parse().unwrap()]);
+        let error = resolve(&[], Some(addresses[0]), &Inherited::default()).unwrap_err();
+        assert!(error.to_string().contains("--metrics 127.0.0.1:8080 is an address of"), "{error}");
     }
 
     #[test]

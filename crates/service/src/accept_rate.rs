@@ -96,7 +96,7 @@ impl AcceptPermits<'_> {
 impl Drop for AcceptPermits<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some((rate, per_s)) = self.rate {
+        if let Some((rate, per_s)) = self.rate.filter(|_| self.left > 0) {
             rate.refund(self.left, per_s);
         }
     }

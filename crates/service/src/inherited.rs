@@ -10,6 +10,9 @@ use std::env;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process;
 
 /// The number of the first descriptor that a service manager passes.
@@ -204,12 +207,29 @@ impl Group {
     /// client finds that socket any more. What waits in its queue is left to that process.
     fn has_lost_path(&self) -> bool {
         let path = self.address.as_ref().ok().and_then(Address::as_path);
-        let is_gone = |path| {
-            let found = fs::symlink_metadata(path);
-            found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
-        };
-        self.origin.removes_path && path.is_some_and(is_gone)
+        self.origin.removes_path && path.is_some_and(is_lost)
     }
+}
+
+/// Returns whether nobody listens at this path, and a socket can be bound there: it was deleted, or has the socket of a
+/// process that was killed, such as a restart that failed.
+fn is_lost(path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(found) => found.file_type().is_socket() && is_refused(path),
+        // Without its folder nothing can be bound: then the socket is better than none.
+        Err(error) => error.kind() == ErrorKind::NotFound && path.parent().is_some_and(is_folder),
+    }
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.as_os_str().is_empty() || path.is_dir()
+}
+
+/// Returns whether the path has a socket that nobody has open. A socket for datagrams asks without a connection: for a
+/// listener it is of the wrong type.
+fn is_refused(path: &Path) -> bool {
+    let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    connected.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 fn addresses<'a>(groups: impl IntoIterator<Item = &'a Group>) -> io::Result<Vec<Address>> {
@@ -276,6 +296,24 @@ fn check_count() -> io::Result<()> {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_path_is_lost_if_it_is_gone_or_has_a_dead_socket() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        assert!(is_lost(&path) && is_lost(Path::new("no-such-socket")));
+        assert!(!is_lost(&folder.path().join("no-such-folder/socket")));
+        let listener = UnixListener::bind(&path).unwrap();
+        assert!(!is_lost(&path));
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.accept().is_err(), "nobody has connected");
+        drop(listener);
+        assert!(is_lost(&path));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        assert!(!is_lost(&path));
+    }
 
     fn group(configured: Option<&str>, labels: &[&str]) -> (Address, Group) {
         let socket = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());

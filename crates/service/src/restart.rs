@@ -25,7 +25,8 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 ///    all of its threads serve, it says so to this process.
 /// 3. This process drains as after `SIGTERM`, but leaves the connections that wait in the queues to the new one, and
 ///    the paths of UNIX sockets too. Sockets that the new one has not taken are closed as ever. It does not take a
-///    UNIX socket that this process has bound if the path was deleted since, but binds the path anew.
+///    UNIX socket that this process has bound if nobody is found at its path any more, because it was deleted or has
+///    the socket of a process that was killed, but binds the path anew.
 ///
 /// If the new process cannot be started, ends, or is not ready in time, this one logs that and goes on serving; a
 /// process that is late is killed. While a restart is under way and while the service drains, further

@@ -48,11 +48,11 @@ impl<S: Service> Handler<S> {
         let Timing { timers, timeouts, samples, .. } = &mut *timing;
         // A pass that is not complete leaves the descriptor readable: the next turn goes on.
         while let Some(fired) = timers.next_due(now)? {
+            // Otherwise the connection is closed whose timer it was.
+            let Some(token) = connections.token_at(fired.value as usize) else { continue };
             if let Some(measures) = &self.measures {
                 measures.timer_lateness.observe(now - fired.deadline);
             }
-            // Otherwise the connection is closed whose timer it was.
-            let Some(token) = connections.token_at(fired.value as usize) else { continue };
             if let Some(mut entry) = connections.entry(token) {
                 let sample = samples.get(&token).copied();
                 match timeouts::next(entry.times(), timeouts, draining, sample) {

@@ -133,7 +133,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
 
     /// Handles an event that is not about a connection.
     fn on_event(&mut self, event: Event, coordinator: Option<&mut Coordinator>) -> io::Result<()> {
-        let is_short = matches!(event, Event::Accept(_));
+        let dates_the_rest = matches!(event, Event::Accept(_));
         let done = match event {
             Event::Accept(index) => self.on_acceptable(index),
             Event::Header(number) => self.on_header(number),
@@ -154,7 +154,7 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
                 Ok(())
             }
         };
-        if !is_short {
+        if !dates_the_rest {
             // What is left of the turn is later than its beginning.
             self.handler.thread.begin_turn(None);
         }
@@ -172,6 +172,8 @@ impl<S: Service, T: Serve<S>> LocalWorker<S, T> {
                 return self.reminders.insert(Timestamp::now() + pause, ()).map(drop);
             }
         };
+        // New connections are dated by the beginning of the batch, not by that of a turn that may have been long.
+        self.handler.thread.begin_turn(None);
         let wait = self.store.own().counters().waits;
         let entry = acceptor.entry();
         let before = acceptor.counters();
