@@ -92,11 +92,11 @@ fn at_most_175_a_message_with_fifty_ready_that_threads_may_share(mode: Mode) {
     cost_at_most(&Launch::with_threads(mode, 1), &fifty, limit);
 }
 
-in_modes!(at_most_2060_a_connection_with_a_message: level Level);
+in_modes!(at_most_2080_a_connection_with_a_message: level Level);
 
 /// A C loop takes 213 to accept and close alone. Two runs of this are enough: what comes after the first
 /// connection is the same in each.
-fn at_most_2060_a_connection_with_a_message(mode: Mode) {
+fn at_most_2080_a_connection_with_a_message(mode: Mode) {
     const CONVERSATIONS: u32 = 500;
     let Some(valgrind) = tool("valgrind") else { return };
     if cfg!(debug_assertions) {
@@ -117,5 +117,5 @@ fn at_most_2060_a_connection_with_a_message(mode: Mode) {
     let (once, twice) = (run(CONVERSATIONS), run(2 * CONVERSATIONS));
     let cost = (twice as f64 - once as f64) / f64::from(CONVERSATIONS);
     println!("{mode}: {cost:.0} instructions a connection");
-    assert!((500.0..=2060.0).contains(&cost), "{cost:.0} instructions a connection");
+    assert!((500.0..=2080.0).contains(&cost), "{cost:.0} instructions a connection");
 }
