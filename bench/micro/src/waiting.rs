@@ -51,7 +51,7 @@ pub(crate) trait Waiter<'a>: Sized {
 ///
 /// # Errors
 ///
-/// What the system refuses, and a contestant that does not find what is ready.
+/// A system call fails, or a contestant does not report the descriptors that are ready.
 pub fn measure(options: &Options, report: &mut Report<'_>) -> anyhow::Result<()> {
     for (count, active) in CASES {
         let name = format!("{count} descriptors, {active} ready");

@@ -122,7 +122,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// What binding the address gives.
+    /// The address cannot be bound.
     pub fn listen(&self) -> anyhow::Result<TcpListener> {
         let listener = listening::bind(self.address)
             .with_context(|| format!("failed to listen on {}", self.address))?;
@@ -134,7 +134,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// What binding the address gives.
+    /// The address cannot be bound.
     pub fn listen_shared(&self) -> anyhow::Result<Vec<TcpListener>> {
         let listeners = listening::bind_shared(self.address, self.threads)
             .with_context(|| format!("failed to listen on {}", self.address))?;

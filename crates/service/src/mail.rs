@@ -387,8 +387,8 @@ impl<S: Service> Handle<S> {
     /// [`restart`](Config::restart) over from `config`, which is otherwise ignored.
     ///
     /// They hold for connections that are open as well, except that none is closed because a limit has become lower.
-    /// What a connection has received beyond its bytes a second is paid for by the new limit, so that its pause ends
-    /// sooner or later than before, and at once if there is no limit any more. The time for the drain changes unless it
+    /// The pause of a connection that has received more than its bytes a second is computed anew by the new limit, and
+    /// ends at once if there is no limit any more. The time for the drain changes unless it
     /// has begun, and the delay unless a signal to end has come. The time to become ready holds from the next restart
     /// on. A time stays as it was if `config` has no `proxy_protocol`, or no `restart`; a server that was bound without
     /// one gets none.

@@ -188,8 +188,8 @@ impl<V> Nodes<V> {
         std::hint::black_box(sum);
     }
 
-    /// Whether the value of a node is often in another line than the rest. In smaller nodes it seldom is, and
-    /// reading it ahead would take longer than it saves.
+    /// `true` if nodes are so long that the value is often in another cache line than the rest. In smaller nodes
+    /// reading it ahead takes longer than it saves.
     const ARE_WIDE: bool = size_of::<Node<V>>() > 24;
 
     /// Iterates over the timers: index, generation, deadline and value.

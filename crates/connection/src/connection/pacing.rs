@@ -10,12 +10,12 @@ use crate::{Protocol, ThreadState, Transport};
 use std::num::NonZeroU64;
 
 impl<P: Protocol, T: Transport> Connection<P, T> {
-    /// Has the connection keep to the [`bytes_per_s_max`](crate::Limits::bytes_per_s_max) of the thread from now on.
-    /// When it is opened it does so by itself; this is for an owner that has changed the limit since.
+    /// Applies the [`bytes_per_s_max`](crate::Limits::bytes_per_s_max) of the thread to this connection. Opening a
+    /// connection does this too; call it after the limit has changed.
     ///
-    /// What was received before and is not paid for yet is paid for by the new limit, and at once if there is none: so
-    /// a pause may end sooner or later. The owner then sets its timer for [`deadline`](Self::deadline), and
-    /// [`expire`](Self::expire) ends the pause.
+    /// If the connection has received more than the old limit allows, the length of its pause is computed anew by the
+    /// new limit, and the pause ends at once if there is none. The owner then sets its timer for
+    /// [`deadline`](Self::deadline), and [`expire`](Self::expire) ends the pause.
     ///
     /// # Examples
     ///
