@@ -503,6 +503,7 @@ impl<'a> Worker<'a> {
         }
         let (connection, stats) = (&mut self.connections[index], &mut self.stats);
         let slice = &mut self.slice;
+        let was_awaiting = connection.is_awaiting();
         let exchange = &mut connection.exchange;
         let in_flight = exchange.in_flight();
         let number = numbered(self.share, index as u64);
@@ -514,6 +515,10 @@ impl<'a> Worker<'a> {
             }
         };
         if let Err(end) = received {
+            // The last answer may have come before what is wrong.
+            if was_awaiting && !connection.is_awaiting() {
+                self.awaiting -= 1;
+            }
             return self.drop_connection(index, &end);
         }
         let left = connection.exchange.in_flight();

@@ -143,3 +143,14 @@ fn another_body_is_found() {
         .complains(1, &["1 errors; ", "the answer is wrong: its body differs from the first one"]);
     assert_eq!((&json["requests"], &json["errors"]), (&json!(49), &json!({ "wrong-bytes": 1 })));
 }
+
+#[test]
+fn a_run_whose_last_answer_has_a_byte_too_much_ends() {
+    let server = Server::tcp(|wire, _| http(wire, |_| [ANSWER, b"!"].concat()));
+    let args = ["--protocol", "http", "--path", "/a", "--connections", "1", "--requests", "1"];
+    for how in [&["--pipeline", "1"][..], &["--rate", "1000"]] {
+        let (output, json) = measure(&server.target, &[&args[..], how].concat());
+        output.complains(1, &["1 errors; ", "1 bytes came that nobody asked for"]);
+        assert_eq!(json["requests"], 1);
+    }
+}
