@@ -299,10 +299,10 @@ impl<'a> Worker<'a> {
         let last = self.stats.until.unwrap_or_default().max(self.stats.from());
         if self.awaiting > 0 || !self.ready.is_empty() {
             let limits = datagrams::SILENT_LIMITS;
-            return self.batch.is_some() && now - last >= limits * plan.answer_limit;
+            return self.batch.is_some() && now - last >= plan.answer_limit.saturating_mul(limits);
         }
         let has_hope = !self.retries.is_empty() || self.connecting > 0;
-        !has_hope || now - last >= 2 * plan.answer_limit
+        !has_hope || now - last >= plan.answer_limit.saturating_mul(2)
     }
 
     /// Waits and handles the events. Returns the time after the wait.

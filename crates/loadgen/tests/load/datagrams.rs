@@ -247,6 +247,13 @@ fn a_run_without_any_answer_ends() {
     assert_eq!(json["errors"], json!({"lost": lost, "unsent": 100_000 - sent}));
 }
 
+#[test]
+fn a_time_limit_may_be_longer_than_any_run() {
+    let server = Server::new(echo);
+    let (output, json) = run(&server, &["--requests", "5", "--timeout", "60000000000years"]);
+    assert_eq!((output.status, &json["requests"]), (0, &json!(5)), "{output:?}");
+}
+
 /// A socket that has a port and takes nothing there.
 fn deaf() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
