@@ -134,6 +134,8 @@ pub fn run(plan: &Plan, mut update: impl FnMut(Update<'_>)) -> anyhow::Result<Ou
     for worker in &mut workers {
         worker.count_unanswered(due_end);
     }
+    // A run that has lost its last connection ends before its other requests are due.
+    let has_begun_all = workers.iter().all(|worker| worker.has_begun_all(end));
     // Not measured: the server does nothing but close its connections.
     close_all(&mut workers).context("failed to wait for the ends of connections")?;
     let is_interrupted = interrupt.has_come();
@@ -148,7 +150,8 @@ pub fn run(plan: &Plan, mut update: impl FnMut(Update<'_>)) -> anyhow::Result<Ou
     });
     let client = (client_after.0 - before.client.0, client_after.1 - before.client.1);
     let answered = stats.until.unwrap_or(end) - begin;
-    let pace = plan.pace().filter(|_| stats.unanswered == 0).unwrap_or_default();
+    let is_answered = has_begun_all && stats.unanswered == 0;
+    let pace = plan.pace().filter(|_| is_answered).unwrap_or_default();
     // In an open loop nothing depends on a lost datagram, and nothing happens while the last ones are awaited.
     let is_open = plan.kind() == Loop::Open;
     let has_failed = stats.failures().any(|(kind, _)| kind != Failure::Lost || !is_open);

@@ -258,6 +258,11 @@ impl<'a> Worker<'a> {
         self.stats.unanswered += overdue + in_flight as u64;
     }
 
+    /// Returns whether the requests that count were all begun or given up by `end`, the end of the run.
+    pub(crate) fn has_begun_all(&self, end: Timestamp) -> bool {
+        !self.is_warming_up && self.pacer.is_over(end)
+    }
+
     /// Returns whether all connections have failed for good.
     fn has_failed(&self) -> bool {
         self.alive == 0 && self.connecting == 0 && self.retries.is_empty()

@@ -86,6 +86,18 @@ fn what_is_under_way_on_a_lost_connection_is_unanswered() {
 }
 
 #[test]
+fn a_rate_that_ends_with_its_last_connection_has_taken_no_longer() {
+    // Between two requests nothing is unanswered.
+    let server = Server::tcp(|wire, _| echo_messages(wire, 3, 64));
+    let args = ["--connections", "1", "--rate", "20", "--duration", "60s", "--abort-on-error"];
+    let (output, json) = measure(&server.target, &args);
+    output.complains(1, &["the server closed it"]);
+    assert_eq!((&json["requests"], &json["unanswered"]), (&json!(3), &json!(0)));
+    assert!(json["duration_s"].as_f64() < Some(60.0), "{json}");
+    assert!(json["series"].as_array().unwrap().len() < 60, "{json}");
+}
+
+#[test]
 fn what_was_due_when_the_last_connection_was_lost_is_unanswered() {
     let server = Server::tcp(|wire, _| {
         echo_messages(wire, 2, 64)?;
