@@ -99,15 +99,13 @@ pub enum Loop {
     Churn,
 }
 
-/// The largest number of datagrams in flight on a socket of an open loop.
-const OPEN_IN_FLIGHT_MAX: u32 = 1 << 18;
-
 impl Plan {
     /// Returns the largest number of messages in flight on a connection.
     pub(crate) fn in_flight_max(&self) -> u32 {
         match self.rate {
-            // A lost datagram must not keep the next ones from being sent when they are due.
-            Some(_) if self.has_datagrams() => OPEN_IN_FLIGHT_MAX,
+            // Lost datagrams must not keep the next ones from being sent when they are due. No more are kept than
+            // are sent within the time limit of an answer.
+            Some(_) if self.has_datagrams() => u32::MAX,
             _ => self.pipeline,
         }
     }
