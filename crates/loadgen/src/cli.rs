@@ -66,6 +66,7 @@ fn measure(args: &Args, plan: &Plan, line: &mut ProgressLine) -> anyhow::Result<
     let outcome = crate::run(plan, |update| match update {
         Update::Progress(progress) => line.show(&progress),
         Update::Interval(interval) => {
+            line.interval(interval);
             if let Some(log) = &mut log {
                 log.add(interval);
             }

@@ -3,6 +3,7 @@
 
 use crate::pacing::Until;
 use crate::plan::Plan;
+use crate::series::Interval;
 use crate::threads::Progress;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -16,28 +17,42 @@ pub(crate) struct ProgressLine {
     is_live: bool,
     until: Until,
     warmup: Duration,
-    /// The beginning of the interval that was shown last.
-    shown: Option<Duration>,
+    /// The answers and failures of the intervals that were shown.
+    answers: u64,
+    failures: u64,
 }
 
 impl ProgressLine {
     /// Returns a line that is shown on a terminal, or anywhere if `is_live`.
     pub(crate) fn new(plan: &Plan, is_live: bool) -> Self {
         let is_terminal = io::stderr().is_terminal();
-        Self { is_terminal, is_live, until: plan.until, warmup: plan.warmup, shown: None }
+        let (until, warmup) = (plan.until, plan.warmup);
+        Self { is_terminal, is_live, until, warmup, answers: 0, failures: 0 }
     }
 
-    pub(crate) fn show(&mut self, progress: &Progress) {
-        let text = text(self.until, self.warmup, progress);
+    /// Overwrites the line of a terminal.
+    pub(crate) fn show(&self, progress: &Progress) {
         if self.is_terminal {
-            return overwrite(&text);
+            overwrite(&text(self.until, self.warmup, progress));
         }
-        let latest = progress.latest.map(|row| row.from);
-        if self.is_live && latest != self.shown {
-            self.shown = latest;
-            // Nobody may be reading.
-            let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Prints the line of an interval where there is no terminal.
+    pub(crate) fn interval(&mut self, interval: &Interval) {
+        if self.is_terminal || !self.is_live {
+            return;
         }
+        let row = interval.row();
+        self.answers += row.answers;
+        self.failures += row.failures;
+        let progress = Progress {
+            elapsed: self.warmup + row.from + row.length,
+            answers: self.answers,
+            failures: self.failures,
+            latest: Some(row),
+        };
+        // Nobody may be reading.
+        let _ = writeln!(io::stderr(), "{}", text(self.until, self.warmup, &progress));
     }
 
     pub(crate) fn clear(&self) {
