@@ -277,7 +277,10 @@ fn a_file_that_has_changed_is_taken_over_as_a_whole_or_not_at_all(mode: Mode) {
     file.write("max-connections = 3\ntls-cert = '/none'\ntls-key = '/none'\n");
     server.process.signal(Signal::HUP);
     let refused = logged(&server, "configuration not reloaded");
-    contains(refused["message"].as_str().unwrap(), &["--tls-key /none", "server.toml:3"]);
+    contains(
+        refused["message"].as_str().unwrap(),
+        &["--tls-cert and --tls-key /none", "server.toml:2", "server.toml:3"],
+    );
     assert!(is_refused(&server), "nothing of it holds");
     fs::remove_file(&file.path).unwrap();
     server.process.signal(Signal::HUP);

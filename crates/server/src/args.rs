@@ -398,8 +398,12 @@ impl Args {
             return Ok(None);
         };
         TlsConfig::from_pem_files(certificate, key).map(Some).map_err(|error| {
-            let is_key = error.path() == Some(key);
-            let flag = if is_key { "--tls-key" } else { "--tls-cert" };
+            let flag = match error.path() {
+                // One file may have both.
+                Some(path) if path == key && path == certificate => "--tls-cert and --tls-key",
+                Some(path) if path == key => "--tls-key",
+                _ => "--tls-cert",
+            };
             anyhow::anyhow!("failed to use {flag} {error}")
         })
     }
