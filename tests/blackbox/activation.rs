@@ -1,6 +1,6 @@
 //! Sockets that a service manager passes: `LISTEN_FDS`, `LISTEN_FDNAMES` and `--listen fd:`.
 
-use crate::harness::{Launch, Mode, PATIENCE, Tool, client, converse, tool};
+use crate::harness::{Launch, Mode, PATIENCE, Server, Tool, client, converse, tool};
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -62,13 +62,31 @@ fn sockets_that_are_passed_are_served_unless_flags_say_where_to_listen(mode: Mod
     }
     // Non-blocking, and closed in programs that the server starts.
     for number in [3, 4] {
-        let info = server.process.file(&format!("fdinfo/{number}"));
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
-        let flags = u32::from_str_radix(flags.trim(), 8).expect("an octal number");
-        assert_eq!(flags & 0o2_004_000, 0o2_004_000, "{info}");
+        let flags = descriptor_flags(&server, number);
+        assert_eq!(flags & 0o2_004_000, 0o2_004_000, "{number}: {flags:o}");
     }
     server.drain();
     assert!(path.exists(), "it belongs to who has made it");
+}
+
+/// Returns the flags of a descriptor as open(2) has them, with `O_CLOEXEC`.
+#[track_caller]
+fn descriptor_flags(server: &Server, number: u32) -> u32 {
+    let info = server.process.file(&format!("fdinfo/{number}"));
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags");
+    u32::from_str_radix(flags.trim(), 8).expect("an octal number")
+}
+
+#[test]
+fn a_port_for_datagrams_is_not_shared_with_another_server() {
+    let Some(python) = tool("python3") else { return };
+    let first = Launch::at("127.0.0.1:0").flag("--udp", "127.0.0.1:0").start();
+    let address = first.next_address();
+    let address = address.strip_prefix("udp:").expect("the address for datagrams");
+    let second = Launch::bare().flag("--log", "off").flag("--udp", address);
+    let output = passing(&python, second, "tcp").run();
+    assert_eq!(output.status.code(), Some(1), "{:?}", output.stderr);
+    assert!(output.stderr.join("").contains("Address already in use"), "{:?}", output.stderr);
 }
 
 #[test]
@@ -92,6 +110,9 @@ fn a_socket_is_chosen_by_its_number_or_its_name() {
     // Those that nobody asked for, the datagram socket too.
     server.stderr.next_with(&["an inherited socket is not used", "3, web"]);
     server.stderr.next_with(&["an inherited descriptor is not used", "5, other"]);
+    // Another one of the server's may have the number.
+    let is_closed_elsewhere = || descriptor_flags(&server, 5) & 0o2_000_000 != 0;
+    assert!(!server.process.descriptors().contains(&5) || is_closed_elsewhere());
     drop(server);
     std::fs::remove_file(&path).unwrap();
 

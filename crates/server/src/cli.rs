@@ -146,7 +146,7 @@ fn serve(
     let stats_file = args.stats_json.as_deref().map(StatsFile::create).transpose()?.map(Arc::new);
     let echo = EchoService { options: args.echo_options() };
     let tls = args.tls()?;
-    let joins = !inherited.is_empty();
+    let joins = inherited.is_from_predecessor();
     let start = |address| UdpEcho::start(address, args.udp_rate, joins);
     let udp = args.udp.map(start).transpose()?;
     let parts =

@@ -23,7 +23,8 @@ const FIRST: usize = 3;
 /// [`Config::listen`](crate::Config::listen), and closes the others.
 ///
 /// They come from a service manager, with [`LISTEN_FDS`], or from the process before this one, which has
-/// [restarted](crate::Restart). All of them are close-on-exec from then on.
+/// [restarted](crate::Restart). All of them are close-on-exec from then on. Sockets for datagrams are closed; what is no
+/// socket stays as it was passed.
 ///
 /// # Examples
 ///
@@ -111,6 +112,12 @@ impl Inherited {
             Group { origin, sockets, address, is_taken: false }
         });
         Ok(Self { groups: groups.collect(), predecessor: Some(channel) })
+    }
+
+    /// Returns whether they come from the process before this one, which serves until this one does.
+    #[must_use]
+    pub fn is_from_predecessor(&self) -> bool {
+        self.predecessor.is_some()
     }
 
     /// Returns whether there is no descriptor at all.
@@ -264,6 +271,10 @@ fn activated() -> io::Result<Vec<Group>> {
             .or_else(|_| passed.take_unix_listener(at).map(|socket| socket.map(OwnedFd::from)))
             .ok()
             .flatten();
+        if socket.is_none() {
+            // Of no use here, and the next process should not get it.
+            drop((passed.take_udp_socket(at), passed.take_unix_datagram(at)));
+        }
         let address = socket.as_ref().map_or_else(
             || {
                 let what = "not a TCP or UNIX stream socket";
