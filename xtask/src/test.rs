@@ -5,11 +5,18 @@
 
 use crate::workspace::{BENCH, metadata, metadata_of};
 use anyhow::bail;
+use std::thread::available_parallelism;
 use xshell::{Shell, cmd};
 
 /// The package with tests that hold budgets of instructions and memory. Only what the optimizer has seen is worth
 /// measuring.
 const BUDGETS: &str = "epoll-kit-tests";
+
+/// The variable with the number of tests that run at the same time.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// Most tests wait: for a timeout, a process, or silence.
+const TESTS_PER_CORE: usize = 4;
 
 /// The packages with a model of what threads share, which loom runs in every order, and where it is.
 const MODELS: [(&str, &str); 2] =
@@ -32,6 +39,9 @@ pub(crate) fn run(names: &[&str]) -> anyhow::Result<()> {
     let is_chosen = |name: &&&str| names.is_empty() || names.contains(name);
     let sh = Shell::new()?;
     sh.change_dir(root);
+    if sh.var_os(THREADS).is_none() {
+        sh.set_var(THREADS, (available_parallelism()?.get() * TESTS_PER_CORE).to_string());
+    }
     for name in ours.iter().filter(is_chosen) {
         let profile = (*name == BUDGETS).then_some("--release");
         cmd!(sh, "cargo test -p {name} {profile...}").run()?;

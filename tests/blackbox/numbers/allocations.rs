@@ -1,7 +1,7 @@
 //! Heap allocations, counted by memcheck: a message makes none, nor does a connection.
 
 use super::load::Ready;
-use crate::harness::{Launch, Mode, Server, Tool, alone, converse, ends, tool};
+use crate::harness::{Launch, Mode, Server, Tool, converse, ends, tool};
 use rustix::process::Signal;
 use std::fs;
 use std::net::Shutdown;
@@ -31,7 +31,6 @@ in_modes!(a_message_makes_none: level Level, edge Edge, oneshot Oneshot, edge_sh
 
 fn a_message_makes_none(mode: Mode) {
     let Some(valgrind) = tool("valgrind") else { return };
-    let _alone = alone();
     let launch = Launch::tcp(mode);
     let run =
         |count| allocations(&valgrind, &launch, |server| Ready::One.send(server.inet(), count));
@@ -46,7 +45,6 @@ in_modes!(a_connection_makes_none: level Level, edge Edge, oneshot Oneshot, edge
 
 fn a_connection_makes_none(mode: Mode) {
     let Some(valgrind) = tool("valgrind") else { return };
-    let _alone = alone();
     let launch = Launch::tcp(mode);
     let run = |count| {
         allocations(&valgrind, &launch, |server| {

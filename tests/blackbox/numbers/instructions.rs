@@ -37,7 +37,8 @@ fn cost_at_most(launch: &Launch, ready: &Ready, limit: f64) {
         eprintln!("left out: only what the optimizer has seen is worth counting");
         return;
     }
-    let _alone = alone();
+    // Where others keep the CPU busy, not all messages are there when the server comes to run.
+    let _alone = (ready.count() > 1).then(alone);
     let rounds = MESSAGES / u32::try_from(ready.count()).unwrap();
     let once = instructions(&valgrind, launch, ready, rounds);
     let twice = instructions(&valgrind, launch, ready, 2 * rounds);
@@ -103,7 +104,6 @@ fn at_most_2080_a_connection_with_a_message(mode: Mode) {
         eprintln!("left out: only what the optimizer has seen is worth counting");
         return;
     }
-    let _alone = alone();
     let run = |count| {
         instructions_of(&valgrind, Launch::tcp(mode), |server| {
             for _ in 0..count {

@@ -1,7 +1,7 @@
 //! Tests that long streams are spliced, by the calls that strace counts, and that all their bytes come back.
 
 use super::system_calls::calls;
-use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Server, Tool, alone, is_echoed, tool};
+use crate::harness::{Launch, Mode, OBSERVATION, PATIENCE, Server, Tool, is_echoed, tool};
 use epoll_kit_testing::Random;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -60,7 +60,6 @@ in_all_modes!(a_long_stream_is_spliced_unless_that_is_off);
 
 fn a_long_stream_is_spliced_unless_that_is_off(mode: Mode) {
     let Some(strace) = tool("strace") else { return };
-    let _alone = alone();
     let read_buffer = ("--read-buffer", READ_LEN);
     // A file that can be read again costs no splice.
     let file = ("--config", "/dev/null");
@@ -78,7 +77,6 @@ in_both_modes!(nothing_is_spliced_where_a_word_is_looked_for);
 
 fn nothing_is_spliced_where_a_word_is_looked_for(mode: Mode) {
     let Some(strace) = tool("strace") else { return };
-    let _alone = alone();
     let flags = [("--quit-word", "quit"), ("--read-buffer", READ_LEN)];
     assert_eq!(splices(&strace, mode, &flags), [0.0; 2]);
 }
