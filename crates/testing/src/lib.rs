@@ -6,6 +6,8 @@
 mod children;
 mod errors;
 mod examples;
+#[cfg(feature = "harness")]
+mod harness;
 mod left_out;
 mod own_process;
 mod random;
@@ -15,9 +17,11 @@ mod waits;
 pub use children::{Guard, output_of};
 pub use errors::{assert_errno, assert_kind};
 pub use examples::Examples;
+#[cfg(feature = "harness")]
+pub use harness::{Test, run_in_own_processes};
 pub use left_out::leave_out;
 pub use own_process::{
-    OwnProcess, close, in_own_process, is_own_process, under_strace, while_no_process_starts,
+    CHILD, OwnProcess, close, in_own_process, is_own_process, under_strace, while_no_process_starts,
 };
 pub use random::Random;
 pub use sleeping::sleeps_in_a_wait;

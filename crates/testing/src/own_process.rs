@@ -15,11 +15,11 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Set for a test that runs again in a process of its own; holds the test's name.
-const CHILD: &str = "EPOLL_KIT_TEST_CHILD";
+/// The variable with the name of the test that a process is there for.
+pub const CHILD: &str = "EPOLL_KIT_TEST_CHILD";
 
 /// The longest time that such a process may take. Its own waits have earlier deadlines.
-const PATIENCE: Duration = DEADLINE.saturating_mul(3);
+pub(crate) const PATIENCE: Duration = DEADLINE.saturating_mul(3);
 
 /// Held while a process is started.
 static STARTING: Mutex<()> = Mutex::new(());

@@ -457,7 +457,7 @@ fn what_rust_and_the_parent_ignore_is_ignored_and_nothing_else() {
         let own = std::env::current_exe().unwrap();
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", "trap '' HUP USR2; exec env --default-signal=INT \"$@\"", "sh"]);
-        shell.arg(own).args(["--exact", NAME]).env("EPOLL_KIT_TEST_CHILD", NAME);
+        shell.arg(own).args(["--exact", NAME]).env(epoll_kit_testing::CHILD, NAME);
         let output = output_of(&mut shell, DEADLINE).unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
         return assert!(output.status.success() && printed.contains("1 passed"), "{printed}");

@@ -1,7 +1,5 @@
 //! Servers in all modes, and real clients. Each test runs in a process of its own whose first thread blocks
 //! signals and serves, because masks belong to threads and signals to the process.
-//!
-//! It takes a filter, `--exact` and `--list`, as other tests do, and prints what they print.
 
 mod accepting;
 mod adjusting;
@@ -23,29 +21,7 @@ mod streams;
 mod support;
 mod timeouts;
 
-use epoll_kit_testing::{DEADLINE, output_of};
-use std::env;
-use std::panic::AssertUnwindSafe;
-use std::process::{Command, ExitCode};
-use std::time::Duration;
-
-/// Names the test that a process is there for.
-const VARIABLE: &str = "EPOLL_KIT_TEST_CHILD";
-
-/// The longest that a test may take; those that pass need a fraction of it.
-const PATIENCE: Duration = DEADLINE.saturating_mul(3);
-
-type Test = (&'static str, fn());
-
-/// Lists functions with the names that they are known by.
-macro_rules! tests {
-    ($($module:ident::$name:ident,)*) => {
-        const TESTS: &[Test] =
-            &[$((concat!(stringify!($module), "::", stringify!($name)), $module::$name)),*];
-    };
-}
-
-tests! {
+epoll_kit_testing::in_own_processes! {
     messages::they_reach_connections_of_any_thread_in_order,
     messages::a_broadcast_reaches_everybody_once,
     messages::a_handle_reaches_connections_from_outside,
@@ -133,56 +109,4 @@ tests! {
     adjusting::statistics_can_be_asked_for_until_the_server_has_ended,
     handles::a_server_without_an_address_serves_until_a_signal,
     handles::one_can_be_used_before_and_after_the_server,
-}
-
-fn main() -> ExitCode {
-    if let Ok(name) = env::var(VARIABLE) {
-        let Some((_, test)) = TESTS.iter().find(|(known, _)| *known == name) else {
-            return ExitCode::FAILURE;
-        };
-        test();
-        return ExitCode::SUCCESS;
-    }
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let is_exact = arguments.iter().any(|argument| argument == "--exact");
-    let filters: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_chosen = |name: &str| {
-        let matches =
-            |filter: &&String| if is_exact { name == **filter } else { name.contains(&***filter) };
-        filters.is_empty() || filters.iter().any(matches)
-    };
-    let chosen = TESTS.iter().map(|(name, _)| *name).filter(|name| is_chosen(name));
-    if arguments.iter().any(|argument| argument == "--list") {
-        chosen.for_each(|name| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    let (mut passed, mut failed) = (0, 0);
-    for name in chosen {
-        let is_passed = passes(name);
-        println!("test {name} ... {}", if is_passed { "ok" } else { "FAILED" });
-        *(if is_passed { &mut passed } else { &mut failed }) += 1;
-    }
-    println!(
-        "\ntest result: {}. {passed} passed; {failed} failed",
-        if failed == 0 { "ok" } else { "FAILED" }
-    );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Runs a test in a process of its own, and prints what it has printed if it fails.
-fn passes(name: &str) -> bool {
-    let mut command = Command::new(env::current_exe().expect("a path"));
-    command.env(VARIABLE, name);
-    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| output_of(&mut command, PATIENCE)));
-    match ran {
-        Ok(Ok(output)) if output.status.success() => true,
-        Ok(Ok(output)) => {
-            println!("{}:", output.status);
-            println!("{}", String::from_utf8_lossy(&output.stdout));
-            println!("{}", String::from_utf8_lossy(&output.stderr));
-            false
-        }
-        // It has said so already.
-        Ok(Err(_)) | Err(_) => false,
-    }
 }

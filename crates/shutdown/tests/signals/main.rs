@@ -1,7 +1,5 @@
 //! Signals, as a process sees them. Each test runs in a process of its own whose only thread is the
 //! one that runs it, because masks belong to threads and what is pending belongs to the process.
-//!
-//! It takes a filter, `--exact` and `--list`, as other tests do, and prints what they print.
 
 mod blocking;
 mod children;
@@ -13,29 +11,7 @@ mod support;
 mod waiting;
 mod watching;
 
-use std::io::Read;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
-use std::{env, thread};
-
-/// Names the test that a process is there for.
-const VARIABLE: &str = "EPOLL_KIT_TEST_CHILD";
-
-/// The longest time that a test may take. Tests that pass need a fraction of it.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-type Test = (&'static str, fn());
-
-/// Lists functions with the names that they are known by.
-macro_rules! tests {
-    ($($module:ident::$name:ident,)*) => {
-        const TESTS: &[Test] =
-            &[$((concat!(stringify!($module), "::", stringify!($name)), $module::$name)),*];
-    };
-}
-
-tests! {
+epoll_kit_testing::in_own_processes! {
     refusals::signals_that_cannot_be_caught,
     refusals::signals_that_report_a_fault,
     refusals::a_thread_that_leaves_a_signal_unblocked,
@@ -74,120 +50,4 @@ tests! {
     children::another_child_inherits_the_blocked_signals,
     watching::a_phase_wakes_threads_that_wait,
     watching::the_last_to_finish_wakes_the_event_loop_of_the_owner,
-}
-
-fn main() -> ExitCode {
-    if let Some(name) = env::var_os(VARIABLE) {
-        let (_, test) = TESTS.iter().find(|(known, _)| name == *known).expect("a known test");
-        test();
-        return ExitCode::SUCCESS;
-    }
-    let wanted = Wanted::from_arguments(env::args().skip(1));
-    let (chosen, others): (Vec<_>, Vec<_>) =
-        TESTS.iter().map(|(name, _)| *name).partition(|name| wanted.has(name));
-    if wanted.list {
-        chosen.iter().for_each(|name| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    run_all(&chosen, others.len())
-}
-
-fn run_all(names: &[&'static str], filtered_out: usize) -> ExitCode {
-    let start = Instant::now();
-    println!("\nrunning {} tests", names.len());
-    let mut failures = Vec::new();
-    for name in names {
-        match run(name) {
-            Ok(()) => println!("test {name} ... ok"),
-            Err(output) => {
-                println!("test {name} ... FAILED");
-                failures.push((name, output));
-            }
-        }
-    }
-    for (name, output) in &failures {
-        println!("\n---- {name} ----\n{output}");
-    }
-    let failed = failures.len();
-    println!(
-        "\ntest result: {}. {} passed; {failed} failed; 0 ignored; 0 measured; \
-         {filtered_out} filtered out; finished in {:.2}s\n",
-        if failed == 0 { "ok" } else { "FAILED" },
-        names.len() - failed,
-        start.elapsed().as_secs_f64(),
-    );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(101) }
-}
-
-/// Runs a test in a process of its own. The error is what it printed if it fails.
-fn run(name: &str) -> Result<(), String> {
-    // A shell starts background jobs with signals ignored, and what runs the tests may be one.
-    let mut command = Command::new("env");
-    command.arg("--default-signal").arg(env::current_exe().map_err(|error| error.to_string())?);
-    command.env(VARIABLE, name).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| error.to_string())?;
-    let printed = printed_by(&mut child);
-    let has_ended = printed.as_ref().is_some_and(Result::is_ok);
-    if !has_ended {
-        // It is our child and not waited for, so the id is still its own.
-        let _ = child.kill();
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    match printed {
-        Some(Ok(_)) if status.success() => Ok(()),
-        Some(Ok(text)) => Err(format!("{status}\n{text}")),
-        _ => Err(format!("not over within {DEADLINE:?}")),
-    }
-}
-
-/// Returns the child's stderr when it ends, which closes the pipe, or an error at the deadline.
-fn printed_by(child: &mut Child) -> Option<Result<String, mpsc::RecvTimeoutError>> {
-    let mut stderr = child.stderr.take()?;
-    let (sender, printed) = mpsc::channel();
-    thread::spawn(move || {
-        let mut text = Vec::new();
-        let _ = stderr.read_to_end(&mut text);
-        // Nobody listens any more after the deadline.
-        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
-    });
-    Some(printed.recv_timeout(DEADLINE))
-}
-
-/// The tests that the command line asks for.
-#[derive(Default)]
-struct Wanted {
-    filters: Vec<String>,
-    skipped: Vec<String>,
-    exact: bool,
-    list: bool,
-}
-
-impl Wanted {
-    fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Self {
-        let mut wanted = Self::default();
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--exact" => wanted.exact = true,
-                "--list" => wanted.list = true,
-                "--skip" => wanted.skipped.extend(arguments.next()),
-                // Tests run one after another, and the lines have one form.
-                "--test-threads" | "--format" | "--color" | "--logfile" | "-Z" => {
-                    arguments.next();
-                }
-                // No test is ignored.
-                "--ignored" => wanted.skipped.push(String::new()),
-                flag if flag.starts_with('-') => {}
-                _ => wanted.filters.push(argument),
-            }
-        }
-        wanted
-    }
-
-    fn has(&self, name: &str) -> bool {
-        let fits = |filter: &String| {
-            if self.exact { name == *filter } else { name.contains(filter.as_str()) }
-        };
-        let is_chosen = self.filters.is_empty() || self.filters.iter().any(fits);
-        is_chosen && !self.skipped.iter().any(|part| name.contains(part.as_str()))
-    }
 }

@@ -38,7 +38,7 @@ pub(crate) fn all(signals: &Signals) -> Vec<Signal> {
 #[track_caller]
 pub(crate) fn run_again(name: &str, wrapper: &mut Command) {
     let own = std::env::current_exe().expect("a path");
-    let wrapped = wrapper.arg(own).env(crate::VARIABLE, name).stdout(Stdio::null());
+    let wrapped = wrapper.arg(own).env(epoll_kit_testing::CHILD, name).stdout(Stdio::null());
     match wrapped.status() {
         Ok(status) => assert!(status.success(), "{name}: {status}"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
