@@ -52,16 +52,19 @@ pub fn thread_masks() -> io::Result<Vec<ThreadMask>> {
     let mut masks = Vec::new();
     for task in fs::read_dir(tasks).map_err(|error| reading(tasks, &error))? {
         let status = task.map_err(|error| reading(tasks, &error))?.path().join("status");
-        if let Some(text) = of_live_thread(&status, fs::read_to_string(&status))? {
-            masks.push(thread_mask(&text).ok_or_else(|| no_mask(&status))?);
+        if let Some(text) = of_live_thread(&status, fs::read(&status))? {
+            masks.push(
+                thread_mask(&String::from_utf8_lossy(&text)).ok_or_else(|| no_mask(&status))?,
+            );
         }
     }
     Ok(masks)
 }
 
 /// Returns the status that was read, or `None` if the thread has ended since the directory was read.
-fn of_live_thread(path: &Path, read: io::Result<String>) -> io::Result<Option<String>> {
+fn of_live_thread(path: &Path, read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     match read {
+        // The name of a thread is in it, which may be anything.
         Ok(text) => Ok(Some(text)),
         // Its file is gone, or was opened before the end.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
