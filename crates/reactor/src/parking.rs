@@ -184,8 +184,38 @@ impl<T: Source, S> Reactor<T, S> {
             self.counters.mods += 1;
         }
         // Last: what the kernel refuses stays as it was, parked or disarmed.
-        record.set_armed(watch, self.counters.waits);
+        record.set_armed(watch);
+        if watch.is_oneshot() && self.handed_out < self.events.len() {
+            self.note_rearmed(token);
+        }
         Ok(())
+    }
+
+    /// Notes that a one-shot source was armed while events were still to be handed out.
+    #[cold]
+    fn note_rearmed(&mut self, token: Token) {
+        self.forget_rearmed();
+        let (index, generation) = token.parts();
+        if let Some(record) = self.slots.get_mut(index, generation) {
+            record.state_mut().insert(State::REARMED);
+            self.rearmed.push(token);
+        }
+    }
+}
+
+impl<T, S> Reactor<T, S> {
+    /// Forgets which one-shot sources were armed during the batch of an earlier wait.
+    pub(crate) fn forget_rearmed(&mut self) {
+        if self.rearmed_at == self.counters.waits {
+            return;
+        }
+        self.rearmed_at = self.counters.waits;
+        for token in self.rearmed.drain(..) {
+            let (index, generation) = token.parts();
+            if let Some(record) = self.slots.get_mut(index, generation) {
+                record.state_mut().remove(State::REARMED);
+            }
+        }
     }
 }
 

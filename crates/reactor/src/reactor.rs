@@ -152,6 +152,9 @@ pub struct Reactor<T, S = ()> {
     pub(crate) events: Events,
     /// The number of `events` that have been handed out.
     pub(crate) handed_out: usize,
+    /// One-shot sources that were armed during a batch, and the number of waits by then.
+    pub(crate) rearmed: Vec<Token>,
+    pub(crate) rearmed_at: u64,
     /// Sources that asked to be revisited, in that order.
     pub(crate) revisits: VecDeque<Token>,
     /// The steps that are left of this turn when the batch has been handed out.
@@ -207,6 +210,8 @@ impl<T: Source, S: Copy> Reactor<T, S> {
             slots: Slots::new(),
             events: Events::with_capacity(batch_max),
             handed_out: 0,
+            rearmed: Vec::new(),
+            rearmed_at: 0,
             revisits: VecDeque::new(),
             steps_due: StepsDue::default(),
             revisited: None,
@@ -560,12 +565,13 @@ impl<T: Source, S> Reactor<T, S> {
     /// registration plain for it.
     #[cold]
     fn look_at(&mut self, data: u64, readiness: Readiness) {
+        self.forget_rearmed();
         let (index, generation) = unpack(data);
         let Some(record) = self.slots.get_mut(index, generation) else {
             return self.on_stale_event(data);
         };
         // The kernel has disarmed a one-shot entry with this event.
-        record.set_fetched(self.counters.waits);
+        record.set_fetched();
         if record.state().contains(State::PARKED) {
             // Fetched before the source was parked. To arm it polls it again, so nothing is lost.
         } else if record.state().revisit().is_empty() {

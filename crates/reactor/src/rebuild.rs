@@ -6,6 +6,7 @@
 //! with its parent; (c) a source that is added is reported if it is ready, whatever its trigger.
 
 use crate::record::{Record, State};
+use crate::token::unpack;
 use crate::turn::WAKER_DATA;
 use crate::{Reactor, Source, Token};
 use epoll_sys::{Epoll, Interest, InterestEntry, Watch};
@@ -68,6 +69,7 @@ impl<T: Source, S> Reactor<T, S> {
     /// ```
     #[doc(alias = "fork")]
     pub fn rebuild(&mut self) -> io::Result<Vec<Token>> {
+        self.note_fetched();
         let epoll = Epoll::new()?;
         let mut closed = Vec::new();
         for (index, generation, record) in self.slots.iter() {
@@ -109,6 +111,17 @@ impl<T: Source, S> Reactor<T, S> {
         self.nesting.set_rebuilt();
         self.counters.rebuilds += 1;
         Ok(closed)
+    }
+
+    /// Notes that the kernel has disarmed the one-shot sources whose events are still to be handed out.
+    fn note_fetched(&mut self) {
+        self.forget_rearmed();
+        for event in (self.handed_out..self.events.len()).filter_map(|at| self.events.get(at)) {
+            let (index, generation) = unpack(event.data);
+            if let Some(record) = self.slots.get_mut(index, generation) {
+                record.set_fetched();
+            }
+        }
     }
 
     /// Gives the waker an eventfd of its own and watches it in the new instance.

@@ -89,9 +89,9 @@ bitflags! {
         const EXCLUSIVE = 1 << 20;
         /// Queued: in the queue of revisits, even if the revisit was dropped since.
         const QUEUED = 1 << 21;
-        /// The turn in which a one-shot source was armed last, its low bits. An event that was fetched in
-        /// that turn is of an earlier arming.
-        const TURN = 0x1ff << 22;
+        /// One-shot, and armed again while events of the last wait were still to be handed out: one of them
+        /// may be of the arming before.
+        const REARMED = 1 << 22;
         /// Its events are reported, whatever else is set. The sign bit, so that one comparison with
         /// zero tells whether a state is plain. A change of another bit clears this one.
         const PASS = 1 << 31;
@@ -122,12 +122,9 @@ impl State {
         self.contains(Self::DETACHED)
     }
 
-    fn set_armed(&mut self, watch: Watch, turn: u64) {
+    fn set_armed(&mut self, watch: Watch) {
         self.remove(Self::PARKED | Self::DETACHED | Self::DISARMED | Self::PASS);
-        self.remove(Self::ONESHOT | Self::TURN);
-        if watch.is_oneshot() {
-            *self |= Self::ONESHOT | turn_bits(turn);
-        }
+        self.set(Self::ONESHOT, watch.is_oneshot());
     }
 
     /// Returns whether the registration is silent: parked, or disarmed by its report.
@@ -141,23 +138,16 @@ pub(crate) fn revisit_bits(readiness: Readiness) -> State {
     State::from_bits_retain(readiness.bits()) & State::REVISIT
 }
 
-fn turn_bits(turn: u64) -> State {
-    const SHIFT: u32 = State::TURN.bits().trailing_zeros();
-    #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
-    let low = turn as u32;
-    State::from_bits_retain(low << SHIFT) & State::TURN
-}
-
 impl<T, S> Record<T, S> {
-    /// Creates the record of a source that the kernel watches from `turn` on.
-    pub(crate) fn owned(source: T, arm: Arm, turn: u64) -> Self {
-        let (watch, state) = (arm.watch().into(), armed_state(arm, turn));
+    /// Creates the record of a source that the kernel watches.
+    pub(crate) fn owned(source: T, arm: Arm) -> Self {
+        let (watch, state) = (arm.watch().into(), armed_state(arm));
         Self::Owned { watch, state, source }
     }
 
-    /// Creates the record of a descriptor with the number `fd` that the kernel watches from `turn` on.
-    pub(crate) fn watched(fd: RawFd, tag: S, arm: Arm, turn: u64) -> Self {
-        let (watch, state) = (arm.watch().into(), armed_state(arm, turn));
+    /// Creates the record of a descriptor with the number `fd` that the kernel watches.
+    pub(crate) fn watched(fd: RawFd, tag: S, arm: Arm) -> Self {
+        let (watch, state) = (arm.watch().into(), armed_state(arm));
         Self::Watched { watch, state, fd, tag }
     }
 
@@ -196,30 +186,30 @@ impl<T, S> Record<T, S> {
         }
     }
 
-    /// Notes that the kernel watches it as `new` from `turn` on.
-    pub(crate) fn set_armed(&mut self, new: Watch, turn: u64) {
+    /// Notes that the kernel watches it as `new`.
+    pub(crate) fn set_armed(&mut self, new: Watch) {
         let (Self::Owned { watch, state, .. }
         | Self::Watched { watch, state, .. }
         | Self::Waker { watch, state }) = self;
         *watch = new.into();
-        state.set_armed(new, turn);
+        state.set_armed(new);
     }
 
-    /// Notes that an event of it was fetched in `turn`: a one-shot source is disarmed, unless it has been
+    /// Notes that the last wait brought an event of it: a one-shot source is disarmed, unless it has been
     /// armed again since.
-    pub(crate) fn set_fetched(&mut self, turn: u64) {
+    pub(crate) fn set_fetched(&mut self) {
         let state = self.state_mut();
-        if state.contains(State::ONESHOT) && *state & State::TURN != turn_bits(turn) {
+        if state.contains(State::ONESHOT) && !state.contains(State::REARMED) {
             state.insert(State::DISARMED);
         }
     }
 }
 
-/// Returns the state of a registration that is watched as `arm` says from `turn` on.
+/// Returns the state of a registration that is watched as `arm` says.
 #[inline]
-fn armed_state(arm: Arm, turn: u64) -> State {
+fn armed_state(arm: Arm) -> State {
     match arm {
-        Arm::Normal(watch) if watch.is_oneshot() => State::ONESHOT | turn_bits(turn),
+        Arm::Normal(watch) if watch.is_oneshot() => State::ONESHOT,
         Arm::Normal(_) => State::empty(),
         Arm::Exclusive(_) => State::EXCLUSIVE,
     }
@@ -291,7 +281,7 @@ mod tests {
         for watch in [ExclusiveWatch::level(interest), ExclusiveWatch::edge(ExclusiveInterest::IN)]
         {
             for watch in [watch, watch.with_wakeup()] {
-                let record = Record::<(), ()>::owned((), Arm::Exclusive(watch), 0);
+                let record = Record::<(), ()>::owned((), Arm::Exclusive(watch));
                 assert_eq!(record.arm().bits(), watch.bits());
             }
         }
@@ -325,16 +315,18 @@ mod tests {
     }
 
     #[test]
-    fn a_oneshot_source_is_disarmed_by_an_event_of_a_later_turn_than_its_arming() {
+    fn a_oneshot_source_is_disarmed_by_an_event_unless_it_was_armed_again_since() {
         let oneshot = Watch::oneshot(Interest::IN);
-        let mut record = Record::<(), ()>::owned((), Arm::Normal(oneshot), 7);
-        for (armed, fetched, is_disarmed) in [(7, 7, false), (7, 8, true), (513, 513, false)] {
-            record.set_armed(oneshot, armed);
-            record.set_fetched(fetched);
-            assert_eq!(record.state().contains(State::DISARMED), is_disarmed);
-        }
-        record.set_armed(Watch::level(Interest::IN), 9);
-        record.set_fetched(10);
+        let mut record = Record::<(), ()>::owned((), Arm::Normal(oneshot));
+        record.set_fetched();
+        assert_eq!(record.state(), State::ONESHOT | State::DISARMED);
+        record.set_armed(oneshot);
+        record.state_mut().insert(State::REARMED);
+        record.set_fetched();
+        assert_eq!(record.state(), State::ONESHOT | State::REARMED);
+        record.state_mut().remove(State::REARMED);
+        record.set_armed(Watch::level(Interest::IN));
+        record.set_fetched();
         assert_eq!(record.state(), State::empty());
     }
 

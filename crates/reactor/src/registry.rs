@@ -160,7 +160,7 @@ impl<T: Source, S> Reactor<T, S> {
         };
         match self.add(source.as_fd(), token, arm) {
             Ok(closed) => {
-                self.slots.insert(Record::owned(source, arm, self.counters.waits));
+                self.slots.insert(Record::owned(source, arm));
                 closed.map(|closed| self.end_watched(closed));
                 Ok(token)
             }
@@ -241,7 +241,7 @@ impl<T: Source, S> Reactor<T, S> {
         let token = self.next_token()?;
         let closed = self.add(fd, token, arm)?;
         let number = fd.as_raw_fd();
-        self.slots.insert(Record::watched(number, tag, arm, self.counters.waits));
+        self.slots.insert(Record::watched(number, tag, arm));
         // First: to end the registration that had the number would otherwise take it from the new one.
         self.numbers.insert(number, token);
         closed.map(|closed| self.end_watched(closed));

@@ -84,7 +84,7 @@ impl<T: Source, S> SharedReactor<T, S> {
         if watched.kick.is_none() {
             watched.kick = Some(EventFd::new(1)?);
         }
-        let is_forked = self.process.swap(process::id(), Ordering::Relaxed) != process::id();
+        let is_forked = self.process.load(Ordering::Relaxed) != process::id();
         if is_forked {
             // The eventfds are the parent's as well.
             self.waker.renew()?;
@@ -106,6 +106,8 @@ impl<T: Source, S> SharedReactor<T, S> {
             }
         }
         self.epoll.replace(&new)?;
+        // Not before: after an error a child still has the instance of its parent.
+        self.process.store(process::id(), Ordering::Relaxed);
         if let Some(kick) = kick {
             // Threads that wait for the old instance return, and wait for the new one: not before it is in
             // place, or they would turn round. By a level that is never read and never closed, so that each

@@ -406,6 +406,65 @@ fn a_shared_reactor_goes_on_with_its_instance_when_there_is_no_room_for_another(
     });
 }
 
+/// `getpid` says that this is the child of a fork, from its 500th call on.
+const FORK_AND_REFUSE_THE_THIRD: [&str; 6] = [
+    "-o",
+    "/dev/null",
+    "-e",
+    "inject=getpid:retval=4194303:when=500+",
+    "-e",
+    "inject=epoll_ctl:error=ENOSPC:when=3",
+];
+
+#[test]
+fn a_child_that_has_no_room_for_an_instance_leaves_that_of_its_parent_alone_when_it_tries_again() {
+    const NAME: &str = "rebuilding::a_child_that_has_no_room_for_an_instance_leaves_that_of_its_\
+                        parent_alone_when_it_tries_again";
+    under_strace(NAME, &FORK_AND_REFUSE_THE_THIRD, || {
+        let reactor: SharedReactor<Stream> = SharedReactor::new().unwrap();
+        let parents = reactor.as_fd().try_clone_to_owned().unwrap();
+        eventually("the process is another one", || std::process::id() == 4_194_303);
+        assert_kind(reactor.rebuild(), ErrorKind::StorageFull);
+        reactor.rebuild().unwrap();
+        reactor.waker().wake().unwrap();
+        reactor.stop().unwrap();
+        assert!(!is_readable(&parents), "threads of the parent would turn round");
+        assert!(!reactor.worker().wait(None).unwrap());
+    });
+}
+
+#[test]
+fn a_oneshot_source_whose_event_is_to_be_handed_out_is_reported_once() {
+    let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+    let [(one, _keep_one), (other, _keep_other)] = [ready_pair(), ready_pair()];
+    let one = reactor.insert(one, Watch::oneshot(Interest::IN)).unwrap();
+    let other = reactor.insert(other, Watch::oneshot(Interest::IN)).unwrap();
+    reactor.wait(None).unwrap();
+    let first = next(&mut reactor).unwrap().0;
+    reactor.rebuild().unwrap();
+    let second = next(&mut reactor).unwrap().0;
+    assert_eq!(HashSet::from([first, second]), HashSet::from([one, other]));
+    assert_sleeps(&mut reactor);
+    reactor.modify(second, Watch::oneshot(Interest::IN)).unwrap();
+    assert_eq!(look(&mut reactor), [(second, Readiness::IN)]);
+}
+
+#[test]
+fn a_oneshot_source_stays_disarmed_however_many_waits_there_were_since_it_was_armed() {
+    for waits in [0, 255, 511, 1023, 65_535] {
+        let mut reactor: Reactor<Stream> = Reactor::new().unwrap();
+        let (ours, mut theirs) = Stream::pair().unwrap();
+        let token = reactor.insert(ours, Watch::oneshot(Interest::IN)).unwrap();
+        for _ in 0..waits {
+            reactor.wait(Some(Duration::ZERO)).unwrap();
+        }
+        theirs.write_all(b"x").unwrap();
+        assert_eq!(look(&mut reactor), [(token, Readiness::IN)]);
+        reactor.rebuild().unwrap();
+        assert_sleeps(&mut reactor);
+    }
+}
+
 #[test]
 fn a_oneshot_source_that_was_armed_again_in_its_batch_is_watched_by_the_new_instance() {
     for rearms in [true, false] {
