@@ -281,8 +281,11 @@ fn a_port_without_a_listener_is_named_at_once() {
 
 #[test]
 fn a_server_that_comes_back_is_found_again() {
-    let mut socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let target = socket.local_addr().unwrap().to_string();
+    // Nobody else takes the port while it is free: the address is this process's own, and those that the kernel
+    // chooses are higher.
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let target = format!("127.{high}.{low}.9:20000");
+    let mut socket = UdpSocket::bind(&target).unwrap();
     let flags = ["--udp", &target, "--json", "--connections", "1", "--rate", "1000"];
     let client = Running::start(&[&flags[..], &["--duration", "1h"]].concat());
     let mut buffer = [0; 64];
