@@ -1,6 +1,7 @@
 //! `--udp`: what is lost, late, doubled, out of order or wrong is counted as such, and nothing else is.
 
 use crate::program::{Output, PATIENCE, Running, load, measure, measure_well, measured};
+use crate::server::own_target;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -281,10 +282,7 @@ fn a_port_without_a_listener_is_named_at_once() {
 
 #[test]
 fn a_server_that_comes_back_is_found_again() {
-    // Nobody else takes the port while it is free: the address is this process's own, and those that the kernel
-    // chooses are higher.
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let target = format!("127.{high}.{low}.9:20000");
+    let target = own_target();
     let mut socket = UdpSocket::bind(&target).unwrap();
     let flags = ["--udp", &target, "--json", "--connections", "1", "--rate", "1000"];
     let client = Running::start(&[&flags[..], &["--duration", "1h"]].concat());

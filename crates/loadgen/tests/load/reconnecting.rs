@@ -2,7 +2,7 @@
 //! failed, and the schedule goes on to its end.
 
 use crate::program::{Running, measure, measured};
-use crate::server::{Server, Wire, echo_messages, message};
+use crate::server::{Server, Wire, echo_messages, message, own_target};
 use epoll_kit_testing::eventually;
 use serde_json::{Value, json};
 use std::io;
@@ -70,7 +70,7 @@ fn errors(json: &Value, name: &str) -> u64 {
 #[test]
 fn a_schedule_is_kept_while_the_server_is_away() {
     for how in [&[][..], &["--threads", "2"], &["--churn"]] {
-        let server = Mortal::at("127.0.0.1:0");
+        let server = Mortal::at(&own_target());
         let target = server.server.target.clone();
         let args = ["--connections", "4", "--rate", "1000", "--duration", "2s", "--json"];
         let program = Running::start(&[&[target.as_str()], &args[..], how].concat());
@@ -116,7 +116,7 @@ fn connections_of_a_closed_loop_are_made_again() {
 #[test]
 fn a_number_of_requests_is_given_up_when_the_server_stays_away() {
     for how in [&[][..], &["--churn"], &["--requests-per-connection", "500000"]] {
-        let server = Mortal::at("127.0.0.1:0");
+        let server = Mortal::at(&own_target());
         let target = server.server.target.clone();
         let amount = if how.len() == 2 { &[][..] } else { &["--requests", "1000000"] };
         let args = ["--connections", "2", "--timeout", "700ms", "--json"];
@@ -157,7 +157,7 @@ fn an_answer_that_is_still_to_come_is_none_of_the_next_connection() {
 /// A thread of the program would spin, or wait for ever.
 #[test]
 fn a_run_that_is_interrupted_while_the_server_is_away_is_reported() {
-    let server = Mortal::at("127.0.0.1:0");
+    let server = Mortal::at(&own_target());
     let target = server.server.target.clone();
     let args = ["--connections", "3", "--rate", "500", "--duration", "1h", "--json"];
     let program = Running::start(&[&[target.as_str()], &args[..]].concat());

@@ -12,6 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// Returns an address whose port nobody else takes while it is free: the address is this process's own, and the ports
+/// that the kernel chooses are higher.
+pub(crate) fn own_target() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(20_000);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    format!("127.{high}.{low}.9:{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// One end of a connection.
 pub(crate) trait Wire: Read + Write + Send {
     /// Sends the end of the stream.
