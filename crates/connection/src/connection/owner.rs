@@ -93,6 +93,8 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             cold.set_timer_time(None);
             cold.set_deadline(later);
         }
+        // First: what follows may wait for room, and the end of the pause would be due for ever.
+        self.end_pace(thread);
         if !self.is_open() {
             return Step::Wait;
         }

@@ -1,6 +1,6 @@
 //! Pacing to a number of bytes a second: the bytes held back, the length of the pause, and what goes on meanwhile.
 
-use crate::harness::{BOTH, Obedient, PLENTY, arrive, buffer, obedient_with};
+use crate::harness::{BOTH, Calls, Obedient, PLENTY, arrive, buffer, obedient_with};
 use epoll_connection::test_kit::{Act, Driver, Trigger};
 use epoll_connection::{
     Awaits, Buffered, Clocks, CloseReason, Connection, Consumed, Context, Limits, Protocol,
@@ -79,6 +79,26 @@ fn what_came_before_the_end_is_shown_before_it() {
         driver.pass_time(ms(600));
         assert_eq!(driver.sent(), b"ab", "{trigger:?}");
         assert_eq!(driver.closed(), Some(CloseReason::PeerClosed), "{trigger:?}");
+    }
+}
+
+#[test]
+fn it_ends_in_its_time_while_output_waits_for_room() {
+    for trigger in BOTH {
+        let mut driver = Driver::with_limits(trigger, Obedient::NEW, Calls::new(), ten());
+        driver.act(Act::Room(1));
+        arrive(&mut driver, "say a\n");
+        arrive(&mut driver, "say b\n");
+        driver.message(&["say cc"]);
+        assert_eq!((driver.sent(), driver.awaits()), (b"a".to_vec(), Awaits::Room), "{trigger:?}");
+        driver.pass_time(ms(600));
+        // Nothing is due any more, as the owner finds that looks again.
+        let changes = driver.timer_changes();
+        driver.change_limits(|_| {});
+        assert_eq!(driver.timer_changes(), changes, "{trigger:?}");
+        assert_eq!((driver.sent(), driver.awaits()), (b"a".to_vec(), Awaits::Room), "{trigger:?}");
+        driver.act(PLENTY);
+        assert_eq!(driver.sent(), b"accb", "{trigger:?}");
     }
 }
 
