@@ -93,17 +93,21 @@ impl Sources {
                 family.sample(&[("thread", thread), ("reason", reason)], count);
             }
         }
-        let help = "Connections that were accepted and closed at once: by the limit of all, by the limit of \
-            their address, because the service declined them, or because the kernel would not watch them.";
+        let help = "Connections that were accepted and not served: by the limit of all, by the limit of \
+            their address, because memory is short, for the header of the PROXY protocol (wrong, missing or late), \
+            because the service declined them, or because the kernel would not watch them.";
         let mut family =
             text.family("epoll_service_connections_refused_total", Kind::Counter, help);
         for (thread, stats) in &stats {
-            let Stats { refused, refused_peer, declined, unwatched, .. } = stats;
             let causes = [
-                ("limit", refused),
-                ("peer-limit", refused_peer),
-                ("declined", declined),
-                ("unwatched", unwatched),
+                ("limit", stats.refused),
+                ("peer-limit", stats.refused_peer),
+                ("memory", stats.refused_memory),
+                ("header-wrong", stats.header_wrong),
+                ("header-missing", stats.header_missing),
+                ("header-late", stats.header_late),
+                ("declined", stats.declined),
+                ("unwatched", stats.unwatched),
             ];
             for (reason, count) in causes {
                 family.sample(&[("thread", thread), ("reason", &reason)], count);

@@ -100,6 +100,7 @@ epoll_kit_testing::in_own_processes! {
     metrics::a_drain_begins_when_its_delay_is_over,
     metrics::their_connections_are_bounded_and_not_those_of_the_service,
     metrics::requests_that_are_not_understood_are_refused,
+    metrics::connections_that_are_not_served_are_counted_by_their_reason,
     metrics::an_address_that_is_taken_is_an_error_that_names_it,
     adjusting::timeouts_hold_for_connections_that_are_open_already,
     adjusting::the_time_for_the_drain_can_change_before_it_begins,

@@ -3,7 +3,9 @@
 use crate::script::{Script, World};
 use crate::support::{Running, config, for_every_mode, serve, signals, terminate};
 use epoll_kit_testing::{DEADLINE, eventually};
-use epoll_service::{Config, DrainOutcome, Metrics, Mode, Server, Setting, Signal, Timeouts};
+use epoll_service::{
+    Config, DrainOutcome, Metrics, Mode, ProxyProtocol, Server, Setting, Signal, Timeouts,
+};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
@@ -251,6 +253,32 @@ pub(crate) fn their_connections_are_bounded_and_not_those_of_the_service() {
             assert_eq!(idle[0].read(&mut [0]).expect("an end"), 0);
         });
         assert_eq!(ended.outcome, DrainOutcome::Finished);
+    });
+}
+
+pub(crate) fn connections_that_are_not_served_are_counted_by_their_reason() {
+    for_every_mode(|signals, config| {
+        // Where the peer closes first it is on time, and where it does not it is late soon.
+        let proxy_protocol = Some(ProxyProtocol { timeout: Duration::from_millis(500) });
+        let config = Config { proxy_protocol, ..with_metrics(config) };
+        serve(signals, &config, &World::default(), |running| {
+            let connect = || TcpStream::connect(running.address).expect("a connection");
+            let endpoint = Endpoint::of(running);
+            for (reason, bytes, is_closed) in [
+                ("header-wrong", "no header at all\r\n", false),
+                ("header-missing", "PROXY TCP4 ", true),
+                ("header-late", "PROXY TCP4 ", false),
+            ] {
+                let mut stream = connect();
+                stream.write_all(bytes.as_bytes()).expect("room");
+                let stream = (!is_closed).then_some(stream);
+                let reason = format!("reason=\"{reason}\"");
+                let name = "epoll_service_connections_refused_total";
+                eventually("it is counted", || endpoint.page().sum(name, &[&reason]) > 0);
+                drop(stream);
+            }
+            terminate();
+        });
     });
 }
 
