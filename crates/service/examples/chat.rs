@@ -21,7 +21,8 @@ impl Protocol for Chat {
     type Message = Line;
 
     fn on_input(&mut self, input: &mut [u8], context: &mut Context<'_, (), Line>) -> Consumed {
-        let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
+        // Looked for where a line may end, so that its limit does not depend on how much comes at once.
+        let Some(end) = input.iter().take(LINE_MAX + 1).position(|&byte| byte == b'\n') else {
             let flow = if input.len() > LINE_MAX { Flow::Abort } else { Flow::Keep };
             return Consumed::nothing().then(flow);
         };

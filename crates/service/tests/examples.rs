@@ -167,6 +167,11 @@ fn lines_are_answered_in_reverse_and_one_under_way_is_finished() {
     long.send(&[b'x'; 5000]);
     long.assert_line("too long");
     drop(long);
+    let mut whole = server.client();
+    whole.assert_line("say something");
+    whole.send(&[&[b'x'; 5000][..], b"\n"].concat());
+    whole.assert_line("too long");
+    drop(whole);
     // It has the beginning of a line, and of another connection nothing.
     client.send(b"first\nhalf a");
     client.assert_line("first");
