@@ -97,8 +97,8 @@ pub trait Protocol {
     }
 
     /// Handles `bytes` that another connection [forwards](crate::Consumed::forward) to this one. Returns whether the
-    /// protocol has written output in their place; otherwise they are sent unchanged. A protocol that encrypts its
-    /// output, for example, encrypts them here.
+    /// protocol has written output in their place; otherwise they are sent unchanged, after what it has written. A
+    /// protocol that encrypts its output, for example, encrypts them here.
     ///
     /// It is not called for bytes that were spliced, which only go to a protocol that
     /// [forwards everything](Self::forwards_to) itself.

@@ -80,6 +80,11 @@ impl<P: Protocol, T: Transport> Connection<P, T> {
             Flow::Keep
         })?;
         let mut progress = Progress::default();
+        if !is_transformed && !thread.output.is_empty() {
+            // What the protocol has written goes before the bytes.
+            thread.output.extend_from_slice(bytes);
+            is_transformed = true;
+        }
         if is_transformed {
             // A write finds out whether there is room, unless output waits for it already.
             return self.flush(Readiness::empty(), thread, &mut progress);

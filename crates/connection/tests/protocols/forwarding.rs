@@ -167,6 +167,37 @@ impl Protocol for Receiving {
     }
 }
 
+/// Sends what is forwarded to it, after a length.
+struct Framing;
+
+impl Protocol for Framing {
+    type Local = ();
+    type Message = ();
+
+    fn on_input(&mut self, input: &mut [u8], _: &mut Context<'_, (), ()>) -> Consumed {
+        Consumed::bytes(input.len())
+    }
+
+    fn on_forwarded(&mut self, bytes: &[u8], context: &mut Context<'_, (), ()>) -> bool {
+        context.write(format!("{}:", bytes.len()).as_bytes());
+        false
+    }
+}
+
+#[test]
+fn what_a_receiver_writes_goes_out_before_what_is_forwarded() {
+    for trigger in BOTH {
+        let mut driver = Driver::new(trigger, Framing, ());
+        driver.act(Act::Room(3));
+        driver.receive_forward(to_receiver(b"abcd"));
+        driver.receive_forward(to_receiver(b"ef"));
+        assert_eq!(driver.sent(), b"4:a", "{trigger:?}");
+        driver.act(PLENTY);
+        assert_eq!(driver.sent(), b"4:abcd2:ef", "{trigger:?}");
+        driver.end_well();
+    }
+}
+
 fn to_receiver(bytes: &[u8]) -> Forward {
     Forward::of(Token::detached(1), Token::detached(0), bytes)
 }
