@@ -29,6 +29,8 @@ enum Note {
     Refused(usize),
     /// To the other side: no more bytes come from this one.
     Ended,
+    /// To the other side: nobody takes its bytes any more. What it has to send still goes out.
+    Gone,
     /// To the other side: this one is over, and not because both have ended.
     Broken,
 }
@@ -46,15 +48,31 @@ type Surroundings<'a> = Context<'a, Backends, Note>;
 
 /// One side of a proxied connection.
 enum Side {
-    Client { backend: Option<ConnectionId>, tries_left: usize, is_gone: Arc<AtomicBool> },
-    Backend { number: usize, client: ConnectionId, is_client_gone: Arc<AtomicBool> },
+    Client {
+        backend: Option<ConnectionId>,
+        tries_left: usize,
+        is_gone: Arc<AtomicBool>,
+        has_backend_ended: bool,
+    },
+    Backend {
+        number: usize,
+        client: Option<ConnectionId>,
+        is_client_gone: Arc<AtomicBool>,
+        has_client_ended: bool,
+    },
 }
 
 impl Side {
     fn other(&self) -> Option<ConnectionId> {
         match self {
-            Self::Client { backend, .. } => *backend,
-            Self::Backend { client, .. } => Some(*client),
+            Self::Client { backend: other, .. } | Self::Backend { client: other, .. } => *other,
+        }
+    }
+
+    fn has_other_ended(&mut self) -> &mut bool {
+        match self {
+            Self::Client { has_backend_ended: ended, .. }
+            | Self::Backend { has_client_ended: ended, .. } => ended,
         }
     }
 
@@ -90,7 +108,9 @@ impl Protocol for Side {
             }
             Self::Backend { client, .. } => {
                 let note = Note::Connected(context.id());
-                context.send(*client, note);
+                if let Some(client) = *client {
+                    context.send(client, note);
+                }
                 // The client may go before it has the note.
                 context.set_deadline(Some(Duration::from_secs(1)));
                 Flow::Keep
@@ -116,8 +136,16 @@ impl Protocol for Side {
                 context.local().refusals[*number] = Some(until);
                 side.connect(context)
             }
-            (Note::Ended, _) => {
+            (Note::Ended, side) => {
+                *side.has_other_ended() = true;
                 context.end_output();
+                Flow::Keep
+            }
+            (
+                Note::Gone,
+                Self::Client { backend: other, .. } | Self::Backend { client: other, .. },
+            ) => {
+                *other = None;
                 Flow::Keep
             }
             (Note::Broken, _) => Flow::Abort,
@@ -145,8 +173,11 @@ impl Protocol for Side {
         if let Self::Client { backend: None, is_gone, .. } = self {
             is_gone.store(true, Ordering::Relaxed);
         }
+        let has_other_ended = *self.has_other_ended();
         let note = match (reason, &*self) {
-            (CloseReason::PeerClosed, _) => return,
+            // As it should be, or the peer is gone both ways at once, as UNIX sockets go.
+            (CloseReason::PeerClosed, _) if has_other_ended => return,
+            (CloseReason::PeerClosed, _) => Note::Gone,
             (CloseReason::ConnectFailed(_), Self::Backend { number, .. }) => Note::Refused(*number),
             _ => Note::Broken,
         };
@@ -180,12 +211,14 @@ impl Service for Proxy {
 
     fn accept(&self, _: usize, _: &Peer, _: &mut Backends) -> Option<Side> {
         let tries_left = self.backends.len();
-        Some(Side::Client { backend: None, tries_left, is_gone: Arc::default() })
+        let is_gone = Arc::default();
+        Some(Side::Client { backend: None, tries_left, is_gone, has_backend_ended: false })
     }
 
     fn connect(&self, from: ConnectionId, note: Note, _: &mut Backends) -> Option<Side> {
         let Note::Connect { backend, is_client_gone } = note else { return None };
-        Some(Side::Backend { number: backend, client: from, is_client_gone })
+        let (number, client) = (backend, Some(from));
+        Some(Side::Backend { number, client, is_client_gone, has_client_ended: false })
     }
 }
 

@@ -111,6 +111,30 @@ fn what_a_client_sent_before_it_was_gone_arrives_however_late_it_is_taken() {
 }
 
 #[test]
+fn nothing_more_is_read_for_a_client_that_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let front = directory.path().join("front");
+    let backend = listener();
+    let address = address_of(&backend).to_string();
+    let proxy = Proxy::start(&format!("unix:{}", front.display()), &address, &[]);
+    let mut client = UnixStream::connect(&front).unwrap();
+    let mut peer = backend.accept().unwrap().0;
+    // It takes no notice of the end, and sends for ever.
+    peer.set_write_timeout(Some(DEADLINE)).unwrap();
+    peer.write_all(b"beginning").unwrap();
+    let mut received = [0; 9];
+    client.read_exact(&mut received).unwrap();
+    drop(client);
+    proxy.await_rest();
+    let bytes = vec![7; 64 << 10];
+    // More than all buffers hold.
+    let sent = (0..4096).find_map(|_| peer.write(&bytes).err()).expect("the connection ends");
+    assert!(matches!(sent.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{sent}");
+    proxy.signal(Signal::TERM);
+    proxy.ends_well();
+}
+
+#[test]
 fn a_client_that_is_gone_at_once_leaves_no_connection_to_a_backend() {
     let directory = tempfile::tempdir().unwrap();
     let front = directory.path().join("front");
